@@ -1,0 +1,5 @@
+"""`python -m mmcoa_cli` is `mmcoa`."""
+
+from .app import main
+
+main()

@@ -1,0 +1,81 @@
+"""The command line: `mmcoa VERB`. Importing this module imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from store.errors import UserError
+
+from . import __version__
+from .console import print_error
+from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, train
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    help="Attack CLIP through its images, its text and both; defend it; report what held.",
+    epilog="Start with [bold]mmcoa demo[/]: the whole way on embedded data, no network needed.",
+)
+for _verb in (fetch, train, pretrain, attack, evaluate, report, doctor, demo):
+    app.command(_verb.NAME, epilog=_verb.EXAMPLES)(_verb.command)
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Attack CLIP through its images, its text and both; defend it; report what held."""
+    if version:
+        typer.echo(f"mmcoa {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; every error a user can cause ends in one line and a hint, exit code 1."""
+    debug = "--debug" in sys.argv
+    sys.argv = [sys.argv[0], *(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
+    try:
+        app()
+    except UserError as error:
+        if debug:
+            raise
+        print_error(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print_error(UserError("interrupted; what was finished is kept", hint="type the same command again to go on"))
+        sys.exit(130)
+    except BrokenPipeError:  # `mmcoa report | head`: stop quietly, and keep the interpreter from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        print_error(_explained(error))
+        sys.exit(1)
+
+
+def _explained(error: Exception) -> UserError:
+    """The line for an exception that no part of the program foresaw in words."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            f"the disk is full ({error.filename or 'while writing'})",
+            hint="free some space, or set MMCOA_HOME to a larger disk, and type the same command again",
+        )
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return UserError(
+            f"cannot write to {error.filename or 'the store'} ({error.strerror})",
+            hint="set MMCOA_HOME to a folder you may write to",
+        )
+    if type(error).__name__ == "OutOfMemoryError":
+        return UserError("the accelerator is out of memory", hint="try again with a smaller --batch-size")
+    return UserError(
+        f"{type(error).__name__}: {error}", hint="this is a bug in mmcoa; add --debug to see where, and report it"
+    )
