@@ -12,8 +12,8 @@ import typer
 from store.errors import UserError
 
 from . import __version__
-from .console import print_error
 from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, train
+from .console import print_error
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -190,6 +190,6 @@ def _frozen(key: str, value: Any) -> Any:
 
 
 def _paper_number(row: dict[str, str]) -> PaperNumber:
-    percent = row["metric"] == "accuracy" or "@" in row["metric"] and not row["metric"].startswith("minutes")
+    percent = row["metric"] == "accuracy" or ("@" in row["metric"] and not row["metric"].startswith("minutes"))
     value = round(float(row.pop("value")) / 100, 6) if percent else float(row.pop("value"))
     return PaperNumber(**row, value=value)

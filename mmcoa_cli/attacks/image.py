@@ -1,0 +1,159 @@
+"""The image attack: projected gradient descent in pixel space (Madry et al., 2018; the paper's Eq. 2-3).
+
+Pixels are in [0, 1], before the resize to the encoder's input and before normalisation. The loss is the cross-entropy
+of the image against all K clean class prompts, and only delta is ever differentiated: no gradient reaches a weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from store.errors import UserError
+
+from ..randomness import keyed
+
+VERSION = 1  # part of every key: raise it when the same specification would give other images
+
+
+@dataclass(frozen=True)
+class ImageAttack:
+    """PGD's specification. `eps` and `alpha` stay the text the user wrote ("1/255"), in units of a pixel in [0, 1]."""
+
+    norm: str = "linf"
+    eps: str = "1/255"
+    alpha: str = "1/255"
+    steps: int = 100
+    random_start: bool = True
+    stop_when_fooled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise UserError(f"there is no norm called {self.norm!r}", hint=f"--norm {' or '.join(NORMS)}")
+        if self.steps < 0:
+            raise UserError(f"an attack of {self.steps} steps cannot be run", hint="--steps 100, as in the paper")
+        for option, text in (("--eps", self.eps), ("--alpha", self.alpha)):
+            if self.norm == "linf" and radius(text, option) >= 1:
+                raise UserError(f"{option} {text} is the whole range of a pixel", hint=f"{option} {text}/255")
+
+    @property
+    def stays_on_grid(self) -> bool:
+        """Whether perturbed 8-bit images can be 8-bit images again: L-inf with eps and alpha in whole 1/255."""
+        whole = all((Fraction(text) * 255).denominator == 1 for text in (self.eps, self.alpha))
+        return self.norm == "linf" and whole
+
+
+def radius(text: str, option: str = "--eps") -> float:
+    """ "1/255" or "0.01" as a number. Raises UserError for anything else, and for what is not positive."""
+    try:
+        value = float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise UserError(f"{option} {text!r} is not a number", hint=f"{option} 1/255") from None
+    if value <= 0:
+        raise UserError(f"{option} {text} is not positive", hint=f"{option} 1/255")
+    return value
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What the ball's norm decides: the start inside it, the direction of steepest ascent, the way back onto it."""
+
+    draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
+    normalize: Callable[[Tensor], Tensor]
+    project: Callable[[Tensor, float], Tensor]
+
+
+def _draw_linf(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return rng.random(shape, dtype=np.float32) * 2 - 1
+
+
+def _draw_l2(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    direction = rng.standard_normal(shape, dtype=np.float32)
+    return direction / np.linalg.norm(direction) * rng.random(dtype=np.float32)
+
+
+def _length(delta: Tensor) -> Tensor:
+    return delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+NORMS = {
+    "linf": Norm(_draw_linf, torch.sign, lambda delta, eps: delta.clamp(-eps, eps)),
+    "l2": Norm(
+        _draw_l2,
+        lambda gradient: gradient / (_length(gradient) + 1e-10),
+        lambda delta, eps: delta * (eps / _length(delta).clamp_min(1e-12)).clamp(max=1),
+    ),
+}
+
+
+def random_start(attack: ImageAttack, images: Tensor, *, indices: Sequence[int], seed: int, epoch: int = 0) -> Tensor:
+    """delta_0 of each sample, from the generator of (seed, its index): uniform in the L-inf ball; in the L2 ball
+    uniform in direction with a uniform radius. Shape and device of `images`, (B, 3, H, W)."""
+    if not attack.random_start:
+        return torch.zeros_like(images)
+    shape = tuple(images.shape[1:])
+    unit = np.stack([NORMS[attack.norm].draw(keyed(seed, int(i), epoch=epoch), shape) for i in indices])
+    return torch.from_numpy(unit).to(images) * radius(attack.eps)
+
+
+def pgd(
+    classify: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    attack: ImageAttack,
+    start: Tensor,
+    on_step: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """The last iterate of `iterates`, with float noise around the 1/255 grid removed: (B, 3, H, W) in [0, 1]."""
+    trajectory = iterates(classify, images, labels, attack=attack, start=start)
+    adv_images = next(trajectory)
+    for adv_images in trajectory:  # noqa: B007  (the last one is what PGD returns)
+        on_step()
+    return snap_to_grid(adv_images) if attack.stays_on_grid else adv_images
+
+
+def iterates(
+    classify: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, attack: ImageAttack, start: Tensor
+) -> Iterator[Tensor]:
+    """Every x + delta of PGD, the start first, `steps` + 1 in all.
+
+    delta <- project(delta + alpha * normalize(grad_delta CE(classify(x + delta), label))), then into the image box.
+    `classify` maps pixels (B, 3, H, W) to logits (B, K). With `stop_when_fooled` a misclassified sample stays as it is.
+    """
+    norm, eps, alpha = NORMS[attack.norm], radius(attack.eps), radius(attack.alpha, "--alpha")
+    delta = _into_box(start, images)
+    active = torch.arange(len(images), device=images.device)
+    yield (images + delta).clamp(0, 1)
+    for _ in range(attack.steps):
+        x, d = images[active], delta[active].requires_grad_()
+        logits = classify(x + d)
+        loss = F.cross_entropy(logits, labels[active], reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, d)
+        stepped = norm.project(d.detach() + alpha * norm.normalize(gradient), eps)
+        stepped = _into_box(stepped, x)
+        if attack.stop_when_fooled:
+            holds = logits.argmax(dim=1) == labels[active]
+            active, stepped = active[holds], stepped[holds]
+        delta[active] = stepped
+        yield (images + delta).clamp(0, 1)
+        if len(active) == 0:
+            return
+
+
+def _into_box(delta: Tensor, images: Tensor) -> Tensor:
+    """The nearest delta with images + delta in [0, 1]."""
+    return delta.clamp(-images, 1 - images)
+
+
+def snap_to_grid(images: Tensor) -> Tensor:
+    """Pixels within a thousandth of a level of k/255 become exactly k/255; others stay as they are."""
+    levels = images * 255
+    nearest = levels.round()
+    return torch.where((levels - nearest).abs() < 1e-3, nearest / 255, images)

@@ -1,0 +1,126 @@
+"""The masked language model behind the text attack: which words could stand at a place of a prompt."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from store.errors import UserError
+from store.keys import digest_arrays, key_of
+
+PIECES, BEST_PER_PIECE, COMBINATIONS = 12, 4, 24  # a word of several word-pieces, as in BERT-Attack's own code
+BATCH = 256
+
+
+class MaskedLM:
+    """A BERT-style masked LM with its tokenizer, frozen."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str, stand_in: bool
+    ) -> None:
+        self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
+        self.name, self.stand_in = name, stand_in
+
+    def digest(self) -> str:
+        """The hash of its weights and vocabulary."""
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
+        return key_of({"weights": digest_arrays(weights), "vocabulary": self.tokenizer.get_vocab()})
+
+    def predict(self, texts: Sequence[str], *, max_tokens: int | None, k: int) -> list[Prediction]:
+        """The k best tokens at every position of every text, longer texts cut to `max_tokens`."""
+        limit = max_tokens or min(int(self.tokenizer.model_max_length), self.model.config.max_position_embeddings)
+        predictions = []
+        for start in range(0, len(texts), BATCH):
+            batch = texts[start : start + BATCH]
+            inputs = self.tokenizer(
+                list(batch), padding=True, truncation=True, max_length=limit, return_tensors="pt"
+            ).to(self.model.device)
+            scores, tokens = self._logits(inputs.input_ids, inputs.attention_mask).topk(k, dim=-1)
+            predictions += [Prediction(self, s, t, limit) for s, t in zip(scores.cpu(), tokens.cpu(), strict=True)]
+        return predictions
+
+    def word_spans(self, text: str, *, first: int) -> list[tuple[int, int]]:
+        """Where each space-separated word's pieces lie; `first` is the position of the first piece (1 behind [CLS])."""
+        lengths = [len(self.tokenizer.tokenize(word)) for word in text.split(" ")]
+        ends = list(itertools.accumulate(lengths, initial=first))
+        return list(itertools.pairwise(ends))
+
+    def round_trip(self, max_tokens: int) -> Callable[[str], str]:
+        """What this tokenizer makes of a text and back: lower case, spaced punctuation, cut to `max_tokens`."""
+        special = (self.tokenizer.pad_token, self.tokenizer.cls_token, self.tokenizer.sep_token)
+
+        def encode_and_decode(text: str) -> str:
+            ids = self.tokenizer(text, truncation=True, max_length=max_tokens).input_ids
+            decoded = str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=True))
+            for token in special:
+                decoded = decoded.replace(str(token), "")
+            return decoded.strip()
+
+        return encode_and_decode
+
+    def perplexities(self, pieces: Tensor) -> Tensor:
+        """exp(mean cross-entropy) of word-piece sequences (N, L) read on their own: (N,)."""
+        logits = self._logits(pieces, torch.ones_like(pieces))
+        losses = F.cross_entropy(logits.flatten(0, 1), pieces.to(logits.device).flatten(), reduction="none")
+        return losses.view(pieces.shape).mean(dim=1).exp().cpu()
+
+    @torch.no_grad()
+    def _logits(self, ids: Tensor, mask: Tensor) -> Tensor:
+        device = self.model.device
+        logits: Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+        return logits
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The masked LM's best tokens for one text: `scores` (logits) and `tokens`, both (positions, k), best first."""
+
+    mlm: MaskedLM
+    scores: Tensor
+    tokens: Tensor
+    limit: int
+
+    def words(self, start: int, end: int, *, min_score: float) -> list[str]:
+        """Candidates for the word whose pieces are at start..end, best first; empty where the text was cut."""
+        if start > self.limit - 2 or end <= start:
+            return []
+        if end - start > 1:
+            return self._combinations(start, end)
+        chosen = self.tokens[start][self.scores[start] >= min_score]
+        return [str(token) for token in self.mlm.tokenizer.convert_ids_to_tokens(chosen.tolist())]
+
+    def _combinations(self, start: int, end: int) -> list[str]:
+        """For a word of several pieces: combinations of the best per piece, by rising perplexity."""
+        best = self.tokens[start:end][:PIECES, :BEST_PER_PIECE].tolist()
+        pieces = torch.tensor(list(itertools.islice(itertools.product(*best), COMBINATIONS)))
+        order = torch.argsort(self.mlm.perplexities(pieces), stable=True)
+        rows = [self.mlm.tokenizer.convert_ids_to_tokens(row) for row in pieces[order].tolist()]
+        return [" ".join(row).replace(" ##", "").strip() for row in rows]
+
+
+def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
+    """The masked LM in a Hugging Face folder (config, safetensors, tokenizer). Raises UserError when there is none."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForMaskedLM.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"{name} cannot be loaded: {reason}", hint=f"mmcoa fetch {name}") from error
+    return MaskedLM(model, tokenizer, name=name, stand_in=_about(folder).get("stand_in", True))
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    source = folder / "source.json"
+    about: dict[str, Any] = json.loads(source.read_text(encoding="utf8")) if source.exists() else {}
+    return about

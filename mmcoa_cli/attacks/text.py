@@ -1,0 +1,161 @@
+"""The text attack: BERT-Attack (Li et al., 2020) on class prompts, as the paper uses it (Eq. 4).
+
+One word of a prompt is replaced so that the text embedding moves most: KL(softmax(T) || softmax(T')). All prompts are
+attacked together, in few encoder calls. What depends on the masked LM alone (`find_candidates`) is separate from what
+depends on CLIP's weights (`attack_prompts`), because a training run repeats only the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from store.errors import UserError
+
+from ..prompts import clean_name
+from .masked_lm import MaskedLM
+from .stop_words import STOP_WORDS
+
+VERSION = 1  # part of every key: raise it when the same specification would give other prompts
+COMPAT = ("none", "release")
+RELEASE_MAX_TOKENS = 30
+
+Encoder = Callable[[list[str]], Tensor]  # strings -> unit embeddings (n, D)
+Candidates = list[list[list[str]]]  # [prompt][word] -> words that may replace it
+
+
+@dataclass(frozen=True)
+class TextAttack:
+    """BERT-Attack's specification. `compat="release"` is the released code's own variant: candidates are read one
+    token to the left of the word, and stop words are compared with their case ("This" may be attacked)."""
+
+    max_candidates: int = 10
+    min_score: float = 0.3
+    max_words_changed: int = 1
+    no_collisions: bool = False
+    compat: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.compat not in COMPAT:
+            raise UserError(f"there is no --compat {self.compat!r}", hint=f"--compat {' or '.join(COMPAT)}")
+
+
+@dataclass(frozen=True)
+class TextTarget:
+    """K class prompts with everything about them that no CLIP weight changes."""
+
+    prompts: list[str]
+    candidates: Candidates
+    attack: TextAttack
+    as_encoded: Callable[[str], str]
+
+
+def prepare(prompts: Sequence[str], class_names: Sequence[str], *, mlm: MaskedLM, attack: TextAttack) -> TextTarget:
+    """The prompts with the candidates of their words: one pass of the masked LM over the prompts."""
+    release = attack.compat == "release"
+    predictions = mlm.predict(prompts, max_tokens=RELEASE_MAX_TOKENS if release else None, k=attack.max_candidates)
+    found = []
+    for prompt, predicted in zip(prompts, predictions, strict=True):
+        spans = mlm.word_spans(prompt, first=0 if release else 1)
+        found.append([predicted.words(*span, min_score=attack.min_score) for span in spans])
+    names = [clean_name(name) for name in class_names]
+    kept = [
+        [
+            _kept(word, words, names, own=k, attack=attack)
+            for word, words in zip(prompt.split(" "), of_prompt, strict=True)
+        ]
+        for k, (prompt, of_prompt) in enumerate(zip(prompts, found, strict=True))
+    ]
+    # the release hands CLIP what BERT's tokenizer makes of a text, which spaces out some punctuation
+    as_encoded = mlm.round_trip(RELEASE_MAX_TOKENS) if release else str
+    return TextTarget(list(prompts), kept, attack, as_encoded)
+
+
+def _kept(word: str, candidates: list[str], names: list[str], *, own: int, attack: TextAttack) -> list[str]:
+    """The candidates that may replace `word` of prompt `own`; none where the word itself must stay."""
+    if attack.compat == "release":
+        if word in STOP_WORDS:
+            return []
+        kept = [c for c in candidates if c != word and "##" not in c and c not in STOP_WORDS]
+    else:
+        if word.lower() in STOP_WORDS:
+            return []
+        kept = [c for c in candidates if c.lower() != word.lower() and "##" not in c and c.lower() not in STOP_WORDS]
+    others = {name for k, name in enumerate(names) if k != own}
+    return [c for c in kept if c.lower() not in others] if attack.no_collisions else kept
+
+
+def attack_prompts(encode: Encoder, target: TextTarget) -> list[str]:
+    """BERT-Attack on all prompts at once: the adversarial prompt of each, in order.
+
+    1. Words are ranked by `word_importance`. 2. The most important word that has candidates gets the one of greatest
+    divergence. 3. So on until `max_words_changed` words have changed.
+    """
+    texts, originals = list(target.prompts), _encoded(encode, target, target.prompts)
+    queues = [
+        [i for i in ranking if target.candidates[k][i]]
+        for k, ranking in enumerate(word_importance(encode, target, originals))
+    ]
+    changes = [0] * len(texts)
+    while turns := [
+        (k, queue.pop(0)) for k, queue in enumerate(queues) if queue and changes[k] < target.attack.max_words_changed
+    ]:
+        options = [[_replaced(texts[k], i, word) for word in target.candidates[k][i]] for k, i in turns]
+        divergences = _divergences(
+            encode, target, originals, [(k, o) for (k, _), o in zip(turns, options, strict=True)]
+        )
+        for (k, _), choices, gains in zip(turns, options, divergences, strict=True):
+            if gains.max() > 0:
+                texts[k] = choices[int(gains.argmax())]
+                changes[k] += 1
+    return texts
+
+
+def word_importance(encode: Encoder, target: TextTarget, originals: Tensor) -> list[list[int]]:
+    """Each prompt's word positions by falling KL(softmax(T) || softmax(T with the word as [UNK]))."""
+    masked = [[_replaced(p, i, "[UNK]") for i in range(len(p.split(" ")))] for p in target.prompts]
+    importance = _divergences(encode, target, originals, list(enumerate(masked)))
+    return [torch.argsort(scores, descending=True, stable=True).tolist() for scores in importance]
+
+
+def divergence(original: Tensor, changed: Tensor) -> Tensor:
+    """KL(softmax(T) || softmax(T')) along the last dimension, in double precision: (..., D), (..., D) -> (...)."""
+    p, q = original.double().log_softmax(dim=-1), changed.double().log_softmax(dim=-1)
+    return (p.exp() * (p - q)).sum(dim=-1)
+
+
+def collisions(adv_prompts: Sequence[str], prompts: Sequence[str], class_names: Sequence[str]) -> int:
+    """How many prompts were given another class's name: a wrong label rather than a perturbation."""
+    names = [clean_name(name) for name in class_names]
+    return sum(_collides(k, adv, prompts, names) for k, adv in enumerate(adv_prompts))
+
+
+def _collides(k: int, adv_prompt: str, prompts: Sequence[str], names: list[str]) -> bool:
+    pairs = zip(prompts[k].split(" "), adv_prompt.split(" "), strict=False)
+    new_words = {after.lower() for before, after in pairs if before != after}
+    other_prompts = {prompt.lower() for j, prompt in enumerate(prompts) if j != k}
+    return bool(new_words & {*names[:k], *names[k + 1 :]}) or adv_prompt.lower() in other_prompts
+
+
+def _divergences(
+    encode: Encoder, target: TextTarget, originals: Tensor, groups: list[tuple[int, list[str]]]
+) -> list[Tensor]:
+    """The divergence of each of a group's texts from prompt k, for groups (k, texts); one call of the encoder."""
+    owners = [k for k, texts in groups for _ in texts]
+    if not owners:
+        return [torch.empty(0) for _ in groups]
+    changed = _encoded(encode, target, [text for _, texts in groups for text in texts])
+    gains = divergence(originals[owners], changed).cpu()
+    return list(gains.split([len(texts) for _, texts in groups]))
+
+
+def _encoded(encode: Encoder, target: TextTarget, texts: Sequence[str]) -> Tensor:
+    return encode([target.as_encoded(text) for text in texts])
+
+
+def _replaced(text: str, position: int, word: str) -> str:
+    words = text.split(" ")
+    return " ".join([*words[:position], word, *words[position + 1 :]])

@@ -1,0 +1,44 @@
+"""`mmcoa evaluate`: test a run or a model on datasets, clean and under attacks."""
+
+from __future__ import annotations
+
+from .. import specs
+from . import options as o
+
+NAME = "evaluate"
+EXAMPLES = (
+    "[bold]mmcoa evaluate --checkpoint ViT-B-32 --dataset cifar10,cifar100[/]  zero-shot CLIP, all attacks\n\n"
+    "[bold]mmcoa evaluate --checkpoint RUN --dataset cifar100 --attack image --eps 2/255 --limit 1000[/]"
+)
+
+
+def command(
+    checkpoint: o.Checkpoint,
+    dataset: o.Datasets = specs.DEFAULT_DATASET,
+    attack: o.Attacks = "clean,image,text,multimodal",
+    mlm: o.Mlm = specs.DEFAULT_MLM,
+    norm: o.Norm = "linf",
+    eps: o.Eps = "1/255",
+    alpha: o.Alpha = "1/255",
+    steps: o.Steps = 100,
+    limit: o.Limit = None,
+    seed: o.Seed = 0,
+    batch_size: o.BatchSize = 128,
+    precision: o.Precision = "fp32",
+    stop_when_fooled: o.StopWhenFooled = False,
+    no_collisions: o.NoCollisions = False,
+    compat: o.Compat = "none",
+    processes: o.Processes = 1,
+    accelerate_config: o.AccelerateConfig = None,
+    json: o.Json = False,
+) -> None:
+    """Test a run or a model; stored examples are used, missing ones are made and stored."""
+    from .. import launch, results
+
+    spec = specs.EvaluationSpec(
+        checkpoint, o.names(dataset), o.names(attack), mlm=mlm, norm=norm, eps=eps, alpha=alpha, steps=steps,
+        limit=limit, seed=seed, batch_size=batch_size, precision=precision, stop_when_fooled=stop_when_fooled,
+        no_collisions=no_collisions, compat=compat,
+    )  # fmt: skip
+    job = launch.Job(evaluate=spec)
+    results.show(launch.run(job, processes=processes, accelerate_config=accelerate_config), as_json=json)

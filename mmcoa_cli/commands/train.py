@@ -1,0 +1,65 @@
+"""`mmcoa train`: train a defence, then evaluate it clean and under every attack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import specs
+from . import options as o
+
+NAME = "train"
+EXAMPLES = (
+    "[bold]mmcoa train --method mmcoa --shots 5[/]  on CIFAR-100, from OpenAI's ViT-B-32\n\n"
+    "[bold]mmcoa train --method tecoa --dataset digits --model tiny-clip --mlm tiny-mlm[/]  needs no network\n\n"
+    "[bold]mmcoa train --resume RUN[/]  goes on after the last whole epoch"
+)
+
+
+def command(
+    method: Annotated[str, typer.Option(help="clip, ft-standard, tecoa or mmcoa.")] = "mmcoa",
+    dataset: Annotated[str, typer.Option(help="The dataset to train on.")] = specs.DEFAULT_DATASET,
+    shots: Annotated[str, typer.Option(help="Training images a class, or full.")] = "full",
+    model: Annotated[
+        str, typer.Option(help="The CLIP to start from: a name, ARCH:TAG, hf-hub:..., or one you fetched.")
+    ] = specs.DEFAULT_MODEL,
+    mlm: o.Mlm = specs.DEFAULT_MLM,
+    epochs: Annotated[int | None, typer.Option(help="Epochs; default: the method's in the paper.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step; default: the method's in the paper.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of Adam; default: the method's in the paper.")] = None,
+    eps: o.Eps = "1/255",
+    alpha: o.Alpha = "1/255",
+    steps: Annotated[int, typer.Option(help="Steps of the image attack in training; the evaluation takes 100.")] = 10,
+    seed: o.Seed = 0,
+    tune: Annotated[str, typer.Option(help="both, image or text: the encoders that are trained.")] = "both",
+    contrast: Annotated[
+        str, typer.Option(help="mmcoa's pairs: batch (the paper) or class (all K prompts, no false negatives).")
+    ] = "batch",
+    compat: o.Compat = "none",
+    precision: o.Precision = "fp32",
+    processes: o.Processes = 1,
+    accelerate_config: o.AccelerateConfig = None,
+    resume: Annotated[str | None, typer.Option(help="Go on with this run; its own options hold.")] = None,
+    no_evaluate: Annotated[bool, typer.Option("--no-evaluate", help="Stop when the weights are there.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Train a defence on a dataset; then test it clean and under the image, text and multimodal attack."""
+    from .. import launch, results
+    from ..settings import home
+
+    if resume:
+        spec = results.spec_of(resume, home())
+    else:
+        spec = specs.train_spec(
+            method, dataset=dataset, shots=shots, model=model, mlm=mlm, epochs=epochs, batch_size=batch_size, lr=lr,
+            eps=eps, alpha=alpha, steps=steps, seed=seed, tune=tune, contrast=contrast, compat=compat,
+            precision=precision,
+        )  # fmt: skip
+    job = launch.Job(spec, None if no_evaluate else specs.evaluation_after(spec))
+    results.show(launch.run(job, processes=processes, accelerate_config=_absolute(accelerate_config)), as_json=json)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.absolute() if path else None

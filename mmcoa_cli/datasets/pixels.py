@@ -1,0 +1,42 @@
+"""From the store to the pixels that are attacked: 8-bit images of one size, (B, S, S, 3)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional as transforms
+
+from store.datasets import Dataset
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def load_pixels(dataset: Dataset, split: str, indices: Sequence[int]) -> Pixels:
+    """The images at `indices`, (B, S, S, 3) in 0..255. Images of varying size are decoded, resized on the shorter side
+    (bilinear, as torchvision's Resize) and cropped at the centre, before anything is attacked."""
+    images = dataset.images(split, indices)
+    if not dataset.encoded:
+        return np.stack(images)
+    size, resize = dataset.info.pixel_size, dataset.info.resize
+
+    def decode(data: bytes) -> Pixels:
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = image.convert("RGB")
+        if resize:
+            pixels = transforms.resize(pixels, [resize])
+        return np.asarray(transforms.center_crop(pixels, [size]))
+
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(decode, images)))
+
+
+def to_unit(pixels: Pixels, device: torch.device) -> Tensor:
+    """(B, S, S, 3) in 0..255 -> (B, 3, S, S) in [0, 1] on `device`."""
+    return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().div(255).contiguous()

@@ -1,0 +1,119 @@
+"""The embedded stand-ins: `tiny-clip` and `tiny-mlm`, trained on the spot, so that every command runs with no network.
+
+They are real models of small size: an open_clip ViT on scikit-learn's digits, and a BertForMaskedLM on sentences that
+this module writes. Their numbers say nothing of CLIP, and every table says so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from store.files import lock, replacing
+
+from . import catalog
+from .catalog import MlmRow, ModelRow
+from .console import progress
+from .pretraining import PretrainSpec, pretrain, read_architecture
+from .settings import Home
+
+MLM_EPOCHS, MLM_BATCH, MLM_LENGTH, SEED = 30, 128, 16, 0
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+MEDIUMS = ["photo", "picture", "image", "drawing", "sketch", "print", "scan", "painting", "copy", "snapshot"]
+QUALITIES = ["small", "large", "blurry", "sharp", "dark", "bright", "round", "thin", "bold", "plain", "neat", "crooked"]
+PLACES = ["paper", "wall", "page", "board", "screen", "card", "table", "letter"]
+THINGS = ["digit", "number", "figure", "symbol", "sign", "shape", "mark", "word", "letter", "line"]
+
+
+def build_clip(row: ModelRow, home: Home) -> Path:
+    """Train the embedded model of a catalog row into the store (under a minute on two cores); returns its folder."""
+    config = read_architecture(catalog.file(row.config))
+    return pretrain(PretrainSpec(row.name, config, row.trained_on, epochs=row.epochs, lr=2e-3), home)
+
+
+def build_mlm(row: MlmRow, home: Home) -> Path:
+    """Train the embedded masked LM of a catalog row into the store (seconds); returns its Hugging Face folder."""
+    target = home.mlms / row.name
+    with lock(target, what=f"the masked LM {row.name}"):
+        if not target.exists():
+            sentences = list(dict.fromkeys(write_sentences()))
+            tokenizer = _tokenizer(sentences)
+            model = _train_mlm(sentences, tokenizer, name=row.name)
+            with replacing(target) as folder:
+                folder.mkdir()
+                model.save_pretrained(folder)
+                tokenizer.save_pretrained(folder)
+                about = {"name": row.name, "source": "mmcoa, from sentences it writes", "stand_in": True}
+                (folder / "source.json").write_text(json.dumps(about, indent=2), encoding="utf8")
+    return target
+
+
+def write_sentences() -> list[str]:
+    """The text `tiny-mlm` learns from: what is photographed, which words stand for the same thing, how numbers follow
+    each other. The words are those of the embedded dataset's classes and their synonyms."""
+    digits = catalog.datasets()["digits"]
+    words = {name: [name, *digits.synonyms[name]] for name in digits.class_names}
+    sentences = []
+    for number in itertools.chain(*words.values()):
+        sentences += [f"this is a {medium} of a {number}" for medium in MEDIUMS]
+        sentences += [f"a {quality} {number} on a {place}" for quality in QUALITIES for place in PLACES[:4]]
+        sentences += [f"the {number} is a {thing}" for thing in THINGS[:6]]
+    for same in words.values():
+        for a, b in itertools.permutations(same, 2):
+            sentences += [f"{a} is another word for {b}", f"{a} and {b} mean the same", f"write {a} or {b}"]
+    for a, b in itertools.pairwise(digits.class_names):
+        sentences += [f"after {a} comes {b}", f"{b} is one more than {a}", f"{a} comes before {b}"]
+    for medium, thing, quality in itertools.product(MEDIUMS, THINGS, QUALITIES[:6]):
+        sentences += [f"this is a {medium} of a {quality} {thing}", f"a {medium} of the {thing}"]
+    return sentences
+
+
+def _tokenizer(sentences: Sequence[str]) -> Any:
+    """A lower-casing BERT tokenizer whose vocabulary is the words of the sentences."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = sorted({word for sentence in sentences for word in sentence.split()})
+    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *words])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    )
+    named = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MLM_LENGTH * 4, **named)
+
+
+def _train_mlm(sentences: Sequence[str], tokenizer: Any, *, name: str) -> Any:
+    """BERT's masked-LM objective: of 15% of the words 80% are masked, 10% replaced, 10% left; only they are scored."""
+    from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling
+
+    torch.manual_seed(SEED)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=MLM_LENGTH * 4, **sizes))
+    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, seed=SEED)
+    encoded = tokenizer(list(sentences), truncation=True, max_length=MLM_LENGTH)["input_ids"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    rng = np.random.default_rng(SEED)
+    with progress(name, total=MLM_EPOCHS * len(encoded), unit="sentences") as task, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(MLM_EPOCHS):
+            order = rng.permutation(len(encoded))
+            for start in range(0, len(order), MLM_BATCH):
+                chosen = order[start : start + MLM_BATCH]
+                batch = collate([{"input_ids": encoded[i]} for i in chosen])
+                loss = model(**batch).loss
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                task.advance(len(chosen), note=f"loss {loss.item():.3f}")
+    return model.eval()

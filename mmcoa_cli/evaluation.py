@@ -1,0 +1,266 @@
+"""Evaluations: one model, one dataset, one attack at a time; each leaves an example set and a row of the index.
+
+A dataset is cut into fixed blocks, in dataset order. The block is the unit of resume and of sharing between processes,
+so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor
+
+from store.datasets import Dataset
+from store.examples import ExampleSet
+from store.index import Evaluation, Index, Run
+from store.keys import key_of
+
+from .attacks.image import VERSION as IMAGE_VERSION
+from .attacks.image import ImageAttack, pgd, random_start
+from .attacks.masked_lm import MaskedLM
+from .attacks.text import VERSION as TEXT_VERSION
+from .attacks.text import TextAttack, attack_prompts, collisions, prepare
+from .console import Task, progress
+from .datasets.fetching import open_dataset
+from .datasets.pixels import Pixels, load_pixels, to_unit
+from .datasets.sampling import balanced_subset
+from .models import Clip
+from .prompts import class_prompts
+from .settings import Home
+from .specs import EvaluationSpec
+from .subjects import load_mlm, load_subject, now
+
+SPLIT = "test"
+NEEDS = {"clean": (), "image": ("clean",), "text": ("clean",), "multimodal": ("clean", "image", "text")}
+WRONG_BEFORE, HELD, FOOLED = 0, 1, 2  # the outcome of one sample
+
+Ints = npt.NDArray[np.int64]
+
+
+def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list[Evaluation]:
+    """Test what `spec.checkpoint` names on every dataset under every attack; what is stored is not computed again.
+
+    Returns the index rows in the order asked. Raises UserError for names that are not there.
+    """
+    index = Index(home.database_url)
+    datasets = [open_dataset(name, home) for name in spec.datasets]
+    clip, run = load_subject(spec.checkpoint, home, index)
+    clip = clip.to(accelerator.device).use_precision(spec.precision)
+    mlm = load_mlm(spec.mlm, home) if {"text", "multimodal"} & set(spec.attacks) else None
+    rows = []
+    for dataset in datasets:
+        trial = Trial(spec, home, accelerator, clip, clip.digest(), run, dataset, mlm)
+        for attack in spec.attacks:
+            started = time.monotonic()
+            examples = trial.examples(attack)
+            row = trial.row(attack, examples, seconds=time.monotonic() - started)
+            if accelerator.is_main_process:
+                row = index.evaluation(row.id) or row
+                index.save_evaluation(row)
+            rows.append(row)
+    return rows
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model on one dataset, and the example sets of its attacks."""
+
+    spec: EvaluationSpec
+    home: Home
+    accelerator: Accelerator
+    clip: Clip
+    weights: str  # the digest of `clip`
+    run: Run
+    dataset: Dataset
+    mlm: MaskedLM | None
+
+    @cached_property
+    def indices(self) -> Ints:
+        return balanced_subset(self.dataset.labels(SPLIT), self.spec.limit, seed=self.spec.seed)
+
+    @cached_property
+    def labels(self) -> Ints:
+        labels: Ints = self.dataset.labels(SPLIT)[self.indices]
+        return labels
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        return class_prompts(self.dataset.info.class_names, self.dataset.info.template)
+
+    @cached_property
+    def image_attack(self) -> ImageAttack:
+        s = self.spec
+        return ImageAttack(s.norm, s.eps, s.alpha, s.steps, stop_when_fooled=s.stop_when_fooled)
+
+    @cached_property
+    def text_attack(self) -> TextAttack:
+        return TextAttack(no_collisions=self.spec.no_collisions, compat=self.spec.compat)
+
+    @property
+    def limited(self) -> bool:
+        return len(self.indices) < len(self.dataset.labels(SPLIT))
+
+    def example_spec(self, attack: str) -> dict[str, Any]:
+        """Everything that decides the content of an attack's example set; its hash is the set's key."""
+        info = self.dataset.info
+        spec = {
+            "attack": attack,
+            "weights": self.weights,
+            "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
+            "subset": {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None,
+            "prompts": self.prompts,
+            "precision": self.spec.precision,
+        }
+        if attack in ("image", "multimodal"):
+            spec["image"] = {"version": IMAGE_VERSION, "seed": self.spec.seed, **asdict(self.image_attack)}
+        if attack in ("text", "multimodal"):
+            assert self.mlm is not None
+            spec["text"] = {"version": TEXT_VERSION, "mlm": self.mlm.digest(), **asdict(self.text_attack)}
+        return spec
+
+    def examples(self, attack: str) -> ExampleSet:
+        """The attack's example set, made (with those it needs) or finished where the store does not have it whole."""
+        examples = ExampleSet(
+            self.home.examples, self.example_spec(attack), n=len(self.indices), block_size=self.spec.batch_size
+        )
+        with examples.lock() if self.accelerator.is_main_process else nullcontext():
+            # the first process decides for all: another run may finish this very set at any moment
+            (missing,) = broadcast_object_list([None if examples.complete else examples.missing()])
+            if missing is not None:
+                needed = {name: self.examples(name) for name in NEEDS[attack]}
+                own = missing[self.accelerator.process_index :: self.accelerator.num_processes]
+                self._make(attack, examples, needed, own)
+            self.accelerator.wait_for_everyone()
+        return examples
+
+    def _make(self, attack: str, examples: ExampleSet, needed: dict[str, ExampleSet], numbers: list[int]) -> None:
+        adv_prompts = self._adv_prompts(attack, needed)
+        text_features = self.clip.embed_texts(adv_prompts or self.prompts)
+        blocks = examples.blocks()
+        effort = self.spec.steps if attack == "image" else 1
+        total, mine = effort * len(self.indices), effort * sum(len(blocks[i]) for i in numbers)
+        title, quiet = f"{attack} on {self.dataset.info.name}", not self.accelerator.is_main_process
+        unit = "image steps" if attack == "image" else "images"
+        with progress(title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
+            for number in numbers:
+                block = blocks[number]
+                pixels = load_pixels(self.dataset, SPLIT, self.indices[block.start : block.stop])
+                images = self._attacked(attack, block, pixels, needed, task)
+                columns = self._columns(block, self._predict(images, text_features), needed)
+                stored = (pixels, images.cpu().numpy()) if attack == "image" else None
+                examples.write_block(number, columns, stored)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            examples.finish(**self._extras(adv_prompts))
+
+    def _attacked(self, attack: str, block: range, pixels: Pixels, needed: dict[str, ExampleSet], task: Task) -> Tensor:
+        """The images that are classified: clean, attacked now, or (multimodal) those of the image attack."""
+        if attack == "multimodal":
+            task.advance(len(block))
+            return torch.from_numpy(needed["image"].images(block.start, block.stop, pixels)).to(self.clip.device)
+        images = to_unit(pixels, self.clip.device)
+        if attack != "image":
+            task.advance(len(block))
+            return images
+        indices = self.indices[block.start : block.stop].tolist()
+        start = random_start(self.image_attack, images, indices=indices, seed=self.spec.seed)
+        labels = torch.from_numpy(self.labels[block.start : block.stop]).to(self.clip.device)
+        classify = self._classifier(self.clip.embed_texts(self.prompts))
+        return pgd(
+            classify, images, labels, attack=self.image_attack, start=start, on_step=lambda: task.advance(len(block))
+        )
+
+    def _classifier(self, text_features: Tensor) -> Callable[[Tensor], Tensor]:
+        scale = self.clip.scale.detach()
+        return lambda images: scale * self.clip.encode_images(images) @ text_features.T
+
+    @torch.no_grad()
+    def _predict(self, images: Tensor, text_features: Tensor) -> Ints:
+        predictions: Ints = self._classifier(text_features)(images).argmax(dim=1).cpu().numpy()
+        return predictions
+
+    def _columns(self, block: range, predictions: Ints, needed: dict[str, ExampleSet]) -> dict[str, npt.NDArray[Any]]:
+        labels = self.labels[block.start : block.stop]
+        before = predictions
+        if "clean" in needed:
+            before = needed["clean"].columns("prediction")[block.start : block.stop]
+        outcome = np.where(before != labels, WRONG_BEFORE, np.where(predictions == labels, HELD, FOOLED))
+        return {
+            "index": self.indices[block.start : block.stop],
+            "label": labels,
+            "clean_prediction": before,
+            "prediction": predictions,
+            "outcome": outcome.astype(np.uint8),
+        }
+
+    def _adv_prompts(self, attack: str, needed: dict[str, ExampleSet]) -> list[str] | None:
+        """Every class prompt's adversarial version, from the store where the text attack's set has them."""
+        if attack == "multimodal":
+            return needed["text"].texts("adversarial_prompts")
+        if attack != "text":
+            return None
+        return attack_prompts(self.clip.embed_texts, self._text_target)
+
+    @cached_property
+    def _text_target(self) -> Any:
+        assert self.mlm is not None
+        return prepare(self.prompts, self.dataset.info.class_names, mlm=self.mlm, attack=self.text_attack)
+
+    def _extras(self, adv_prompts: list[str] | None) -> dict[str, Any]:
+        if adv_prompts is None:
+            return {"texts": {"prompts": self.prompts}}
+        texts = {"prompts": self.prompts, "adversarial_prompts": adv_prompts}
+        names = list(self.dataset.info.class_names)
+        return {"texts": texts, "notes": {"collisions": collisions(adv_prompts, self.prompts, names)}}
+
+    def row(self, attack: str, examples: ExampleSet, *, seconds: float) -> Evaluation:
+        """The index row of a finished example set."""
+        labels, before, after = (examples.columns(name) for name in ("label", "clean_prediction", "prediction"))
+        correct, was_correct = int((after == labels).sum()), before == labels
+        fooled = int((was_correct & (after != labels)).sum())
+        image, text = attack in ("image", "multimodal"), attack in ("text", "multimodal")
+        prompts = [self.prompts, examples.texts("adversarial_prompts")] if text else None
+        return Evaluation(
+            id=key_of([self.run.id, examples.key, self.spec.seed, self.spec.compat]),
+            run_id=self.run.id,
+            dataset=self.dataset.info.name,
+            split=SPLIT,
+            attack=attack,
+            metric="clean_accuracy" if attack == "clean" else "robust_accuracy",
+            compat=self.spec.compat,
+            value=correct / len(labels),
+            n=len(labels),
+            correct=correct,
+            attack_success_rate=fooled / int(was_correct.sum()) if attack != "clean" and was_correct.any() else None,
+            collisions=int(examples.notes["collisions"]) if text else None,
+            seed=self.spec.seed,
+            limit=self.spec.limit if self.limited else None,
+            partial=self.dataset.info.partial,
+            norm=self.spec.norm if image else None,
+            eps=self.spec.eps if image else None,
+            alpha=self.spec.alpha if image else None,
+            steps=self.spec.steps if image else None,
+            precision=self.spec.precision,
+            no_collisions=self.spec.no_collisions if text else False,
+            stop_when_fooled=self.spec.stop_when_fooled if image else False,
+            examples=examples.key,
+            mlm=self.mlm.name if text and self.mlm else None,
+            mlm_stand_in=bool(text and self.mlm and self.mlm.stand_in),
+            prompts=json.dumps(list(zip(*prompts, strict=True))) if prompts else None,
+            spec=json.dumps({**asdict(self.spec), "examples": examples.spec}),
+            seconds=round(seconds, 3),
+            batch_size=examples.block_size,
+            device=str(self.clip.device),
+            created_at=now(),
+        )

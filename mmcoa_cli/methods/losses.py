@@ -1,0 +1,44 @@
+"""The training losses, as the paper writes them. I: image embeddings, T: text embeddings, all of unit length.
+
+A dash as in L(I'-T) reads "between": the prime marks the attacked side. `tau` is exp(logit_scale), the factor that
+open_clip multiplies cosines by.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def cross_entropy(image_features: Tensor, text_features: Tensor, *, labels: Tensor, tau: Tensor) -> Tensor:
+    """CE of each image against the K class prompts: (B, D), (K, D), labels (B,) in 0..K-1 -> mean, a scalar.
+
+    With clean images this is the loss of `ft-standard`; with adversarial ones that of `tecoa` (Mao et al., 2023,
+    "Understanding zero-shot adversarial robustness for large-scale models", Eq. 3).
+    """
+    return F.cross_entropy(tau * image_features @ text_features.T, labels)
+
+
+def contrastive(image_features: Tensor, text_features: Tensor, *, tau: Tensor) -> Tensor:
+    """L(I-T): image i belongs to text i, both directions added: (B, D), (B, D) -> scalar (the paper's Eq. 7-8).
+
+    Two images of one class are negatives of each other's prompt, as the paper writes it and the release computes it.
+    """
+    logits = tau * image_features @ text_features.T
+    own = torch.arange(len(logits), device=logits.device)
+    return F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
+
+
+def mmcoa(adv_images_text: Tensor, images_adv_text: Tensor, *, image_weight: float, text_weight: float) -> Tensor:
+    """gamma1 L(I'-T) + gamma2 L(I-T')  (the paper's Eq. 9)."""
+    return image_weight * adv_images_text + text_weight * images_adv_text
+
+
+def supervised_contrastive(logits: Tensor, labels: Tensor) -> Tensor:
+    """Contrastive pre-training on class prompts: logits (B, U) of images against the U prompts present in the batch,
+    labels (B,) in 0..U-1 -> scalar. Image to text: CE. Text to image: all images of the class share the target."""
+    to_images = logits.T.log_softmax(dim=1)
+    belongs = F.one_hot(labels, logits.shape[1]).T.to(logits.dtype)
+    shared = belongs / belongs.sum(dim=1, keepdim=True).clamp_min(1)
+    return (F.cross_entropy(logits, labels) - (shared * to_images).sum(dim=1).mean()) / 2

@@ -1,0 +1,117 @@
+"""What a training run and an evaluation are made of: the options of the command line, checked and frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from store.errors import UserError
+
+from . import catalog
+
+TUNES = ("both", "image", "text")
+CONTRASTS = ("batch", "class")
+COMPATS = ("none", "release")
+PRECISIONS = ("fp32", "bf16")
+ATTACKS = ("clean", "image", "text", "multimodal")
+DEFAULT_MODEL, DEFAULT_MLM, DEFAULT_DATASET = "ViT-B-32", "bert-base-uncased", "cifar100"
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """One training run. Names are those of the store; `eps` and `alpha` are text, in pixels of [0, 1] ("1/255")."""
+
+    method: str
+    dataset: str = DEFAULT_DATASET
+    shots: str = "full"
+    model: str = DEFAULT_MODEL
+    mlm: str = DEFAULT_MLM
+    epochs: int = 10
+    batch_size: int = 128
+    lr: float = 1e-6
+    eps: str = "1/255"
+    alpha: str = "1/255"
+    steps: int = 10
+    seed: int = 0
+    tune: str = "both"
+    contrast: str = "batch"
+    compat: str = "none"
+    precision: str = "fp32"
+    image_weight: float = 0.5
+    text_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        one_of("--tune", self.tune, TUNES)
+        one_of("--contrast", self.contrast, CONTRASTS)
+        one_of("--compat", self.compat, COMPATS)
+        one_of("--precision", self.precision, PRECISIONS)
+        if self.shots != "full" and not (self.shots.isdigit() and int(self.shots) > 0):
+            raise UserError(f"--shots {self.shots} is no number of images a class", hint="--shots 5, or --shots full")
+        for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
+            positive(option, value)
+        not_negative("--seed", self.seed)
+
+
+@dataclass(frozen=True)
+class EvaluationSpec:
+    """What `checkpoint` (a run or a model) is tested with: an index row for each dataset and attack."""
+
+    checkpoint: str
+    datasets: tuple[str, ...]
+    attacks: tuple[str, ...] = ATTACKS
+    mlm: str = DEFAULT_MLM
+    norm: str = "linf"
+    eps: str = "1/255"
+    alpha: str = "1/255"
+    steps: int = 100
+    limit: int | None = None
+    seed: int = 0
+    batch_size: int = 128
+    precision: str = "fp32"
+    stop_when_fooled: bool = False
+    no_collisions: bool = False
+    compat: str = "none"
+
+    def __post_init__(self) -> None:
+        for attack in self.attacks:
+            one_of("--attack", attack, ATTACKS)
+        one_of("--compat", self.compat, COMPATS)
+        one_of("--precision", self.precision, PRECISIONS)
+        positive("--batch-size", self.batch_size)
+        if self.limit is not None:
+            positive("--limit", self.limit)
+        not_negative("--seed", self.seed)
+
+
+def train_spec(method: str, **options: Any) -> TrainSpec:
+    """A run of `method`: options that are None have the method's own default in the catalog."""
+    row = catalog.lookup(catalog.methods(), method, "method")
+    defaults = {"epochs": row.epochs, "batch_size": row.batch_size, "lr": row.lr}
+    given = {name: value for name, value in options.items() if value is not None}
+    return TrainSpec(row.name, **{**defaults, **given})
+
+
+def evaluation_after(spec: TrainSpec) -> EvaluationSpec:
+    """The evaluation a run ends with: its own dataset, all attacks, the radius it was trained with, 100 steps."""
+    return EvaluationSpec(
+        "", (spec.dataset,), mlm=spec.mlm, eps=spec.eps, alpha=spec.alpha, seed=spec.seed, batch_size=spec.batch_size,
+        precision=spec.precision, compat=spec.compat,
+    )  # fmt: skip
+
+
+def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises UserError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise UserError(f"{option} {value} is unknown", hint=f"{option} takes {', '.join(choices)}")
+
+
+def positive(option: str, value: float) -> None:
+    """Raises UserError unless `value` is above 0."""
+    if not value > 0:
+        raise UserError(f"{option} {value} is not positive", hint="mmcoa VERB --help shows the default")
+
+
+def not_negative(option: str, value: int) -> None:
+    """Raises UserError for a negative `value`."""
+    if not 0 <= value < 2**63:
+        raise UserError(f"{option} {value} is out of range", hint=f"{option} 0")

@@ -1,0 +1,212 @@
+"""Training runs: an attacked batch, a loss, an Adam step; a checkpoint at every epoch; resume at the next.
+
+A run's id names its method, data and a hash of everything that decides its weights, so the same command finds the same
+run again: finished, it is not repeated; interrupted, it goes on at the last whole epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from store.datasets import Dataset
+from store.files import lock, replacing
+from store.index import Index, Run
+from store.keys import key_of
+
+from . import catalog
+from .attacks.image import VERSION as IMAGE_VERSION
+from .attacks.image import ImageAttack
+from .attacks.text import VERSION as TEXT_VERSION
+from .attacks.text import TextAttack, TextTarget, prepare
+from .console import progress, say
+from .datasets.fetching import open_dataset
+from .datasets.pixels import load_pixels, to_unit
+from .datasets.sampling import few_shot
+from .epochs import resume, save_epoch
+from .methods import METHODS
+from .methods.step import Step
+from .models import Clip
+from .prompts import class_prompts
+from .randomness import shuffled
+from .settings import Home
+from .specs import TrainSpec
+from .subjects import last_checkpoint, load_mlm, load_model, now, zero_shot_run
+
+VERSION = 1  # part of a run's id: raise it when the same specification would give other weights
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before its first step: its id, and all that the steps need."""
+
+    run: str
+    spec: TrainSpec
+    row: catalog.MethodRow
+    clip: Clip
+    dataset: Dataset
+    indices: np.ndarray[Any, np.dtype[np.int64]]
+    prompts: list[str]
+    text_target: TextTarget | None
+    identity: dict[str, Any]
+
+
+def train(spec: TrainSpec, home: Home, accelerator: Accelerator) -> Run:
+    """Train (or finish, or find) the run that `spec` describes. Returns its row of the index.
+
+    Raises UserError for names that are not there and options that do not fit. A method that trains nothing gives the
+    zero-shot run of the model.
+    """
+    row = catalog.lookup(catalog.methods(), spec.method, "method")
+    index = Index(home.database_url)
+    if not row.loss:
+        return zero_shot_run(spec.model, home, index)
+    plan = make_plan(spec, home)
+    run = index.run(plan.run)
+    if run is not None and run.status == "complete" and last_checkpoint(home, plan.run) is not None:
+        if accelerator.is_main_process:
+            say(f"run {plan.run} is in the store already")
+        return run
+    run = _run_row(plan)
+    if not accelerator.is_main_process:
+        _train_epochs(plan, home, accelerator)
+        return run
+    with lock(home.runs / plan.run, what=f"run {plan.run}"):
+        index.save_run(run)
+        _write_run(plan, home)
+        _train_epochs(plan, home, accelerator)
+        run = replace(run, status="complete", finished_at=now())
+        index.save_run(run)
+    return run
+
+
+def make_plan(spec: TrainSpec, home: Home) -> Plan:
+    """Load what `spec` names, draw its images, and give the run its id."""
+    row = catalog.lookup(catalog.methods(), spec.method, "method")
+    dataset = open_dataset(spec.dataset, home)
+    clip = load_model(spec.model, home)
+    indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
+    prompts = class_prompts(dataset.info.class_names, dataset.info.template)
+    attack = TextAttack(compat=spec.compat)
+    mlm = load_mlm(spec.mlm, home) if "text" in row.attacks else None
+    target = prepare(prompts, dataset.info.class_names, mlm=mlm, attack=attack) if mlm else None
+    identity = {
+        "version": VERSION,
+        "method": row.name,
+        "loss": {"contrast": spec.contrast, "weights": [spec.image_weight, spec.text_weight], "tune": spec.tune},
+        "optimizer": {"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
+        "image_attack": [IMAGE_VERSION, asdict(image_attack(spec))] if "image" in row.attacks else None,
+        "text_attack": [TEXT_VERSION, asdict(attack), mlm.digest()] if mlm else None,
+        "compat": spec.compat,
+        "weights": clip.digest(),
+        "data": dataset.info.checksum,
+        "prompts": prompts,
+        "indices": indices.tolist(),
+        "seed": spec.seed,
+        "precision": spec.precision,
+    }
+    shots = "full" if spec.shots == "full" else f"{spec.shots}shot"
+    run = f"{row.name}-{spec.dataset}-{shots}-{key_of(identity)[:8]}"
+    return Plan(run, spec, row, clip, dataset, indices, prompts, target, identity)
+
+
+def image_attack(spec: TrainSpec) -> ImageAttack:
+    """The attack that training runs at every step."""
+    return ImageAttack(eps=spec.eps, alpha=spec.alpha, steps=spec.steps)
+
+
+def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
+    clip = plan.clip.to(accelerator.device).use_precision(plan.spec.precision)
+    _freeze(clip, plan.spec.tune)
+    weights = [weight for weight in clip.parameters() if weight.requires_grad]
+    optimizer = torch.optim.Adam(weights, lr=plan.spec.lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2)
+    folder = home.checkpoints / plan.run
+    done = resume(folder, clip, optimizer)
+    encoder, optimizer = accelerator.prepare(clip, optimizer)
+    total = plan.spec.epochs * len(plan.indices)
+    quiet = not accelerator.is_main_process
+    with progress(plan.run, total=total, unit="images", done=done * len(plan.indices), quiet=quiet) as task:
+        for epoch in range(done, plan.spec.epochs):
+            losses = []
+            for step in _steps(plan, clip, encoder, accelerator, epoch):
+                optimizer.zero_grad()
+                loss = METHODS[plan.row.loss](step)
+                accelerator.backward(loss)
+                optimizer.step()
+                losses.append(loss.item())
+                task.advance(len(step.all_labels), note=f"epoch {epoch + 1}/{plan.spec.epochs}  loss {losses[-1]:.4f}")
+            if accelerator.is_main_process:
+                spec = {"run": plan.run, "loss": float(np.mean(losses)), **asdict(plan.spec)}
+                save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec=spec)
+            accelerator.wait_for_everyone()
+
+
+def _steps(plan: Plan, clip: Clip, encoder: Any, accelerator: Accelerator, epoch: int) -> Iterator[Step]:
+    """The epoch's batches in the order of (seed, epoch), each cut into one slice a process."""
+    order = shuffled(plan.indices, plan.spec.seed, epoch=epoch + 1)
+    labels = plan.dataset.labels("train")
+    for start in range(0, len(order), plan.spec.batch_size):
+        batch = order[start : start + plan.spec.batch_size]
+        slices = np.array_split(batch, accelerator.num_processes)
+        own = slices[accelerator.process_index]
+        yield Step(
+            model=clip,
+            encoder=encoder,
+            backward=accelerator.backward,
+            images=to_unit(load_pixels(plan.dataset, "train", own), clip.device),
+            indices=own.tolist(),
+            labels=_tensor(labels[own], clip.device),
+            all_labels=_tensor(labels[batch], clip.device),
+            sizes=[len(part) for part in slices],
+            class_prompts=plan.prompts,
+            image_attack=image_attack(plan.spec),
+            text_target=plan.text_target,
+            seed=plan.spec.seed,
+            epoch=epoch + 1,
+            contrast=plan.spec.contrast,
+            compat=plan.spec.compat,
+            image_weight=plan.spec.image_weight,
+            text_weight=plan.spec.text_weight,
+        )
+
+
+def _tensor(labels: np.ndarray[Any, np.dtype[np.int64]], device: torch.device) -> Tensor:
+    return torch.from_numpy(labels).to(device)
+
+
+def _freeze(clip: Clip, tune: str) -> None:
+    """Leave only the weights that `tune` (both, image, text) names trainable."""
+    for name, weight in clip.model.named_parameters():
+        of_image_encoder = name.startswith("visual.")
+        weight.requires_grad_(tune == "both" or of_image_encoder == (tune == "image"))
+
+
+def _run_row(plan: Plan) -> Run:
+    return Run(
+        id=plan.run,
+        kind="train",
+        method=plan.row.name,
+        model=plan.spec.model,
+        model_stand_in=plan.clip.stand_in,
+        source=plan.spec.dataset,
+        shots=plan.spec.shots,
+        seed=plan.spec.seed,
+        compat=plan.spec.compat,
+        status="running",
+        spec=json.dumps(asdict(plan.spec)),
+        created_at=now(),
+        finished_at=None,
+    )
+
+
+def _write_run(plan: Plan, home: Home) -> None:
+    """runs/RUN/run.json: the specification with the drawn images, for people and for `--resume`."""
+    with replacing(home.runs / plan.run / "run.json") as path:
+        path.write_text(json.dumps({"spec": asdict(plan.spec), "identity": plan.identity}, indent=1), encoding="utf8")

@@ -1,0 +1,87 @@
+"""What one process of a launch does: a training run, an evaluation, or the first and then the second of its result."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from store.errors import UserError
+from store.files import replacing
+
+from .settings import home
+from .specs import EvaluationSpec, TrainSpec
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train, then evaluate; either may be left out. After a training run the evaluation's checkpoint is that run."""
+
+    train: TrainSpec | None = None
+    evaluate: EvaluationSpec | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The run (empty where nothing was trained) and the ids of the evaluations in the index."""
+
+    run: str = ""
+    evaluations: list[str] = field(default_factory=list)
+
+
+def perform(job: Job, *, processes: int = 1) -> Outcome:
+    """Do the job as one of `processes` processes. Raises UserError when this is not one of that many."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+    from accelerate import Accelerator
+
+    from .evaluation import evaluate
+    from .training import train
+
+    accelerator = Accelerator()
+    try:
+        if accelerator.num_processes != processes:
+            raise UserError(
+                f"{processes} processes were asked for and {accelerator.num_processes} started",
+                hint=f"start them with: torchrun --nproc_per_node {processes}, or use --processes 1",
+            )
+        run, evaluations = "", []
+        if job.train:
+            run = train(job.train, home(), accelerator).id
+        if job.evaluate:
+            spec = replace(job.evaluate, checkpoint=run or job.evaluate.checkpoint)
+            evaluations = [row.id for row in evaluate(spec, home(), accelerator)]
+        return Outcome(run, evaluations)
+    finally:
+        if processes > 1:
+            accelerator.end_training()  # ends the process group: a worker that exits without may abort
+
+
+def main() -> None:
+    """`python -m mmcoa_cli.worker JOB OUTCOME`: read the one file, write the other (the first process does)."""
+    import os
+
+    job_file, outcome_file = (Path(argument) for argument in sys.argv[1:3])
+    document = json.loads(job_file.read_text(encoding="utf8"))
+    first = os.environ.get("RANK", "0") == "0"
+    try:
+        outcome: dict[str, Any] = asdict(perform(_job(document), processes=document["processes"]))
+    except UserError as error:
+        outcome = {"error": str(error), "hint": error.hint}
+    if first:
+        with replacing(outcome_file) as path:
+            path.write_text(json.dumps(outcome), encoding="utf8")
+
+
+def _job(document: dict[str, Any]) -> Job:
+    train, evaluate = document["train"], document["evaluate"]
+    for key in ("datasets", "attacks"):
+        if evaluate:
+            evaluate[key] = tuple(evaluate[key])
+    return Job(TrainSpec(**train) if train else None, EvaluationSpec(**evaluate) if evaluate else None)
+
+
+if __name__ == "__main__":
+    main()
