@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import Annotated
@@ -14,6 +13,7 @@ from store.errors import UserError
 from . import __version__
 from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, train
 from .console import print_error
+from .errors import explained
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,11 +44,6 @@ def main() -> None:
     sys.argv = [sys.argv[0], *(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
     try:
         app()
-    except UserError as error:
-        if debug:
-            raise
-        print_error(error)
-        sys.exit(1)
     except KeyboardInterrupt:
         print_error(UserError("interrupted; what was finished is kept", hint="type the same command again to go on"))
         sys.exit(130)
@@ -58,24 +53,5 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        print_error(_explained(error))
+        print_error(explained(error))
         sys.exit(1)
-
-
-def _explained(error: Exception) -> UserError:
-    """The line for an exception that no part of the program foresaw in words."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(
-            f"the disk is full ({error.filename or 'while writing'})",
-            hint="free some space, or set MMCOA_HOME to a larger disk, and type the same command again",
-        )
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return UserError(
-            f"cannot write to {error.filename or 'the store'} ({error.strerror})",
-            hint="set MMCOA_HOME to a folder you may write to",
-        )
-    if type(error).__name__ == "OutOfMemoryError":
-        return UserError("the accelerator is out of memory", hint="try again with a smaller --batch-size")
-    return UserError(
-        f"{type(error).__name__}: {error}", hint="this is a bug in mmcoa; add --debug to see where, and report it"
-    )

@@ -73,9 +73,13 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
             return Text("" if speed is None else _per_second(speed, unit), style="cyan")
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=None, style="dim"), TextColumn("{task.percentage:>3.0f}%"),
-        Speed(), TimeRemainingColumn(compact=True, elapsed_when_finished=True), TextColumn("[dim]{task.fields[note]}"),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.percentage:>3.0f}%"),
+        Speed(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
     with Progress(*columns, console=err, disable=quiet, expand=False) as bar:
         yield Task(bar, bar.add_task(description, total=total, completed=done, note=""))
 

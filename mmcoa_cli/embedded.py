@@ -19,6 +19,7 @@ import torch
 from store.files import lock, replacing
 
 from . import catalog
+from .attacks.masked_lm import quiet_transformers
 from .catalog import MlmRow, ModelRow
 from .console import progress
 from .pretraining import PretrainSpec, pretrain, read_architecture
@@ -63,15 +64,16 @@ def write_sentences() -> list[str]:
     sentences = []
     for number in itertools.chain(*words.values()):
         sentences += [f"this is a {medium} of a {number}" for medium in MEDIUMS]
-        sentences += [f"a {quality} {number} on a {place}" for quality in QUALITIES for place in PLACES[:4]]
-        sentences += [f"the {number} is a {thing}" for thing in THINGS[:6]]
+        sentences += [f"the {number} is a {thing}" for thing in THINGS]
     for same in words.values():
         for a, b in itertools.permutations(same, 2):
             sentences += [f"{a} is another word for {b}", f"{a} and {b} mean the same", f"write {a} or {b}"]
+            sentences += [f"a {quality} {a} is a {quality} {b}" for quality in QUALITIES]
+            sentences += [f"the {a} on the {place} is the {b} there" for place in PLACES]
     for a, b in itertools.pairwise(digits.class_names):
         sentences += [f"after {a} comes {b}", f"{b} is one more than {a}", f"{a} comes before {b}"]
-    for medium, thing, quality in itertools.product(MEDIUMS, THINGS, QUALITIES[:6]):
-        sentences += [f"this is a {medium} of a {quality} {thing}", f"a {medium} of the {thing}"]
+    for medium, thing in itertools.product(MEDIUMS, THINGS):
+        sentences += [f"this is a {medium} of a {thing}", f"a {medium} of the {thing}"]
     return sentences
 
 
@@ -98,6 +100,7 @@ def _train_mlm(sentences: Sequence[str], tokenizer: Any, *, name: str) -> Any:
     from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling
 
     torch.manual_seed(SEED)
+    quiet_transformers()
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=MLM_LENGTH * 4, **sizes))
     collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, seed=SEED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ TEMPLATES = (
     "the {} in a photo",
 )
 PROMPT_DRAWS = 2**62  # keys of the prompt draws, beyond every sample's
+SAVE_EVERY = 60  # seconds: what a kill can cost
 WARM_UP = 0.05  # the share of all steps in which the learning rate rises; it falls by a cosine afterwards
 
 Ints = npt.NDArray[np.int64]
@@ -112,7 +114,7 @@ def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> No
     labels, prompts = dataset.labels("train"), _prompts(dataset)
     steps = math.ceil(len(labels) / spec.batch_size)
     optimizer = torch.optim.AdamW(clip.parameters(), lr=spec.lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
-    done = resume(folder, clip, optimizer)
+    done, saved = resume(folder, clip, optimizer), time.monotonic()
     with progress(spec.name, total=spec.epochs * len(labels), unit="images", done=done * len(labels)) as task:
         for epoch in range(done, spec.epochs):
             clip.model.train()  # from scratch, so BatchNorm learns its statistics
@@ -130,9 +132,11 @@ def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> No
                     clip.model.logit_scale.clamp_(max=math.log(100))
                 task.advance(len(batch), note=f"epoch {epoch + 1}/{spec.epochs}  loss {loss.item():.4f}")
             clip.model.eval()
-            save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec={"name": spec.name})
-            for earlier in epochs_in(folder)[:-1]:
-                shutil.rmtree(earlier)
+            if time.monotonic() - saved > SAVE_EVERY:
+                save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec={"name": spec.name})
+                saved = time.monotonic()
+                for earlier in epochs_in(folder)[:-1]:
+                    shutil.rmtree(earlier)
 
 
 def _schedule(progress: float) -> float:
@@ -150,9 +154,9 @@ def _prompts(dataset: Dataset) -> list[list[str]]:
 
 
 def _augmented(dataset: Dataset, batch: Ints, *, spec: PretrainSpec, epoch: int) -> Pixels:
-    """The batch's images, each shifted by up to an eighth of its side (and mirrored, where that is asked for)."""
+    """The batch's images, each shifted by up to a sixteenth of its side (and mirrored, where that is asked for)."""
     pixels = load_pixels(dataset, "train", batch)
-    size, margin = pixels.shape[1], max(1, pixels.shape[1] // 8)
+    size, margin = pixels.shape[1], pixels.shape[1] // 16
     padded = np.pad(pixels, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
     for i, index in enumerate(batch):
         rng = keyed(spec.seed, int(index), epoch=epoch + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from dataclasses import asdict, dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any
 from store.errors import UserError
 from store.files import replacing
 
+from .errors import explained
 from .settings import home
 from .specs import EvaluationSpec, TrainSpec
 
@@ -35,12 +37,14 @@ class Outcome:
 def perform(job: Job, *, processes: int = 1) -> Outcome:
     """Do the job as one of `processes` processes. Raises UserError when this is not one of that many."""
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+    import torch
     from accelerate import Accelerator
 
     from .evaluation import evaluate
     from .training import train
 
-    accelerator = Accelerator()
+    # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
+    accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     try:
         if accelerator.num_processes != processes:
             raise UserError(
@@ -60,19 +64,31 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
 
 
 def main() -> None:
-    """`python -m mmcoa_cli.worker JOB OUTCOME`: read the one file, write the other (the first process does)."""
-    import os
+    """`python -m mmcoa_cli.worker JOB OUTCOME`: read the one file, write the other.
 
+    The first process writes the outcome; a process that fails writes why, and its exit code ends the others.
+    """
     job_file, outcome_file = (Path(argument) for argument in sys.argv[1:3])
     document = json.loads(job_file.read_text(encoding="utf8"))
-    first = os.environ.get("RANK", "0") == "0"
     try:
-        outcome: dict[str, Any] = asdict(perform(_job(document), processes=document["processes"]))
-    except UserError as error:
-        outcome = {"error": str(error), "hint": error.hint}
-    if first:
-        with replacing(outcome_file) as path:
-            path.write_text(json.dumps(outcome), encoding="utf8")
+        outcome = asdict(perform(_job(document), processes=document["processes"]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        reason = explained(error)
+        _write(outcome_file, {"error": str(reason), "hint": reason.hint})
+        sys.exit(1)
+    except RuntimeError:
+        if not outcome_file.exists():  # else another process failed and said why; this one only lost its connection
+            raise
+        sys.exit(1)
+    if os.environ.get("RANK", "0") == "0":
+        _write(outcome_file, outcome)
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(document), encoding="utf8")
 
 
 def _job(document: dict[str, Any]) -> Job:

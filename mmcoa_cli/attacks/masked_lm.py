@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from store.errors import UserError
 from store.keys import digest_arrays, key_of
@@ -109,6 +110,7 @@ class Prediction:
 
 def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
     """The masked LM in a Hugging Face folder (config, safetensors, tokenizer). Raises UserError when there is none."""
+    quiet_transformers()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model = AutoModelForMaskedLM.from_pretrained(
@@ -118,6 +120,12 @@ def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
         reason = str(error).strip().splitlines()[0][:200]
         raise UserError(f"{name} cannot be loaded: {reason}", hint=f"mmcoa fetch {name}") from error
     return MaskedLM(model, tokenizer, name=name, stand_in=_about(folder).get("stand_in", True))
+
+
+def quiet_transformers() -> None:
+    """No bars and no advice from transformers: the console shows our own progress."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Checkpoints: a folder with model.safetensors, spec.json, and what else makes the weights usable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+from .files import replacing
+from .keys import digest_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS, STATE, SPEC = "model.safetensors", "state.safetensors", "spec.json"
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    tensors: Mapping[str, Tensor],
+    spec: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Write a checkpoint; it exists complete or not at all. `state` is the optimizer's, `files` are texts by name."""
+    from safetensors.torch import save_file
+
+    with replacing(folder) as partial:
+        partial.mkdir()
+        save_file(_separate(tensors), partial / WEIGHTS)
+        if state is not None:
+            save_file(_separate(state), partial / STATE)
+        for name, text in (files or {}).items():
+            (partial / name).write_text(text, encoding="utf8")
+        document = {**spec, "sha256": digest_file(partial / WEIGHTS)}
+        (partial / SPEC).write_text(json.dumps(document, indent=1), encoding="utf8")
+
+
+def load_tensors(folder: Path) -> dict[str, Tensor]:
+    """The weights, on the CPU. Raises UserError when they are missing, damaged or not those that were saved."""
+    path = folder / WEIGHTS
+    if path.exists() and digest_file(path) != load_spec(folder).get("sha256"):
+        raise _damaged(folder, "its weights are not those that were saved")
+    return _load(path)
+
+
+def load_state(folder: Path) -> dict[str, Tensor] | None:
+    """The optimizer's state, or None where it was dropped."""
+    return _load(folder / STATE) if (folder / STATE).exists() else None
+
+
+def load_spec(folder: Path) -> dict[str, Any]:
+    """The specification. Raises UserError when it is missing or damaged."""
+    try:
+        spec = json.loads((folder / SPEC).read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, str(error)) from error
+    if not isinstance(spec, dict):
+        raise _damaged(folder, "its specification is no JSON object")
+    return spec
+
+
+def drop_state(folder: Path) -> None:
+    """Remove the optimizer's state; the weights stay."""
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share no memory, as safetensors wants them."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path.parent, str(error)) from error
+
+
+def _damaged(folder: Path, reason: str) -> UserError:
+    return UserError(f"the checkpoint {folder} cannot be read: {reason}", hint="remove the folder and train again")

@@ -1,0 +1,73 @@
+"""Files that are whole or not there, and one writer at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, for a file or a folder, that takes its place when the block ends without error.
+
+    A kill at any moment leaves what was there before; the next writer removes the remains.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    _remove(partial)
+    try:
+        yield partial
+        _flush(partial)
+        _take_place(partial, path)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+@contextmanager
+def lock(path: Path, *, what: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold `path`.lock: one process at a time, released by the system when its holder dies.
+
+    `what` names the thing to people; `on_wait` is called once when another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file_lock = FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        file_lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        file_lock.acquire()
+    try:
+        yield
+    finally:
+        file_lock.release()
+
+
+def _flush(path: Path) -> None:
+    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _take_place(partial: Path, path: Path) -> None:
+    """A file replaces a file in one step; a folder is moved away first, because a system replaces only empty ones."""
+    if not path.is_dir():
+        partial.replace(path)
+        return
+    old = path.with_name(f".{path.name}.old")
+    _remove(old)
+    path.rename(old)
+    partial.rename(path)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
