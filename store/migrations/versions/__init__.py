@@ -1,0 +1,1 @@
+"""Numbered migrations of the index, for Alembic. They are only ever added to."""
