@@ -41,7 +41,7 @@ class DatasetRow:
     class_names: tuple[str, ...] = ()
     splits: Mapping[str, int] = field(default_factory=dict)
     pixel_size: int = 224
-    resize: int | None = 256
+    resize: int | None = None
     template: str = TEMPLATE
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reader: str = ""
