@@ -1,0 +1,90 @@
+"""`mmcoa fetch`: datasets, CLIP models and masked LMs into the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..inventory import Kind
+from . import options as o
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+NAME = "fetch"
+EXAMPLES = (
+    "[bold]mmcoa fetch cifar10 ViT-B-32 bert-base-uncased[/]\n\n"
+    "[bold]mmcoa fetch --list[/]  what there is, how large it is, and what is here\n\n"
+    "[bold]mmcoa fetch mybirds --from birds.zip[/]  images in train/CLASS/ and test/CLASS/\n\n"
+    "[bold]mmcoa fetch ViT-B-16:laion2b_s34b_b88k hf-hub:ORG/NAME[/]  any CLIP that open_clip loads"
+)
+
+
+def command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Datasets, CLIP models and masked LMs; see --list.", show_default=False),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show what there is and what is here.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Everything that --list shows.")] = False,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="PATH", help="A folder, archive or file on this machine to take it from."),
+    ] = None,
+    kind: Annotated[Kind | None, typer.Option(help="What NAME is, where that is not clear.")] = None,
+    json: o.Json = False,
+) -> None:
+    """Bring datasets and models into the store, from the network or from this machine; what is here is left alone."""
+    from .. import inventory
+    from ..console import out, print_json, say
+    from ..settings import home
+
+    if list_:
+        found = inventory.listing(home())
+        print_json(found) if json else out.print(_table(found))
+        return
+    wanted = _wanted(names, all_, from_)
+    fetched = []
+    for name in wanted:
+        fetched.append(inventory.fetch(name, home(), source=from_, kind=kind))
+        say(_line(fetched[-1]))
+    if json:
+        print_json({"fetched": fetched})
+
+
+def _wanted(names: list[str] | None, everything: bool, source: Path | None) -> list[str]:
+    from ..inventory import everything as all_names
+
+    wanted = all_names() if everything else list(dict.fromkeys(names or []))
+    if not wanted:
+        raise typer.BadParameter("name what to fetch; mmcoa fetch --list shows what there is")
+    if source and len(wanted) > 1:
+        raise typer.BadParameter("--from takes one NAME")
+    return wanted
+
+
+def _line(fetched: Any) -> str:
+    size = f"{fetched.bytes / 1e6:,.1f} MB"
+    return f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}"
+
+
+def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
+    from rich.table import Table
+
+    table = Table("name", "what", "size", "here", box=None, header_style="bold", pad_edge=False)
+    for column in (2,):
+        table.columns[column].justify = "right"
+    for row in found["datasets"]:
+        images = ", ".join(f"{count:,} {split}" for split, count in row["splits"].items())
+        _add(table, row, f"{row['classes']} classes, {images}")
+    for kind, title in (("models", "CLIP"), ("mlms", "masked LM")):
+        for row in found[kind]:
+            _add(table, row, f"{title}, a stand-in" if row["stand_in"] else title)
+    return table
+
+
+def _add(table: Table, row: dict[str, Any], what: str) -> None:
+    size = f"{row['bytes'] / 1e6:,.1f} MB" if row["bytes"] else "-"
+    table.add_row(row["name"], what, size, "[green]yes[/]" if row["here"] else "no")

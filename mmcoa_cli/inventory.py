@@ -1,0 +1,149 @@
+"""Everything that can be fetched: of which kind a name is, what is here, and getting it.
+
+Nothing heavy is imported before something is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from store.errors import UserError
+
+from . import catalog
+from .catalog import DatasetRow, MlmRow, ModelRow
+from .models_store import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
+from .names import store_name
+from .settings import Home
+
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
+
+class Kind(StrEnum):
+    dataset = "dataset"
+    clip = "clip"
+    mlm = "mlm"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One thing that is in the store now. `new` is False when it was there before."""
+
+    name: str
+    kind: Kind
+    path: Path
+    bytes: int
+    new: bool
+
+
+def fetch(name: str, home: Home, *, source: Path | None = None, kind: Kind | None = None) -> Fetched:
+    """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there. Raises UserError."""
+    kind = kind or kind_of(name, home, source)
+    if kind is Kind.dataset:
+        from .datasets.fetching import dataset_path, fetch_dataset
+
+        new, path = fetch_dataset(name, home, source=source), dataset_path(name, home)
+    elif kind is Kind.clip:
+        new, path = fetch_clip(name, home, source=source), clip_path(name, home)
+    else:
+        new, path = fetch_mlm(name, home, source=source), mlm_path(name, home)
+    return Fetched(name, kind, path, size_of(path), new)
+
+
+def kind_of(name: str, home: Home, source: Path | None) -> Kind:
+    """Which kind `name` is by the catalog, by its form, by what is here, or by what `source` looks like."""
+    for kind, rows in ((Kind.dataset, catalog.datasets()), (Kind.clip, catalog.models()), (Kind.mlm, catalog.mlms())):
+        if name in rows:
+            return kind
+    if name.startswith(HUB) or ":" in name:
+        return Kind.clip
+    if source is not None:
+        return _kind_of_path(source)
+    if clip_path(name, home).exists():
+        return Kind.clip
+    return Kind.mlm if "/" in name or mlm_path(name, home).exists() else Kind.dataset
+
+
+def everything() -> list[str]:
+    """The names of all rows of the catalog."""
+    return [*catalog.datasets(), *catalog.models(), *catalog.mlms()]
+
+
+def listing(home: Home) -> dict[str, list[dict[str, Any]]]:
+    """What can be fetched and what is here, also under names that the catalog does not have. `bytes` is the size on
+    disk of what is here, else that of the download where it is known."""
+    return {
+        "datasets": _datasets(home),
+        "models": _models(home.clips, catalog.models()),
+        "mlms": _models(home.mlms, catalog.mlms()),
+    }
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file, or of all files in a folder."""
+    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
+
+
+def _kind_of_path(source: Path) -> Kind:
+    if (source / "open_clip_config.json").exists() or source.suffix in WEIGHTS:
+        return Kind.clip
+    return Kind.mlm if (source / "config.json").exists() else Kind.dataset
+
+
+def _datasets(home: Home) -> list[dict[str, Any]]:
+    from .datasets.fetching import dataset_path, registered_datasets
+
+    rows = {store_name(row.name): row for row in catalog.datasets().values()}
+    found = []
+    for name in [*rows, *(name for name in registered_datasets(home) if name not in rows)]:
+        path = dataset_path(name, home)
+        info = _info(path)
+        row = info or rows.get(name) or DatasetRow(name)
+        found.append(
+            {
+                "name": row.name,
+                "classes": len(row.class_names),
+                "splits": dict(row.splits),
+                "bytes": size_of(path) if info else rows[name].bytes if name in rows else None,
+                "here": info is not None,
+            }
+        )
+    return found
+
+
+def _info(path: Path) -> Any:
+    """What a dataset's file says of itself; None when there is none, or a damaged one."""
+    from store.datasets import Dataset
+
+    if not path.exists():
+        return None
+    try:
+        with Dataset.open(path) as dataset:
+            return dataset.info
+    except UserError:
+        return None
+
+
+def _models(folder: Path, rows: Mapping[str, ModelRow] | Mapping[str, MlmRow]) -> list[dict[str, Any]]:
+    names = {store_name(name): name for name in rows}
+    found = []
+    for file_name in dict.fromkeys([*names, *registered(folder)]):
+        here, about = (folder / file_name).exists(), _about(folder / file_name)
+        name = names.get(file_name) or about.get("name", file_name)
+        stand_in = about.get("stand_in", True) if here else rows[name].stand_in
+        size = size_of(folder / file_name) if here else None
+        found.append({"name": name, "bytes": size, "here": here, "stand_in": stand_in, "source": about.get("source")})
+    return found
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """The source.json of a model's folder, empty when there is none."""
+    try:
+        about = json.loads((folder / "source.json").read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
