@@ -7,6 +7,7 @@ to far more than it is (a bomb), so that reading one touches nothing but itself 
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -87,7 +88,7 @@ def _damage_named(title: str) -> Iterator[None]:
     except _DAMAGED as error:
         raise UserError(f"{title} is damaged: {error or type(error).__name__}", hint="download it again") from error
     except OSError as error:
-        if error.errno is not None:  # the disk's trouble, not the archive's
+        if error.errno not in (None, errno.EINVAL):  # the disk's trouble; a forged offset gives EINVAL
             raise
         raise UserError(f"{title} is damaged: {error}", hint="download it again") from error
 

@@ -1,0 +1,285 @@
+"""Datasets into the store: from a server, from this machine, by two processes at once, and after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmcoa_cli import catalog
+from mmcoa_cli.catalog import DatasetRow, Source
+from mmcoa_cli.datasets import downloads
+from mmcoa_cli.datasets.fetching import dataset_path, fetch_dataset, fetch_row, open_dataset, registered_datasets
+from mmcoa_cli.settings import Home
+from store.datasets import Dataset
+from store.errors import UserError
+
+CIFAR10 = replace(catalog.datasets()["cifar10"], splits={"train": 20, "test": 4}, sources=())
+REPOSITORY = Path(__file__).parents[3]
+Image = Callable[..., bytes]
+TarOf = Callable[..., bytes]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "PAUSE", 0)
+
+
+@pytest.fixture
+def archive(cifar10_files: dict[str, bytes], tar_of: TarOf) -> bytes:
+    return tar_of(cifar10_files)
+
+
+def served(server: Any, data: bytes) -> DatasetRow:
+    """The miniature's row, with the server as its source."""
+
+    def answer(request: Any, start: int) -> None:
+        body = data[start:]
+        place = {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
+        request.start(206 if start else 200, Content_Length=str(len(body)), **place)
+        request.wfile.write(body)
+
+    server.answers = [answer]
+    return replace(CIFAR10, sources=(Source(server.url, hashlib.md5(data).hexdigest(), len(data)),))
+
+
+def files_in(home: Home) -> list[str]:
+    return sorted(path.name for path in home.datasets.iterdir() if path.suffix != ".lock")
+
+
+def test_from_a_server(server: Any, home: Home, archive: bytes) -> None:
+    row = served(server, archive)
+    assert fetch_row(row, home)
+    assert not fetch_row(row, home)
+    with Dataset.open(dataset_path("cifar10", home)) as dataset:
+        assert dataset.info.splits == {"train": 20, "test": 4}
+        assert dataset.info.source == server.url
+        assert dataset.images("train", [0])[0].shape == (32, 32, 3)
+    assert files_in(home) == ["cifar10.h5"]
+    assert len(server.ranges) == 1
+
+
+def test_the_second_source_is_taken_when_the_first_fails(server: Any, home: Home, archive: bytes) -> None:
+    row = served(server, archive)
+    row = replace(row, sources=(Source("http://127.0.0.1:9/x", "0" * 32, 1), *row.sources))
+    assert fetch_row(row, home)
+
+
+def test_the_same_from_a_folder_an_archive_and_a_server(
+    server: Any, home: Home, archive: bytes, cifar10_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "own.tar.gz").write_bytes(archive)
+    for name, content in cifar10_files.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "own.zip", "w") as packed:
+        for name, content in cifar10_files.items():
+            packed.writestr(name, content)
+    checksums = set()
+    for number, source in enumerate((tmp_path / "own.tar.gz", tmp_path / "own", tmp_path / "own.zip", None)):
+        place = Home(tmp_path / str(number), "")
+        fetch_row(served(server, archive), place, source=source)
+        with Dataset.open(dataset_path("cifar10", place)) as dataset:
+            checksums.add(dataset.info.checksum)
+    assert len(checksums) == 1
+
+
+def test_two_at_once(server: Any, home: Home, archive: bytes) -> None:
+    row = served(server, archive)
+    both = threading.Barrier(2)
+
+    def fetch(_: int) -> bool:
+        both.wait()
+        return fetch_row(row, home)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(fetch, range(2))) == [False, True]
+    assert len(server.ranges) == 1
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from mmcoa_cli.catalog import DatasetRow, Source
+from mmcoa_cli.datasets.fetching import fetch_row
+from mmcoa_cli.settings import Home
+row = json.loads(sys.argv[1])
+row["sources"] = tuple(Source(**source) for source in row["sources"])
+row["class_names"] = tuple(row["class_names"])
+source = Path(sys.argv[3]) if len(sys.argv) > 3 else None
+fetch_row(DatasetRow(**row), Home(Path(sys.argv[2]), ""), source=source)
+"""
+
+
+def start(row: DatasetRow, home: Home, *source: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", SCRIPT, json.dumps(row, default=vars), str(home.root), *source]
+    return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+
+
+def test_a_kill_while_downloading(server: Any, home: Home, cifar10_files: dict[str, bytes], tar_of: TarOf) -> None:
+    archive = tar_of({"padding": os.urandom(4 * downloads.CHUNK), **cifar10_files})
+    row = served(server, archive)
+    (good,) = server.answers
+    sent, killed = threading.Event(), threading.Event()
+
+    def stalling(request: Any, _: int) -> None:
+        request.start(200, Content_Length=str(len(archive)))
+        request.wfile.write(archive[: len(archive) // 2])
+        sent.set()
+        killed.wait(60)
+
+    server.answers = [stalling, good]
+    process = start(row, home)
+    assert sent.wait(60)
+    partial = home.datasets / ".cifar10.download" / "archive.partial"
+    while not (partial.exists() and partial.stat().st_size):
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed.set()
+    assert fetch_row(row, home)
+    assert server.ranges[1] is not None
+    assert files_in(home) == ["cifar10.h5"]
+
+
+def test_a_kill_while_writing(home: Home, tmp_path: Path, image: Image) -> None:
+    row = DatasetRow("pets", class_names=("cat",), pixel_size=8)
+    folder = tmp_path / "pets" / "train" / "cat"
+    folder.mkdir(parents=True)
+    for number in range(400):
+        (folder / f"{number:03}.png").write_bytes(image(number))
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as packed:
+        for path in sorted(folder.iterdir()):
+            packed.write(path, path.relative_to(tmp_path))
+    process = start(row, home, str(tmp_path / "pets.zip"))
+    partial = home.datasets / ".pets.h5.partial"
+    while not partial.exists() and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    fetch_row(row, home, source=tmp_path / "pets.zip")
+    whole = Home(tmp_path / "whole", "")
+    fetch_row(row, whole, source=tmp_path / "pets")
+    with Dataset.open(dataset_path("pets", home)) as one, Dataset.open(dataset_path("pets", whole)) as other:
+        assert one.info.checksum == other.info.checksum
+    assert files_in(home) == ["pets.h5"]
+
+
+def test_a_dataset_of_ones_own(home: Home, tmp_path: Path, image: Image) -> None:
+    for split in ("train", "test"):
+        for bird in ("wren", "robin"):
+            (tmp_path / "birds" / split / bird).mkdir(parents=True)
+            (tmp_path / "birds" / split / bird / "1.jpg").write_bytes(image(1, (30, 40), "JPEG"))
+    assert fetch_dataset("my birds", home, source=tmp_path / "birds")
+    assert not fetch_dataset("my birds", home)
+    with open_dataset("my birds", home) as dataset:
+        assert dataset.info.class_names == ("robin", "wren")
+        assert dataset.encoded
+        assert (dataset.info.pixel_size, dataset.info.resize) == (224, 256)
+        assert dataset.images("train", [0]) == [image(1, (30, 40), "JPEG")]
+    assert registered_datasets(home) == ["my-birds"]
+
+
+def test_a_part_of_a_catalog_dataset_keeps_all_classes(home: Home, tmp_path: Path, image: Image) -> None:
+    (tmp_path / "x" / "test" / "ship").mkdir(parents=True)
+    (tmp_path / "x" / "test" / "ship" / "1.png").write_bytes(image(1, 32))
+    fetch_dataset("cifar10", home, source=tmp_path / "x")
+    with open_dataset("cifar10", home) as dataset:
+        assert len(dataset.info.class_names) == 10
+        assert dataset.labels("test").tolist() == [8]
+        assert dataset.info.partial
+
+
+def test_digits_are_made_where_they_are_needed(home: Home) -> None:
+    with open_dataset("digits", home) as dataset:
+        assert dataset.info.splits == {"train": 1297, "test": 500}
+    with pytest.raises(UserError, match="embedded"):
+        fetch_dataset("digits", Home(home.root / "other", ""), source=home.root)
+
+
+def test_a_damaged_dataset_is_fetched_again(home: Home) -> None:
+    fetch_dataset("digits", home)
+    dataset_path("digits", home).write_bytes(b"damaged")
+    assert fetch_dataset("digits", home)
+    with open_dataset("digits", home) as dataset:
+        assert len(dataset.labels("test")) == 500
+
+
+class Hostile:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch hostile",)
+
+
+@pytest.mark.parametrize("part", ["batches.meta", "data_batch_3"])
+def test_a_hostile_pickle_in_the_archive(
+    home: Home,
+    tmp_path: Path,
+    cifar10_files: dict[str, bytes],
+    tar_of: TarOf,
+    part: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cifar10_files[f"cifar-10-batches-py/{part}"] = pickle.dumps({b"data": Hostile()})
+    (tmp_path / "x.tar.gz").write_bytes(tar_of(cifar10_files))
+    with pytest.raises(UserError, match="nothing of it was run"):
+        fetch_row(CIFAR10, home, source=tmp_path / "x.tar.gz")
+    assert not (tmp_path / "hostile").exists()
+    assert files_in(home) == []
+
+
+def test_an_archive_that_lacks_images(home: Home, tmp_path: Path, archive: bytes) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(archive)
+    with pytest.raises(UserError, match="holds"):
+        fetch_row(catalog.datasets()["cifar10"], home, source=tmp_path / "x.tar.gz")
+    assert files_in(home) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "hint"),
+    [
+        ("cifar10", "cifar10 is not in the store", "mmcoa fetch cifar10"),
+        ("cifar11", "no dataset called 'cifar11'", "did you mean cifar10"),
+        ("birds", "no dataset called 'birds'", "mmcoa fetch birds --from FOLDER"),
+        ("../x", "cannot be a name", "begin it with"),
+        ("", "cannot be a name", "begin it with"),
+    ],
+)
+def test_what_is_not_here(home: Home, name: str, line: str, hint: str) -> None:
+    with pytest.raises(UserError, match=line) as caught:
+        open_dataset(name, home)
+    assert hint in caught.value.hint
+
+
+def test_memory_does_not_grow_with_the_dataset(home: Home) -> None:
+    from mmcoa_cli.datasets import readers
+
+    def many(_: DatasetRow) -> Iterator[Any]:
+        for number in range(20_000):
+            yield "train", np.full((32, 32, 3), number % 251, np.uint8), number % 2
+
+    row = DatasetRow("many", class_names=("a", "b"), pixel_size=32, reader="many", embedded=True)
+    readers.EMBEDDED["many"] = many
+    try:
+        tracemalloc.start()
+        fetch_row(row, home)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        del readers.EMBEDDED["many"]
+    assert peak < 20e6  # the images are 61 MB
