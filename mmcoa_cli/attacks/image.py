@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -45,19 +46,24 @@ class ImageAttack:
     @property
     def stays_on_grid(self) -> bool:
         """Whether perturbed 8-bit images can be 8-bit images again: L-inf with eps and alpha in whole 1/255."""
-        whole = all((Fraction(text) * 255).denominator == 1 for text in (self.eps, self.alpha))
+        whole = all((_fraction(text) * 255).denominator == 1 for text in (self.eps, self.alpha))
         return self.norm == "linf" and whole
 
 
 def radius(text: str, option: str = "--eps") -> float:
-    """ "1/255" or "0.01" as a number. Raises UserError for anything else, and for what is not positive."""
+    """ "1/255", "0.5/255" or "0.01" as a number. Raises UserError for anything else, and for what is not positive."""
     try:
-        value = float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
+        value = float(_fraction(text))
+    except (ValueError, ArithmeticError):
         raise UserError(f"{option} {text!r} is not a number", hint=f"{option} 1/255") from None
     if value <= 0:
         raise UserError(f"{option} {text} is not positive", hint=f"{option} 1/255")
     return value
+
+
+def _fraction(text: str) -> Fraction:
+    above, slash, below = text.partition("/")
+    return Fraction(above) / Fraction(Decimal(below) if slash else 1)
 
 
 @dataclass(frozen=True)
