@@ -28,9 +28,11 @@ from .attacks.masked_lm import load_masked_lm
 from .models import load_clip
 
 CLIP_CONFIG, CLIP_WEIGHTS, MLM_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors", "model.safetensors"
+VOCABULARIES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+)  # fmt: skip
 TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-    "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+    *VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
 )  # fmt: skip
 _PREFERRED = (CLIP_WEIGHTS, "open_clip_pytorch_model.safetensors", MLM_WEIGHTS)
 _FOREIGN = (".bin", ".pt", ".pth", ".ckpt")
@@ -54,6 +56,8 @@ def choose_mlm_files(names: Sequence[str]) -> list[str]:
     for needed in (MLM_WEIGHTS, "config.json"):
         if needed not in names:
             raise UserError(f"it has no {needed}", hint="save it with save_pretrained(folder), which writes both")
+    if not any(vocabulary in names for vocabulary in VOCABULARIES):  # transformers would make up an empty one
+        raise UserError("it has no tokenizer", hint="save the tokenizer into the same folder, with save_pretrained")
     return [MLM_WEIGHTS, "config.json", *(name for name in TOKENIZER_FILES if name in names)]
 
 
@@ -73,6 +77,7 @@ def save_clip(files: Sequence[Path], target: Path, *, name: str, config: Mapping
 
 def save_mlm(files: Sequence[Path], target: Path, *, name: str, origin: Origin) -> None:
     """Write a masked LM, given by the files of `choose_mlm_files`, to the folder `target`. Raises UserError."""
+    _require_whole(files[0])
     with replacing(target) as folder:
         folder.mkdir()
         _copy(files, folder)
@@ -125,12 +130,16 @@ def _write_safetensors(weights: Path, target: Path) -> None:
     if weights.suffix != ".safetensors":
         save_file(_foreign_tensors(weights), target)
         return
+    _require_whole(weights)
+    shutil.copyfile(weights, target)
+
+
+def _require_whole(weights: Path) -> None:
     try:
         with safe_open(weights, framework="pt"):
             pass
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise UserError(f"{weights.name} is no whole safetensors file: {error}", hint="copy it again") from error
-    shutil.copyfile(weights, target)
 
 
 def _foreign_tensors(path: Path) -> dict[str, torch.Tensor]:
