@@ -66,18 +66,20 @@ def _wanted(names: list[str] | None, everything: bool, source: Path | None) -> l
 
 
 def _line(fetched: Any) -> str:
+    from rich.markup import escape
+
     size = f"{fetched.bytes / 1e6:,.1f} MB"
-    return f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}"
+    return escape(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
 
 
 def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
     from rich.table import Table
 
-    table = Table("name", "what", "size", "here", box=None, header_style="bold", pad_edge=False)
-    for column in (2,):
-        table.columns[column].justify = "right"
+    table = Table("name", "what", box=None, header_style="bold", pad_edge=False)
+    table.add_column("size", justify="right")
+    table.add_column("here")
     for row in found["datasets"]:
-        images = ", ".join(f"{count:,} {split}" for split, count in row["splits"].items())
+        images = ", ".join(f"{row['splits'][split]:,} {split}" for split in sorted(row["splits"], reverse=True))
         _add(table, row, f"{row['classes']} classes, {images}")
     for kind, title in (("models", "CLIP"), ("mlms", "masked LM")):
         for row in found[kind]:
@@ -86,5 +88,7 @@ def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
 
 
 def _add(table: Table, row: dict[str, Any], what: str) -> None:
+    from rich.markup import escape
+
     size = f"{row['bytes'] / 1e6:,.1f} MB" if row["bytes"] else "-"
-    table.add_row(row["name"], what, size, "[green]yes[/]" if row["here"] else "no")
+    table.add_row(escape(row["name"]), what, size, "[green]yes[/]" if row["here"] else "no")

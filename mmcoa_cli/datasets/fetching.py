@@ -12,6 +12,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from rich.markup import escape
+
 from store.datasets import Dataset, DatasetWriter
 from store.errors import UserError
 from store.files import lock
@@ -67,7 +69,7 @@ def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None) -> boo
     target = dataset_path(row.name, home)
     if _is_whole(target):
         return False
-    wait = f"waiting for another process that fetches {row.name}"
+    wait = escape(f"waiting for another process that fetches {row.name}")
     with lock(target, what=f"the dataset {row.name}", on_wait=lambda: say(wait)):
         if _is_whole(target):
             return False
@@ -82,7 +84,7 @@ def _is_whole(target: Path) -> bool:
     try:
         Dataset.open(target).close()
     except UserError as error:
-        say(f"{error}; fetching it again")
+        say(escape(f"{error}; fetching it again"))
         return False
     return True
 
