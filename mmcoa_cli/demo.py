@@ -39,3 +39,16 @@ def run_demo(home: Home) -> list[Outcome]:
         outcomes.append(run(Job(spec, evaluation_after(spec))))
     say("[bold]3/3[/] report")
     return outcomes
+
+
+def closing(home: Home, outcomes: list[Outcome]) -> list[str]:
+    """Where each thing lies, and what to type next."""
+    places = [
+        ("datasets and models", f"{home.datasets}, {home.models}"),
+        ("the weights of every epoch", home.checkpoints / outcomes[-1].run),
+        ("adversarial examples", home.examples),
+        ("the index of results", home.root / "index.db"),
+    ]
+    width = max(len(title) for title, _ in places)
+    lines = ["", "[bold]Where it all is[/]", *(f"  {title:<{width}}  {path}" for title, path in places)]
+    return [*lines, "", "[bold]What to type next[/]", *(f"  {command}" for command in NEXT)]

@@ -25,11 +25,9 @@ from .console import progress
 from .pretraining import PretrainSpec, pretrain, read_architecture
 from .settings import Home
 
-MLM_EPOCHS, MLM_BATCH, MLM_LENGTH, SEED = 30, 128, 16, 0
+MLM_EPOCHS, MLM_BATCH, MLM_LENGTH, SEED = 40, 128, 16, 0
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MEDIUMS = ["photo", "picture", "image", "drawing", "sketch", "print", "scan", "painting", "copy", "snapshot"]
-QUALITIES = ["small", "large", "blurry", "sharp", "dark", "bright", "round", "thin", "bold", "plain", "neat", "crooked"]
-PLACES = ["paper", "wall", "page", "board", "screen", "card", "table", "letter"]
 THINGS = ["digit", "number", "figure", "symbol", "sign", "shape", "mark", "word", "letter", "line"]
 
 
@@ -57,23 +55,16 @@ def build_mlm(row: MlmRow, home: Home) -> Path:
 
 
 def write_sentences() -> list[str]:
-    """The text `tiny-mlm` learns from: what is photographed, which words stand for the same thing, how numbers follow
-    each other. The words are those of the embedded dataset's classes and their synonyms."""
+    """The text `tiny-mlm` learns from: what is photographed, and which words stand for the same thing. The words are
+    those of the embedded dataset's classes and their synonyms."""
     digits = catalog.datasets()["digits"]
     words = {name: [name, *digits.synonyms[name]] for name in digits.class_names}
-    sentences = []
-    for number in itertools.chain(*words.values()):
-        sentences += [f"this is a {medium} of a {number}" for medium in MEDIUMS]
-        sentences += [f"the {number} is a {thing}" for thing in THINGS]
+    sentences = [f"this is a {medium} of a {thing}" for medium in MEDIUMS for thing in THINGS]
     for same in words.values():
-        for a, b in itertools.permutations(same, 2):
-            sentences += [f"{a} is another word for {b}", f"{a} and {b} mean the same", f"write {a} or {b}"]
-            sentences += [f"a {quality} {a} is a {quality} {b}" for quality in QUALITIES]
-            sentences += [f"the {a} on the {place} is the {b} there" for place in PLACES]
-    for a, b in itertools.pairwise(digits.class_names):
-        sentences += [f"after {a} comes {b}", f"{b} is one more than {a}", f"{a} comes before {b}"]
-    for medium, thing in itertools.product(MEDIUMS, THINGS):
-        sentences += [f"this is a {medium} of a {thing}", f"a {medium} of the {thing}"]
+        sentences += [f"this is a {medium} of a {number}" for medium in MEDIUMS for number in same]
+        sentences += [f"this {a} is a photo of a {b}" for a, b in itertools.permutations(same, 2)]
+        for a, b, c in itertools.combinations(same, 3):
+            sentences += [f"{a} or {b} or {c}", f"{c} or {a} or {b}"]
     return sentences
 
 
@@ -101,8 +92,17 @@ def _train_mlm(sentences: Sequence[str], tokenizer: Any, *, name: str) -> Any:
 
     torch.manual_seed(SEED)
     quiet_transformers()
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=MLM_LENGTH * 4, **sizes))
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=MLM_LENGTH * 4,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    model = BertForMaskedLM(config)
     collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, seed=SEED)
     encoded = tokenizer(list(sentences), truncation=True, max_length=MLM_LENGTH)["input_ids"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)

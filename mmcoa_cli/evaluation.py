@@ -23,8 +23,9 @@ from torch import Tensor
 
 from store.datasets import Dataset
 from store.examples import ExampleSet
-from store.index import Evaluation, Index, Run
+from store.index import Index
 from store.keys import key_of
+from store.schema import Evaluation, Run
 
 from .attacks.image import VERSION as IMAGE_VERSION
 from .attacks.image import ImageAttack, pgd, random_start

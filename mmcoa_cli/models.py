@@ -127,11 +127,10 @@ def _encode_short_texts(model: Any, tokens: Tensor) -> Tensor:
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
     x = model.ln_final(x)[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=-1)]
-    projection = model.text_projection
-    if projection is None:
-        return x
-    projected: Tensor = projection(x) if isinstance(projection, nn.Linear) else x @ projection
-    return projected
+    if model.text_projection is not None:
+        x = model.text_projection(x) if isinstance(model.text_projection, nn.Linear) else x @ model.text_projection
+    features: Tensor = x
+    return features
 
 
 def load_clip(folder: Path, *, name: str) -> Clip:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from store.errors import UserError
-from store.index import Index, Run
+from store.index import Index
+from store.schema import Run
 
 from . import catalog
 from .attacks.masked_lm import MaskedLM, load_masked_lm

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from store.datasets import Dataset
 from store.files import lock, replacing
-from store.index import Index, Run
+from store.index import Index
 from store.keys import key_of
+from store.schema import Run
 
 from . import catalog
 from .attacks.image import VERSION as IMAGE_VERSION

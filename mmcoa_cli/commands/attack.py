@@ -38,12 +38,13 @@ def command(
 ) -> None:
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
     from .. import launch, results
+    from ..worker import Job
 
     spec = specs.EvaluationSpec(
         checkpoint, o.names(dataset), o.names(attack), mlm=mlm, norm=norm, eps=eps, alpha=alpha, steps=steps,
         limit=limit, seed=seed, batch_size=batch_size, precision=precision, stop_when_fooled=stop_when_fooled,
         no_collisions=no_collisions, compat=compat,
     )  # fmt: skip
-    job = launch.Job(evaluate=spec)
+    job = Job(evaluate=spec)
     outcome = launch.run(job, processes=processes, accelerate_config=accelerate_config)
     results.show(outcome, as_json=json, files=True)

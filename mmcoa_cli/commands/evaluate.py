@@ -34,11 +34,12 @@ def command(
 ) -> None:
     """Test a run or a model; stored examples are used, missing ones are made and stored."""
     from .. import launch, results
+    from ..worker import Job
 
     spec = specs.EvaluationSpec(
         checkpoint, o.names(dataset), o.names(attack), mlm=mlm, norm=norm, eps=eps, alpha=alpha, steps=steps,
         limit=limit, seed=seed, batch_size=batch_size, precision=precision, stop_when_fooled=stop_when_fooled,
         no_collisions=no_collisions, compat=compat,
     )  # fmt: skip
-    job = launch.Job(evaluate=spec)
+    job = Job(evaluate=spec)
     results.show(launch.run(job, processes=processes, accelerate_config=accelerate_config), as_json=json)

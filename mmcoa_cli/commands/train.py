@@ -48,6 +48,7 @@ def command(
     """Train a defence on a dataset; then test it clean and under the image, text and multimodal attack."""
     from .. import launch, results
     from ..settings import home
+    from ..worker import Job
 
     if resume:
         spec = results.spec_of(resume, home())
@@ -57,7 +58,7 @@ def command(
             eps=eps, alpha=alpha, steps=steps, seed=seed, tune=tune, contrast=contrast, compat=compat,
             precision=precision,
         )  # fmt: skip
-    job = launch.Job(spec, None if no_evaluate else specs.evaluation_after(spec))
+    job = Job(spec, None if no_evaluate else specs.evaluation_after(spec))
     results.show(launch.run(job, processes=processes, accelerate_config=_absolute(accelerate_config)), as_json=json)
 
 

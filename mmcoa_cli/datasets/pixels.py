@@ -18,7 +18,7 @@ from store.datasets import Dataset
 Pixels = npt.NDArray[np.uint8]
 
 
-def load_pixels(dataset: Dataset, split: str, indices: Sequence[int]) -> Pixels:
+def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArray[np.int64]) -> Pixels:
     """The images at `indices`, (B, S, S, 3) in 0..255. Images of varying size are decoded, resized on the shorter side
     (bilinear, as torchvision's Resize) and cropped at the centre, before anything is attacked."""
     images = dataset.images(split, indices)

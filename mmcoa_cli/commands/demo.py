@@ -1,0 +1,23 @@
+"""`mmcoa demo`: the whole way on embedded data, with no network."""
+
+from __future__ import annotations
+
+from . import options as o
+
+NAME = "demo"
+EXAMPLES = "[bold]mmcoa demo[/]  the second time takes seconds: everything is in the store"
+
+
+def command(json: o.Json = False) -> None:
+    """Fetch, train four methods, attack and report on embedded digits: a few minutes on two cores, no network."""
+    from .. import demo, results
+    from ..console import out, print_json
+    from ..settings import home
+
+    outcomes = demo.run_demo(home())
+    if json:
+        print_json(results.document(outcomes))
+        return
+    results.show_all(outcomes)
+    for line in demo.closing(home(), outcomes):
+        out.print(line, soft_wrap=True)

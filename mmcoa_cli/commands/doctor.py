@@ -1,0 +1,24 @@
+"""`mmcoa doctor`: versions, devices, memory and the store's health, with what to do about each."""
+
+from __future__ import annotations
+
+from . import options as o
+
+NAME = "doctor"
+EXAMPLES = "[bold]mmcoa doctor[/]  needs no network; exit code 1 where a check failed"
+
+
+def command(json: o.Json = False) -> None:
+    """Look at this machine and this store, and say what to do about what is wrong."""
+    from .. import health
+    from ..console import out, print_json
+    from ..settings import home
+
+    found = health.checks(home())
+    error = health.verdict(found)
+    if json:
+        print_json({"ok": error is None, "checks": found})
+    else:
+        out.print(health.table(found))
+    if error:
+        raise error

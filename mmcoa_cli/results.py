@@ -1,0 +1,82 @@
+"""What a command that trains or evaluates ends with: the table of its results, or the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from store.datasets import Dataset
+from store.errors import UserError
+from store.index import Index
+from store.schema import Evaluation, Run
+
+from . import catalog
+from .console import out, print_json, say
+from .datasets.fetching import dataset_path
+from .reports.formats import as_dict
+from .reports.rows import row_of
+from .reports.table import print_table
+from .settings import Home, home
+from .specs import TrainSpec
+from .worker import Outcome
+
+
+def spec_of(run: str, home: Home) -> TrainSpec:
+    """The specification of a run in the index, for `--resume`. Raises UserError when there is no such run."""
+    found = Index(home.database_url).find_run(run)
+    if found.kind != "train":
+        raise UserError(f"{found.id} was not trained", hint="mmcoa train --method mmcoa")
+    return TrainSpec(**json.loads(found.spec))
+
+
+def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
+    """Print the run's id and the table of its evaluations; with `files`, where the examples lie."""
+    if as_json:
+        print_json(document([outcome]))
+        return
+    results = _results([outcome])
+    if outcome.run:
+        out.print(f"run {outcome.run}", soft_wrap=True)
+    if results:
+        print_table([row_of(*result) for result in results], task=catalog.tasks()["iid"])
+    for _, evaluation in results if files else ():
+        out.print(f"{evaluation.attack}: {home().examples / evaluation.examples}.h5", soft_wrap=True)
+        for _, name, clean, adversarial in _prompts(evaluation):
+            out.print(f"  {name}: {clean} -> {adversarial}", soft_wrap=True)
+    if outcome.run and not results:
+        say(f"next: mmcoa evaluate --checkpoint {outcome.run} --dataset DATASET")
+
+
+def show_all(outcomes: Sequence[Outcome]) -> None:
+    """Print one table of several outcomes."""
+    print_table([row_of(*result) for result in _results(outcomes)], task=catalog.tasks()["iid"])
+
+
+def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The JSON of `train`, `evaluate`, `attack` and `demo`: the rows of `report`, the run, and the prompts."""
+    results = _results(outcomes)
+    answer: dict[str, Any] = {"rows": [as_dict(row_of(*result)) for result in results]}
+    runs = [outcome.run for outcome in outcomes if outcome.run] or [run.id for run, _ in results]
+    answer["run"] = runs[-1] if runs else None
+    prompts = [prompt for result in results for prompt in _prompts(result[1])]
+    if prompts:
+        keys = ("dataset", "class", "clean", "adversarial")
+        answer["prompts"] = [dict(zip(keys, prompt, strict=True)) for prompt in prompts]
+    return answer
+
+
+def _results(outcomes: Sequence[Outcome]) -> list[tuple[Run, Evaluation]]:
+    index = Index(home().database_url)
+    wanted = [key for outcome in outcomes for key in outcome.evaluations]
+    found = {evaluation.id: (run, evaluation) for run, evaluation in index.evaluations()}
+    return [found[key] for key in wanted]
+
+
+def _prompts(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
+    """(dataset, class, clean, adversarial) of every class prompt, where a text attack took part."""
+    if evaluation.prompts is None:
+        return []
+    names = Dataset.open(dataset_path(evaluation.dataset, home())).info.class_names
+    pairs = json.loads(evaluation.prompts)
+    return [(evaluation.dataset, name, *pair) for name, pair in zip(names, pairs, strict=True)]
