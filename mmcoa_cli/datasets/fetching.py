@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -156,6 +156,8 @@ def _downloaded(row: DatasetRow, home: Home) -> tuple[Path, Source]:
             return archive, source
         except UserError as error:
             trouble = error
+    with suppress(OSError):  # unless something has arrived
+        archive.parent.rmdir()
     raise trouble
 
 

@@ -80,6 +80,12 @@ def test_the_second_source_is_taken_when_the_first_fails(server: Any, home: Home
     assert fetch_row(row, home)
 
 
+def test_a_source_out_of_reach_leaves_nothing_behind(home: Home) -> None:
+    with pytest.raises(UserError, match="no network"):
+        fetch_row(replace(CIFAR10, sources=(Source("http://127.0.0.1:9/x", "0" * 32, 1),)), home)
+    assert files_in(home) == []
+
+
 def test_the_same_from_a_folder_an_archive_and_a_server(
     server: Any, home: Home, archive: bytes, cifar10_files: dict[str, bytes], tmp_path: Path
 ) -> None:
