@@ -1,0 +1,139 @@
+"""A report as text: the terminal's table, Markdown, LaTeX (booktabs), CSV (tidy) and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from store.errors import UserError
+
+from .. import catalog
+from . import wording
+from .rows import Row
+from .table import text_table
+from .wording import Printed, Sheet
+
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+LATEX = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"±": r"$\pm$", "·": r"$\cdot$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}"},
+    }
+)
+MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<["})
+
+
+def render(
+    rows: Sequence[Row],
+    *,
+    task: catalog.TaskRow,
+    format: str = "table",
+    seeds: bool = False,
+    width: int = 100,
+) -> str:
+    """`rows` as text that ends in a newline; `width` in columns is the table's.
+
+    With `seeds`, rows that differ in nothing but their seed become a mean and a standard deviation; CSV and JSON keep
+    every row. Raises UserError for an unknown format.
+    """
+    if format == "csv":
+        return _csv(rows)
+    if format == "json":
+        return json.dumps(document(rows, task=task), indent=2) + "\n"
+    if format == "table":
+        return text_table(rows, task=task, seeds=seeds, width=width)
+    writers = {"markdown": _markdown, "latex": _latex}
+    if format not in writers:
+        raise UserError(f"there is no format called {format!r}", hint=f"--format takes {', '.join(FORMATS)}")
+    sheets = wording.sheets(rows, task=task, seeds=seeds)
+    return "\n".join(writers[format](sheet, task) for sheet in sheets)
+
+
+def document(rows: Sequence[Row], *, task: catalog.TaskRow) -> dict[str, Any]:
+    """The JSON of `mmcoa report`."""
+    return {"task": task.name, "rows": [as_dict(row) for row in rows]}
+
+
+def as_dict(row: Row) -> dict[str, Any]:
+    """A row as JSON has it: its interval is a list of two."""
+    return {**asdict(row), "ci95": list(row.ci95)}
+
+
+def save(text: str, path: Path) -> None:
+    """Write a report to a file, whole or not at all."""
+    from store.files import replacing
+
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf8", newline="\n")
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    """One line a row, a column for each of its fields; the interval has two."""
+    names = [name for field in fields(Row) for name in _columns(field.name)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        values = asdict(row)
+        low, high = values.pop("ci95")
+        writer.writerow({**values, "ci95_low": low, "ci95_high": high})
+    return text.getvalue()
+
+
+def _columns(field: str) -> tuple[str, ...]:
+    return ("ci95_low", "ci95_high") if field == "ci95" else (field,)
+
+
+def _markdown(sheet: Sheet, task: catalog.TaskRow) -> str:
+    def row(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    def styled(line: Printed) -> list[str]:
+        label, *cells = (cell.translate(MARKDOWN) for cell in (line.label, *line.cells))
+        return [f"**{label}**" if line.kind == "value" else f"*{label}*", *cells]
+
+    lines = [
+        *(f"### {sheet.title.translate(MARKDOWN)}", "", f"{task.title}. {wording.CAPTION}.", ""),
+        *(f"- {line.translate(MARKDOWN)}" for line in sheet.circumstances),
+        *("", row(["method", *sheet.attacks]), row(["---", *("---:" for _ in sheet.attacks)])),
+        *(row(styled(line)) for line in sheet.lines),
+        *("", *(f"- {note.translate(MARKDOWN)}" for note in (*sheet.trainings, *sheet.notes))),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _latex(sheet: Sheet, _: catalog.TaskRow) -> str:
+    def row(cells: Sequence[str]) -> str:
+        return f"    {' & '.join(cells)} \\\\"
+
+    def styled(line: Printed) -> list[str]:
+        label, *cells = map(_tex, (line.label, *line.cells))
+        if line.kind == "value":
+            return [label, *cells]
+        return [f"\\quad\\footnotesize {label}", *(f"\\footnotesize {cell}" for cell in cells)]
+
+    about = [f"{sheet.title}: {'; '.join(sheet.circumstances)}", wording.CAPTION, *sheet.trainings, *sheet.notes]
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{_tex('. '.join(about))}.}}",
+        f"  \\begin{{tabular}}{{l{'r' * len(sheet.attacks)}}}",
+        "    \\toprule",
+        row(["method", *sheet.attacks]),
+        "    \\midrule",
+        *(row(styled(line)) for line in sheet.lines),
+        *("    \\bottomrule", "  \\end{tabular}", "\\end{table}"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tex(text: str) -> str:
+    """Text for LaTeX; two hyphens, as of an option, stay two."""
+    return text.translate(LATEX).replace("--", "-{}-").replace("–", "--")

@@ -1,0 +1,66 @@
+"""The paper's number beside one of ours: where there is one, and what sets the two apart.
+
+A number is given only where the attack is the paper's and the dataset is the catalog's. Where the model, the text
+attack or the training is another, it is given with a mark: nobody should take the two for the same measurement.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from .. import catalog
+
+if TYPE_CHECKING:
+    from .rows import Row
+
+MODELS = ("ViT-B-32", "ViT-B-32-quickgelu:openai")
+MLM = "bert-base-uncased"
+IMAGE_ATTACK = ("linf", "1/255", "1/255", 100, False)
+NOTES = {
+    "†": f"the paper's models are OpenAI's CLIP ViT-B/32 and, in text attacks, {MLM}",
+    "‡": "the paper's text attack is that of its released code (--compat release); this one is aligned",
+    "§": "trained with other settings than the paper's",
+}
+
+
+def number(row: Row, *, task: str) -> float | None:
+    """The paper's accuracy, a fraction, for the row's method, data and attack; None where it has none to compare."""
+    if row.norm is not None and (row.norm, row.eps, row.alpha, row.steps, row.stop_when_fooled) != IMAGE_ATTACK:
+        return None
+    if row.no_collisions or row.partial or not _whole(row):
+        return None
+    return _numbers().get((task, row.source, row.shots, row.method, row.dataset, row.attack))
+
+
+def marks(row: Row) -> str:
+    """The signs (keys of NOTES) that the paper's number takes beside this row; empty where the two are alike."""
+    signs = ""
+    if row.model not in MODELS or row.stand_in or row.mlm not in (None, MLM):
+        signs += "†"
+    if row.mlm is not None and row.compat != "release":
+        signs += "‡"
+    if row.training:
+        signs += "§"
+    return signs
+
+
+def note(row: Row) -> str:
+    """What the marks say, for formats that have no footnotes."""
+    return "; ".join(NOTES[sign] for sign in marks(row))
+
+
+@cache
+def _numbers() -> dict[tuple[str, ...], float]:
+    """Accuracies by task, source, shots, method, dataset and attack; Table VII repeats numbers of Table I."""
+    return {
+        (entry.task, entry.source, entry.shots, entry.method, entry.dataset, entry.attack): entry.value
+        for entry in catalog.paper()
+        if entry.metric == "accuracy"
+    }
+
+
+def _whole(row: Row) -> bool:
+    """Whether the images are the catalog's test set, or a subset drawn from it."""
+    dataset = catalog.datasets().get(row.dataset)
+    return dataset is not None and (row.limit is not None or row.n == dataset.splits.get("test"))

@@ -1,0 +1,150 @@
+"""Rows to sections: what may stand in one table together, and in which line.
+
+A section is one dataset, model, set of test images, threat model, compat and seed; within it, a line is one training
+run. Nothing is merged that was not measured alike, and nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .rows import Row, order
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The results of one run, or (over seeds) of runs that differ in nothing but their seed; by attack, never empty."""
+
+    label: str
+    cells: dict[str, list[Row]]
+
+    @property
+    def first(self) -> Row:
+        return next(iter(self.cells.values()))[0]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines that were measured alike. `image` and `text` are rows that tell the threat model, None without one."""
+
+    lines: list[Line]
+    image: Row | None
+    text: Row | None
+    data: str  # the beginning of the data's checksum, where several datasets have the same name
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for line in self.lines for cell in line.cells.values() for row in cell]
+
+
+def sections(rows: Sequence[Row], *, seeds: bool = False) -> list[Section]:
+    """The sections of `rows`, sorted; with `seeds`, rows that differ in nothing but the seed share a cell."""
+
+    def alike(row: Row) -> Key:
+        subset = (row.partial, row.limit is not None, row.n, row.data, row.pixel_size or 0)
+        return (row.dataset, row.model, *subset, row.compat, row.precision, 0 if seeds else row.seed)
+
+    found: list[Section] = []
+    for group in _grouped(sorted(rows, key=alike), alike):
+        data = {row.data for row in rows if row.dataset == group[0].dataset}
+        found += _by_threat(group, seeds=seeds, data=group[0].data if len(data) > 1 else "")
+    return found
+
+
+def _by_threat(rows: list[Row], *, seeds: bool, data: str) -> list[Section]:
+    """A section for each pair of an image and a text attack; clean results stand in every one of them."""
+    found: list[Section] = []
+    for image, text in _threats(rows):
+        fitting = [row for row in rows if _image(row) in ((), image) and _text(row) in ((), text)]
+        lines = _lines(fitting, seeds=seeds)
+        if found:  # a run with nothing but clean results is shown once, in the first section
+            lines = [line for line in lines if set(line.cells) != {"clean"}]
+        first_image = next((row for row in fitting if _image(row)), None)
+        first_text = next((row for row in fitting if _text(row)), None)
+        found.append(Section(lines, first_image, first_text, data))
+    return found
+
+
+def _threats(rows: list[Row]) -> list[tuple[Key, Key]]:
+    """The image and text attacks that belong together: those of a multimodal result, else each on its own."""
+    pairs = list(dict.fromkeys((_image(row), _text(row)) for row in rows if _image(row) and _text(row)))
+    images = [image for image in _distinct(map(_image, rows)) if image not in [pair[0] for pair in pairs]]
+    texts = [text for text in _distinct(map(_text, rows)) if text not in [pair[1] for pair in pairs]]
+    if len(images) == len(texts) == 1:
+        return [*pairs, (images[0], texts[0])]
+    return [*pairs, *((image, ()) for image in images), *(((), text) for text in texts)] or [((), ())]
+
+
+def _image(row: Row) -> Key:
+    settings = (row.norm, row.eps, row.alpha, row.steps, row.stop_when_fooled)
+    return settings if row.norm is not None else ()
+
+
+def _text(row: Row) -> Key:
+    return (row.mlm, row.max_words_changed, row.no_collisions) if row.mlm is not None else ()
+
+
+def _lines(rows: list[Row], *, seeds: bool) -> list[Line]:
+    """The lines of one section, in the catalog's order of methods and then by shots."""
+
+    def of_one_line(row: Row) -> Key:
+        return (*order(row), "" if seeds else row.run)
+
+    groups = _grouped(sorted(rows, key=of_one_line), of_one_line)
+    cells = [cell for group in groups for cell in _without_repeats(group)]
+    return [Line(label, cell) for label, cell in zip(_labels(cells, seeds=seeds), cells, strict=True)]
+
+
+def _without_repeats(rows: list[Row]) -> list[dict[str, list[Row]]]:
+    """The cells of a line by attack, and of as many more lines as the same thing was measured on changed weights."""
+    lines: list[dict[str, list[Row]]] = []
+    for same in _grouped(rows, lambda row: (row.attack, row.train_seed, row.seed, row.run)):
+        for number, row in enumerate(same):
+            if number == len(lines):
+                lines.append({})
+            lines[number].setdefault(row.attack, []).append(row)
+    return lines
+
+
+def _labels(lines: list[dict[str, list[Row]]], *, seeds: bool) -> list[str]:
+    """The method and shots of each line; what else tells lines apart is named only where it must be."""
+    firsts = [next(iter(cells.values()))[0] for cells in lines]
+    labels = [_label(row) for row in firsts]
+    details: list[Callable[[Row], str]] = [
+        lambda row: row.training or "the paper's settings",
+        lambda row: "" if seeds else f"training seed {row.train_seed}",
+        lambda row: f"run {row.run[-8:]}",
+        lambda row: f"evaluation {row.evaluation[:8]}",
+    ]
+    for detail in details:
+        told: dict[str, set[str]] = {}
+        for row, label in zip(firsts, labels, strict=True):
+            told.setdefault(label, set()).add(detail(row))
+        labels = [
+            f"{label}, {detail(row)}" if len(told[label]) > 1 else label
+            for row, label in zip(firsts, labels, strict=True)
+        ]
+    return labels
+
+
+def _label(row: Row) -> str:
+    shots = {"0": "zero-shot", "full": "full"}.get(row.shots, f"{row.shots}-shot")
+    source = f" from {row.source}" if row.source not in ("", row.dataset) else ""
+    return f"{row.method}, {shots}{source}" + (", release" if row.train_compat == "release" else "")
+
+
+def _grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> list[list[Row]]:
+    """Rows of equal keys together, in the order in which the keys come."""
+    groups: dict[Key, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
+
+
+def _distinct(keys: Iterable[Key]) -> list[Key]:
+    """Every key once, the empty one left out."""
+    return [key for key in dict.fromkeys(keys) if key]

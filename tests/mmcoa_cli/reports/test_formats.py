@@ -1,0 +1,165 @@
+"""What a report looks like: the table at several widths, Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mmcoa_cli import catalog
+from mmcoa_cli.reports.formats import FORMATS, render, save
+from mmcoa_cli.reports.rows import Row, rows
+from store.errors import UserError
+from store.index import Index
+
+IID = catalog.tasks()["iid"]
+ALL = {"image": 8411, "text": 9580, "multimodal": 8420, "clean": 9590}
+Add = Callable[..., Any]
+
+
+def report(index: Index, format: str = "table", **options: Any) -> str:
+    return render(rows(index, IID), task=IID, format=format, **options)
+
+
+def percents(row: Row) -> str:
+    return f"{100 * row.value:.2f}"
+
+
+def test_the_table_of_one_run(index: Index, add: Add) -> None:
+    add("mmcoa", ALL, collisions=1)
+    assert report(index, width=80) == (
+        "Table I: trained and tested on the same dataset\n"
+        "Clean accuracy, and robust accuracy under each attack, in percent\n"
+        "\n"
+        "cifar10 · ViT-B-32\n"
+        "10,000 test images, seed 0\n"
+        "image attack: L-inf, eps 1/255, alpha 1/255, 100 steps, on 32 x 32 pixels\n"
+        "text attack: 1 word, masked LM bert-base-uncased, aligned\n"
+        "\n"
+        "                      image         text   multimodal        clean\n"
+        "──────────────────────────────────────────────────────────────────\n"
+        "mmcoa, full           84.11       95.80        84.20         95.90\n"
+        "  95% interval  83.38–84.81  95.39–96.18  83.47–84.90  95.49–96.27\n"
+        "  paper               84.55       96.16‡       84.52‡        96.17\n"
+        "  collisions              –        1/10         1/10             –\n"
+        "\n"
+        "‡ the paper's text attack is that of its released code (--compat release); this\n"
+        "one is aligned\n"
+        "collisions: adversarial prompts whose new word is another class's name; none\n"
+        "where the line is missing\n"
+    )
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 140])
+def test_no_percent_is_ever_broken(index: Index, everything: None, width: int) -> None:
+    text = report(index, width=width)
+    assert "…" not in text
+    found = set(re.findall(r"(?<![\d.])\d{1,3}\.\d\d(?!\d)", text))
+    assert {percents(row) for row in rows(index, IID)} <= found
+    assert {f"{100 * row.paper:.2f}" for row in rows(index, IID) if row.paper is not None} <= found
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_the_table_keeps_to_the_width(index: Index, everything: None, width: int) -> None:
+    assert max(map(len, report(index, width=width).splitlines())) <= width
+
+
+def test_stand_ins_subsets_and_partial_data_are_named(index: Index, everything: None) -> None:
+    text = report(index, width=140)
+    assert "cifar10 · clip-vit-cifar10 (a stand-in model)\n1,000 test images, a class-balanced subset, seed 0\n" in text
+    assert "masked LM bert-tiny-captions-mlm (a stand-in), aligned" in text
+    assert "400 test images, some classes without any, seed 0" in text
+    assert "trained with epochs 3, lr 0.0001: ft-standard, 50-shot; tecoa, 50-shot; mmcoa, 50-shot" in text
+
+
+def test_aligned_and_release_never_share_a_table(index: Index, everything: None) -> None:
+    sheets = report(index, width=140).split("\n\ncifar10 · ViT-B-32\n")[1:]
+    assert sum("compat release" in sheet.splitlines()[0] for sheet in sheets) == 1
+    for sheet in sheets:
+        assert ("aligned" in sheet.splitlines()[2]) != ("the release's own" in sheet.splitlines()[2])
+
+
+def test_the_papers_full_training_stands_below_few_shots(index: Index, add: Add) -> None:
+    add("mmcoa", ALL, shots="5")
+    assert re.search(r"paper, full +84\.55 +96\.16‡ +84\.52‡ +96\.17", report(index))
+    add("mmcoa", ALL)
+    assert "paper, full" not in report(index)  # the line of full training has the same numbers
+
+
+def test_no_paper(index: Index, add: Add) -> None:
+    add("mmcoa", ALL, shots="5")
+    add("tecoa", ALL)
+    for format in FORMATS:
+        text = render(rows(index, IID, paper=False), task=IID, format=format)
+        assert not re.search(r"[†‡§]|\b84\.55\b|\b0\.8455\b|\b92\.04\b|\b0\.9204\b", text)
+
+
+def test_means_over_seeds(index: Index, add: Add) -> None:
+    for seed, correct in enumerate((8000, 8100, 8300)):
+        add("mmcoa", {"image": correct, "clean": 9000}, seed=seed)
+    add("mmcoa", {"text": 9000}, seed=0)
+    text = report(index, seeds=True)
+    assert "seeds 0, 1, 2" in text
+    assert re.search(r"mmcoa, full +81\.33 +90\.00 +90\.00\n +sd \(seeds\) +±1\.53 \(3\) +– \(1\) +±0\.00 \(3\)", text)
+
+
+def test_markdown(index: Index, everything: None) -> None:
+    text = report(index, "markdown")
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {6}
+    assert "### cifar10 · ViT-B-32" in text
+    assert "| **mmcoa, full** | 84.55 | 96.16 | 84.52 | 96.17 |" in tables
+    assert "| *paper* | 84.55 | 96.16‡ | 84.52‡ | 96.17 |" in tables
+
+
+def test_latex(index: Index, add: Add) -> None:
+    add("mmcoa", ALL, model="a_b&c%", collisions=1)
+    text = report(index, "latex")
+    assert r"a\_b\&c\%" in text and r"\caption{cifar10 $\cdot$" in text and "-{}-compat" in text
+    assert r"    mmcoa, full & 84.11 & 95.80 & 84.20 & 95.90 \\" in text
+    assert r"\footnotesize 83.38--84.81" in text and r"96.16\dag{}\ddag{}" in text
+    for word in (r"\begin{table}", r"\end{table}", r"\toprule", r"\midrule", r"\bottomrule"):
+        assert text.count(word) == 1
+    assert text.isascii() and text.count("{") == text.count("}")
+
+
+def test_csv_is_tidy(index: Index, everything: None) -> None:
+    table = pd.read_csv(io.StringIO(report(index, "csv")))
+    found = rows(index, IID)
+    assert len(table) == len(found)
+    assert list(table["value"]) == [row.value for row in found]
+    assert list(table["ci95_low"]) == [row.ci95[0] for row in found]
+    assert list(table["shots"]) == [row.shots for row in found]
+    assert table["paper"].isna().sum() == sum(row.paper is None for row in found)
+
+
+def test_json_is_the_contracts(index: Index, everything: None) -> None:
+    document = json.loads(report(index, "json"))
+    assert list(document) == ["task", "rows"] and document["task"] == "iid"
+    assert all(0 <= row["ci95"][0] <= row["value"] <= row["ci95"][1] <= 1 for row in document["rows"])
+    assert document == json.loads(report(index, "json", seeds=True))
+
+
+def test_names_from_elsewhere_are_only_text(index: Index, add: Add) -> None:
+    add("clip", ALL, model="[bold red]x[/] | \x1b[31m")
+    text = report(index, width=140)
+    assert "[bold red]x[/] | " in text and "\x1b" not in text
+    assert r"\[bold red]x\[/] \|" in report(index, "markdown")
+
+
+def test_an_unknown_format(index: Index, add: Add) -> None:
+    add("clip", ALL)
+    with pytest.raises(UserError, match="there is no format called 'html'"):
+        report(index, "html")
+
+
+def test_a_report_is_saved_whole(tmp_path: Path) -> None:
+    save("84.55 ± 0.1\n", tmp_path / "new" / "table.md")
+    assert (tmp_path / "new" / "table.md").read_text(encoding="utf8") == "84.55 ± 0.1\n"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["table.md"]

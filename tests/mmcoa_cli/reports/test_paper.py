@@ -1,0 +1,98 @@
+"""Which results have a number of the paper beside them, and with which marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mmcoa_cli import catalog
+from mmcoa_cli.reports import paper
+from mmcoa_cli.reports.rows import Row, rows
+from store.index import Index
+
+IID = catalog.tasks()["iid"]
+Add = Callable[..., Any]
+
+
+def one(index: Index) -> Row:
+    (row,) = rows(index, IID)
+    return row
+
+
+@pytest.mark.parametrize(
+    ("attack", "expected"), [("image", 0.8455), ("text", 0.9616), ("multimodal", 0.8452), ("clean", 0.9617)]
+)
+def test_the_papers_number_for_the_papers_measurement(index: Index, add: Add, attack: str, expected: float) -> None:
+    add("mmcoa", {attack: 9000}, compat="release")
+    row = one(index)
+    assert row.paper == pytest.approx(expected)
+    assert row.paper_full is None
+    assert paper.marks(row) == row.paper_note == ""
+
+
+def test_zero_shot_has_its_number(index: Index, add: Add) -> None:
+    add("clip", {"image": 900}, dataset="cifar100")
+    assert one(index).paper == pytest.approx(0.0459)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"eps": "2/255"},
+        {"alpha": "0.5/255"},
+        {"steps": 10},
+        {"norm": "l2"},
+        {"stop_when_fooled": True},
+        {"no_collisions": True},
+        {"partial": True},
+        {"n": 9_999},
+    ],
+    ids=str,
+)
+def test_no_number_for_another_attack_or_other_data(index: Index, add: Add, change: dict[str, Any]) -> None:
+    add("mmcoa", {"multimodal": 9000}, **change)
+    row = one(index)
+    assert row.paper is row.paper_full is None and row.paper_note == ""
+
+
+def test_a_number_for_a_subset_of_the_catalogs_images(index: Index, add: Add) -> None:
+    add("mmcoa", {"image": 900}, n=1000, limit=1000)
+    assert one(index).paper == pytest.approx(0.8455)
+
+
+def test_no_number_for_data_outside_the_catalog(index: Index, add: Add) -> None:
+    add("clip", {"clean": 50}, dataset="tinyimagenet", n=10_000)
+    assert one(index).paper is None
+
+
+def test_few_shots_have_the_number_of_full_training_apart(index: Index, add: Add) -> None:
+    add("mmcoa", {"image": 7000}, shots="5")
+    row = one(index)
+    assert row.paper is None and row.paper_full == pytest.approx(0.8455)
+
+
+def test_every_difference_has_its_mark(index: Index, add: Add) -> None:
+    add("mmcoa", {"text": 9}, n=1000, limit=1000, model="x", stand_in=True, mlm="tiny-mlm", training={"epochs": 3})
+    row = one(index)
+    assert row.paper is not None and paper.marks(row) == "†‡§"
+    assert "CLIP ViT-B/32" in row.paper_note and "aligned" in row.paper_note and "settings" in row.paper_note
+
+
+def test_a_stand_in_masked_lm_is_marked_in_text_attacks_only(index: Index, add: Add) -> None:
+    add("clip", {"image": 900, "text": 900}, mlm="tiny-mlm", compat="release")
+    image, text = rows(index, IID)
+    assert (paper.marks(image), paper.marks(text)) == ("", "†")
+
+
+def test_an_aligned_text_attack_is_marked(index: Index, add: Add) -> None:
+    add("clip", {"image": 900, "text": 900, "multimodal": 900, "clean": 900})
+    assert {row.attack: paper.marks(row) for row in rows(index, IID)} == {
+        "image": "", "text": "‡", "multimodal": "‡", "clean": "",
+    }  # fmt: skip
+
+
+def test_a_stand_in_that_took_the_models_name_is_marked(index: Index, add: Add) -> None:
+    add("clip", {"image": 900}, stand_in=True)
+    assert paper.marks(one(index)) == "†"
