@@ -225,7 +225,7 @@ def _network(_: Home) -> Iterator[Check]:
 
 
 def _existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def _inside(home: Home, pattern: str) -> Iterable[Path]:
