@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, STATE, SPEC = "model.safetensors", "state.safetensors", "spec.json"
+DIGESTS = {WEIGHTS: "sha256", STATE: "state_sha256"}  # where the specification records the hash of a file
 
 
 def save_checkpoint(
@@ -35,20 +36,17 @@ def save_checkpoint(
             save_file(_separate(state), partial / STATE)
         for name, text in (files or {}).items():
             (partial / name).write_text(text, encoding="utf8")
-        document = {**spec, "sha256": digest_file(partial / WEIGHTS)}
-        (partial / SPEC).write_text(json.dumps(document, indent=1), encoding="utf8")
+        digests = {name: digest_file(partial / file) for file, name in DIGESTS.items() if (partial / file).exists()}
+        (partial / SPEC).write_text(json.dumps({**spec, **digests}, indent=1), encoding="utf8")
 
 
 def load_tensors(folder: Path) -> dict[str, Tensor]:
     """The weights, on the CPU. Raises UserError when they are missing, damaged or not those that were saved."""
-    path = folder / WEIGHTS
-    if path.exists() and digest_file(path) != load_spec(folder).get("sha256"):
-        raise _damaged(folder, "its weights are not those that were saved")
-    return _load(path)
+    return _load(folder / WEIGHTS)
 
 
 def load_state(folder: Path) -> dict[str, Tensor] | None:
-    """The optimizer's state, or None where it was dropped."""
+    """The optimizer's state, on the CPU, or None where it was dropped. Raises UserError as `load_tensors` does."""
     return _load(folder / STATE) if (folder / STATE).exists() else None
 
 
@@ -56,7 +54,7 @@ def load_spec(folder: Path) -> dict[str, Any]:
     """The specification. Raises UserError when it is missing or damaged."""
     try:
         spec = json.loads((folder / SPEC).read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder, str(error)) from error
     if not isinstance(spec, dict):
         raise _damaged(folder, "its specification is no JSON object")
@@ -78,6 +76,8 @@ def _load(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        if digest_file(path) != load_spec(path.parent).get(DIGESTS[path.name]):
+            raise _damaged(path.parent, f"{path.name} is not what was saved")
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path.parent, str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from .errors import UserError
 from .files import replacing
+from .hdf5 import DAMAGE, open_finished, writing
 from .keys import canonical_json
 
 BUFFER = 256  # images held in memory before they are written
@@ -60,11 +62,13 @@ class DatasetWriter:
             name, tuple(class_names), {}, image_size, pixel_size, resize, template, source, licence,
             synonyms={word: tuple(words) for word, words in (synonyms or {}).items()},
         )  # fmt: skip
-        self._replacing = replacing(path)
+        self._path = path
         self._splits: dict[str, _SplitWriter] = {}
 
     def __enter__(self) -> Self:
-        self._file = h5py.File(self._replacing.__enter__(), "w")
+        with ExitStack() as stack:
+            self._file = stack.enter_context(writing(stack.enter_context(replacing(self._path))))
+            self._opened = stack.pop_all()
         return self
 
     def add(self, split: str, image: npt.NDArray[np.uint8] | bytes, label: int) -> None:
@@ -78,12 +82,11 @@ class DatasetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._file.close()
-            self._replacing.__exit__(kind, error, traceback)
+        if kind is not None:
+            self._opened.__exit__(kind, error, traceback)
+            return
+        with self._opened:
+            self._finish()
 
     def _finish(self) -> None:
         digests = {split: writer.finish() for split, writer in sorted(self._splits.items())}
@@ -115,10 +118,10 @@ class _SplitWriter:
         self._out_labels = group.create_dataset("labels", (0,), np.int64, maxshape=(None,), chunks=(4096,))
 
     def add(self, image: npt.NDArray[np.uint8] | bytes, label: int) -> None:
-        array = np.frombuffer(image, np.uint8) if isinstance(image, bytes) else np.ascontiguousarray(image)
-        expected = (self._size, self._size, 3)
-        if self._size is not None and (array.shape != expected or array.dtype != np.uint8):
-            raise ValueError(f"an image of shape {array.shape} among images of shape {expected}")
+        array = np.frombuffer(image, np.uint8) if isinstance(image, bytes) else np.array(image, order="C")
+        expected = (len(array),) if self._size is None else (self._size, self._size, 3)
+        if array.shape != expected or array.dtype != np.uint8:
+            raise ValueError(f"an image {array.shape} of {array.dtype} where {expected} of uint8 is expected")
         self._digest.update(len(array).to_bytes(8, "little") + label.to_bytes(8, "little"))
         self._digest.update(array.reshape(-1).data)
         self._images.append(array)
@@ -151,27 +154,23 @@ class Dataset:
     """A dataset file, open for reading. Reading runs no code: the file holds numbers, bytes and one JSON text."""
 
     def __init__(self, file: Any, info: DatasetInfo) -> None:
-        self._file, self.info = file, info
+        self._file, self._path, self.info = file, Path(file.filename), info
         self._labels: dict[str, npt.NDArray[np.int64]] = {}
 
     @classmethod
     def open(cls, path: Path) -> Dataset:
         """Raises UserError when the file is missing, unfinished or damaged."""
         try:
-            file = h5py.File(path, "r")
-            if not file.attrs.get("complete"):
-                raise KeyError("it was never finished")
-            info = json.loads(str(file.attrs["info"]))
-            info["class_names"] = tuple(info["class_names"])
-            info["synonyms"] = {word: tuple(words) for word, words in info["synonyms"].items()}
-            return cls(file, DatasetInfo(**info))
+            file = open_finished(path)
         except FileNotFoundError:
             raise UserError(f"{path.stem} is not in the store", hint=f"mmcoa fetch {path.stem}") from None
-        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"the dataset file {path} cannot be read: {error}",
-                hint=f"remove it and type: mmcoa fetch {path.stem}",
-            ) from error
+        except DAMAGE as error:
+            raise _damaged(path, error) from error
+        try:
+            return cls(file, _info(file))
+        except DAMAGE as error:
+            file.close()
+            raise _damaged(path, error) from error
 
     @property
     def encoded(self) -> bool:
@@ -181,7 +180,7 @@ class Dataset:
     def labels(self, split: str) -> npt.NDArray[np.int64]:
         """All labels of a split, (N,) in 0..K-1. Raises UserError when the dataset has no such split."""
         if split not in self._labels:
-            self._labels[split] = np.asarray(self._group(split)["labels"][:], dtype=np.int64)
+            self._labels[split] = self._read(self._group(split)["labels"], slice(None))
         return self._labels[split]
 
     def images(self, split: str, indices: Sequence[int] | npt.NDArray[np.int64]) -> list[Any]:
@@ -191,12 +190,19 @@ class Dataset:
             return []
         rows, place = np.unique(wanted, return_inverse=True)
         if self.encoded:
-            read = {int(row): images[int(row)].tobytes() for row in rows}
+            read = {int(row): self._read(images, int(row)).tobytes() for row in rows}
             return [read[int(index)] for index in wanted]
         first, last = int(rows[0]), int(rows[-1]) + 1
         dense = last - first <= 4 * len(rows)  # HDF5 reads a range far faster than a list of rows
-        found = images[first:last][rows - first] if dense else np.stack([images[int(row)] for row in rows])
-        return list(found[place])
+        if dense:
+            return list(self._read(images, slice(first, last))[rows - first][place])
+        return list(np.stack([self._read(images, int(row)) for row in rows])[place])
+
+    def _read(self, array: Any, rows: int | slice) -> npt.NDArray[Any]:
+        try:
+            return np.asarray(array[rows])
+        except OSError as error:
+            raise _damaged(self._path, error) from error
 
     def _group(self, split: str) -> Any:
         if split not in self._file:
@@ -213,3 +219,24 @@ class Dataset:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _info(file: Any) -> DatasetInfo:
+    """What the file says of itself. Raises one of DAMAGE where that is not so, or cannot be."""
+    said = json.loads(str(file.attrs["info"]))
+    said["class_names"] = tuple(said["class_names"])
+    said["synonyms"] = {word: tuple(words) for word, words in said["synonyms"].items()}
+    info = DatasetInfo(**said)
+    for split, n in info.splits.items():
+        images, labels = file[split]["images"], file[split]["labels"]
+        shape = (n,) if info.image_size is None else (n, info.image_size, info.image_size, 3)
+        kind = images.dtype if info.image_size is not None else h5py.check_vlen_dtype(images.dtype)
+        if images.shape != shape or labels.shape != (n,) or kind != np.uint8 or labels.dtype != np.int64:
+            raise ValueError(f"its split {split!r} is not what it says")
+    return info
+
+
+def _damaged(path: Path, error: BaseException) -> UserError:
+    return UserError(
+        f"the dataset file {path} cannot be read: {error}", hint=f"remove it and type: mmcoa fetch {path.stem}"
+    )

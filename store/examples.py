@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ import numpy.typing as npt
 
 from .errors import UserError
 from .files import lock, replacing
+from .hdf5 import DAMAGE, open_finished, writing
 from .keys import canonical_json, key_of
 
 Array = npt.NDArray[Any]
 LEVELS = np.float32(255)
+BATCH = 64  # rows hashed at a time
 DELTA, FLOATS, FLOAT_ROW = "images/delta", "images/float32", "images/float32_row"
 
 
@@ -41,22 +43,21 @@ class ExampleSet:
     def complete(self) -> bool:
         """Whether the file is there, finished, and of this very specification."""
         try:
-            with h5py.File(self.path, "r") as file:
-                return bool(file.attrs.get("complete")) and file.attrs["spec"] == canonical_json(self.spec)
-        except (OSError, KeyError):
+            with open_finished(self.path) as file:
+                return str(file.attrs["spec"]) == canonical_json(self.spec)
+        except DAMAGE:
             return False
 
     @property
     def block_size(self) -> int:
         """The block size the set was begun with, else the one given: blocks of two sizes would not fit together."""
         if self.complete:
-            with h5py.File(self.path, "r") as file:
+            with self._open() as file:
                 return int(file.attrs["block_size"])
-        begun = self.parts / "blocks.json"
-        return int(json.loads(begun.read_text(encoding="utf8"))["block_size"]) if begun.exists() else self._wanted_size
+        return int(self._begun.read_text(encoding="utf8")) if self._begun.exists() else self._wanted_size
 
     def lock(self) -> AbstractContextManager[None]:
-        """Held by the run that makes the set; another run of the same set waits."""
+        """Held by the run that makes the set, which may take it again; another run of the same set waits."""
         return lock(self.path, what="an example set")
 
     def blocks(self) -> list[range]:
@@ -66,47 +67,65 @@ class ExampleSet:
 
     def missing(self) -> list[int]:
         """The numbers of the blocks that are not made yet. Begins the set where nothing was made."""
-        if not (self.parts / "blocks.json").exists():
-            with replacing(self.parts / "blocks.json") as partial:
-                partial.write_text(json.dumps({"block_size": self._wanted_size, "n": self.n}), encoding="utf8")
+        if self.complete:
+            return []
+        if not self._begun.exists():
+            with self.lock():
+                self._begin()
         return [number for number in range(len(self.blocks())) if not self._part(number).exists()]
 
     def write_block(
         self, number: int, columns: Mapping[str, Array], images: tuple[npt.NDArray[np.uint8], Array] | None = None
     ) -> None:
         """Write one block: arrays of one row a sample, and for `images` the clean ones, uint8 (b, H, W, 3), with the
-        adversarial ones, float32 (b, 3, H, W) in [0, 1]."""
-        with replacing(self._part(number)) as partial, h5py.File(partial, "w") as file:
-            for name, values in columns.items():
-                file[name] = values
-            if images is not None:
-                _write_images(file, *images)
+        adversarial ones, float32 (b, 3, H, W) in [0, 1]. A block that is there already stays.
+
+        Raises ValueError when an array has not one row for each sample of the block.
+        """
+        rows, part = len(self.blocks()[number]), self._part(number)
+        if any(len(values) != rows for values in (*columns.values(), *(images or ()))):
+            raise ValueError(f"block {number} has {rows} samples")
+        with lock(part, what="a block of examples"):
+            if part.exists():
+                return
+            with replacing(part) as partial, writing(partial) as file:
+                for name, values in columns.items():
+                    file[name] = values
+                if images is not None:
+                    _write_images(file, *images)
+                file.attrs["complete"] = True
 
     def finish(
         self, *, texts: Mapping[str, Sequence[str]] | None = None, notes: Mapping[str, Any] | None = None
     ) -> None:
         """Make one file of all blocks, with `texts` (lists of strings by name) and `notes` (JSON), and remove them.
 
-        Raises UserError when a block is missing.
+        Does nothing to a set that is complete. Raises UserError when a block is missing or damaged.
         """
+        with self.lock():
+            if not self.complete:
+                self._assemble(texts or {}, notes or {})
+            shutil.rmtree(self.parts, ignore_errors=True)  # another run of the same set may be writing a block again
+
+    def _assemble(self, texts: Mapping[str, Sequence[str]], notes: Mapping[str, Any]) -> None:
         parts = [self._part(number) for number in range(len(self.blocks()))]
         if not all(part.exists() for part in parts):
             raise UserError("an example set is not whole", hint="type the same command again to go on")
-        with replacing(self.path) as partial, h5py.File(partial, "w") as file:
+        with replacing(self.path) as partial, writing(partial) as file:
             for part, block in zip(parts, self.blocks(), strict=True):
-                with h5py.File(part, "r") as source:
-                    _append(file, source, block.start, self.n)
-            for name, lines in (texts or {}).items():
+                with _reading(part) as source:
+                    rows = {name: source[name][:] for name in _arrays(source)}
+                _append(file, rows, block.start, self.n)
+            for name, lines in texts.items():
                 file.create_dataset(f"texts/{name}", data=list(lines), dtype=h5py.string_dtype())
             file.attrs["spec"] = canonical_json(self.spec)
-            file.attrs["notes"] = canonical_json(dict(notes or {}))
+            file.attrs["notes"] = canonical_json(notes)
             file.attrs["block_size"] = self.block_size
             file.attrs["checksum"] = _checksum(file)
             file.attrs["complete"] = True
-        shutil.rmtree(self.parts)
 
     def columns(self, name: str) -> Array:
-        """A column of the finished set: one row a sample."""
+        """A column of the finished set: one row a sample. Raises UserError, as all reading does, for a damaged file."""
         return np.asarray(self._columns[name])
 
     def texts(self, name: str) -> list[str]:
@@ -126,12 +145,12 @@ class ExampleSet:
             return str(file.attrs["checksum"])
 
     def verify(self) -> bool:
-        """Whether the file still holds what was written."""
+        """Whether the file still holds what was written. Raises UserError where it cannot even be read."""
         with self._open() as file:
-            return bool(file.attrs["checksum"] == _checksum(file))
+            return str(file.attrs["checksum"]) == _checksum(file)
 
     def images(self, start: int, stop: int, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Samples start..stop as they were attacked, bit for bit: float32 (b, 3, H, W); `clean` is uint8 (b, H, W, 3)."""
+        """Samples start..stop, bit for bit as they were attacked: float32 (b, 3, H, W). `clean`: uint8 (b, H, W, 3)."""
         with self._open() as file:
             levels = clean.astype(np.int16) + file[DELTA][start:stop]
             images = (levels.astype(np.float32) / LEVELS).transpose(0, 3, 1, 2)
@@ -148,16 +167,34 @@ class ExampleSet:
     def _part(self, number: int) -> Path:
         return self.parts / f"{number:06d}.h5"
 
-    def _open(self) -> Any:
-        try:
-            return h5py.File(self.path, "r")
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be read: {error}", hint="remove it and evaluate again") from error
+    def _open(self) -> AbstractContextManager[Any]:
+        return _reading(self.path)
+
+    @property
+    def _begun(self) -> Path:
+        return self.parts / "block_size"
+
+    def _begin(self) -> None:
+        if not self._begun.exists():
+            with replacing(self._begun) as partial:
+                partial.write_text(str(self._wanted_size), encoding="utf8")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """The HDF5 file at `path`. Raises UserError where it cannot be read, or lacks what the block reads from it."""
+    try:
+        with open_finished(path) as file:
+            yield file
+    except DAMAGE as error:
+        raise UserError(f"{path} cannot be read: {error}", hint="remove it and evaluate again") from error
 
 
 def _write_images(file: Any, clean: npt.NDArray[np.uint8], adversarial: Array) -> None:
     """Samples on the 1/255 grid as their 8-bit difference from the clean image, all others as float32."""
-    floats = np.ascontiguousarray(adversarial.transpose(0, 2, 3, 1), dtype=np.float32)
+    floats = np.ascontiguousarray(adversarial.transpose(0, 2, 3, 1))
+    if floats.dtype != np.float32 or clean.dtype != np.uint8:
+        raise ValueError(f"images are uint8 and float32, not {clean.dtype} and {floats.dtype}")
     levels = np.rint(floats * LEVELS).clip(0, 255)
     delta = levels.astype(np.int16) - clean
     same_bits = (levels.astype(np.float32) / LEVELS).view(np.uint32) == floats.view(np.uint32)
@@ -167,22 +204,21 @@ def _write_images(file: Any, clean: npt.NDArray[np.uint8], adversarial: Array) -
     rows = np.where(packed, -1, np.cumsum(~packed) - 1)
     _compressed(file, DELTA, delta.astype(np.int8))
     file[FLOAT_ROW] = rows.astype(np.int64)
-    _compressed(file, FLOATS, np.ascontiguousarray(adversarial[~packed], dtype=np.float32))
+    _compressed(file, FLOATS, adversarial[~packed])
 
 
 def _compressed(file: Any, name: str, values: Array) -> None:
     """One image a chunk, so that a sample is read without its neighbours; it may grow."""
     chunks, shape = (1, *values.shape[1:]), (None, *values.shape[1:])
-    file.create_dataset(name, data=values, chunks=chunks, maxshape=shape, compression="gzip", compression_opts=1, shuffle=True)
+    file.create_dataset(name, data=values, chunks=chunks, maxshape=shape, compression=1, shuffle=True)  # 1: gzip, fast
 
 
-def _append(file: Any, part: Any, start: int, n: int) -> None:
-    """Copy a block's rows behind those that are there."""
-    names: list[str] = []
-    part.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+def _append(file: Any, rows: Mapping[str, Array], start: int, n: int) -> None:
+    """Put a block's rows behind those that are there."""
+    if start and list(rows) != _arrays(file):
+        raise UserError("the blocks of an example set have different columns", hint="remove them and evaluate again")
     rows_so_far = file[FLOATS].shape[0] if FLOATS in file else 0
-    for name in names:
-        values = part[name][:]
+    for name, values in rows.items():
         if name == FLOAT_ROW:
             values = np.where(values >= 0, values + rows_so_far, values)
         if name in (DELTA, FLOATS):
@@ -197,15 +233,20 @@ def _append(file: Any, part: Any, start: int, n: int) -> None:
 
 
 def _checksum(file: Any) -> str:
-    """SHA-256 over every array, in the order of their names, and the texts and notes."""
+    """SHA-256 over the specification, the notes, and every array: name, shape, dtype, content."""
     digest = hashlib.sha256(str(file.attrs["spec"]).encode() + str(file.attrs["notes"]).encode())
-    names: list[str] = []
-    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    for name in sorted(names):
-        digest.update(name.encode())
+    for name in _arrays(file):
+        digest.update(canonical_json([name, file[name].dtype.str, list(file[name].shape)]).encode())
         if name.startswith("texts/"):
             digest.update(canonical_json([str(line) for line in file[name].asstr()[:]]).encode())
             continue
-        for start in range(0, len(file[name]), 256):
-            digest.update(np.ascontiguousarray(file[name][start : start + 256]).tobytes())
+        for start in range(0, len(file[name]), BATCH):
+            digest.update(file[name][start : start + BATCH].tobytes())
     return digest.hexdigest()
+
+
+def _arrays(file: Any) -> list[str]:
+    """The names of all arrays of a file, sorted."""
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return sorted(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,37 +11,46 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, for a file or a folder, that takes its place when the block ends without error.
 
-    A kill at any moment leaves what was there before; the next writer removes the remains.
+    A kill at any moment leaves a file as it was before, and a folder either as it was or (within one rename of another)
+    moved aside; the next writer puts it back and removes the remains. Two writers of one path need `lock`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():
+        old.rename(path)
     _remove(partial)
     try:
         yield partial
         _flush(partial)
-        _take_place(partial, path)
+        _take_place(partial, path, old)
     except BaseException:
         _remove(partial)
         raise
 
 
 @contextmanager
-def lock(path: Path, *, what: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+def lock(path: Path, *, what: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold `path`.lock: one process at a time, released by the system when its holder dies.
 
-    `what` names the thing to people; `on_wait` is called once when another process holds it.
+    Whoever holds it may take it again. When another process holds it, `on_wait` is called once, or a
+    warning says that it is waited for `what`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file_lock = FileLock(path.with_name(f"{path.name}.lock"))
+    file_lock = FileLock(path.with_name(f"{path.name}.lock"), is_singleton=True)  # a singleton can be taken again
     try:
         file_lock.acquire(timeout=0)
     except Timeout:
-        on_wait()
+        if on_wait is None:
+            log.warning("waiting for another process that writes %s", what)
+        else:
+            on_wait()
         file_lock.acquire()
     try:
         yield
@@ -54,12 +64,11 @@ def _flush(path: Path) -> None:
             os.fsync(stream.fileno())
 
 
-def _take_place(partial: Path, path: Path) -> None:
+def _take_place(partial: Path, path: Path, old: Path) -> None:
     """A file replaces a file in one step; a folder is moved away first, because a system replaces only empty ones."""
     if not path.is_dir():
         partial.replace(path)
         return
-    old = path.with_name(f".{path.name}.old")
     _remove(old)
     path.rename(old)
     partial.rename(path)

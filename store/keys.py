@@ -30,9 +30,9 @@ def digest_arrays(named: Mapping[str, np.ndarray[Any, Any]]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes, whatever the order of the mapping."""
     digest = hashlib.sha256()
     for name in sorted(named):
-        array = np.ascontiguousarray(named[name])
+        array = named[name]
         digest.update(canonical_json([name, array.dtype.str, list(array.shape)]).encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -1,7 +1,6 @@
-"""How Alembic runs the migrations: on the connection it is handed, each in one transaction with its own record."""
+"""How Alembic runs the migrations: on the connection it is handed, each in the transaction that records it."""
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"], transaction_per_migration=False)
-with context.begin_transaction():
-    context.run_migrations()
+context.configure(**context.config.attributes)
+context.run_migrations()
