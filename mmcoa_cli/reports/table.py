@@ -23,8 +23,11 @@ LABEL = 14  # the least that labels are wrapped to
 
 
 def print_table(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False) -> None:
-    """Print the table of `rows` on stdout."""
-    _print(out, rows, task=task, seeds=seeds)
+    """Print the table of `rows` on stdout, with colours on a terminal."""
+    if out.is_terminal:
+        _print(out, rows, task=task, seeds=seeds)
+    else:
+        out.file.write(text_table(rows, task=task, seeds=seeds, width=out.width))
 
 
 def text_table(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool, width: int) -> str:

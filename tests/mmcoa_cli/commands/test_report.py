@@ -52,6 +52,7 @@ def test_the_table_goes_to_stdout(index: Index) -> None:
     result = mmcoa("--task", "iid")
     assert result.exit_code == 0 and result.stderr == ""
     assert "clip, zero-shot" in result.stdout and "88.00" in result.stdout and "88.56" in result.stdout
+    assert not any(line.endswith(" ") for line in result.stdout.splitlines())
 
 
 def test_json_is_one_document(index: Index) -> None:
