@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from .console import progress
 from .pretraining import PretrainSpec, pretrain, read_architecture
 from .settings import Home
 
-MLM_EPOCHS, MLM_BATCH, MLM_LENGTH, SEED = 40, 128, 16, 0
+MLM_EPOCHS, MLM_BATCH, MLM_LENGTH, SEED = 30, 128, 16, 0
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MEDIUMS = ["photo", "picture", "image", "drawing", "sketch", "print", "scan", "painting", "copy", "snapshot"]
 THINGS = ["digit", "number", "figure", "symbol", "sign", "shape", "mark", "word", "letter", "line"]
@@ -34,7 +35,8 @@ THINGS = ["digit", "number", "figure", "symbol", "sign", "shape", "mark", "word"
 def build_clip(row: ModelRow, home: Home) -> Path:
     """Train the embedded model of a catalog row into the store (under a minute on two cores); returns its folder."""
     config = read_architecture(catalog.file(row.config))
-    return pretrain(PretrainSpec(row.name, config, row.trained_on, epochs=row.epochs, lr=2e-3), home)
+    with _one_thread():
+        return pretrain(PretrainSpec(row.name, config, row.trained_on, epochs=row.epochs, lr=2e-3), home)
 
 
 def build_mlm(row: MlmRow, home: Home) -> Path:
@@ -44,7 +46,8 @@ def build_mlm(row: MlmRow, home: Home) -> Path:
         if not target.exists():
             sentences = list(dict.fromkeys(write_sentences()))
             tokenizer = _tokenizer(sentences)
-            model = _train_mlm(sentences, tokenizer, name=row.name)
+            with _one_thread():
+                model = _train_mlm(sentences, tokenizer, name=row.name)
             with replacing(target) as folder:
                 folder.mkdir()
                 model.save_pretrained(folder)
@@ -66,6 +69,17 @@ def write_sentences() -> list[str]:
         for a, b, c in itertools.combinations(same, 3):
             sentences += [f"{a} or {b} or {c}", f"{c} or {a} or {b}"]
     return sentences
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Such small matrices are multiplied faster by one thread, and come out the same on every number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _tokenizer(sentences: Sequence[str]) -> Any:
@@ -101,11 +115,14 @@ def _train_mlm(sentences: Sequence[str], tokenizer: Any, *, name: str) -> Any:
         max_position_embeddings=MLM_LENGTH * 4,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
+        initializer_range=0.1,
     )
     model = BertForMaskedLM(config)
     collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, seed=SEED)
     encoded = tokenizer(list(sentences), truncation=True, max_length=MLM_LENGTH)["input_ids"]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    steps = MLM_EPOCHS * -(-len(encoded) // MLM_BATCH)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.02, total_iters=steps)
     rng = np.random.default_rng(SEED)
     with progress(name, total=MLM_EPOCHS * len(encoded), unit="sentences") as task, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -118,5 +135,6 @@ def _train_mlm(sentences: Sequence[str], tokenizer: Any, *, name: str) -> Any:
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
+                schedule.step()
                 task.advance(len(chosen), note=f"loss {loss.item():.3f}")
     return model.eval()

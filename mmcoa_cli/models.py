@@ -15,6 +15,7 @@ import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from store.errors import UserError
@@ -142,10 +143,12 @@ def load_clip(folder: Path, *, name: str) -> Clip:
     about = _read_json(folder / "source.json", name) if (folder / "source.json").exists() else {}
     if not list(folder.glob("*.safetensors")):
         raise UserError(f"{name} has no weights in safetensors format", hint=f"fetch it again: mmcoa fetch {name}")
+    if "trust_remote_code" in json.dumps(config):
+        raise UserError(f"{name} asks to run code of its own, which is never done", hint="use another model")
     try:
         model = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise UserError(f"{name} cannot be loaded: {reason}", hint=f"fetch it again: mmcoa fetch {name}") from error
     return Clip(model, tokenizer, name=name, config=config, stand_in=bool(about.get("stand_in", True)))

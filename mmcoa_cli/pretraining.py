@@ -75,7 +75,7 @@ def pretrain(spec: PretrainSpec, home: Home) -> Path:
     when another model has the name, and for an architecture that is none.
     """
     dataset = open_dataset(spec.dataset, home)
-    key = key_of({"version": VERSION, "spec": spec, "data": dataset.info.checksum, "templates": TEMPLATES})
+    key = key_of({"version": VERSION, "spec": spec, "data": dataset.info.checksum, "prompts": _prompts(dataset)})
     target, epochs = home.clips / spec.name, home.checkpoints / f"pretrain-{spec.name}-{key[:8]}"
     with lock(target, what=f"the model {spec.name}"):
         if target.exists():

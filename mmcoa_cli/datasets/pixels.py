@@ -15,6 +15,8 @@ from torchvision.transforms import functional as transforms
 
 from store.datasets import Dataset
 
+from .image_folders import FORMATS
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -27,7 +29,7 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
     size, resize = dataset.info.pixel_size, dataset.info.resize
 
     def decode(data: bytes) -> Pixels:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             pixels = image.convert("RGB")
         if resize:
             pixels = transforms.resize(pixels, [resize])
