@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
@@ -116,7 +117,7 @@ def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
         model = AutoModelForMaskedLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise UserError(f"{name} cannot be loaded: {reason}", hint=f"mmcoa fetch {name}") from error
     return MaskedLM(model, tokenizer, name=name, stand_in=_about(folder).get("stand_in", True))

@@ -51,6 +51,7 @@ class TextTarget:
     candidates: Candidates
     attack: TextAttack
     as_encoded: Callable[[str], str]
+    forbidden: frozenset[str]  # what an attack may not bring into a prompt: all class names under `no_collisions`
 
 
 def prepare(prompts: Sequence[str], class_names: Sequence[str], *, mlm: MaskedLM, attack: TextAttack) -> TextTarget:
@@ -61,31 +62,23 @@ def prepare(prompts: Sequence[str], class_names: Sequence[str], *, mlm: MaskedLM
     for prompt, predicted in zip(prompts, predictions, strict=True):
         spans = mlm.word_spans(prompt, first=0 if release else 1)
         found.append([predicted.words(*span, min_score=attack.min_score) for span in spans])
-    names = [clean_name(name) for name in class_names]
     kept = [
-        [
-            _kept(word, words, names, own=k, attack=attack)
-            for word, words in zip(prompt.split(" "), of_prompt, strict=True)
-        ]
-        for k, (prompt, of_prompt) in enumerate(zip(prompts, found, strict=True))
+        [_kept(word, words, attack=attack) for word, words in zip(prompt.split(" "), of_prompt, strict=True)]
+        for prompt, of_prompt in zip(prompts, found, strict=True)
     ]
     # the release hands CLIP what BERT's tokenizer makes of a text, which spaces out some punctuation
     as_encoded = mlm.round_trip(RELEASE_MAX_TOKENS) if release else str
-    return TextTarget(list(prompts), kept, attack, as_encoded)
+    forbidden = frozenset(clean_name(name) for name in class_names) if attack.no_collisions else frozenset()
+    return TextTarget(list(prompts), kept, attack, as_encoded, forbidden)
 
 
-def _kept(word: str, candidates: list[str], names: list[str], *, own: int, attack: TextAttack) -> list[str]:
-    """The candidates that may replace `word` of prompt `own`; none where the word itself must stay."""
-    if attack.compat == "release":
-        if word in STOP_WORDS:
-            return []
-        kept = [c for c in candidates if c != word and "##" not in c and c not in STOP_WORDS]
-    else:
-        if word.lower() in STOP_WORDS:
-            return []
-        kept = [c for c in candidates if c.lower() != word.lower() and "##" not in c and c.lower() not in STOP_WORDS]
-    others = {name for k, name in enumerate(names) if k != own}
-    return [c for c in kept if c.lower() not in others] if attack.no_collisions else kept
+def _kept(word: str, candidates: list[str], *, attack: TextAttack) -> list[str]:
+    """The candidates that may replace `word`; none where the word itself must stay."""
+    compared = str if attack.compat == "release" else str.lower
+    if compared(word) in STOP_WORDS:
+        return []
+    excluded = {*STOP_WORDS, compared(word)}
+    return [c for c in candidates if compared(c) not in excluded and "##" not in c]
 
 
 def attack_prompts(encode: Encoder, target: TextTarget) -> list[str]:
@@ -94,29 +87,36 @@ def attack_prompts(encode: Encoder, target: TextTarget) -> list[str]:
     1. Words are ranked by `word_importance`. 2. The most important word that has candidates gets the one of greatest
     divergence. 3. So on until `max_words_changed` words have changed.
     """
-    texts, originals = list(target.prompts), _encoded(encode, target, target.prompts)
+    texts, originals = [prompt.split(" ") for prompt in target.prompts], _encoded(encode, target, target.prompts)
     queues = [
         [i for i in ranking if target.candidates[k][i]]
         for k, ranking in enumerate(word_importance(encode, target, originals))
     ]
-    changes = [0] * len(texts)
+    changes, reached = [0] * len(texts), [0.0] * len(texts)
     while turns := [
         (k, queue.pop(0)) for k, queue in enumerate(queues) if queue and changes[k] < target.attack.max_words_changed
     ]:
-        options = [[_replaced(texts[k], i, word) for word in target.candidates[k][i]] for k, i in turns]
-        divergences = _divergences(
-            encode, target, originals, [(k, o) for (k, _), o in zip(turns, options, strict=True)]
-        )
+        options = [_options(target, k, i, words=texts[k]) for k, i in turns]
+        written = [(k, [" ".join(o) for o in choices]) for (k, _), choices in zip(turns, options, strict=True)]
+        divergences = _divergences(encode, target, originals, written)
         for (k, _), choices, gains in zip(turns, options, divergences, strict=True):
-            if gains.max() > 0:
-                texts[k] = choices[int(gains.argmax())]
+            if choices and gains.max() > reached[k]:
+                best = int(gains.argmax())
+                texts[k], reached[k] = choices[best], float(gains[best])
                 changes[k] += 1
-    return texts
+    return [" ".join(words) for words in texts]
+
+
+def _options(target: TextTarget, k: int, position: int, *, words: list[str]) -> list[list[str]]:
+    """What prompt k, now `words`, can become by another word at `position` (a new "word" may hold spaces)."""
+    options = [_replaced(words, position, word) for word in target.candidates[k][position]]
+    return [words for words in options if not target.forbidden & _new_phrases(target.prompts[k], " ".join(words))]
 
 
 def word_importance(encode: Encoder, target: TextTarget, originals: Tensor) -> list[list[int]]:
     """Each prompt's word positions by falling KL(softmax(T) || softmax(T with the word as [UNK]))."""
-    masked = [[_replaced(p, i, "[UNK]") for i in range(len(p.split(" ")))] for p in target.prompts]
+    prompts = [prompt.split(" ") for prompt in target.prompts]
+    masked = [[" ".join(_replaced(words, i, "[UNK]")) for i in range(len(words))] for words in prompts]
     importance = _divergences(encode, target, originals, list(enumerate(masked)))
     return [torch.argsort(scores, descending=True, stable=True).tolist() for scores in importance]
 
@@ -129,15 +129,20 @@ def divergence(original: Tensor, changed: Tensor) -> Tensor:
 
 def collisions(adv_prompts: Sequence[str], prompts: Sequence[str], class_names: Sequence[str]) -> int:
     """How many prompts were given another class's name: a wrong label rather than a perturbation."""
-    names = [clean_name(name) for name in class_names]
-    return sum(_collides(k, adv, prompts, names) for k, adv in enumerate(adv_prompts))
+    names = {clean_name(name) for name in class_names}
+    return sum(
+        bool(names & _new_phrases(prompt, adv_prompt)) for prompt, adv_prompt in zip(prompts, adv_prompts, strict=True)
+    )
 
 
-def _collides(k: int, adv_prompt: str, prompts: Sequence[str], names: list[str]) -> bool:
-    pairs = zip(prompts[k].split(" "), adv_prompt.split(" "), strict=False)
-    new_words = {after.lower() for before, after in pairs if before != after}
-    other_prompts = {prompt.lower() for j, prompt in enumerate(prompts) if j != k}
-    return bool(new_words & {*names[:k], *names[k + 1 :]}) or adv_prompt.lower() in other_prompts
+def _new_phrases(prompt: str, adv_prompt: str) -> set[str]:
+    """Every run of words that `adv_prompt` has and `prompt` has not, in lower case: "oak tree" for a "maple tree"."""
+    return _phrases(adv_prompt) - _phrases(prompt)
+
+
+def _phrases(text: str) -> set[str]:
+    words = text.lower().split(" ")
+    return {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
 
 
 def _divergences(
@@ -156,6 +161,5 @@ def _encoded(encode: Encoder, target: TextTarget, texts: Sequence[str]) -> Tenso
     return encode([target.as_encoded(text) for text in texts])
 
 
-def _replaced(text: str, position: int, word: str) -> str:
-    words = text.split(" ")
-    return " ".join([*words[:position], word, *words[position + 1 :]])
+def _replaced(words: list[str], position: int, word: str) -> list[str]:
+    return [*words[:position], word, *words[position + 1 :]]
