@@ -28,7 +28,7 @@ from store.keys import key_of
 from store.schema import Evaluation, Run
 
 from .attacks.image import VERSION as IMAGE_VERSION
-from .attacks.image import ImageAttack, pgd, random_start
+from .attacks.image import pgd, random_start
 from .attacks.masked_lm import MaskedLM
 from .attacks.text import VERSION as TEXT_VERSION
 from .attacks.text import TextAttack, attack_prompts, collisions, prepare
@@ -100,11 +100,6 @@ class Trial:
         return class_prompts(self.dataset.info.class_names, self.dataset.info.template)
 
     @cached_property
-    def image_attack(self) -> ImageAttack:
-        s = self.spec
-        return ImageAttack(s.norm, s.eps, s.alpha, s.steps, stop_when_fooled=s.stop_when_fooled)
-
-    @cached_property
     def text_attack(self) -> TextAttack:
         return TextAttack(no_collisions=self.spec.no_collisions, compat=self.spec.compat)
 
@@ -124,7 +119,7 @@ class Trial:
             "precision": self.spec.precision,
         }
         if attack in ("image", "multimodal"):
-            spec["image"] = {"version": IMAGE_VERSION, "seed": self.spec.seed, **asdict(self.image_attack)}
+            spec["image"] = {"version": IMAGE_VERSION, "seed": self.spec.seed, **asdict(self.spec.image_attack)}
         if attack in ("text", "multimodal"):
             assert self.mlm is not None
             spec["text"] = {"version": TEXT_VERSION, "mlm": self.mlm.digest(), **asdict(self.text_attack)}
@@ -175,11 +170,16 @@ class Trial:
             task.advance(len(block))
             return images
         indices = self.indices[block.start : block.stop].tolist()
-        start = random_start(self.image_attack, images, indices=indices, seed=self.spec.seed)
+        start = random_start(self.spec.image_attack, images, indices=indices, seed=self.spec.seed)
         labels = torch.from_numpy(self.labels[block.start : block.stop]).to(self.clip.device)
         classify = self._classifier(self.clip.embed_texts(self.prompts))
         return pgd(
-            classify, images, labels, attack=self.image_attack, start=start, on_step=lambda: task.advance(len(block))
+            classify,
+            images,
+            labels,
+            attack=self.spec.image_attack,
+            start=start,
+            on_step=lambda: task.advance(len(block)),
         )
 
     def _classifier(self, text_features: Tensor) -> Callable[[Tensor], Tensor]:

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from store.errors import UserError
 
+from .preflight import require
+from .settings import home
 from .worker import Job, Outcome, perform
 
 
@@ -26,6 +28,7 @@ def run(job: Job, *, processes: int = 1, accelerate_config: Path | None = None) 
     """Do the job in `processes` processes. Raises UserError as the job does, and when a process dies."""
     if processes < 1:
         raise UserError(f"--processes {processes} starts nothing", hint="--processes 1")
+    require(job, home())
     if processes == 1 and accelerate_config is None:
         return perform(job)
     with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder:

@@ -1,8 +1,10 @@
-"""What a training run and an evaluation are made of: the options of the command line, checked and frozen."""
+"""What attacks, training runs and evaluations are made of: the options of the command line, checked and frozen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from store.errors import UserError
@@ -12,9 +14,53 @@ from . import catalog
 TUNES = ("both", "image", "text")
 CONTRASTS = ("batch", "class")
 COMPATS = ("none", "release")
+NORMS = ("linf", "l2")
 PRECISIONS = ("fp32", "bf16")
 ATTACKS = ("clean", "image", "text", "multimodal")
 DEFAULT_MODEL, DEFAULT_MLM, DEFAULT_DATASET = "ViT-B-32", "bert-base-uncased", "cifar100"
+
+
+@dataclass(frozen=True)
+class ImageAttack:
+    """PGD's specification. `eps` and `alpha` stay the text the user wrote ("1/255"), in units of a pixel in [0, 1]."""
+
+    norm: str = "linf"
+    eps: str = "1/255"
+    alpha: str = "1/255"
+    steps: int = 100
+    random_start: bool = True
+    stop_when_fooled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise UserError(f"there is no norm called {self.norm!r}", hint=f"--norm {' or '.join(NORMS)}")
+        if self.steps < 0:
+            raise UserError(f"an attack of {self.steps} steps cannot be run", hint="--steps 100, as in the paper")
+        for option, text in (("--eps", self.eps), ("--alpha", self.alpha)):
+            if self.norm == "linf" and radius(text, option) >= 1:
+                raise UserError(f"{option} {text} is the whole range of a pixel", hint=f"{option} {text}/255")
+
+    @property
+    def stays_on_grid(self) -> bool:
+        """Whether perturbed 8-bit images can be 8-bit images again: L-inf with eps and alpha in whole 1/255."""
+        whole = all((_fraction(text) * 255).denominator == 1 for text in (self.eps, self.alpha))
+        return self.norm == "linf" and whole
+
+
+def radius(text: str, option: str = "--eps") -> float:
+    """ "1/255", "0.5/255" or "0.01" as a number. Raises UserError for anything else, and for what is not positive."""
+    try:
+        value = float(_fraction(text))
+    except (ValueError, ArithmeticError):
+        raise UserError(f"{option} {text!r} is not a number", hint=f"{option} 1/255") from None
+    if value <= 0:
+        raise UserError(f"{option} {text} is not positive", hint=f"{option} 1/255")
+    return value
+
+
+def _fraction(text: str) -> Fraction:
+    above, slash, below = text.partition("/")
+    return Fraction(above) / Fraction(Decimal(below) if slash else 1)
 
 
 @dataclass(frozen=True)
@@ -50,6 +96,12 @@ class TrainSpec:
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
             positive(option, value)
         not_negative("--seed", self.seed)
+        assert self.image_attack  # raises UserError for what PGD cannot be run with
+
+    @property
+    def image_attack(self) -> ImageAttack:
+        """The attack that training runs at every step."""
+        return ImageAttack(eps=self.eps, alpha=self.alpha, steps=self.steps)
 
 
 @dataclass(frozen=True)
@@ -81,6 +133,12 @@ class EvaluationSpec:
         if self.limit is not None:
             positive("--limit", self.limit)
         not_negative("--seed", self.seed)
+        assert self.image_attack  # raises UserError for what PGD cannot be run with
+
+    @property
+    def image_attack(self) -> ImageAttack:
+        """The attack of `image` and `multimodal`."""
+        return ImageAttack(self.norm, self.eps, self.alpha, self.steps, stop_when_fooled=self.stop_when_fooled)
 
 
 def train_spec(method: str, **options: Any) -> TrainSpec:

@@ -24,7 +24,6 @@ from store.schema import Run
 
 from . import catalog
 from .attacks.image import VERSION as IMAGE_VERSION
-from .attacks.image import ImageAttack
 from .attacks.text import VERSION as TEXT_VERSION
 from .attacks.text import TextAttack, TextTarget, prepare
 from .console import progress, say
@@ -103,7 +102,7 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
         "method": row.name,
         "loss": {"contrast": spec.contrast, "weights": [spec.image_weight, spec.text_weight], "tune": spec.tune},
         "optimizer": {"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
-        "image_attack": [IMAGE_VERSION, asdict(image_attack(spec))] if "image" in row.attacks else None,
+        "image_attack": [IMAGE_VERSION, asdict(spec.image_attack)] if "image" in row.attacks else None,
         "text_attack": [TEXT_VERSION, asdict(attack), mlm.digest()] if mlm else None,
         "compat": spec.compat,
         "weights": clip.digest(),
@@ -116,11 +115,6 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     shots = "full" if spec.shots == "full" else f"{spec.shots}shot"
     run = f"{row.name}-{spec.dataset}-{shots}-{key_of(identity)[:8]}"
     return Plan(run, spec, row, clip, dataset, indices, prompts, target, identity)
-
-
-def image_attack(spec: TrainSpec) -> ImageAttack:
-    """The attack that training runs at every step."""
-    return ImageAttack(eps=spec.eps, alpha=spec.alpha, steps=spec.steps)
 
 
 def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
@@ -167,7 +161,7 @@ def _steps(plan: Plan, clip: Clip, encoder: Any, accelerator: Accelerator, epoch
             all_labels=_tensor(labels[batch], clip.device),
             sizes=[len(part) for part in slices],
             class_prompts=plan.prompts,
-            image_attack=image_attack(plan.spec),
+            image_attack=plan.spec.image_attack,
             text_target=plan.text_target,
             seed=plan.spec.seed,
             epoch=epoch + 1,

@@ -90,7 +90,8 @@ class Index:
         if found:
             raise UserError(f"{len(found)} runs begin with {beginning!r}", hint=f"type more: {', '.join(found[:5])}")
         close = get_close_matches(beginning, every, n=3, cutoff=0.3) or list(every)[-3:]
-        hint = f"did you mean {' or '.join(close)}?" if close else "mmcoa train --method mmcoa makes one"
+        makes = "mmcoa train makes a run, mmcoa fetch --list shows the models"
+        hint = f"did you mean {' or '.join(close)}?" if close else makes
         raise UserError(f"there is no run or model called {beginning!r}", hint=hint)
 
     def remove_run(self, run_id: str) -> None:

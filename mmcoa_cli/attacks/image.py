@@ -8,62 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from fractions import Fraction
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from store.errors import UserError
-
 from ..randomness import keyed
+from ..specs import ImageAttack, radius
 
 VERSION = 1  # part of every key: raise it when the same specification would give other images
-
-
-@dataclass(frozen=True)
-class ImageAttack:
-    """PGD's specification. `eps` and `alpha` stay the text the user wrote ("1/255"), in units of a pixel in [0, 1]."""
-
-    norm: str = "linf"
-    eps: str = "1/255"
-    alpha: str = "1/255"
-    steps: int = 100
-    random_start: bool = True
-    stop_when_fooled: bool = False
-
-    def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise UserError(f"there is no norm called {self.norm!r}", hint=f"--norm {' or '.join(NORMS)}")
-        if self.steps < 0:
-            raise UserError(f"an attack of {self.steps} steps cannot be run", hint="--steps 100, as in the paper")
-        for option, text in (("--eps", self.eps), ("--alpha", self.alpha)):
-            if self.norm == "linf" and radius(text, option) >= 1:
-                raise UserError(f"{option} {text} is the whole range of a pixel", hint=f"{option} {text}/255")
-
-    @property
-    def stays_on_grid(self) -> bool:
-        """Whether perturbed 8-bit images can be 8-bit images again: L-inf with eps and alpha in whole 1/255."""
-        whole = all((_fraction(text) * 255).denominator == 1 for text in (self.eps, self.alpha))
-        return self.norm == "linf" and whole
-
-
-def radius(text: str, option: str = "--eps") -> float:
-    """ "1/255", "0.5/255" or "0.01" as a number. Raises UserError for anything else, and for what is not positive."""
-    try:
-        value = float(_fraction(text))
-    except (ValueError, ArithmeticError):
-        raise UserError(f"{option} {text!r} is not a number", hint=f"{option} 1/255") from None
-    if value <= 0:
-        raise UserError(f"{option} {text} is not positive", hint=f"{option} 1/255")
-    return value
-
-
-def _fraction(text: str) -> Fraction:
-    above, slash, below = text.partition("/")
-    return Fraction(above) / Fraction(Decimal(below) if slash else 1)
 
 
 @dataclass(frozen=True)
@@ -81,11 +35,13 @@ def _draw_linf(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[t
 
 def _draw_l2(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     direction = rng.standard_normal(shape, dtype=np.float32)
-    return direction / np.linalg.norm(direction) * rng.random(dtype=np.float32)
+    length = np.linalg.norm(direction).astype(np.float32)
+    return direction / length * np.float32(rng.random(dtype=np.float32))
 
 
 def _length(delta: Tensor) -> Tensor:
-    return delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    length: Tensor = torch.linalg.vector_norm(delta, dim=(1, 2, 3), keepdim=True)
+    return length
 
 
 NORMS = {

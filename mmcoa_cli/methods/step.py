@@ -13,9 +13,10 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from ..attacks.image import ImageAttack, iterates, random_start, snap_to_grid
+from ..attacks.image import iterates, random_start, snap_to_grid
 from ..attacks.text import TextTarget, attack_prompts
 from ..models import Clip
+from ..specs import ImageAttack
 from . import losses
 
 

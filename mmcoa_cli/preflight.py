@@ -1,0 +1,51 @@
+"""What a job needs, looked for before anything heavy is imported: a wrong name should not cost ten seconds."""
+
+from __future__ import annotations
+
+from store.errors import UserError
+from store.index import Index
+
+from . import catalog
+from .datasets.fetching import dataset_path
+from .models_store import ensure_clip, ensure_mlm, is_clip
+from .settings import Home
+from .worker import Job
+
+OFFLINE = "with no network: mmcoa demo, or --dataset digits --model tiny-clip --mlm tiny-mlm"
+
+
+def require(job: Job, home: Home) -> None:
+    """See that the datasets are in the store, and bring the models there that are not.
+
+    Raises UserError that says what is missing, how to get it, and what needs no network.
+    """
+    train, evaluate = job.train, job.evaluate
+    method = catalog.lookup(catalog.methods(), train.method, "method") if train else None
+    datasets = [*([train.dataset] if train else []), *(evaluate.datasets if evaluate else [])]
+    for name in dict.fromkeys(datasets):
+        _require_dataset(name, home)
+    if evaluate and not train and not is_clip(evaluate.checkpoint, home):
+        Index(home.database_url).find_run(evaluate.checkpoint)
+    try:
+        if train:
+            ensure_clip(train.model, home)
+        elif evaluate and is_clip(evaluate.checkpoint, home):
+            ensure_clip(evaluate.checkpoint, home)
+        if train and method and "text" in method.attacks:
+            ensure_mlm(train.mlm, home)
+        if evaluate and {"text", "multimodal"} & set(evaluate.attacks):
+            ensure_mlm(evaluate.mlm, home)
+    except UserError as error:
+        raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+
+
+def _require_dataset(name: str, home: Home) -> None:
+    row = catalog.datasets().get(name)
+    if dataset_path(name, home).exists() or (row and row.embedded):
+        return
+    if row is None:
+        catalog.lookup(catalog.datasets(), name, "dataset")
+    raise UserError(
+        f"the dataset {name} is not in the store",
+        hint=f"mmcoa fetch {name}, or mmcoa fetch {name} --from PATH; {OFFLINE}",
+    )
