@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +29,11 @@ def save_checkpoint(
     files: Mapping[str, str] | None = None,
 ) -> None:
     """Write a checkpoint; it exists complete or not at all. `state` is the optimizer's, `files` are texts by name."""
-    from safetensors.torch import save_file
-
     with replacing(folder) as partial:
         partial.mkdir()
-        save_file(_separate(tensors), partial / WEIGHTS)
+        _save(tensors, partial / WEIGHTS)
         if state is not None:
-            save_file(_separate(state), partial / STATE)
+            _save(state, partial / STATE)
         for name, text in (files or {}).items():
             (partial / name).write_text(text, encoding="utf8")
         digests = {name: digest_file(partial / file) for file, name in DIGESTS.items() if (partial / file).exists()}
@@ -66,9 +66,18 @@ def drop_state(folder: Path) -> None:
     (folder / STATE).unlink(missing_ok=True)
 
 
-def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that share no memory, as safetensors wants them."""
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    separate = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        save_file(separate, path)  # it refuses tensors that share memory
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _load(path: Path) -> dict[str, Tensor]:

@@ -114,8 +114,7 @@ class ExampleSet:
         with replacing(self.path) as partial, writing(partial) as file:
             for part, block in zip(parts, self.blocks(), strict=True):
                 with _reading(part) as source:
-                    rows = {name: source[name][:] for name in _arrays(source)}
-                _append(file, rows, block.start, self.n)
+                    _append(file, source, block.start, self.n)
             for name, lines in texts.items():
                 file.create_dataset(f"texts/{name}", data=list(lines), dtype=h5py.string_dtype())
             file.attrs["spec"] = canonical_json(self.spec)
@@ -152,12 +151,12 @@ class ExampleSet:
     def images(self, start: int, stop: int, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Samples start..stop, bit for bit as they were attacked: float32 (b, 3, H, W). `clean`: uint8 (b, H, W, 3)."""
         with self._open() as file:
-            levels = clean.astype(np.int16) + file[DELTA][start:stop]
-            images = (levels.astype(np.float32) / LEVELS).transpose(0, 3, 1, 2)
+            levels = clean.transpose(0, 3, 1, 2).astype(np.int16) + file[DELTA][start:stop]
+            images: npt.NDArray[np.float32] = levels.astype(np.float32) / LEVELS
             for sample, row in enumerate(file[FLOAT_ROW][start:stop]):
                 if row >= 0:
                     images[sample] = file[FLOATS][row]
-        return np.ascontiguousarray(images)
+        return images
 
     @cached_property
     def _columns(self) -> dict[str, Array]:
@@ -192,44 +191,52 @@ def _reading(path: Path) -> Iterator[Any]:
 
 def _write_images(file: Any, clean: npt.NDArray[np.uint8], adversarial: Array) -> None:
     """Samples on the 1/255 grid as their 8-bit difference from the clean image, all others as float32."""
-    floats = np.ascontiguousarray(adversarial.transpose(0, 2, 3, 1))
-    if floats.dtype != np.float32 or clean.dtype != np.uint8:
-        raise ValueError(f"images are uint8 and float32, not {clean.dtype} and {floats.dtype}")
-    levels = np.rint(floats * LEVELS).clip(0, 255)
-    delta = levels.astype(np.int16) - clean
+    if adversarial.dtype != np.float32 or clean.dtype != np.uint8:
+        raise ValueError(f"images are uint8 and float32, not {clean.dtype} and {adversarial.dtype}")
+    floats = np.ascontiguousarray(adversarial)
+    levels = np.rint(floats * LEVELS).clip(0, 255).astype(np.int16)
+    delta = levels - clean.transpose(0, 3, 1, 2)
     same_bits = (levels.astype(np.float32) / LEVELS).view(np.uint32) == floats.view(np.uint32)
-    on_grid = same_bits & (np.abs(delta) <= 127)
-    packed = on_grid.reshape(len(clean), -1).all(axis=1)
+    packed = (same_bits & (np.abs(delta) <= 127)).reshape(len(clean), -1).all(axis=1)
     delta[~packed] = 0
-    rows = np.where(packed, -1, np.cumsum(~packed) - 1)
-    _compressed(file, DELTA, delta.astype(np.int8))
-    file[FLOAT_ROW] = rows.astype(np.int64)
-    _compressed(file, FLOATS, adversarial[~packed])
+    _new_images(file, DELTA, delta.shape, np.int8)[:] = delta
+    _new_images(file, FLOATS, floats[~packed].shape, np.float32)[:] = floats[~packed]
+    file[FLOAT_ROW] = np.where(packed, -1, np.cumsum(~packed) - 1).astype(np.int64)
 
 
-def _compressed(file: Any, name: str, values: Array) -> None:
-    """One image a chunk, so that a sample is read without its neighbours; it may grow."""
-    chunks, shape = (1, *values.shape[1:]), (None, *values.shape[1:])
-    file.create_dataset(name, data=values, chunks=chunks, maxshape=shape, compression=1, shuffle=True)  # 1: gzip, fast
+def _new_images(file: Any, name: str, shape: tuple[int, ...], dtype: type) -> Any:
+    """One image a chunk, so that a sample is read without its neighbours. Differences are compressed; floats hardly
+    become smaller by it."""
+    packing = {"compression": 1, "shuffle": True} if name == DELTA else {}  # 1: gzip at its fastest
+    return file.create_dataset(name, shape, dtype, maxshape=(None, *shape[1:]), chunks=(1, *shape[1:]), **packing)
 
 
-def _append(file: Any, rows: Mapping[str, Array], start: int, n: int) -> None:
+def _append(file: Any, part: Any, start: int, n: int) -> None:
     """Put a block's rows behind those that are there."""
-    if start and list(rows) != _arrays(file):
-        raise UserError("the blocks of an example set have different columns", hint="remove them and evaluate again")
-    rows_so_far = file[FLOATS].shape[0] if FLOATS in file else 0
-    for name, values in rows.items():
-        if name == FLOAT_ROW:
-            values = np.where(values >= 0, values + rows_so_far, values)
+    if start and _arrays(part) != _arrays(file):
+        raise ValueError("its columns are not those of the blocks before it")
+    floats_before = len(file[FLOATS]) if FLOATS in file else 0
+    for name in _arrays(part):
         if name in (DELTA, FLOATS):
-            if name not in file:
-                _compressed(file, name, values)
-                continue
-            file[name].resize(file[name].shape[0] + len(values), axis=0)
-            file[name][file[name].shape[0] - len(values) :] = values
-        else:
-            column = file[name] if name in file else file.create_dataset(name, (n,), values.dtype)
-            column[start : start + len(values)] = values
+            _append_images(file, part[name], name)
+            continue
+        values = part[name][:]
+        if name == FLOAT_ROW:
+            values = np.where(values >= 0, values + floats_before, values)
+        column = file[name] if name in file else file.create_dataset(name, (n,), values.dtype)
+        column[start : start + len(values)] = values
+
+
+def _append_images(file: Any, source: Any, name: str) -> None:
+    """Copy the chunks, one an image, compressed as they are."""
+    if name not in file:
+        _new_images(file, name, (0, *source.shape[1:]), source.dtype)
+    target, rest = file[name], (0,) * (source.ndim - 1)
+    before = len(target)
+    target.resize(before + len(source), axis=0)
+    for row in range(len(source)):
+        filters, chunk = source.id.read_direct_chunk((row, *rest))
+        target.id.write_direct_chunk((before + row, *rest), chunk, filters)
 
 
 def _checksum(file: Any) -> str:

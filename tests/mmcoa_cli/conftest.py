@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import store
+from mmcoa_cli import embedded
+from mmcoa_cli.attacks.masked_lm import quiet_transformers
+from mmcoa_cli.datasets.fetching import fetch_dataset
 from mmcoa_cli.models import Clip, load_clip, new_clip
+from mmcoa_cli.pretraining import PretrainSpec, pretrain
+from mmcoa_cli.settings import Home
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 VIT = {
@@ -26,6 +39,18 @@ RESNET = {
     "text_cfg": TEXT,
 }
 torch.set_num_threads(1)  # for models this small, threads that wait for each other cost more than they give
+
+TINY_TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+TINY_VIT = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 8, "layers": 1, "width": 32, "head_width": 16, "patch_size": 4},
+    "text_cfg": TINY_TEXT,
+}
+TINY_RESNET = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32},
+    "text_cfg": TINY_TEXT,
+}
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 STAND_INS = {"vit": "clip-vit-cifar10-selftrained", "resnet": "clip-rn-cifar10-selftrained"}
@@ -75,3 +100,108 @@ def cifar10(shared: Path) -> tuple[Tensor, Tensor]:
         images = [np.asarray(Image.open(archive.open(name)).convert("RGB")) for ten in of_class for name in ten]
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     return pixels.float() / 255, torch.arange(10).repeat_interleave(10)
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with digits, two CLIPs that have learned a little of them (`vit`, `resnet`) and a masked LM (`mlm`)."""
+    home = home_at(tmp_path_factory.mktemp("furnished"))
+    fetch_dataset("digits", home)
+    pretrain(PretrainSpec("vit", TINY_VIT, "digits", epochs=8, batch_size=16, lr=3e-3), home)
+    pretrain(PretrainSpec("resnet", TINY_RESNET, "digits", epochs=1, lr=3e-3), home)
+    _save_random_mlm(home.mlms / "mlm")
+    return home.root
+
+
+@pytest.fixture
+def new_home(furnished: Path, tmp_path: Path) -> Callable[[str], Home]:
+    """Makes another store of that name, with what `furnished` has and nothing else."""
+
+    def make(name: str) -> Home:
+        for folder in ("datasets", "models"):
+            shutil.copytree(furnished / folder, tmp_path / name / folder, copy_function=os.link)
+        return home_at(tmp_path / name)
+
+    return make
+
+
+@pytest.fixture
+def home(new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A store of this test's own, which MMCOA_HOME names."""
+    monkeypatch.delenv("MMCOA_DATABASE_URL", raising=False)
+    made = new_home("home")
+    monkeypatch.setenv("MMCOA_HOME", str(made.root))
+    return made
+
+
+def home_at(root: Path) -> Home:
+    return Home(root, f"sqlite:///{root / 'index.db'}")
+
+
+def _save_random_mlm(folder: Path) -> None:
+    """A BERT of random weights, sure enough of its guesses that the text attack finds candidates."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    quiet_transformers()
+    torch.manual_seed(0)
+    tokenizer = embedded._tokenizer(embedded.write_sentences())
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=64, initializer_range=1.0,
+    )  # fmt: skip
+    BertForMaskedLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+class Typed:
+    """`mmcoa` with `words` as a person types it: another process, with a store of its own, no network, one thread."""
+
+    def __init__(self, root: Path, words: tuple[str, ...], variables: dict[str, str]) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MMCOA_", "HF_"))}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mmcoa_cli", *words],
+            env={
+                **inherited,
+                "MMCOA_HOME": str(root),
+                "PYTHONPATH": str(Path(store.__file__).parents[1]),
+                "HF_HUB_OFFLINE": "1",
+                "OMP_NUM_THREADS": "1",
+                "COLUMNS": "100",
+                **variables,
+            },
+            cwd=root.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def end(self) -> tuple[int, str, str]:
+        """Its exit code, what it wrote to stdout and what to stderr, when it has ended."""
+        out, err = self.process.communicate(timeout=300)
+        return self.process.returncode, out, err
+
+    def until(self, happened: Callable[[], object]) -> None:
+        """Wait for something that the process does; fails the test when it ends without."""
+        while not happened():
+            try:
+                self.process.wait(timeout=0.005)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(f"it ended before: {self.process.communicate()[1]}")
+
+
+@pytest.fixture
+def typed() -> Iterator[Callable[..., Typed]]:
+    """Starts `mmcoa` on a store: `typed(home, "train", "--shots", "5", OMP_NUM_THREADS="2")`."""
+    started: list[Typed] = []
+
+    def start(home: Home, *words: str, **variables: str) -> Typed:
+        started.append(Typed(home.root, words, variables))
+        return started[-1]
+
+    yield start
+    for one in started:
+        with suppress(ProcessLookupError):
+            os.killpg(one.process.pid, signal.SIGKILL)
+        one.process.communicate()

@@ -25,9 +25,8 @@ LABELS = RNG.integers(0, 3, 700)
 WRITER = """
 import numpy as np
 from store.datasets import DatasetWriter
-writer = DatasetWriter(
-    folder / "toy.h5", name="toy", class_names=("a",), pixel_size=32, resize=None, template="{}", source="", image_size=32
-)
+settings = {"pixel_size": 32, "resize": None, "template": "{}", "source": "", "image_size": 32}
+writer = DatasetWriter(folder / "toy.h5", name="toy", class_names=("a",), **settings)
 """
 KILLED = f"""{WRITER}
 with writer:
@@ -143,7 +142,7 @@ def test_the_checksum_is_of_images_labels_and_class_names(tmp_path: Path) -> Non
 )
 def test_what_does_not_fit_is_refused_and_the_old_file_stays(path: Path, image: Any, label: int) -> None:
     old = path.read_bytes()
-    with pytest.raises(ValueError, match="is not one of|is expected"), writer(path) as out:
+    with pytest.raises(ValueError, match=r"is not one of|is expected"), writer(path) as out:
         out.add("test", image, label)
     assert path.read_bytes() == old
     assert list(path.parent.iterdir()) == [path]
