@@ -148,10 +148,10 @@ def _explanation(shown: str, error: Exception) -> UserError:
     if isinstance(error, ModuleNotFoundError):
         return UserError(f"the index {shown} needs {error.name}", hint="for PostgreSQL: pip install 'mmcoa[postgres]'")
     reason = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
-    return UserError(
-        f"the index {shown} cannot be used: {reason}",
-        hint="if the file is damaged, move it away to begin a new one; else see to the database, and try again",
-    )
+    hint = "see whether the server runs and lets you in"
+    if shown.startswith("sqlite"):
+        hint = "see whether the disk is full; if the file is damaged, move it away to begin a new one"
+    return UserError(f"the index {shown} cannot be used: {reason}", hint=hint)
 
 
 def _engine(url: URL) -> Engine:
