@@ -18,6 +18,7 @@ def keyed(seed: int, index: int, *, epoch: int = 0) -> np.random.Generator:
 
 def shuffled(values: Sequence[int] | npt.NDArray[np.int64], seed: int, *, epoch: int = 0) -> npt.NDArray[np.int64]:
     """`values` in the order of (seed, epoch): the shuffle of an epoch, or the draw of a few-shot set."""
-    raw = np.random.Philox(key=[seed, 2**63 + epoch]).random_raw(len(values))
+    key = np.array([seed, 2**63 + epoch], dtype=np.uint64)  # of a list, numpy would make floats and lose the epoch
+    raw = np.random.Philox(key=key).random_raw(len(values))
     shuffled_values: npt.NDArray[np.int64] = np.asarray(values, dtype=np.int64)[np.argsort(raw, kind="stable")]
     return shuffled_values
