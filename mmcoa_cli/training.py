@@ -100,7 +100,8 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     identity = {
         "version": VERSION,
         "method": row.name,
-        "loss": {"contrast": spec.contrast, "weights": [spec.image_weight, spec.text_weight], "tune": spec.tune},
+        "pairs": [spec.contrast, spec.image_weight, spec.text_weight] if mlm else None,
+        "tune": spec.tune,
         "optimizer": {"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
         "image_attack": [IMAGE_VERSION, asdict(spec.image_attack)] if "image" in row.attacks else None,
         "text_attack": [TEXT_VERSION, asdict(attack), mlm.digest()] if mlm else None,
@@ -151,6 +152,8 @@ def _steps(plan: Plan, clip: Clip, encoder: Any, accelerator: Accelerator, epoch
         batch = order[start : start + plan.spec.batch_size]
         slices = np.array_split(batch, accelerator.num_processes)
         own = slices[accelerator.process_index]
+        if len(own) == 0:
+            own = batch[:1]  # fewer images than processes: this one computes an image of which nothing is gathered
         yield Step(
             model=clip,
             encoder=encoder,
