@@ -90,5 +90,5 @@ def _environment() -> dict[str, str]:
 
     package = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "OMP_WAIT_POLICY": "PASSIVE"}
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     return {**threads, "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
