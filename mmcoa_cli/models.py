@@ -22,6 +22,11 @@ from store.errors import UserError
 from store.keys import digest_arrays, key_of
 
 TEXT_BATCH = 512
+# what open_clip and torch raise for a configuration or weights that make no model
+NO_MODEL = (
+    RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, OSError,
+    SafetensorError,
+)  # fmt: skip
 
 
 class Clip(nn.Module):
@@ -114,7 +119,8 @@ class Clip(nn.Module):
 
     @property
     def _takes_short_texts(self) -> bool:
-        return isinstance(self.model, open_clip.CLIP) and self.model.text_pool_type == "argmax"
+        causal = isinstance(self.model, open_clip.CLIP) and self.model.attn_mask is not None
+        return causal and self.model.text_pool_type == "argmax"
 
 
 def _cpu_computes_bf16() -> bool:
@@ -141,35 +147,45 @@ def load_clip(folder: Path, *, name: str) -> Clip:
     """
     config = _read_json(folder / "open_clip_config.json", name)
     about = _read_json(folder / "source.json", name) if (folder / "source.json").exists() else {}
-    if not list(folder.glob("*.safetensors")):
+    if not _has_safetensors(folder):
         raise UserError(f"{name} has no weights in safetensors format", hint=f"fetch it again: mmcoa fetch {name}")
     if "trust_remote_code" in json.dumps(config):
         raise UserError(f"{name} asks to run code of its own, which is never done", hint="use another model")
     try:
+        own_tokenizer = config["model_cfg"]["text_cfg"].get("hf_tokenizer_name")
+        trust = {"trust_remote_code": False} if own_tokenizer else {}  # else transformers asks on the terminal
         model = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
-        tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}", **trust)
+        return Clip(model, tokenizer, name=name, config=config, stand_in=bool(about.get("stand_in", True)))
+    except NO_MODEL as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(f"{name} cannot be loaded: {reason}", hint=f"fetch it again: mmcoa fetch {name}") from error
-    return Clip(model, tokenizer, name=name, config=config, stand_in=bool(about.get("stand_in", True)))
+
+
+def _has_safetensors(folder: Path) -> bool:
+    """Whether safetensors are what open_clip will load: it prefers a pickle to safetensors under another name."""
+    names = {path.name for path in folder.glob("*.safetensors")}
+    preferred = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"}
+    pickles = [*folder.glob("*.bin"), *folder.glob("*.pth")]
+    return bool(names & preferred) or (bool(names) and not pickles)
 
 
 def new_clip(config: dict[str, Any], *, name: str, seed: int) -> Clip:
     """A CLIP with random weights: `config` is an open_clip architecture, alone or under `model_cfg`."""
-    config = config if "model_cfg" in config else {"model_cfg": config, "preprocess_cfg": {}}
+    config = config if "model_cfg" in config else {"model_cfg": config}
     torch.manual_seed(seed)
-    settings = dict(config["model_cfg"])
     try:
+        settings = dict(config["model_cfg"])
         kind = open_clip.CustomTextCLIP if settings.pop("custom_text", False) else open_clip.CLIP
         model = kind(**settings)
-    except (TypeError, KeyError, AssertionError, ValueError) as error:
+        config = {**config, "preprocess_cfg": _preprocess_of(model, config.get("preprocess_cfg", {}))}
+        open_clip.set_model_preprocess_cfg(model, config["preprocess_cfg"])
+        tokenizer = open_clip.SimpleTokenizer(context_length=int(settings["text_cfg"].get("context_length", 77)))
+        return Clip(model, tokenizer, name=name, config=config, stand_in=True)
+    except NO_MODEL as error:
         raise UserError(
             f"this is no open_clip architecture: {error}", hint='it needs "embed_dim", "vision_cfg" and "text_cfg"'
         ) from error
-    config = {**config, "preprocess_cfg": _preprocess_of(model, config["preprocess_cfg"])}
-    open_clip.set_model_preprocess_cfg(model, config["preprocess_cfg"])
-    length = int(settings["text_cfg"].get("context_length", 77))
-    return Clip(model, open_clip.SimpleTokenizer(context_length=length), name=name, config=config, stand_in=True)
 
 
 def _preprocess_of(model: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +208,7 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError:
         raise UserError(f"{name} is not in the store", hint=f"mmcoa fetch {name}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path.name} of {name} is damaged: {error}", hint=f"mmcoa fetch {name}") from error
     if not isinstance(document, dict):
         raise UserError(f"{path.name} of {name} is damaged", hint=f"mmcoa fetch {name}")

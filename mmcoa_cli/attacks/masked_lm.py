@@ -118,7 +118,7 @@ def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(f"{name} cannot be loaded: {reason}", hint=f"mmcoa fetch {name}") from error
     return MaskedLM(model, tokenizer, name=name, stand_in=_about(folder).get("stand_in", True))
 
