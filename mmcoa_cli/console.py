@@ -65,6 +65,7 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
     terminal only one closing line is printed; with `quiet` nothing is (worker processes other than the first).
     """
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Speed(ProgressColumn):
@@ -72,13 +73,14 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else _per_second(speed, unit), style="cyan")
 
+    one_line = Column(no_wrap=True)
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.percentage:>3.0f}%"),
-        Speed(),
+        TextColumn("{task.description}", table_column=one_line),
+        BarColumn(bar_width=12),
+        TextColumn("{task.percentage:>3.0f}%", table_column=one_line),
+        Speed(table_column=one_line),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
     with Progress(*columns, console=err, disable=quiet, expand=False) as bar:
         yield Task(bar, bar.add_task(description, total=total, completed=done, note=""))

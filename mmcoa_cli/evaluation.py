@@ -147,7 +147,7 @@ class Trial:
         effort = self.spec.steps if attack == "image" else 1
         total, mine = effort * len(self.indices), effort * sum(len(blocks[i]) for i in numbers)
         title, quiet = f"{attack} on {self.dataset.info.name}", not self.accelerator.is_main_process
-        unit = "image steps" if attack == "image" else "images"
+        unit = "steps" if attack == "image" else "images"  # a step of one image
         with progress(title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
             for number in numbers:
                 block = blocks[number]

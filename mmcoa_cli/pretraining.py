@@ -130,7 +130,7 @@ def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> No
                 optimizer.step()
                 with torch.no_grad():
                     clip.model.logit_scale.clamp_(max=math.log(100))
-                task.advance(len(batch), note=f"epoch {epoch + 1}/{spec.epochs}  loss {loss.item():.4f}")
+                task.advance(len(batch), note=f"epoch {epoch + 1}/{spec.epochs}, loss {loss.item():.3f}")
             clip.model.eval()
             if time.monotonic() - saved > SAVE_EVERY:
                 save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec={"name": spec.name})

@@ -128,7 +128,7 @@ def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
     encoder, optimizer = accelerator.prepare(clip, optimizer)
     total = plan.spec.epochs * len(plan.indices)
     quiet = not accelerator.is_main_process
-    with progress(plan.run, total=total, unit="images", done=done * len(plan.indices), quiet=quiet) as task:
+    with progress(f"{plan.row.name} on {plan.spec.dataset}", total=total, unit="images", done=done * len(plan.indices), quiet=quiet) as task:
         for epoch in range(done, plan.spec.epochs):
             losses = []
             for step in _steps(plan, clip, encoder, accelerator, epoch):
@@ -137,7 +137,7 @@ def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
                 accelerator.backward(loss)
                 optimizer.step()
                 losses.append(loss.item())
-                task.advance(len(step.all_labels), note=f"epoch {epoch + 1}/{plan.spec.epochs}  loss {losses[-1]:.4f}")
+                task.advance(len(step.all_labels), note=f"epoch {epoch + 1}/{plan.spec.epochs}, loss {losses[-1]:.3f}")
             if accelerator.is_main_process:
                 spec = {"run": plan.run, "loss": float(np.mean(losses)), **asdict(plan.spec)}
                 save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec=spec)
