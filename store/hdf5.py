@@ -12,7 +12,6 @@ import h5py
 
 # what h5py raises, depending on the bytes that are damaged
 DAMAGE = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError)
-DEPTH = 2  # groups within groups; a loop of links ends here too
 
 
 @contextmanager
@@ -54,7 +53,7 @@ def open_finished(path: Path) -> Any:
     holds links, data kept in other files, or anything but numbers, text and bytes."""
     file = h5py.File(path, "r")
     try:
-        _refuse_foreign(file, DEPTH)
+        _refuse_foreign(file)
         if not bool(file.attrs.get("complete")):
             raise ValueError("it was never finished")
     except BaseException:
@@ -63,13 +62,13 @@ def open_finished(path: Path) -> Any:
     return file
 
 
-def _refuse_foreign(group: Any, depth: int) -> None:
+def _refuse_foreign(group: Any) -> None:
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{name!r} is a link")
         item = group[name]
-        if isinstance(item, h5py.Group) and depth:
-            _refuse_foreign(item, depth - 1)
+        if isinstance(item, h5py.Group):
+            _refuse_foreign(item)  # a group within itself ends in RecursionError
         elif not isinstance(item, h5py.Dataset) or item.external or item.is_virtual or not _plain(item.dtype):
             raise ValueError(f"{name!r} is not plain data")
 

@@ -6,6 +6,7 @@ MMCOA_TEST_DATABASE_URL names an empty PostgreSQL database on which the same is 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +20,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
+import store
 from store.errors import UserError
 from store.index import VERSION_TABLE, Index
 from store.schema import Evaluation, Run, evaluations, metadata, runs
@@ -210,6 +212,16 @@ def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+def test_the_migrations_run_wherever_the_package_lies(tmp_path: Path, other: Start) -> None:
+    shutil.copytree(Path(store.__file__).parent, tmp_path / "100% new" / "store")
+    lines = """
+sys.path.insert(0, str(folder / "100% new"))
+from store.index import Index
+print(Index.__init__.__code__.co_filename, Index(f"sqlite:///{folder / 'index.db'}").runs())
+"""
+    assert other(lines).finish() == f"{tmp_path / '100% new' / 'store' / 'index.py'} []\n"
+
+
 def test_the_records_are_the_rows() -> None:
     assert [field.name for field in fields(Run)] == [column.name for column in runs.columns]
     assert [field.name for field in fields(Evaluation)] == [column.name for column in evaluations.columns]
@@ -303,6 +315,7 @@ def test_no_message_shows_a_password(url: str) -> None:
     with pytest.raises(UserError) as error:
         Index(url)
     assert "s3cret" not in f"{error.value} {error.value.hint} {error.value.__cause__}"
+    assert "\n" not in str(error.value)
 
 
 def test_sqlite_keeps_its_promises(tmp_path: Path) -> None:
