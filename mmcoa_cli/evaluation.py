@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ from .attacks.text import VERSION as TEXT_VERSION
 from .attacks.text import TextAttack, attack_prompts, collisions, prepare
 from .console import Task, progress
 from .datasets.fetching import open_dataset
-from .datasets.pixels import Pixels, load_pixels, to_unit
+from .datasets.pixels import load_pixels, to_unit
 from .datasets.sampling import balanced_subset
 from .models import Clip
 from .prompts import class_prompts
@@ -47,6 +47,7 @@ NEEDS = {"clean": (), "image": ("clean",), "text": ("clean",), "multimodal": ("c
 WRONG_BEFORE, HELD, FOOLED = 0, 1, 2  # the outcome of one sample
 
 Ints = npt.NDArray[np.int64]
+Classifier = Callable[[Tensor], Tensor]
 
 
 def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list[Evaluation]:
@@ -142,8 +143,8 @@ class Trial:
 
     def _make(self, attack: str, examples: ExampleSet, needed: dict[str, ExampleSet], numbers: list[int]) -> None:
         adv_prompts = self._adv_prompts(attack, needed)
-        text_features = self.clip.embed_texts(adv_prompts or self.prompts)
-        blocks = examples.blocks()
+        classify = self._classifier(adv_prompts or self.prompts)
+        blocks, device = examples.blocks(), self.clip.device
         effort = self.spec.steps if attack == "image" else 1
         total, mine = effort * len(self.indices), effort * sum(len(blocks[i]) for i in numbers)
         title, quiet = f"{attack} on {self.dataset.info.name}", not self.accelerator.is_main_process
@@ -152,44 +153,34 @@ class Trial:
             for number in numbers:
                 block = blocks[number]
                 pixels = load_pixels(self.dataset, SPLIT, self.indices[block.start : block.stop])
-                images = self._attacked(attack, block, pixels, needed, task)
-                columns = self._columns(block, self._predict(images, text_features), needed)
+                if attack == "image":
+                    images = self._pgd(classify, to_unit(pixels, device), block, task)
+                elif attack == "multimodal":  # the image attack's own images: it needs no PGD
+                    images = torch.from_numpy(needed["image"].images(block.start, block.stop, pixels)).to(device)
+                else:
+                    images = to_unit(pixels, device)
+                if attack != "image":
+                    task.advance(len(block))
+                with torch.no_grad():
+                    predictions = classify(images).argmax(dim=1).cpu().numpy()
+                columns = self._columns(block, predictions, needed)
                 stored = (pixels, images.cpu().numpy()) if attack == "image" else None
                 examples.write_block(number, columns, stored)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             examples.finish(**self._extras(adv_prompts))
 
-    def _attacked(self, attack: str, block: range, pixels: Pixels, needed: dict[str, ExampleSet], task: Task) -> Tensor:
-        """The images that are classified: clean, attacked now, or (multimodal) those of the image attack."""
-        if attack == "multimodal":
-            task.advance(len(block))
-            return torch.from_numpy(needed["image"].images(block.start, block.stop, pixels)).to(self.clip.device)
-        images = to_unit(pixels, self.clip.device)
-        if attack != "image":
-            task.advance(len(block))
-            return images
-        indices = self.indices[block.start : block.stop].tolist()
-        start = random_start(self.spec.image_attack, images, indices=indices, seed=self.spec.seed)
+    def _pgd(self, classify: Classifier, images: Tensor, block: range, task: Task) -> Tensor:
+        attack, indices = self.spec.image_attack, self.indices[block.start : block.stop].tolist()
+        start = random_start(attack, images, indices=indices, seed=self.spec.seed)
         labels = torch.from_numpy(self.labels[block.start : block.stop]).to(self.clip.device)
-        classify = self._classifier(self.clip.embed_texts(self.prompts))
-        return pgd(
-            classify,
-            images,
-            labels,
-            attack=self.spec.image_attack,
-            start=start,
-            on_step=lambda: task.advance(len(block)),
-        )
+        advance = partial(task.advance, len(block))
+        return pgd(classify, images, labels, attack=attack, start=start, on_step=advance)
 
-    def _classifier(self, text_features: Tensor) -> Callable[[Tensor], Tensor]:
-        scale = self.clip.scale.detach()
+    def _classifier(self, prompts: list[str]) -> Classifier:
+        """Pixels -> logits against these prompts, whose embeddings are computed once."""
+        text_features, scale = self.clip.embed_texts(prompts), self.clip.scale.detach()
         return lambda images: scale * self.clip.encode_images(images) @ text_features.T
-
-    @torch.no_grad()
-    def _predict(self, images: Tensor, text_features: Tensor) -> Ints:
-        predictions: Ints = self._classifier(text_features)(images).argmax(dim=1).cpu().numpy()
-        return predictions
 
     def _columns(self, block: range, predictions: Ints, needed: dict[str, ExampleSet]) -> dict[str, npt.NDArray[Any]]:
         labels = self.labels[block.start : block.stop]

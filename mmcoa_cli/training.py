@@ -7,6 +7,7 @@ run again: finished, it is not repeated; interrupted, it goes on at the last who
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from store.datasets import Dataset
+from store.errors import UserError
 from store.files import lock, replacing
 from store.index import Index
 from store.keys import key_of
@@ -119,6 +121,7 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
 
 
 def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
+    accelerator.wait_for_everyone()  # the first process may have waited for another run of the same
     clip = plan.clip.to(accelerator.device).use_precision(plan.spec.precision)
     _freeze(clip, plan.spec.tune)
     weights = [weight for weight in clip.parameters() if weight.requires_grad]
@@ -128,7 +131,8 @@ def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
     encoder, optimizer = accelerator.prepare(clip, optimizer)
     total = plan.spec.epochs * len(plan.indices)
     quiet = not accelerator.is_main_process
-    with progress(f"{plan.row.name} on {plan.spec.dataset}", total=total, unit="images", done=done * len(plan.indices), quiet=quiet) as task:
+    title, seen = f"{plan.row.name} on {plan.spec.dataset}", done * len(plan.indices)
+    with progress(title, total=total, unit="images", done=seen, quiet=quiet) as task:
         for epoch in range(done, plan.spec.epochs):
             losses = []
             for step in _steps(plan, clip, encoder, accelerator, epoch):
@@ -136,12 +140,18 @@ def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
                 loss = METHODS[plan.row.loss](step)
                 accelerator.backward(loss)
                 optimizer.step()
-                losses.append(loss.item())
+                losses.append(_finite(loss.item(), plan.spec))
                 task.advance(len(step.all_labels), note=f"epoch {epoch + 1}/{plan.spec.epochs}, loss {losses[-1]:.3f}")
             if accelerator.is_main_process:
                 spec = {"run": plan.run, "loss": float(np.mean(losses)), **asdict(plan.spec)}
                 save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec=spec)
             accelerator.wait_for_everyone()
+
+
+def _finite(loss: float, spec: TrainSpec) -> float:
+    if not math.isfinite(loss):
+        raise UserError(f"the loss became {loss}", hint=f"try a smaller learning rate: --lr {spec.lr / 10:g}")
+    return loss
 
 
 def _steps(plan: Plan, clip: Clip, encoder: Any, accelerator: Accelerator, epoch: int) -> Iterator[Step]:
