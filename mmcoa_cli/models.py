@@ -44,6 +44,7 @@ class Clip(nn.Module):
         self.tokenizer = tokenizer
         self.name, self.config, self.stand_in = name, config, stand_in
         self.precision = "fp32"
+        self._resizes: dict[int, Tensor] = {}
         preprocess = open_clip.get_model_preprocess_cfg(model)
         size = preprocess["size"]
         self.image_size = int(size[0] if isinstance(size, Sequence) else size)
@@ -63,13 +64,22 @@ class Clip(nn.Module):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """f: pixels in [0, 1], (B, 3, S, S) of any S -> unit embeddings (B, D)."""
-        size = (self.image_size, self.image_size)
-        if images.shape[-2:] != size:
-            shrinks = images.shape[-1] > self.image_size
-            images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=shrinks)
+        if images.shape[-1] != self.image_size:
+            resize = self._resize_matrix(images.shape[-1])
+            images = resize @ images @ resize.T
         with self._autocast():
             features = self.model.encode_image((images - self.mean) / self.std)
         return F.normalize(features.float(), dim=-1)
+
+    def _resize_matrix(self, side: int) -> Tensor:
+        """torch's bicubic resize as a matrix (image_size, side): unlike `interpolate` its gradient on a GPU adds in a
+        fixed order, so that an attack comes out the same every time."""
+        if side not in self._resizes:
+            unit = torch.eye(side, device=self.device)[None, None]
+            size, shrinks = (self.image_size, side), side > self.image_size
+            resize = F.interpolate(unit, size, mode="bicubic", align_corners=False, antialias=shrinks)
+            self._resizes[side] = resize[0, 0]
+        return self._resizes[side].to(self.device)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """g: tokens (K, L) as `tokenize` gives them -> unit embeddings (K, D)."""
