@@ -116,6 +116,7 @@ def _into_box(delta: Tensor, images: Tensor) -> Tensor:
 
 def snap_to_grid(images: Tensor) -> Tensor:
     """Pixels within a thousandth of a level of k/255 become exactly k/255; others stay as they are."""
-    levels = images * 255
+    white = images.new_tensor(255.0)  # a tensor, because a GPU divides by a plain number inexactly
+    levels = images * white
     nearest = levels.round()
-    return torch.where((levels - nearest).abs() < 1e-3, nearest / 255, images)
+    return torch.where((levels - nearest).abs() < 1e-3, nearest / white, images)

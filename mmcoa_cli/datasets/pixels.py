@@ -40,5 +40,6 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
 
 
 def to_unit(pixels: Pixels, device: torch.device) -> Tensor:
-    """(B, S, S, 3) in 0..255 -> (B, 3, S, S) in [0, 1] on `device`."""
-    return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().div(255).contiguous()
+    """(B, S, S, 3) in 0..255 -> (B, 3, S, S) in [0, 1] on `device`; divided on the CPU, where k/255 is rounded as the
+    store reads it back."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255).contiguous().to(device)
