@@ -208,7 +208,7 @@ def _unfinished(home: Home) -> Iterator[Check]:
     if sets:
         advice = f"type the evaluate or attack command again to finish them, or remove {_shown(sets)}"
         yield Check("store", "unfinished examples", WARN, f"{len(sets)} sets, {_size(sets)}", advice)
-    remains = sorted({*_inside(home, "*.partial"), *_inside(home, ".*.old")})
+    remains = sorted(_inside(home, "*.partial"))
     if remains:
         advice = f"the interrupted command, typed again, goes on or cleans up; or remove {_shown(remains)}"
         yield Check("store", "remains", WARN, f"{len(remains)} of interrupted commands, {_size(remains)}", advice)
