@@ -15,6 +15,8 @@ from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, t
 from .console import print_error
 from .errors import explained
 
+INTERRUPTED = 130  # the exit code that shells give a command ended by Ctrl-C
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -44,9 +46,11 @@ def main() -> None:
     sys.argv = [sys.argv[0], *(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
     try:
         app()
-    except KeyboardInterrupt:
-        print_error(UserError("interrupted; what was finished is kept", hint="type the same command again to go on"))
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer turns Ctrl-C into this
+            error = "interrupted; what was finished is kept"
+            print_error(UserError(error, hint="type the same command again to go on"))
+        raise
     except BrokenPipeError:  # `mmcoa report | head`: stop quietly, and keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

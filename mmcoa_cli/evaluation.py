@@ -131,13 +131,17 @@ class Trial:
         examples = ExampleSet(
             self.home.examples, self.example_spec(attack), n=len(self.indices), block_size=self.spec.batch_size
         )
-        with examples.lock() if self.accelerator.is_main_process else nullcontext():
-            # the first process decides for all: another run may finish this very set at any moment
-            (missing,) = broadcast_object_list([None if examples.complete else examples.missing()])
+        first = self.accelerator.is_main_process
+        with examples.lock() if first else nullcontext():
+            # the first process looks for all: another run may finish this very set at any moment
+            found = examples.missing() if first and not examples.complete else None
+            (missing,) = broadcast_object_list([found])
             if missing is not None:
                 needed = {name: self.examples(name) for name in NEEDS[attack]}
                 own = missing[self.accelerator.process_index :: self.accelerator.num_processes]
                 self._make(attack, examples, needed, own)
+            elif first:
+                examples.finish()  # removes the parts of a set whose run was killed when it was whole
             self.accelerator.wait_for_everyone()
         return examples
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
-from store.files import replacing
+from store.files import lock, replacing
 
 from .errors import explained
 from .settings import home
@@ -74,21 +74,26 @@ def main() -> None:
         outcome = asdict(perform(_job(document), processes=document["processes"]))
     except KeyboardInterrupt:
         sys.exit(130)
-    except (UserError, OSError) as error:
-        reason = explained(error)
-        _write(outcome_file, {"error": str(reason), "hint": reason.hint})
-        sys.exit(1)
-    except RuntimeError:
-        if not outcome_file.exists():  # else another process failed and said why; this one only lost its connection
-            raise
+    except Exception as error:
+        if not _lost_another(error):
+            reason = explained(error)
+            _write(outcome_file, {"error": str(reason), "hint": reason.hint})
         sys.exit(1)
     if os.environ.get("RANK", "0") == "0":
         _write(outcome_file, outcome)
 
 
+def _lost_another(error: Exception) -> bool:
+    """Whether another process died first: it has said why, or could not."""
+    return isinstance(error, RuntimeError) and "onnection" in str(error)
+
+
 def _write(path: Path, document: dict[str, Any]) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(document), encoding="utf8")
+    """The first to write is the one that failed; others that fail at the same moment wait, and find it written."""
+    with lock(path, what="the outcome"):
+        if not path.exists():
+            with replacing(path) as partial:
+                partial.write_text(json.dumps(document), encoding="utf8")
 
 
 def _job(document: dict[str, Any]) -> Job:

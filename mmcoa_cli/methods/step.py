@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.distributed
@@ -95,7 +96,20 @@ def _gathered(features: Tensor, sizes: list[int]) -> Tensor:
     """The rows of all processes in order, (sum of sizes, D); gradients flow back to the process a row came from."""
     if len(sizes) == 1:
         return features
-    from torch.distributed.nn.functional import all_gather
-
     padded = torch.cat([features, features.new_zeros(max(sizes) - len(features), features.shape[1])])
-    return torch.cat([rows[:size] for rows, size in zip(all_gather(padded), sizes, strict=True)])
+    return torch.cat([rows[:size] for rows, size in zip(_Gather.apply(padded), sizes, strict=True)])
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of this process (b, D) -> those of each process. All of them compute one and the same loss from what they
+    gather, so the gradients that the others have for these rows are the one that this process has."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> tuple[Tensor, ...]:
+        gathered = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(gathered, rows)
+        return tuple(gathered)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return torch.distributed.get_world_size() * gradients[torch.distributed.get_rank()]
