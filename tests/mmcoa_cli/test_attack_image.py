@@ -136,7 +136,7 @@ def test_same_images_as_the_libraries(clip: Clip, library: Callable[..., Tensor]
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("peer", PEERS[:2] + PEERS[4:5], ids=lambda peer: f"{peer.norm}-{peer.eps}")
+@pytest.mark.parametrize("peer", [PEERS[0], PEERS[4]], ids=lambda peer: f"{peer.norm}-{peer.eps}")
 def test_same_images_as_the_libraries_on_cifar10(stand_in: Clip, cifar10: tuple[Tensor, Tensor], peer: Peer):
     """Trained models and real images, in double precision again: in single precision x + delta rounds differently
     here and there, which turns a ReLU of the ResNet on or off, and with it the sign of some small gradients."""
