@@ -15,6 +15,7 @@ from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, t
 from .console import print_error
 from .errors import explained
 
+VERBS = (fetch, train, pretrain, attack, evaluate, report, doctor, demo)
 INTERRUPTED = 130  # the exit code that shells give a command ended by Ctrl-C
 
 app = typer.Typer(
@@ -25,19 +26,24 @@ app = typer.Typer(
     help="Attack CLIP through its images, its text and both; defend it; report what held.",
     epilog="Start with [bold]mmcoa demo[/]: the whole way on embedded data, no network needed.",
 )
-for _verb in (fetch, train, pretrain, attack, evaluate, report, doctor, demo):
+for _verb in VERBS:
     app.command(_verb.NAME, epilog=_verb.EXAMPLES)(_verb.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mmcoa {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Attack CLIP through its images, its text and both; defend it; report what held."""
-    if version:
-        typer.echo(f"mmcoa {__version__}")
-        raise typer.Exit
 
 
 def main() -> None:

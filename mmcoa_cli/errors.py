@@ -6,6 +6,8 @@ import errno
 
 from store.errors import UserError
 
+NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+
 
 def explained(error: Exception) -> UserError:
     """`error` as one line and a hint: a full disk, a folder that is not writable, a full accelerator, or a bug."""
@@ -16,7 +18,7 @@ def explained(error: Exception) -> UserError:
             f"the disk is full ({error.filename or 'while writing'})",
             hint="free some space, or set MMCOA_HOME to a larger disk, and type the same command again",
         )
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
         return UserError(
             f"cannot write to {error.filename or 'the store'} ({error.strerror})",
             hint="set MMCOA_HOME to a folder you may write to",
