@@ -28,8 +28,13 @@ def mmcoa(tmp_path_factory):
 
 
 def shape(text: str) -> str:
-    """The text with every number as 0 and every run of blanks as one: machines round differently."""
-    return re.sub(r"\s+", " ", re.sub(r"\d+", "0", re.sub(r"-[0-9a-f]{8}\b", "-HASH", text))).strip()
+    """The text with every number as 0 and every run of blanks as one: machines round differently, and have other
+    folders."""
+    for pattern, shown in (
+        (r"\S*/datasets/", "STORE/"), (r"-[0-9a-f]{8}\b", "-HASH"), (r"\d+", "0"), (r"\s+", " "),
+    ):  # fmt: skip
+        text = re.sub(pattern, shown, text)
+    return text.strip()
 
 
 def console_block() -> list[tuple[str, str]]:
@@ -41,7 +46,9 @@ def console_block() -> list[tuple[str, str]]:
 @pytest.mark.slow
 def test_the_three_lines_print_what_the_readme_says(mmcoa):
     for command, output in console_block():
-        assert shape(mmcoa(*command.split()[1:])) == shape(output), command
+        beginning, left_out, _ = shape(output).partition(" [... the table below ...]")
+        printed = shape(mmcoa(*command.split()[1:]))
+        assert printed.startswith(beginning) if left_out else printed == beginning, command
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def command(
 ) -> None:
     """Bring datasets and models into the store, from the network or from this machine; what is here is left alone."""
     from .. import inventory
-    from ..console import out, print_json, say
+    from ..console import out, print_json
     from ..settings import home
 
     if list_:
@@ -49,7 +49,8 @@ def command(
     fetched = []
     for name in wanted:
         fetched.append(inventory.fetch(name, home(), source=from_, kind=kind))
-        say(_line(fetched[-1]))
+        if not json:
+            out.print(_line(fetched[-1]), soft_wrap=True)
     if json:
         print_json({"fetched": fetched})
 
