@@ -16,7 +16,11 @@ from .models import Clip
 
 def epochs_in(folder: Path) -> list[Path]:
     """The folders of a run's whole epochs, the oldest first."""
-    return sorted(folder.glob("epoch-[0-9]*"))
+    return sorted(folder.glob("epoch-[0-9]*"), key=_number)
+
+
+def _number(epoch: Path) -> int:
+    return int(epoch.name.removeprefix("epoch-"))
 
 
 def save_epoch(folder: Path, clip: Clip, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
@@ -54,4 +58,4 @@ def resume(folder: Path, clip: Clip, optimizer: torch.optim.Optimizer) -> int:
         number, name = key.split(".", 1)
         moments.setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return int(epochs[-1].name.removeprefix("epoch-"))
+    return _number(epochs[-1])

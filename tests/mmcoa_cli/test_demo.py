@@ -1,0 +1,42 @@
+"""What `mmcoa demo` trains and says at its end; tests/test_readme.py runs it as a whole."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from rich.text import Text
+
+from mmcoa_cli import catalog, demo
+from mmcoa_cli.app import VERBS
+from mmcoa_cli.settings import Home
+from mmcoa_cli.specs import evaluation_after
+from mmcoa_cli.worker import Outcome
+
+
+@pytest.mark.parametrize("method", demo.METHODS)
+def test_it_trains_on_what_needs_no_network(method: str) -> None:
+    spec = demo.demo_spec(method)
+    assert spec.method == method
+    assert catalog.datasets()[spec.dataset].embedded
+    assert catalog.models()[spec.model].embedded and catalog.mlms()[spec.mlm].embedded
+    evaluation = evaluation_after(spec)
+    assert evaluation.attacks == ("clean", "image", "text", "multimodal") and evaluation.limit is None
+    assert evaluation.steps == 100 and not evaluation.stop_when_fooled
+
+
+def test_every_method_has_the_same_attack() -> None:
+    specs = [demo.demo_spec(method) for method in demo.METHODS]
+    assert len({(spec.eps, spec.alpha, spec.seed, spec.precision) for spec in specs}) == 1
+
+
+def test_it_ends_with_places_and_commands(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", "")
+    lines = [Text.from_markup(line).plain for line in demo.closing(home, [Outcome("a-run", [])])]
+    places, commands = "\n".join(lines).split("What to type next")
+    for place in (home.datasets, home.models, home.checkpoints / "a-run", home.examples, home.root / "index.db"):
+        assert str(place) in places
+    typed = [shlex.split(command) for line in commands.strip().splitlines() for command in line.split("&&")]
+    assert len(commands.strip().splitlines()) == 3
+    assert all(words[0] == "mmcoa" and words[1] in {verb.NAME for verb in VERBS} for words in typed)
