@@ -182,9 +182,15 @@ class Trial:
         return pgd(classify, images, labels, attack=attack, start=start, on_step=advance)
 
     def _classifier(self, prompts: list[str]) -> Classifier:
-        """Pixels -> logits against these prompts, whose embeddings are computed once."""
-        text_features, scale = self.clip.embed_texts(prompts), self.clip.scale.detach()
-        return lambda images: scale * self.clip.encode_images(images) @ text_features.T
+        """Pixels -> logits against these prompts, whose embeddings are computed once.
+
+        Classes that an attack gave the same prompt share a column of the product, so that they tie exactly and the
+        first of them is predicted, rather than whichever rounding favours.
+        """
+        unique = list(dict.fromkeys(prompts))
+        columns = [unique.index(prompt) for prompt in prompts]
+        text_features, scale = self.clip.embed_texts(unique), self.clip.scale.detach()
+        return lambda images: (scale * self.clip.encode_images(images) @ text_features.T)[:, columns]
 
     def _columns(self, block: range, predictions: Ints, needed: dict[str, ExampleSet]) -> dict[str, npt.NDArray[Any]]:
         labels = self.labels[block.start : block.stop]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from store.datasets import Dataset
@@ -71,11 +72,12 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator) -> Run:
     if not row.loss:
         return zero_shot_run(spec.model, home, index)
     plan = make_plan(spec, home)
-    run = index.run(plan.run)
-    if run is not None and run.status == "complete" and last_checkpoint(home, plan.run) is not None:
+    # the first process decides for all: another launch may finish this very run at any moment
+    decided: list[Run | None] = broadcast_object_list([_finished(plan.run, home, index)])
+    if decided[0] is not None:
         if accelerator.is_main_process:
             say(f"run {plan.run} is in the store already")
-        return run
+        return decided[0]
     run = _run_row(plan)
     if not accelerator.is_main_process:
         _train_epochs(plan, home, accelerator)
@@ -87,6 +89,11 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator) -> Run:
         run = replace(run, status="complete", finished_at=now())
         index.save_run(run)
     return run
+
+
+def _finished(run_id: str, home: Home, index: Index) -> Run | None:
+    run = index.run(run_id)
+    return run if run and run.status == "complete" and last_checkpoint(home, run_id) is not None else None
 
 
 def make_plan(spec: TrainSpec, home: Home) -> Plan:

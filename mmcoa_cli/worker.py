@@ -43,6 +43,7 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
     from .evaluation import evaluate
     from .training import train
 
+    _compute_repeatably(torch)
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     try:
@@ -61,6 +62,16 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
     finally:
         if processes > 1:
             accelerator.end_training()  # ends the process group: a worker that exits without may abort
+
+
+def _compute_repeatably(torch: Any) -> None:
+    """On a GPU take the kernels that give the same bits every time, and full float32 where fp32 is asked for."""
+    if torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def main() -> None:
