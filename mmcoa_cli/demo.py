@@ -19,7 +19,7 @@ NEXT = (
 def demo_spec(method: str) -> TrainSpec:
     """A run of the demo. Digits are coarse and the model is tiny, so the radius is far larger than the paper's."""
     return train_spec(
-        method, dataset="digits", model="tiny-clip", mlm="tiny-mlm", epochs=15, lr=1e-4, eps="12/255", alpha="3/255"
+        method, dataset="digits", model="tiny-clip", mlm="tiny-mlm", epochs=10, lr=1.5e-4, eps="12/255", alpha="3/255"
     )
 
 
