@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,9 @@ from .catalog import DatasetRow, MlmRow, ModelRow
 from .models_store import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .names import store_name
 from .settings import Home
+from .specs import Kind
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-
-
-class Kind(StrEnum):
-    dataset = "dataset"
-    clip = "clip"
-    mlm = "mlm"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
@@ -18,6 +19,14 @@ NORMS = ("linf", "l2")
 PRECISIONS = ("fp32", "bf16")
 ATTACKS = ("clean", "image", "text", "multimodal")
 DEFAULT_MODEL, DEFAULT_MLM, DEFAULT_DATASET = "ViT-B-32", "bert-base-uncased", "cifar100"
+
+
+class Kind(StrEnum):
+    """What can be fetched: a dataset, a CLIP model, a masked LM."""
+
+    dataset = "dataset"
+    clip = "clip"
+    mlm = "mlm"
 
 
 @dataclass(frozen=True)

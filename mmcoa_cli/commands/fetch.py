@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..inventory import Kind
+from ..specs import Kind
 from . import options as o
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.inventory import Kind, everything, fetch, kind_of, listing
+from mmcoa_cli.inventory import everything, fetch, kind_of, listing
 from mmcoa_cli.settings import Home
+from mmcoa_cli.specs import Kind
 
 
 @pytest.fixture
