@@ -174,6 +174,8 @@ class Typed:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # a terminal's Ctrl-C arrives, also where this test run was started in the background and ignores it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def end(self) -> tuple[int, str, str]:

@@ -71,12 +71,13 @@ BLOCKS = (slice(0, 25), slice(25, 50), slice(50, 60))
 
 
 def by_block(tested: Evaluated, images: Tensor, prompts: list[str]) -> Tensor:
-    """The logits (60, 10), computed in the blocks of the evaluation: where two classes were given the same adversarial
-    prompt they tie, and another batch size may round one above the other."""
+    """The logits (60, 10), computed in the blocks of the evaluation. Classes with the same adversarial prompt tie: each
+    has the logits of the first of them."""
     clip = tested.trial.clip
     with torch.no_grad():
         text_features = clip.embed_texts(prompts).T
-        return torch.cat([clip.scale * clip.encode_images(images[block]) @ text_features for block in BLOCKS])
+        logits = torch.cat([clip.scale * clip.encode_images(images[block]) @ text_features for block in BLOCKS])
+    return logits[:, [prompts.index(prompt) for prompt in prompts]]
 
 
 def test_the_index_has_what_a_person_counts_in_the_examples(tested: Evaluated) -> None:
