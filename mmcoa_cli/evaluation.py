@@ -60,9 +60,9 @@ def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list
     clip, run = load_subject(spec.checkpoint, home, index)
     clip = clip.to(accelerator.device).use_precision(spec.precision)
     mlm = load_mlm(spec.mlm, home) if {"text", "multimodal"} & set(spec.attacks) else None
-    rows = []
+    weights, rows = clip.digest(), []
     for dataset in datasets:
-        trial = Trial(spec, home, accelerator, clip, clip.digest(), run, dataset, mlm)
+        trial = Trial(spec, home, accelerator, clip, weights, run, dataset, mlm)
         for attack in spec.attacks:
             started = time.monotonic()
             examples = trial.examples(attack)
@@ -104,6 +104,11 @@ class Trial:
     def text_attack(self) -> TextAttack:
         return TextAttack(no_collisions=self.spec.no_collisions, compat=self.spec.compat)
 
+    @cached_property
+    def _mlm_digest(self) -> str:
+        assert self.mlm is not None
+        return self.mlm.digest()
+
     @property
     def limited(self) -> bool:
         return len(self.indices) < len(self.dataset.labels(SPLIT))
@@ -122,8 +127,7 @@ class Trial:
         if attack in ("image", "multimodal"):
             spec["image"] = {"version": IMAGE_VERSION, "seed": self.spec.seed, **asdict(self.spec.image_attack)}
         if attack in ("text", "multimodal"):
-            assert self.mlm is not None
-            spec["text"] = {"version": TEXT_VERSION, "mlm": self.mlm.digest(), **asdict(self.text_attack)}
+            spec["text"] = {"version": TEXT_VERSION, "mlm": self._mlm_digest, **asdict(self.text_attack)}
         return spec
 
     def examples(self, attack: str) -> ExampleSet:
