@@ -64,7 +64,7 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
     `done` units were finished earlier (a resumed run) and do not count in the speed. Where stderr is no
     terminal only one closing line is printed; with `quiet` nothing is (worker processes other than the first).
     """
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
     from rich.text import Text
 
@@ -78,6 +78,7 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
         TextColumn("{task.description}", table_column=one_line),
         BarColumn(bar_width=12),
         TextColumn("{task.percentage:>3.0f}%", table_column=one_line),
+        *([DownloadColumn(table_column=one_line)] if unit == "bytes" else []),
         Speed(table_column=one_line),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),

@@ -33,8 +33,8 @@ from .attacks.masked_lm import MaskedLM
 from .attacks.text import VERSION as TEXT_VERSION
 from .attacks.text import TextAttack, attack_prompts, collisions, prepare
 from .console import Task, progress
-from .datasets.fetching import open_dataset
-from .datasets.pixels import load_pixels, to_unit
+from .datasets.fetching import open_classes
+from .datasets.pixels import attacked_at, load_pixels, to_unit
 from .datasets.sampling import balanced_subset
 from .models import Clip
 from .prompts import class_prompts
@@ -56,7 +56,7 @@ def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list
     Returns the index rows in the order asked. Raises UserError for names that are not there.
     """
     index = Index(home.database_url)
-    datasets = [open_dataset(name, home) for name in spec.datasets]
+    datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
     clip, run = load_subject(spec.checkpoint, home, index)
     clip = clip.to(accelerator.device).use_precision(spec.precision)
     mlm = load_mlm(spec.mlm, home) if {"text", "multimodal"} & set(spec.attacks) else None
@@ -252,7 +252,7 @@ class Trial:
             collisions=int(examples.notes["collisions"]) if text else None,
             seed=self.spec.seed,
             limit=self.spec.limit if self.limited else None,
-            partial=self.dataset.info.partial,
+            partial=bool(self.dataset.info.part(SPLIT)),
             norm=self.spec.norm if image else None,
             eps=self.spec.eps if image else None,
             alpha=self.spec.alpha if image else None,
@@ -264,7 +264,7 @@ class Trial:
             mlm=self.mlm.name if text and self.mlm else None,
             mlm_stand_in=bool(text and self.mlm and self.mlm.stand_in),
             prompts=json.dumps(list(zip(*prompts, strict=True))) if prompts else None,
-            spec=json.dumps({**asdict(self.spec), "examples": examples.spec}),
+            spec=json.dumps({**asdict(self.spec), "examples": examples.spec, "part": self.dataset.info.part(SPLIT)}),
             seconds=round(seconds, 3),
             batch_size=examples.block_size,
             device=str(self.clip.device),

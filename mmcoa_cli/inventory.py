@@ -6,7 +6,7 @@ Nothing heavy is imported before something is fetched.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from store.errors import UserError
 
 from . import catalog
 from .catalog import DatasetRow, MlmRow, ModelRow
+from .console import print_error
 from .models_store import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .names import store_name
 from .settings import Home
 from .specs import Kind
 
+SPLITS = ("train", "val", "test")
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -34,18 +36,60 @@ class Fetched:
     new: bool
 
 
-def fetch(name: str, home: Home, *, source: Path | None = None, kind: Kind | None = None) -> Fetched:
-    """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there. Raises UserError."""
-    kind = kind or kind_of(name, home, source)
-    if kind is Kind.dataset:
-        from .datasets.fetching import dataset_path, fetch_dataset
+def fetch(
+    name: str,
+    home: Home,
+    *,
+    source: Path | None = None,
+    kind: Kind | None = None,
+    class_names: Path | None = None,
+    template: str | None = None,
+) -> Fetched:
+    """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there.
 
-        new, path = fetch_dataset(name, home, source=source), dataset_path(name, home)
+    `class_names` (a file) and `template` are for a dataset of one's own. Raises UserError.
+    """
+    kind = kind or kind_of(name, home, source)
+    if kind is not Kind.dataset and (class_names or template):
+        raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
+    if kind is Kind.dataset:
+        from .datasets.fetching import dataset_path, fetch_dataset, own_row
+
+        own = own_row(name, class_names=class_names, template=template)
+        new, path = fetch_dataset(name, home, source=source, own=own), dataset_path(name, home)
     elif kind is Kind.clip:
         new, path = fetch_clip(name, home, source=source), clip_path(name, home)
     else:
         new, path = fetch_mlm(name, home, source=source), mlm_path(name, home)
     return Fetched(name, kind, path, size_of(path), new)
+
+
+def fetch_each(
+    names: Sequence[str], home: Home, on_fetched: Callable[[Fetched], None], **options: Any
+) -> tuple[list[Fetched], dict[str, UserError]]:
+    """`fetch` each of `names`: one that cannot be had does not keep the others away. Returns what is there now, and why
+    the others are not."""
+    fetched: list[Fetched] = []
+    failed: dict[str, UserError] = {}
+    for name in names:
+        try:
+            fetched.append(fetch(name, home, **options))
+            on_fetched(fetched[-1])
+        except UserError as error:
+            failed[name] = error
+            if len(names) > 1:
+                print_error(error)
+    return fetched, failed
+
+
+def summary(failed: Mapping[str, UserError], *, of: int) -> UserError:
+    """One error for those that `fetch_each` could not fetch."""
+    if of == 1:
+        return next(iter(failed.values()))
+    return UserError(
+        f"{len(failed)} of {of} could not be fetched: {', '.join(failed)}",
+        hint=f"what is said above, then: mmcoa fetch {' '.join(failed)}",
+    )
 
 
 def kind_of(name: str, home: Home, source: Path | None) -> Kind:
@@ -101,9 +145,10 @@ def _datasets(home: Home) -> list[dict[str, Any]]:
             {
                 "name": row.name,
                 "classes": len(row.class_names),
-                "splits": dict(row.splits),
+                "splits": {split: row.splits[split] for split in SPLITS if split in row.splits},
                 "bytes": size_of(path) if info else rows[name].bytes if name in rows else None,
                 "here": info is not None,
+                "part": "; ".join(filter(None, map(info.part, info.splits))) if info else "",
             }
         )
     return found

@@ -41,6 +41,8 @@ def require(job: Job, home: Home) -> None:
 
 def _require_dataset(name: str, home: Home) -> None:
     row = catalog.datasets().get(name)
+    if row is not None and row.captions:
+        raise UserError(f"{name} has captions and no classes", hint="mmcoa fetch --list shows the others")
     if dataset_path(name, home).exists() or (row and row.embedded):
         return
     if row is None:

@@ -26,7 +26,7 @@ from store.files import lock
 from store.keys import key_of
 
 from .console import progress, say
-from .datasets.fetching import open_dataset
+from .datasets.fetching import open_classes
 from .datasets.pixels import Pixels, load_pixels, to_unit
 from .epochs import clip_files, epochs_in, resume, save_epoch
 from .methods.losses import supervised_contrastive
@@ -74,7 +74,7 @@ def pretrain(spec: PretrainSpec, home: Home) -> Path:
     Goes on after the last whole epoch when it was interrupted; does nothing when it is there already. Raises UserError
     when another model has the name, and for an architecture that is none.
     """
-    dataset = open_dataset(spec.dataset, home)
+    dataset = open_classes(spec.dataset, home)
     key = key_of({"version": VERSION, "spec": spec, "data": dataset.info.checksum, "prompts": _prompts(dataset)})
     target, epochs = home.clips / spec.name, home.checkpoints / f"pretrain-{spec.name}-{key[:8]}"
     with lock(target, what=f"the model {spec.name}"):

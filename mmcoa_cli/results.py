@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from store.datasets import Dataset
@@ -27,7 +28,8 @@ def spec_of(run: str, home: Home) -> TrainSpec:
     found = Index(home.database_url).find_run(run)
     if found.kind != "train":
         raise UserError(f"{found.id} was not trained", hint="mmcoa train --method mmcoa")
-    return TrainSpec(**json.loads(found.spec))
+    known = {field.name for field in fields(TrainSpec)}  # what else stands there is said of the run, not asked for
+    return TrainSpec(**{name: value for name, value in json.loads(found.spec).items() if name in known})
 
 
 def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:

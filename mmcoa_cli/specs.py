@@ -126,6 +126,7 @@ class EvaluationSpec:
     alpha: str = "1/255"
     steps: int = 100
     limit: int | None = None
+    pixel_size: int | None = None  # the side of the images that are attacked; None: the dataset's own
     seed: int = 0
     batch_size: int = 128
     precision: str = "fp32"
@@ -141,6 +142,8 @@ class EvaluationSpec:
         positive("--batch-size", self.batch_size)
         if self.limit is not None:
             positive("--limit", self.limit)
+        if self.pixel_size is not None:
+            positive("--pixel-size", self.pixel_size)
         not_negative("--seed", self.seed)
         assert self.image_attack  # raises UserError for what PGD cannot be run with
 

@@ -30,7 +30,7 @@ from .attacks.image import VERSION as IMAGE_VERSION
 from .attacks.text import VERSION as TEXT_VERSION
 from .attacks.text import TextAttack, TextTarget, prepare
 from .console import progress, say
-from .datasets.fetching import open_dataset
+from .datasets.fetching import open_classes
 from .datasets.pixels import load_pixels, to_unit
 from .datasets.sampling import few_shot
 from .epochs import resume, save_epoch
@@ -99,7 +99,7 @@ def _finished(run_id: str, home: Home, index: Index) -> Run | None:
 def make_plan(spec: TrainSpec, home: Home) -> Plan:
     """Load what `spec` names, draw its images, and give the run its id."""
     row = catalog.lookup(catalog.methods(), spec.method, "method")
-    dataset = open_dataset(spec.dataset, home)
+    dataset = open_classes(spec.dataset, home)
     clip = load_model(spec.model, home)
     indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
     prompts = class_prompts(dataset.info.class_names, dataset.info.template)
@@ -215,7 +215,7 @@ def _run_row(plan: Plan) -> Run:
         seed=plan.spec.seed,
         compat=plan.spec.compat,
         status="running",
-        spec=json.dumps(asdict(plan.spec)),
+        spec=json.dumps({**asdict(plan.spec), "part": plan.dataset.info.part("train")}),
         created_at=now(),
         finished_at=None,
     )

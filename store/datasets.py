@@ -39,6 +39,20 @@ class DatasetInfo:
     checksum: str = ""
     partial: bool = False  # some classes have no image
     synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    captions: int = 0  # captions an image, of a dataset without classes
+    expected: dict[str, int] = field(default_factory=dict)  # the images of the whole dataset, where that is known
+    present: dict[str, int] = field(default_factory=dict)  # the classes that have images
+
+    def part(self, split: str) -> str:
+        """What sets the images of `split` apart from the whole dataset's, in words; empty where they are the whole."""
+        n, whole, k = self.splits.get(split, 0), self.expected.get(split), len(self.class_names)
+        present = self.present.get(split, k)
+        classes = f"{present:,} of {k:,} classes" if present < k else ""
+        if whole is None or n == whole:
+            return classes
+        if n > whole:
+            return f"{n:,} images where the official {split} split has {whole:,}"
+        return ", ".join(filter(None, [f"{n:,} of {whole:,} {split} images", classes]))
 
 
 class DatasetWriter:
@@ -57,10 +71,13 @@ class DatasetWriter:
         licence: str = "",
         synonyms: Mapping[str, Sequence[str]] | None = None,
         image_size: int | None = None,
+        captions: int = 0,
+        expected: Mapping[str, int] | None = None,
     ) -> None:
         self._info = DatasetInfo(
             name, tuple(class_names), {}, image_size, pixel_size, resize, template, source, licence,
             synonyms={word: tuple(words) for word, words in (synonyms or {}).items()},
+            captions=captions, expected=dict(expected or {}),
         )  # fmt: skip
         self._path = path
         self._splits: dict[str, _SplitWriter] = {}
@@ -71,13 +88,30 @@ class DatasetWriter:
             self._opened = stack.pop_all()
         return self
 
-    def add(self, split: str, image: npt.NDArray[np.uint8] | bytes, label: int) -> None:
-        """Append an image, (S, S, 3) in 0..255 or its encoded bytes. Raises ValueError where it does not fit."""
-        if not 0 <= label < len(self._info.class_names):
+    def add(
+        self, split: str, image: npt.NDArray[np.uint8] | bytes, label: int = -1, captions: Sequence[str] = ()
+    ) -> None:
+        """Append an image, (S, S, 3) in 0..255 or its encoded bytes, with its class, or (label -1) with its captions.
+
+        Raises ValueError where it does not fit.
+        """
+        if self._info.class_names and not 0 <= label < len(self._info.class_names):
             raise ValueError(f"label {label} is not one of {len(self._info.class_names)} classes")
+        if len(captions) != self._info.captions:
+            raise ValueError(f"{len(captions)} captions where {self._info.captions} are expected")
         if split not in self._splits:
-            self._splits[split] = _SplitWriter(self._file.create_group(split), self._info.image_size)
-        self._splits[split].add(image, label)
+            group = self._file.create_group(split)
+            self._splits[split] = _SplitWriter(group, self._info.image_size, self._info.captions)
+        self._splits[split].add(image, label, captions)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have images so far."""
+        return tuple(self._splits)
+
+    def count(self, split: str) -> int:
+        """The images of `split` so far."""
+        return self._splits[split].count if split in self._splits else 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -95,6 +129,7 @@ class DatasetWriter:
         info = {
             **asdict(self._info),
             "splits": {split: writer.count for split, writer in self._splits.items()},
+            "present": {split: len(writer.classes) for split, writer in self._splits.items()},
             "checksum": hashlib.sha256(canonical_json(content).encode()).hexdigest(),
             "partial": len(seen) < len(self._info.class_names),
         }
@@ -105,7 +140,7 @@ class DatasetWriter:
 class _SplitWriter:
     """One split: buffers images, appends them to the file, and hashes what passes."""
 
-    def __init__(self, group: Any, image_size: int | None) -> None:
+    def __init__(self, group: Any, image_size: int | None, captions: int) -> None:
         self.count, self.classes = 0, set[int]()
         self._images: list[npt.NDArray[np.uint8]] = []
         self._labels: list[int] = []
@@ -116,17 +151,27 @@ class _SplitWriter:
         rows = max(1, 100_000 // max(1, int(np.prod(shape)))) if shape else 16
         self._out = group.create_dataset("images", (0, *shape), kind, maxshape=(None, *shape), chunks=(rows, *shape))
         self._out_labels = group.create_dataset("labels", (0,), np.int64, maxshape=(None,), chunks=(4096,))
+        self._captions: list[Sequence[str]] = []
+        self._out_captions = None
+        if captions:
+            self._out_captions = group.create_dataset(
+                "captions", (0, captions), h5py.string_dtype(), maxshape=(None, captions), chunks=(256, captions)
+            )
 
-    def add(self, image: npt.NDArray[np.uint8] | bytes, label: int) -> None:
+    def add(self, image: npt.NDArray[np.uint8] | bytes, label: int, captions: Sequence[str] = ()) -> None:
         array = np.frombuffer(image, np.uint8) if isinstance(image, bytes) else np.array(image, order="C")
         expected = (len(array),) if self._size is None else (self._size, self._size, 3)
         if array.shape != expected or array.dtype != np.uint8:
             raise ValueError(f"an image {array.shape} of {array.dtype} where {expected} of uint8 is expected")
-        self._digest.update(len(array).to_bytes(8, "little") + label.to_bytes(8, "little"))
+        self._digest.update(len(array).to_bytes(8, "little") + label.to_bytes(8, "little", signed=True))
         self._digest.update(array.reshape(-1).data)
+        if captions:
+            self._digest.update(canonical_json(list(captions)).encode())
         self._images.append(array)
         self._labels.append(label)
-        self.classes.add(label)
+        self._captions.append(captions)
+        if label >= 0:
+            self.classes.add(label)
         self.count += 1
         if len(self._images) >= BUFFER:
             self._write()
@@ -147,7 +192,10 @@ class _SplitWriter:
         else:
             self._out[start:] = np.stack(self._images)
         self._out_labels[start:] = self._labels
-        self._images, self._labels = [], []
+        if self._out_captions is not None:
+            self._out_captions.resize(self.count, axis=0)
+            self._out_captions[start:] = np.array([list(captions) for captions in self._captions], dtype=object)
+        self._images, self._labels, self._captions = [], [], []
 
 
 class Dataset:
@@ -198,6 +246,15 @@ class Dataset:
             return list(self._read(images, slice(first, last))[rows - first][place])
         return list(np.stack([self._read(images, int(row)) for row in rows])[place])
 
+    def captions(self, split: str) -> list[list[str]]:
+        """The captions of each image of a split. Raises UserError for a dataset without captions."""
+        if not self.info.captions:
+            raise UserError(f"{self.info.name} has classes and no captions", hint="mscoco has captions")
+        try:
+            return [[str(line) for line in lines] for lines in self._group(split)["captions"].asstr()[:]]
+        except DAMAGE as error:
+            raise _damaged(self._path, error) from error
+
     def _read(self, array: Any, rows: int | slice) -> npt.NDArray[Any]:
         try:
             return np.asarray(array[rows])
@@ -233,6 +290,8 @@ def _info(file: Any) -> DatasetInfo:
         kind = images.dtype if info.image_size is not None else h5py.check_vlen_dtype(images.dtype)
         if images.shape != shape or labels.shape != (n,) or kind != np.uint8 or labels.dtype != np.int64:
             raise ValueError(f"its split {split!r} is not what it says")
+        if info.captions and file[split]["captions"].shape != (n, info.captions):
+            raise ValueError(f"its split {split!r} has not the captions it says")
     return info
 
 

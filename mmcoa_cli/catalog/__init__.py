@@ -1,6 +1,7 @@
 """The catalog: datasets, models, methods and tasks as rows of data, and the paper's 611 numbers.
 
-Adding a dataset, a model or a method's defaults means adding a row to a TOML file here; no code looks at a name.
+Adding a dataset, a model or a method's defaults means adding a row to a TOML file here; no code looks at a name. The
+names of many classes stand in a file of their own, `classes/DATASET.tsv`.
 Keys that a row leaves out have the defaults of the dataclass.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
@@ -21,35 +22,77 @@ TEMPLATE = "This is a photo of a {}"  # the paper's class prompt: capital T, no 
 
 
 @dataclass(frozen=True)
-class Source:
-    """One archive a dataset can be downloaded from."""
+class Archive:
+    """One file to download, with a pinned checksum (SHA-256 or MD5); `bytes` is 0 where its exact size is not known."""
 
     url: str
-    md5: str
-    bytes: int
+    md5: str = ""
+    sha256: str = ""
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """One way to get a dataset: archives that together hold it, or a repository of the Hugging Face hub.
+
+    `splits` says which of the repository's splits becomes which of ours; those it leaves out are not read. `note` is
+    what sets its images apart from the official ones.
+    """
+
+    archives: tuple[Archive, ...] = ()
+    repository: str = ""
+    revision: str = ""  # a commit; empty where none is pinned: then the newest is taken, and recorded
+    splits: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Torchvision:
+    """How torchvision reads a dataset: its class, the `folder` it expects below its root, a file (`marker`) by which
+    that folder is known wherever it lies, and which of its splits becomes which of ours.
+
+    `lists` are files that name the images of our splits, for a class that gives all images as one.
+    """
+
+    name: str
+    folder: str
+    marker: str
+    splits: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """A dataset. `reader` names the function in `datasets/readers.py` that reads its own archive.
+    """A dataset. Its own archive is read by torchvision's class (`torchvision`), by a function in `datasets/readers.py`
+    (`reader`), or as folders of classes.
 
-    Image sizes are in pixels: images are attacked at `pixel_size` squared (their native size where it is fixed, else
-    after Resize(`resize`) + CenterCrop(`pixel_size`)), before the resize to the encoder's input.
+    `splits` are the images of the whole dataset; what is tested on is `test`. Image sizes are in pixels: images are
+    attacked at `pixel_size` squared (their native size where it is fixed, else after Resize(`resize`) +
+    CenterCrop(`pixel_size`)), before the resize to the encoder's input.
     """
 
     name: str
     class_names: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()  # what the classes' folders are called, where that is not their name
+    not_classes: tuple[str, ...] = ()  # folders of the archive that are no classes
+    captions: int = 0  # captions an image, of a dataset that has captions instead of classes
     splits: Mapping[str, int] = field(default_factory=dict)
     pixel_size: int = 224
     resize: int | None = None
     template: str = TEMPLATE
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reader: str = ""
+    torchvision: Torchvision | None = None
     sources: tuple[Source, ...] = ()
-    bytes: int = 0
+    bytes: int = 0  # of the download
     embedded: bool = False
     licence: str = ""
     citation: str = ""
+
+    @property
+    def hub_splits(self) -> Mapping[str, str]:
+        """Which splits of a copy in Hugging Face layout become which of ours; empty where they have our names."""
+        return next((source.splits for source in self.sources if source.splits), {})
 
 
 @dataclass(frozen=True)
@@ -169,7 +212,8 @@ def file(name: str) -> Path:
 
 def _rows(kind: type[Row], file_name: str, table: str) -> dict[str, Row]:
     document = tomllib.loads((_FOLDER / file_name).read_text(encoding="utf8"))
-    return {name: _row(kind, name, values) for name, values in document[table].items()}
+    more = _classes if kind is DatasetRow else lambda _: {}
+    return {name: _row(kind, name, {**more(name), **values}) for name, values in document[table].items()}
 
 
 def _row(kind: type[Row], name: str, values: dict[str, Any]) -> Row:
@@ -181,12 +225,28 @@ def _row(kind: type[Row], name: str, values: dict[str, Any]) -> Row:
 
 def _frozen(key: str, value: Any) -> Any:
     if key == "sources":
-        return tuple(Source(**source) for source in value)
+        return tuple(_source(**source) for source in value)
+    if key == "torchvision":
+        return Torchvision(**value)
     if isinstance(value, list):
         return tuple(value)
     if key == "synonyms":
         return {name: tuple(words) for name, words in value.items()}
     return value
+
+
+def _source(*, archives: Sequence[dict[str, Any]] = (), **values: Any) -> Source:
+    return Source(archives=tuple(Archive(**archive) for archive in archives), **values)
+
+
+def _classes(name: str) -> dict[str, tuple[str, ...]]:
+    """The class names in `classes/NAME.tsv`, one a line, its folder behind a tab where that has another name."""
+    path = _FOLDER / "classes" / f"{name}.tsv"
+    if not path.exists():
+        return {}
+    lines = [line.split("\t") for line in path.read_text(encoding="utf8").splitlines()]
+    names, *folders = zip(*lines, strict=True)
+    return {"class_names": names, "folders": folders[0] if folders else ()}
 
 
 def _paper_number(row: dict[str, str]) -> PaperNumber:

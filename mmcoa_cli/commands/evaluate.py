@@ -22,6 +22,7 @@ def command(
     alpha: o.Alpha = "1/255",
     steps: o.Steps = 100,
     limit: o.Limit = None,
+    pixel_size: o.PixelSize = None,
     seed: o.Seed = 0,
     batch_size: o.BatchSize = 128,
     precision: o.Precision = "fp32",
@@ -38,8 +39,8 @@ def command(
 
     spec = specs.EvaluationSpec(
         checkpoint, o.names(dataset), o.names(attack), mlm=mlm, norm=norm, eps=eps, alpha=alpha, steps=steps,
-        limit=limit, seed=seed, batch_size=batch_size, precision=precision, stop_when_fooled=stop_when_fooled,
-        no_collisions=no_collisions, compat=compat,
+        limit=limit, pixel_size=pixel_size, seed=seed, batch_size=batch_size, precision=precision,
+        stop_when_fooled=stop_when_fooled, no_collisions=no_collisions, compat=compat,
     )  # fmt: skip
     job = Job(evaluate=spec)
     results.show(launch.run(job, processes=processes, accelerate_config=accelerate_config), as_json=json)

@@ -17,7 +17,8 @@ NAME = "fetch"
 EXAMPLES = (
     "[bold]mmcoa fetch cifar10 ViT-B-32 bert-base-uncased[/]\n\n"
     "[bold]mmcoa fetch --list[/]  what there is, how large it is, and what is here\n\n"
-    "[bold]mmcoa fetch mybirds --from birds.zip[/]  images in train/CLASS/ and test/CLASS/\n\n"
+    "[bold]mmcoa fetch imagenet --from /data/imagenet[/]  train/WNID and val/WNID, or the official tars\n\n"
+    "[bold]mmcoa fetch mybirds --from birds.zip[/]  train/CLASS/, test/CLASS/; parquet; webdataset\n\n"
     "[bold]mmcoa fetch ViT-B-16:laion2b_s34b_b88k hf-hub:ORG/NAME[/]  any CLIP that open_clip loads"
 )
 
@@ -34,6 +35,13 @@ def command(
         typer.Option("--from", metavar="PATH", help="A folder, archive or file on this machine to take it from."),
     ] = None,
     kind: Annotated[Kind | None, typer.Option(help="What NAME is, where that is not clear.")] = None,
+    class_names: Annotated[
+        Path | None,
+        typer.Option(help="Class names of a dataset of your own: a file of one a line, in the order of its folders."),
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help='Class prompt of a dataset of your own: "a photo of a {}".', show_default=False)
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Bring datasets and models into the store, from the network or from this machine; what is here is left alone."""
@@ -46,13 +54,14 @@ def command(
         print_json(found) if json else out.print(_table(found))
         return
     wanted = _wanted(names, all_, from_)
-    fetched = []
-    for name in wanted:
-        fetched.append(inventory.fetch(name, home(), source=from_, kind=kind))
-        if not json:
-            out.print(_line(fetched[-1]), soft_wrap=True)
+    said = (lambda _: None) if json else (lambda one: out.print(_line(one), soft_wrap=True))
+    fetched, failed = inventory.fetch_each(
+        wanted, home(), said, source=from_, kind=kind, class_names=class_names, template=template
+    )
     if json:
-        print_json({"fetched": fetched})
+        print_json({"fetched": fetched, "failed": {name: str(error) for name, error in failed.items()}})
+    if failed:
+        raise inventory.summary(failed, of=len(wanted))
 
 
 def _wanted(names: list[str] | None, everything: bool, source: Path | None) -> list[str]:
@@ -67,9 +76,10 @@ def _wanted(names: list[str] | None, everything: bool, source: Path | None) -> l
 
 
 def _line(fetched: Any) -> str:
+    from rich.filesize import decimal
     from rich.markup import escape
 
-    size = f"{fetched.bytes / 1e6:,.1f} MB"
+    size = decimal(fetched.bytes)
     return escape(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
 
 
@@ -80,8 +90,8 @@ def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
     table.add_column("size", justify="right")
     table.add_column("here")
     for row in found["datasets"]:
-        images = ", ".join(f"{row['splits'][split]:,} {split}" for split in sorted(row["splits"], reverse=True))
-        _add(table, row, f"{row['classes']} classes, {images}")
+        images = ", ".join(f"{n:,} {split}" for split, n in row["splits"].items())
+        _add(table, row, f"{row['classes']:,} classes, {images}" if row["classes"] else f"captions, {images}")
     for kind, title in (("models", "CLIP"), ("mlms", "masked LM")):
         for row in found[kind]:
             _add(table, row, f"{title}, a stand-in" if row["stand_in"] else title)
@@ -89,7 +99,9 @@ def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
 
 
 def _add(table: Table, row: dict[str, Any], what: str) -> None:
+    from rich.filesize import decimal
     from rich.markup import escape
 
-    size = f"{row['bytes'] / 1e6:,.1f} MB" if row["bytes"] else "-"
-    table.add_row(escape(row["name"]), what, size, "[green]yes[/]" if row["here"] else "no")
+    size = decimal(row["bytes"]) if row["bytes"] else "-"
+    here = "[yellow]a part[/]" if row.get("part") else "[green]yes[/]" if row["here"] else "no"
+    table.add_row(escape(row["name"]), what, size, here)

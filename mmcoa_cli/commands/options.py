@@ -27,6 +27,10 @@ Datasets = Annotated[str, typer.Option("--dataset", help="One or more datasets, 
 Attacks = Annotated[str, typer.Option("--attack", help="Of clean, image, text, multimodal, with commas between them.")]
 Norm = Annotated[str, typer.Option(help="linf or l2: the ball of the image attack.")]
 Limit = Annotated[int | None, typer.Option(help="Only that many test images, the classes as equal as can be.")]
+PixelSize = Annotated[
+    int | None,
+    typer.Option(help="Side of the images that are attacked, in pixels; default: the dataset's.", show_default=False),
+]
 StopWhenFooled = Annotated[
     bool, typer.Option("--stop-when-fooled", help="Leave an image once it is misclassified: faster, another attack.")
 ]

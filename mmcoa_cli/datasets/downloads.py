@@ -21,7 +21,7 @@ from urllib3.util import Retry
 from store.errors import UserError
 
 from .. import __version__
-from ..catalog import Source
+from ..catalog import Archive
 from ..console import Task, progress
 
 CHUNK = 1 << 18
@@ -30,52 +30,54 @@ RESUMES = 5  # broken connections in a row that brought nothing new
 PAUSE = 0.5  # seconds before the second try, doubled for each further one
 
 
-def download(source: Source, target: Path, *, name: str) -> None:
-    """Get `source` into the file `target`, which exists only once its checksum is right.
+def download(archive: Archive, target: Path, *, name: str) -> None:
+    """Get `archive` into the file `target`, which exists only once its checksum is right.
 
     Raises UserError, with `--from` in the hint, when there is no network, no such file, too little disk or a wrong sum.
     """
-    if not source.md5:
-        raise UserError(f"{source.url} has no pinned checksum", hint="add one to its row in the catalog")
-    if target.exists() and _md5(target) == source.md5:
+    kind, pinned = ("sha256", archive.sha256) if archive.sha256 else ("md5", archive.md5)
+    if not pinned:
+        raise UserError(f"{archive.url} has no pinned checksum", hint="add one to its row in the catalog")
+    if target.exists() and _digest(target, kind) == pinned:
         return
     partial = target.with_name(f"{target.name}.partial")
     resumed = partial.exists()
-    _get(source, partial, name=name)
-    if _md5(partial) != source.md5 and resumed:  # the kept beginning may be of another file
+    _get(archive, partial, name=name)
+    found = _digest(partial, kind)
+    if found != pinned and resumed:  # the kept beginning may be of another file
         partial.unlink()
-        _get(source, partial, name=name)
-    found = _md5(partial)
-    if found != source.md5:
+        _get(archive, partial, name=name)
+        found = _digest(partial, kind)
+    if found != pinned:
         partial.unlink()
         raise UserError(
-            f"{source.url} has the checksum {found}, expected {source.md5}: the file was altered", hint=_hint(name)
+            f"{archive.url} has the checksum {found}, expected {pinned}: the file was altered", hint=_hint(name)
         )
     partial.replace(target)
 
 
-def _get(source: Source, partial: Path, *, name: str) -> None:
-    """Everything of `source` into `partial`, over as many connections as it takes."""
+def _get(archive: Archive, partial: Path, *, name: str) -> None:
+    """Everything of `archive` into `partial`, over as many connections as it takes."""
     have = most = _size(partial)
-    if source.bytes and have >= source.bytes:
+    if archive.bytes and have >= archive.bytes:
         return
     failures = 0
     with _session() as session:
-        response = _open(session, source, partial, name=name)
-        with progress(name, total=source.bytes or None, unit="bytes", done=have) as task:
-            while not _receive(response, source, partial, task=task):
+        response = _open(session, archive, partial, name=name)
+        with progress(name, total=archive.bytes or None, unit="bytes", done=have) as task:
+            while not _receive(response, archive, partial, task=task):
                 failures = 0 if _size(partial) > most else failures + 1
                 most = max(most, _size(partial))
                 if failures == RESUMES:
                     raise UserError(
-                        f"{name}: the connection ends after {most:,} of {source.bytes:,} bytes, again and again",
+                        f"{name}: the connection ends after {most:,} of {archive.bytes:,} bytes, again and again",
                         hint=_hint(name),
                     )
                 time.sleep(PAUSE * 2**failures)
-                response = _open(session, source, partial, name=name)
+                response = _open(session, archive, partial, name=name)
 
 
-def _receive(response: requests.Response, source: Source, partial: Path, *, task: Task) -> bool:
+def _receive(response: requests.Response, archive: Archive, partial: Path, *, task: Task) -> bool:
     """Append what one connection brings. True when that is all there is, False when the connection broke."""
     have = _size(partial)
     with response:
@@ -86,35 +88,35 @@ def _receive(response: requests.Response, source: Source, partial: Path, *, task
         if response.status_code == 200 or have:
             with partial.open("ab") as file:
                 try:
-                    while chunk := response.raw.read(_wanted(source, have), decode_content=False):
+                    while chunk := response.raw.read(_wanted(archive, have), decode_content=False):
                         file.write(chunk)
                         have += len(chunk)
                         task.advance(len(chunk))
                 except urllib3.exceptions.HTTPError:
                     return False
-    return have == source.bytes if source.bytes else have > 0
+    return have == archive.bytes if archive.bytes else have > 0
 
 
-def _wanted(source: Source, have: int) -> int:
+def _wanted(archive: Archive, have: int) -> int:
     """How many bytes to read next: never more than the file is known to have."""
-    return min(CHUNK, source.bytes - have) if source.bytes else CHUNK
+    return min(CHUNK, archive.bytes - have) if archive.bytes else CHUNK
 
 
-def _open(session: requests.Session, source: Source, partial: Path, *, name: str) -> requests.Response:
+def _open(session: requests.Session, archive: Archive, partial: Path, *, name: str) -> requests.Response:
     """The response to a request for everything that `partial` lacks. Raises UserError when there is none to be had."""
     have = _size(partial)
-    _require_space(source, have, folder=partial.parent)
+    require_space(archive.bytes - have, folder=partial.parent, name=name)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    host = urlsplit(source.url).hostname
+    host = urlsplit(archive.url).hostname
     try:
-        response = session.get(source.url, headers=headers, stream=True, timeout=TIMEOUT)
+        response = session.get(archive.url, headers=headers, stream=True, timeout=TIMEOUT)
     except (requests.ConnectionError, requests.Timeout) as error:
         raise UserError(f"cannot reach {host} to download {name} (no network?)", hint=_hint(name)) from error
     except requests.RequestException as error:
         raise UserError(f"cannot download {name} from {host}: {error}", hint=_hint(name)) from error
     if response.status_code >= 400 and response.status_code != 416:
         response.close()
-        raise UserError(f"{host} answers {response.status_code} {response.reason} for {source.url}", hint=_hint(name))
+        raise UserError(f"{host} answers {response.status_code} {response.reason} for {archive.url}", hint=_hint(name))
     return response
 
 
@@ -139,11 +141,12 @@ def _session() -> requests.Session:
     return session
 
 
-def _require_space(source: Source, have: int, *, folder: Path) -> None:
-    missing, free = source.bytes - have, shutil.disk_usage(folder).free
+def require_space(missing: int, *, folder: Path, name: str) -> None:
+    """Raises UserError when the disk of `folder` has fewer than `missing` bytes left."""
+    free = shutil.disk_usage(folder).free
     if missing > free:
         raise UserError(
-            f"{missing / 1e9:.1f} GB are still to download, and the disk has {free / 1e9:.1f} GB left",
+            f"{name} needs {missing / 1e9:.1f} GB more, and the disk has {free / 1e9:.1f} GB left",
             hint="free some space, or set MMCOA_HOME to a larger disk",
         )
 
@@ -156,6 +159,6 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _md5(path: Path) -> str:
+def _digest(path: Path, kind: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()

@@ -5,12 +5,14 @@ Whatever they come from, images pass one at a time from reader to writer, so tha
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from rich.markup import escape
 
@@ -21,12 +23,14 @@ from store.files import lock
 from .. import catalog
 from ..catalog import DatasetRow, Source
 from ..console import progress, say
+from ..hubs import dataset_folder
 from ..names import store_name
 from ..settings import Home
-from .archives import Files, open_files
-from .downloads import download
-from .image_folders import Sample, describe, read_images, scan
-from .readers import EMBEDDED, READERS
+from .downloads import download, require_space
+from .layouts import Recognised, recognised
+from .readers import EMBEDDED
+
+STALE_SECONDS = 24 * 3600
 
 
 def open_dataset(name: str, home: Home) -> Dataset:
@@ -43,6 +47,16 @@ def open_dataset(name: str, home: Home) -> Dataset:
     return Dataset.open(path)
 
 
+def open_classes(name: str, home: Home) -> Dataset:
+    """`open_dataset` for work that needs classes. Raises UserError for a dataset of captions."""
+    dataset = open_dataset(name, home)
+    if dataset.info.captions:
+        raise UserError(
+            f"{name} has captions and no classes to train on or to test", hint="mmcoa fetch --list shows the others"
+        )
+    return dataset
+
+
 def dataset_path(name: str, home: Home) -> Path:
     """The file that holds, or would hold, the dataset."""
     return home.datasets / f"{store_name(name)}.h5"
@@ -53,15 +67,46 @@ def registered_datasets(home: Home) -> list[str]:
     return sorted(path.stem for path in home.datasets.glob("[!.]*.h5"))
 
 
-def fetch_dataset(name: str, home: Home, *, source: Path | None = None) -> bool:
+def fetch_dataset(name: str, home: Home, *, source: Path | None = None, own: DatasetRow | None = None) -> bool:
     """Bring the dataset `name` into the store, from `source` if that is given; False when it is there already.
 
-    A name that the catalog does not have is registered, with the classes that `source` has. Raises UserError.
+    A name that the catalog does not have is registered, with the classes that `source` has, or that the row `own`
+    names. Raises UserError.
     """
     row = catalog.datasets().get(name)
+    if row is not None and own is not None:
+        raise UserError(
+            f"{name} has its class names and template in the catalog",
+            hint=f"fetch it under a name of its own: mmcoa fetch my-{store_name(name)} --from PATH --template ...",
+        )
     if row is None and source is None and not dataset_path(name, home).exists():
         raise _absent(name, home)
-    return fetch_row(row or DatasetRow(name), home, source=source)
+    return fetch_row(row or own or DatasetRow(name), home, source=source)
+
+
+def own_row(name: str, *, class_names: Path | None, template: str | None) -> DatasetRow | None:
+    """The row of a dataset of one's own, None where nothing is said of it.
+
+    `class_names` is a file of one name a line, or a JSON list. Raises UserError for a file or template that is none.
+    """
+    if class_names is None and template is None:
+        return None
+    if template is not None and template.count("{}") != 1:
+        raise UserError(f"--template {template!r} has no place for the class", hint='--template "a photo of a {}"')
+    return DatasetRow(name, class_names=_names_in(class_names), template=template or catalog.TEMPLATE)
+
+
+def _names_in(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    try:
+        text = path.read_text(encoding="utf8")
+        names = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read the class names in {path}: {error}", hint="one name a line") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path} is no list of names", hint='one name a line, or ["first", "second"]')
+    return tuple(name.strip() for name in names if name.strip())
 
 
 def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None) -> bool:
@@ -73,8 +118,15 @@ def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None) -> boo
     with lock(target, what=f"the dataset {row.name}", on_wait=lambda: say(wait)):
         if _is_whole(target):
             return False
-        with _opened(row, home, source) as (full_row, samples, origin):
-            _write(full_row, samples, target, origin=origin)
+        home.datasets.mkdir(parents=True, exist_ok=True)
+        _remove_remains(home)
+        if row.embedded:
+            _take_embedded(row, target, source)
+        elif source is not None:
+            with recognised(row, source, scratch=home.datasets) as found:
+                _write(found, target, origin=source.name, expected=row.splits)
+        else:
+            _take_first(row, home, target)
     return True
 
 
@@ -89,44 +141,70 @@ def _is_whole(target: Path) -> bool:
     return True
 
 
+def _remove_remains(home: Home) -> None:
+    """Folders in which a process that was killed had unpacked an archive; those of a living one are younger."""
+    for pattern in (".unpacked-*", ".root-*"):
+        for folder in home.datasets.glob(pattern):
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_embedded(row: DatasetRow, target: Path, source: Path | None) -> None:
+    if source is not None:
+        raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
+    found = Recognised(row, EMBEDDED[row.reader](row), row.bytes, None)
+    _write(found, target, origin="embedded", expected=row.splits)
+
+
+def _take_first(row: DatasetRow, home: Home, target: Path) -> None:
+    """From the first of the row's sources that gives it; what was downloaded stays until that is done."""
+    trouble = UserError(f"{row.name} has no source to download it from", hint=f"mmcoa fetch {row.name} --from PATH")
+    for number, source in enumerate(row.sources):
+        if number:
+            say(escape(f"{trouble}; trying another source: {_title(source)}"))
+        place = home.datasets / f".{store_name(row.name)}.download" / str(number)
+        try:
+            with (
+                _downloaded(row, source, place) as (folder, origin),
+                recognised(row, folder, scratch=home.datasets) as found,
+            ):
+                _write(found, target, origin=origin, expected=row.splits, whole=not source.repository)
+            shutil.rmtree(place.parent, ignore_errors=True)
+            return
+        except UserError as error:
+            trouble = error
+            for empty in (place, place.parent):
+                with suppress(OSError):  # unless something has arrived
+                    empty.rmdir()
+    raise trouble
+
+
 @contextmanager
-def _opened(row: DatasetRow, home: Home, source: Path | None) -> Iterator[tuple[DatasetRow, Iterator[Sample], str]]:
-    """The complete row, its samples, and in words where they come from."""
-    if row.embedded:
-        if source is not None:
-            raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
-        yield row, EMBEDDED[row.reader](row), "embedded"
-    elif source is not None:
-        with open_files(source, scratch=home.datasets) as files:
-            yield *_recognised(row, files), source.name
-    else:
-        archive, chosen = _downloaded(row, home)
-        with open_files(archive, scratch=home.datasets) as files:
-            yield *_recognised(row, files), chosen.url
-        shutil.rmtree(archive.parent)
+def _downloaded(row: DatasetRow, source: Source, folder: Path) -> Iterator[tuple[Path, str]]:
+    """A folder with what `source` gives (`folder`, or the hub's cache), and in words where that is from."""
+    if source.repository:
+        splits = tuple(source.splits) or ("train", "test")
+        got = dataset_folder(source.repository, source.revision, splits, folder, name=row.name, licence=row.licence)
+        with got as (place, commit):
+            yield place, f"{source.repository}@{commit}" + (f" ({source.note})" if source.note else "")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # the download, its inflated or unpacked copy while it is read, and the images in the store
+    require_space(3 * sum(archive.bytes for archive in source.archives), folder=folder, name=row.name)
+    for archive in source.archives:
+        file_name = PurePosixPath(urlsplit(archive.url).path).name
+        download(archive, folder / file_name, name=row.name)
+    yield folder, source.archives[0].url
 
 
-def _recognised(row: DatasetRow, files: Files) -> tuple[DatasetRow, Iterator[Sample]]:
-    reader = READERS.get(row.reader)
-    if reader is not None and reader.recognises(files):
-        return row, _all_of(row, reader.read(files, row), title=files.title)
-    layout = scan(files)
-    if not row.class_names:
-        row = describe(files, layout, name=row.name)
-    return replace(row, splits=layout.counts), read_images(files, layout, row)
+def _title(source: Source) -> str:
+    return source.repository or urlsplit(source.archives[0].url).hostname or ""
 
 
-def _all_of(row: DatasetRow, samples: Iterator[Sample], *, title: str) -> Iterator[Sample]:
-    """`samples`, and a UserError at their end when they are not as many as the row says: its own archive has all."""
-    counts = dict.fromkeys(row.splits, 0)
-    for sample in samples:
-        counts[sample[0]] += 1
-        yield sample
-    if counts != dict(row.splits):
-        raise UserError(f"{title} holds {counts} images, {row.name} has {dict(row.splits)}", hint="download it again")
-
-
-def _write(row: DatasetRow, samples: Iterator[Sample], target: Path, *, origin: str) -> None:
+def _write(found: Recognised, target: Path, *, origin: str, expected: Mapping[str, int], whole: bool = False) -> None:
+    """Write what was found. Raises UserError where it is to be `whole` and is not as many images as `expected`."""
+    row = found.row
+    require_space(found.bytes, folder=target.parent, name=row.name)
     writer = DatasetWriter(
         target,
         name=row.name,
@@ -138,27 +216,28 @@ def _write(row: DatasetRow, samples: Iterator[Sample], target: Path, *, origin: 
         licence=row.licence,
         synonyms=row.synonyms,
         image_size=row.pixel_size if row.resize is None else None,
+        captions=row.captions,
+        expected=expected,
     )
-    with writer as out, progress(row.name, total=sum(row.splits.values()) or None, unit="images") as task:
-        for split, image, label in samples:
-            out.add(split, image, label)
+    total = found.count or sum(row.splits.values()) or None
+    with writer as out, progress(row.name, total=total, unit="images") as task:
+        for split, image, label, captions in found.samples:
+            out.add(split, image, label, captions)
             task.advance()
+        counts = {split: out.count(split) for split in {*expected, *out.splits}}
+        if not any(counts.values()):
+            raise UserError(f"{origin} holds no image of {row.name}", hint="is it the right folder or archive?")
+        if whole and counts != dict(expected):
+            raise UserError(f"{origin} holds {counts} images, {row.name} has {dict(expected)}", hint="report it")
+    _say_part(target)
 
 
-def _downloaded(row: DatasetRow, home: Home) -> tuple[Path, Source]:
-    """The row's archive from the first of its sources that gives it; kept until the dataset is in the store."""
-    archive = home.datasets / f".{store_name(row.name)}.download" / "archive"
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    trouble = UserError(f"{row.name} has no source to download it from", hint=f"mmcoa fetch {row.name} --from PATH")
-    for source in row.sources:
-        try:
-            download(source, archive, name=row.name)
-            return archive, source
-        except UserError as error:
-            trouble = error
-    with suppress(OSError):  # unless something has arrived
-        archive.parent.rmdir()
-    raise trouble
+def _say_part(target: Path) -> None:
+    with Dataset.open(target) as dataset:
+        parts = [f"{split}: {part}" for split in dataset.info.splits if (part := dataset.info.part(split))]
+        if parts:
+            name, what = dataset.info.name, "; ".join(parts)
+            say(escape(f"{name} is not the whole dataset, and every result over it will say so ({what})"))
 
 
 def _absent(name: str, home: Home) -> UserError:

@@ -1,42 +1,27 @@
-"""Images in `split/class/image` layout: the form in which one brings a dataset of one's own, and most are passed on.
+"""Images in folders of classes: `split/class/image`, or `class/image` where there are no splits.
 
-The layout may lie below any number of folders. `val` is the test set where there is no `test`. A `classes.json` may
-give the class folders other names: {"n01443537": "goldfish"}.
+The layout may lie below any number of folders. `val` is the test set where there is no `test`; without splits all
+images are the test set. A `classes.json` may give the class folders other names: {"n01443537": "goldfish"}.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import PurePosixPath
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..prompts import clean_name
-from .archives import Files
+from .archives import Files, is_image
+from .samples import MAX_IMAGE, ORDER, SPLITS, Labels, Sample, prepared, size_of
 
-Sample = tuple[str, npt.NDArray[np.uint8] | bytes, int]  # split; pixels (S, S, 3) or an encoded image; label
-
-SPLITS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test",
-    "val": "val", "valid": "val", "validation": "val",
-}  # fmt: skip
-_ORDER = ("train", "val", "test")
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # nothing that starts another program, as EPS does
-MAX_IMAGE, MAX_NAMES = 64 << 20, 16 << 20  # bytes of one image file, and of classes.json
+MAX_NAMES = 16 << 20  # bytes of classes.json
 CROPPED = (224, 256)  # pixel size and resize of images of varying size
-_MEND = "remove it, or replace it by a whole one"
-_LAYOUT = "it takes train/<class>/<image> and test/<class>/<image>"
+_LAYOUT = "it takes train/<class>/<image> and test/<class>/<image>, or <class>/<image>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +44,18 @@ class Layout:
     def counts(self) -> dict[str, int]:
         """The images of each split."""
         counts = Counter(image.split for image in self.images)
-        return {split: counts[split] for split in _ORDER if counts[split]}
+        return {split: counts[split] for split in ORDER if counts[split]}
 
 
-def scan(files: Files) -> Layout:
-    """Find the images. Raises UserError when there is no split/class/image layout."""
-    images = [image for path in files.sizes if (image := _image_file(path)) is not None]
+def scan(files: Files, *, labels: Labels | None = None) -> Layout:
+    """Find the images; those of classes that the row of `labels` says are none are left out.
+
+    Raises UserError when there is no layout of classes.
+    """
+    images = [image for path in files.sizes if (image := _in_split(path)) is not None]
+    images = images or [image for path in files.sizes if (image := _in_class(path, labels)) is not None]
+    if labels is not None:
+        images = [image for image in images if not labels.is_left_out(image.folder)]
     if not images:
         raise UserError(f"{files.title} holds no images in folders of classes", hint=_LAYOUT)
     if not any(image.split == "test" for image in images):
@@ -74,40 +65,65 @@ def scan(files: Files) -> Layout:
     return Layout(tuple(images), {folder: names.get(folder, folder) for folder in folders})
 
 
-def describe(files: Files, layout: Layout, *, name: str) -> DatasetRow:
-    """The row of a dataset that the catalog does not have: classes in the order of their folders, images at their own
-    size where they all share one, else resized and cropped."""
-    class_names = tuple(layout.titles.values())
-    if len(set(map(clean_name, class_names))) < len(class_names):
+def describe(files: Files, layout: Layout, *, row: DatasetRow) -> DatasetRow:
+    """`row`, of a dataset that the catalog does not have, completed: its classes, unless it names them, in the order of
+    their folders; images at their own size where they all share one, else resized and cropped.
+
+    Raises UserError when classes cannot be told apart in prompts, or are not as many as the row names.
+    """
+    folders, names = tuple(layout.titles), row.class_names or tuple(layout.titles.values())
+    if len(names) != len(folders):
+        raise UserError(
+            f"{len(names)} class names are given, and {files.title} has {len(folders)} classes",
+            hint=f"one line a class, in this order: {', '.join(folders[:5])} ...",
+        )
+    if len(set(map(clean_name, names))) < len(names):
         raise UserError(f"two classes of {files.title} have the same name in prompts", hint="rename one of the folders")
-    size = _common_size(files, layout)
+    size = _common_size(files, [image.path for image in layout.images])
+    return sized(row, size, class_names=names, folders=folders)
+
+
+def sized(row: DatasetRow, size: int | None, **classes: tuple[str, ...]) -> DatasetRow:
+    """`row` for images that all have `size`, or none in common."""
     pixel_size, resize = CROPPED if size is None else (size, None)
-    return DatasetRow(name, class_names=class_names, pixel_size=pixel_size, resize=resize)
+    return replace(row, pixel_size=pixel_size, resize=resize, **classes)  # type: ignore[arg-type]
 
 
 def read_images(files: Files, layout: Layout, row: DatasetRow) -> Iterator[Sample]:
     """Every image in the order of splits, classes and paths: as pixels where the row's images have one size, else as
     it is encoded. Raises UserError for a folder that is no class of the row and for an image that cannot be used."""
-    labels = _labels(layout, row, title=files.title)
-    for image in sorted(layout.images, key=lambda i: (_ORDER.index(i.split), labels[i.folder], i.path)):
-        data = files.read(image.path, at_most=MAX_IMAGE)
-        size = row.pixel_size if row.resize is None else None
-        yield image.split, _pixels(data, image.path, size) if size else _checked(data, image.path), labels[image.folder]
+    known = Labels(row)
+    labels = {folder: known.of(folder, name, title=files.title) for folder, name in layout.titles.items()}
+    for image in sorted(layout.images, key=lambda i: (ORDER.index(i.split), labels[i.folder] or 0, i.path)):
+        label = labels[image.folder]
+        if label is not None:
+            data = files.read(image.path, at_most=MAX_IMAGE)
+            yield Sample(image.split, prepared(data, image.path, row), label)
 
 
-def _image_file(path: str) -> ImageFile | None:
-    *folders, file = path.split("/")
-    if PurePosixPath(file).suffix.lower() not in ENDINGS:
+def _in_split(path: str) -> ImageFile | None:
+    if not is_image(path):
         return None
+    folders = path.split("/")[:-1]
     place = next((i for i, folder in enumerate(folders) if folder.lower() in SPLITS), None)
     if place is None or place + 1 >= len(folders):
         return None
-    return ImageFile(SPLITS[folders[place].lower()], folders[place + 1], path)
+    return ImageFile(SPLITS[folders[place].lower()], sys.intern(folders[place + 1]), path)
+
+
+def _in_class(path: str, labels: Labels | None) -> ImageFile | None:
+    """An image directly in a folder; for a known dataset, images in folders within a class's are litter."""
+    folders = path.split("/")[:-1]
+    if not folders or not is_image(path) or (labels is None and folders[-1].lower() in SPLITS):
+        return None
+    if labels is not None and labels.find(folders[-1]) is None and any(labels.find(f) is not None for f in folders):
+        return None
+    return ImageFile("test", sys.intern(folders[-1]), path)
 
 
 def _names_of_folders(files: Files) -> dict[str, str]:
     """The content of the outermost classes.json, if there is one."""
-    found = [path for path in files.sizes if PurePosixPath(path).name in ("classes.json", "class.json")]
+    found = [path for path in files.sizes if path.rpartition("/")[2] in ("classes.json", "class.json")]
     if not found:
         return {}
     path = min(found, key=lambda p: p.count("/"))
@@ -120,62 +136,12 @@ def _names_of_folders(files: Files) -> dict[str, str]:
     return names
 
 
-def _labels(layout: Layout, row: DatasetRow, *, title: str) -> dict[str, int]:
-    numbers = {clean_name(name): label for label, name in enumerate(row.class_names)}
-    labels = {}
-    for folder, name in layout.titles.items():
-        if clean_name(name) not in numbers:
-            known = ", ".join(row.class_names[:5])
-            raise UserError(f"{title}: {name!r} is no class of {row.name}", hint=f"its classes are {known} ...")
-        labels[folder] = numbers[clean_name(name)]
-    return labels
-
-
-def _common_size(files: Files, layout: Layout) -> int | None:
+def _common_size(files: Files, paths: Sequence[str]) -> int | None:
     """The side of the images when they all are squares of one size; stops at the first that differs."""
     first = None
-    for image in layout.images:
-        with _opened(files.read(image.path, at_most=MAX_IMAGE), image.path) as opened:
-            width, height = opened.size
+    for path in paths:
+        width, height = size_of(files.read(path, at_most=MAX_IMAGE), path)
         first = first or width
         if (width, height) != (first, first):
             return None
     return first
-
-
-def _pixels(data: bytes, path: str, size: int) -> npt.NDArray[np.uint8]:
-    with _opened(data, path) as image:
-        if image.size != (size, size):
-            width, height = image.size
-            raise UserError(
-                f"{path} is {width}x{height} pixels, this dataset's images are {size}x{size}",
-                hint="fetch it under a name of its own to keep other sizes",
-            )
-        return np.asarray(_loaded(image, path).convert("RGB"))
-
-
-def _checked(data: bytes, path: str) -> bytes:
-    """`data`, once it is sure to decode (at an eighth of its size where the format can)."""
-    with _opened(data, path) as image:
-        image.draft("RGB", (1, 1))
-        _loaded(image, path)
-    return data
-
-
-def _opened(data: bytes, path: str) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data), formats=FORMATS)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is no image that can be read", hint=_MEND) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(f"{path} is far too large for an image", hint="remove it") from error
-
-
-def _loaded(image: Image.Image, path: str) -> Image.Image:
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
-        raise UserError(f"{path} is damaged: {error}", hint=_MEND) from error
-    return image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,28 +16,40 @@ from torchvision.transforms import functional as transforms
 
 from store.datasets import Dataset
 
-from .image_folders import FORMATS
+from .samples import FORMATS
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArray[np.int64]) -> Pixels:
-    """The images at `indices`, (B, S, S, 3) in 0..255. Images of varying size are decoded, resized on the shorter side
-    (bilinear, as torchvision's Resize) and cropped at the centre, before anything is attacked."""
+    """The images at `indices`, (B, S, S, 3) in 0..255. Where the store has them at another size, they are resized on the
+    shorter side (bilinear, as torchvision's Resize) and cropped at the centre, before anything is attacked."""
     images = dataset.images(split, indices)
-    if not dataset.encoded:
-        return np.stack(images)
     size, resize = dataset.info.pixel_size, dataset.info.resize
+    if dataset.info.image_size == size:
+        return np.stack(images)
 
-    def decode(data: bytes) -> Pixels:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            pixels = image.convert("RGB")
+    def decode(data: bytes | Pixels) -> Pixels:
+        if isinstance(data, bytes):
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                pixels = image.convert("RGB")
+        else:
+            pixels = Image.fromarray(data)
         if resize:
             pixels = transforms.resize(pixels, [resize])
         return np.asarray(transforms.center_crop(pixels, [size]))
 
     with ThreadPoolExecutor() as pool:
         return np.stack(list(pool.map(decode, images)))
+
+
+def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
+    """`dataset`, its images attacked at `size` pixels instead of its own size: after Resize(size * 256/224) and
+    CenterCrop(size), as images of varying size are at 224."""
+    if size is not None and size != dataset.info.pixel_size:
+        resize = None if size == dataset.info.image_size else round(size * 256 / 224)
+        dataset.info = replace(dataset.info, pixel_size=size, resize=resize)
+    return dataset
 
 
 def to_unit(pixels: Pixels, device: torch.device) -> Tensor:

@@ -1,10 +1,14 @@
-"""How the datasets' own archives are laid out. A row of the catalog names its reader.
+"""How the datasets' own archives are laid out, where neither folders of classes nor torchvision tell. A row of the
+catalog names its reader.
 
-A reader for another dataset is a function from files to samples, and one entry in `READERS`.
+torchvision's classes for CIFAR run pickles, those for STL-10 and Flowers take nothing but the official files (by MD5),
+and the one for ImageNet unpacks 150 GB: these are read here. A reader for another dataset is a function from files to
+samples, and one entry in `READERS`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,12 +20,15 @@ from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..prompts import clean_name
-from .archives import Files
-from .image_folders import Sample
+from .archives import Files, is_image
+from .imagenet import imagenet, is_imagenet
+from .matlab import matlab_value
 from .plain_pickles import byte_rows, load_plain
+from .samples import MAX_IMAGE, Labels, Sample, prepared
 
-MAX_BATCH = 512 << 20  # bytes of one CIFAR batch file; the largest there is has 155 MB
+MAX_BATCH = 512 << 20  # bytes of one file that holds many images or captions; the largest there is has 221 MB
 DIGITS_TEST = 50  # test images a class
+_AGAIN = "it is incomplete; download it again"
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ def digits(row: DatasetRow) -> Iterator[Sample]:
         own = np.flatnonzero(data.target == label)
         for place, index in enumerate(own):
             split = "train" if place < len(own) - DIGITS_TEST else "test"
-            yield split, np.repeat(grey[index][..., None], 3, axis=2), label
+            yield Sample(split, np.repeat(grey[index][..., None], 3, axis=2), label)
 
 
 def _is_cifar(files: Files) -> bool:
@@ -66,7 +73,7 @@ def cifar(files: Files, row: DatasetRow) -> Iterator[Sample]:
             labels = _labels(batch, len(rows), classes=len(row.class_names), title=name)
             images = rows.reshape(-1, 3, row.pixel_size, row.pixel_size).transpose(0, 2, 3, 1)
             for image, label in zip(images, labels, strict=True):
-                yield split, np.ascontiguousarray(image), label
+                yield Sample(split, np.ascontiguousarray(image), label)
 
 
 def _require_classes(files: Files, paths: Mapping[str, str], row: DatasetRow) -> None:
@@ -101,5 +108,105 @@ def _by_name(files: Files) -> dict[str, str]:
     return {PurePosixPath(path).name: path for path in files.sizes}
 
 
+def _is_stl10(files: Files) -> bool:
+    return "test_X.bin" in _by_name(files)
+
+
+def stl10(files: Files, row: DatasetRow) -> Iterator[Sample]:
+    """STL-10's binary files: images of 96 x 96 pixels, planes first, columns before rows; labels from 1."""
+    paths, side = _by_name(files), row.pixel_size
+    for split in ("train", "test"):
+        if f"{split}_X.bin" not in paths or f"{split}_y.bin" not in paths:
+            continue
+        data = np.frombuffer(files.read(paths[f"{split}_X.bin"], at_most=MAX_BATCH), np.uint8)
+        labels = np.frombuffer(files.read(paths[f"{split}_y.bin"], at_most=MAX_BATCH), np.uint8).astype(int) - 1
+        if len(data) != len(labels) * 3 * side * side or not ((labels >= 0) & (labels < len(row.class_names))).all():
+            raise UserError(f"{split}_X.bin in {files.title} has not one label for each image", hint=_AGAIN)
+        images = data.reshape(-1, 3, side, side).transpose(0, 3, 2, 1)
+        for image, label in zip(images, labels.tolist(), strict=True):
+            yield Sample(split, np.ascontiguousarray(image), label)
+
+
+def _is_tinyimagenet(files: Files) -> bool:
+    return "val_annotations.txt" in _by_name(files)
+
+
+def tinyimagenet(files: Files, row: DatasetRow) -> Iterator[Sample]:
+    """TinyImageNet's archive: `train/<wnid>/images/`, and `val/images/` with `val_annotations.txt`. Its test images
+    have no labels; the validation images are the test set."""
+    labels, listing = Labels(row), _by_name(files)["val_annotations.txt"]
+    folder = listing.rpartition("/")[0]
+    top = f"{folder.rpartition('/')[0]}/".lstrip("/")
+    for path in files.sizes:
+        if path.startswith(f"{top}train/") and is_image(path):
+            label = labels.of(path[len(top) :].split("/")[1], title=files.title)
+            if label is not None:
+                yield Sample("train", prepared(files.read(path, at_most=MAX_IMAGE), path, row), label)
+    for line in files.read(listing, at_most=MAX_IMAGE).decode(errors="replace").splitlines():
+        name, _, rest = line.partition("\t")
+        path, label = f"{folder}/images/{name}".lstrip("/"), labels.of(rest.partition("\t")[0], title=files.title)
+        if path in files.sizes and label is not None:
+            yield Sample("test", prepared(files.read(path, at_most=MAX_IMAGE), path, row), label)
+
+
+def _is_flowers(files: Files) -> bool:
+    return _by_name(files).keys() >= {"imagelabels.mat", "setid.mat"}
+
+
+def flowers(files: Files, row: DatasetRow) -> Iterator[Sample]:
+    """Flowers-102: `jpg/image_00001.jpg` and so on; `imagelabels.mat` (from 1), `setid.mat` (the images of a split)."""
+    paths = _by_name(files)
+    labels = _whole_numbers(files, paths["imagelabels.mat"], "labels")
+    for split, name in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
+        for number in sorted(_whole_numbers(files, paths["setid.mat"], name)):
+            path = paths.get(f"image_{number:05d}.jpg")
+            if path is not None and 0 < number <= len(labels) and 0 < labels[number - 1] <= len(row.class_names):
+                yield Sample(split, prepared(files.read(path, at_most=MAX_IMAGE), path, row), labels[number - 1] - 1)
+
+
+def _whole_numbers(files: Files, path: str, name: str) -> list[int]:
+    return [int(number) for number in np.asarray(matlab_value(files, path, name)).ravel()]
+
+
+_CAPTIONS = ("dataset_coco.json", "coco_test.json")
+
+
+def _is_coco(files: Files) -> bool:
+    return any(name in _by_name(files) for name in _CAPTIONS)
+
+
+def coco(files: Files, row: DatasetRow) -> Iterator[Sample]:
+    """COCO's `val2014` images of Karpathy's test split, whose captions `dataset_coco.json` (Karpathy's own) or
+    `coco_test.json` (as ALBEF passes it on) give; the first five of each image, as is usual."""
+    paths = _by_name(files)
+    listing = next(name for name in _CAPTIONS if name in paths)
+    try:
+        captions = dict(_karpathy(json.loads(files.read(paths[listing], at_most=MAX_BATCH))))
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{listing} in {files.title} holds no captions", hint="download it again") from error
+    for name in sorted(captions):
+        if name in paths:
+            image = prepared(files.read(paths[name], at_most=MAX_IMAGE), name, row)
+            yield Sample("test", image, captions=captions[name][: row.captions])
+
+
+def _karpathy(document: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """File name and captions of each test image."""
+    if isinstance(document, list):
+        for image in document:
+            yield PurePosixPath(image["image"]).name, tuple(str(caption).strip() for caption in image["caption"])
+        return
+    for image in document["images"]:
+        if image["split"] == "test":
+            yield image["filename"], tuple(str(sentence["raw"]).strip() for sentence in image["sentences"])
+
+
 EMBEDDED: dict[str, Callable[[DatasetRow], Iterator[Sample]]] = {"digits": digits}
-READERS: dict[str, Reader] = {"cifar": Reader(_is_cifar, cifar)}
+READERS: dict[str, Reader] = {
+    "cifar": Reader(_is_cifar, cifar),
+    "stl10": Reader(_is_stl10, stl10),
+    "tinyimagenet": Reader(_is_tinyimagenet, tinyimagenet),
+    "flowers": Reader(_is_flowers, flowers),
+    "imagenet": Reader(is_imagenet, imagenet),
+    "coco": Reader(_is_coco, coco),
+}

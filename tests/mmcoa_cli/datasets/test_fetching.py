@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.catalog import DatasetRow, Source
+from mmcoa_cli.catalog import Archive, DatasetRow, Source
 from mmcoa_cli.datasets import downloads
 from mmcoa_cli.datasets.fetching import dataset_path, fetch_dataset, fetch_row, open_dataset, registered_datasets
+from mmcoa_cli.datasets.samples import Sample
 from mmcoa_cli.settings import Home
 from store.datasets import Dataset
 from store.errors import UserError
@@ -55,7 +56,11 @@ def served(server: Any, data: bytes) -> DatasetRow:
         request.wfile.write(body)
 
     server.answers = [answer]
-    return replace(CIFAR10, sources=(Source(server.url, hashlib.md5(data).hexdigest(), len(data)),))
+    return replace(CIFAR10, sources=(source_of(f"{server.url}.tar.gz", data),))
+
+
+def source_of(url: str, data: bytes) -> Source:
+    return Source(archives=(Archive(url, md5=hashlib.md5(data).hexdigest(), bytes=len(data)),))
 
 
 def files_in(home: Home) -> list[str]:
@@ -68,7 +73,7 @@ def test_from_a_server(server: Any, home: Home, archive: bytes) -> None:
     assert not fetch_row(row, home)
     with Dataset.open(dataset_path("cifar10", home)) as dataset:
         assert dataset.info.splits == {"train": 20, "test": 4}
-        assert dataset.info.source == server.url
+        assert dataset.info.source == f"{server.url}.tar.gz"
         assert dataset.images("train", [0])[0].shape == (32, 32, 3)
     assert files_in(home) == ["cifar10.h5"]
     assert len(server.ranges) == 1
@@ -76,13 +81,13 @@ def test_from_a_server(server: Any, home: Home, archive: bytes) -> None:
 
 def test_the_second_source_is_taken_when_the_first_fails(server: Any, home: Home, archive: bytes) -> None:
     row = served(server, archive)
-    row = replace(row, sources=(Source("http://127.0.0.1:9/x", "0" * 32, 1), *row.sources))
+    row = replace(row, sources=(source_of("http://127.0.0.1:9/x", b""), *row.sources))
     assert fetch_row(row, home)
 
 
 def test_a_source_out_of_reach_leaves_nothing_behind(home: Home) -> None:
     with pytest.raises(UserError, match="no network"):
-        fetch_row(replace(CIFAR10, sources=(Source("http://127.0.0.1:9/x", "0" * 32, 1),)), home)
+        fetch_row(replace(CIFAR10, sources=(source_of("http://127.0.0.1:9/x", b""),)), home)
     assert files_in(home) == []
 
 
@@ -121,11 +126,14 @@ def test_two_at_once(server: Any, home: Home, archive: bytes) -> None:
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from mmcoa_cli.catalog import DatasetRow, Source
+from mmcoa_cli.catalog import Archive, DatasetRow, Source
 from mmcoa_cli.datasets.fetching import fetch_row
 from mmcoa_cli.settings import Home
 row = json.loads(sys.argv[1])
-row["sources"] = tuple(Source(**source) for source in row["sources"])
+row["sources"] = tuple(
+    Source(**source | {"archives": tuple(Archive(**archive) for archive in source["archives"])})
+    for source in row["sources"]
+)
 row["class_names"] = tuple(row["class_names"])
 source = Path(sys.argv[3]) if len(sys.argv) > 3 else None
 fetch_row(DatasetRow(**row), Home(Path(sys.argv[2]), ""), source=source)
@@ -152,7 +160,7 @@ def test_a_kill_while_downloading(server: Any, home: Home, cifar10_files: dict[s
     server.answers = [stalling, good]
     process = start(row, home)
     assert sent.wait(60)
-    partial = home.datasets / ".cifar10.download" / "archive.partial"
+    partial = home.datasets / ".cifar10.download" / "0" / "archive.tar.gz.partial"
     while not (partial.exists() and partial.stat().st_size):
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
@@ -249,11 +257,19 @@ def test_a_hostile_pickle_in_the_archive(
     assert files_in(home) == []
 
 
-def test_an_archive_that_lacks_images(home: Home, tmp_path: Path, archive: bytes) -> None:
+def test_an_archive_that_lacks_images_is_a_part_from_this_machine(home: Home, tmp_path: Path, archive: bytes) -> None:
     (tmp_path / "x.tar.gz").write_bytes(archive)
-    with pytest.raises(UserError, match="holds"):
-        fetch_row(catalog.datasets()["cifar10"], home, source=tmp_path / "x.tar.gz")
-    assert files_in(home) == []
+    fetch_row(catalog.datasets()["cifar10"], home, source=tmp_path / "x.tar.gz")
+    with open_dataset("cifar10", home) as dataset:
+        assert dataset.info.part("train").startswith("20 of 50,000 train images")
+        assert dataset.info.part("test").startswith("4 of 10,000 test images, ")
+
+
+def test_a_download_that_lacks_images_is_refused(server: Any, home: Home, archive: bytes) -> None:
+    row = replace(served(server, archive), splits={"train": 50_000, "test": 10_000})
+    with pytest.raises(UserError, match=r"holds .*'train': 20.* cifar10 has .*'train': 50000"):
+        fetch_row(row, home)
+    assert "cifar10.h5" not in files_in(home)
 
 
 @pytest.mark.parametrize(
@@ -275,9 +291,9 @@ def test_what_is_not_here(home: Home, name: str, line: str, hint: str) -> None:
 def test_memory_does_not_grow_with_the_dataset(home: Home) -> None:
     from mmcoa_cli.datasets import readers
 
-    def many(_: DatasetRow) -> Iterator[Any]:
+    def many(_: DatasetRow) -> Iterator[Sample]:
         for number in range(20_000):
-            yield "train", np.full((32, 32, 3), number % 251, np.uint8), number % 2
+            yield Sample("train", np.full((32, 32, 3), number % 251, np.uint8), number % 2)
 
     row = DatasetRow("many", class_names=("a", "b"), pixel_size=32, reader="many", embedded=True)
     readers.EMBEDDED["many"] = many

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torchvision
 
 from mmcoa_cli import catalog
 from mmcoa_cli.datasets.archives import Files
@@ -18,21 +20,16 @@ CIFAR10, CIFAR100 = catalog.datasets()["cifar10"], catalog.datasets()["cifar100"
 
 
 def files_of(contents: Mapping[str, bytes]) -> Files:
-    return Files("x.tar.gz", {path: len(contents[path]) for path in sorted(contents)}, contents.__getitem__)
+    return Files(
+        "x.tar.gz", {path: len(contents[path]) for path in sorted(contents)}, lambda path: io.BytesIO(contents[path])
+    )
 
 
 def test_every_row_of_the_catalog_names_a_reader() -> None:
     for row in catalog.datasets().values():
-        assert row.reader in (EMBEDDED if row.embedded else READERS)
-
-
-def test_every_row_has_distinct_classes_and_pinned_sources() -> None:
-    for row in catalog.datasets().values():
-        assert len(set(row.class_names)) == len(row.class_names) > 1
-        assert row.embedded or row.sources
-        for source in row.sources:
-            assert len(source.md5) == 32
-            assert source.bytes > 0
+        assert not (row.reader and row.torchvision)
+        assert row.reader in (EMBEDDED if row.embedded else {*READERS, ""})
+        assert row.torchvision is None or row.torchvision.name in torchvision.datasets.__all__
 
 
 def test_cifar100_has_the_names_and_order_of_its_own_archive() -> None:
@@ -47,7 +44,7 @@ def test_digits_are_stratified_and_the_same_every_time() -> None:
     samples = list(digits(row))
     for split, count in row.splits.items():
         assert sum(sample[0] == split for sample in samples) == count
-    labels = [label for split, _, label in samples if split == "test"]
+    labels = [label for split, _, label, _ in samples if split == "test"]
     assert np.bincount(labels).tolist() == [50] * 10
     pixels = np.stack([sample[1] for sample in samples])
     assert pixels.shape == (1797, 8, 8, 3)
@@ -59,10 +56,10 @@ def test_cifar10(cifar10_files: dict[str, bytes]) -> None:
     files = files_of(cifar10_files)
     assert READERS["cifar"].recognises(files)
     samples = list(cifar(files, CIFAR10))
-    assert [split for split, _, _ in samples] == ["train"] * 20 + ["test"] * 4
+    assert [split for split, _, _, _ in samples] == ["train"] * 20 + ["test"] * 4
     rng = np.random.default_rng(0)  # the seed of data_batch_1
     labels, rows = rng.integers(0, 10, 4), rng.integers(0, 256, (4, 3072), dtype=np.uint8)
-    for (_, pixels, label), expected, row in zip(samples[:4], labels, rows, strict=True):
+    for (_, pixels, label, _), expected, row in zip(samples[:4], labels, rows, strict=True):
         assert label == expected
         np.testing.assert_array_equal(pixels, np.moveaxis(row.reshape(3, 32, 32), 0, 2))
 
@@ -77,7 +74,7 @@ def test_cifar100(python2_pickle: Callable[[object], bytes]) -> None:
     files = files_of(packed | {"cifar-100-python/file.txt~": b""})
     assert READERS["cifar"].recognises(files)
     found = list(cifar(files, CIFAR100))
-    assert [(split, int(pixels[0, 0, 0]), label) for split, pixels, label in found] == [  # type: ignore[call-overload]
+    assert [(split, int(pixels[0, 0, 0]), label) for split, pixels, label, _ in found] == [  # type: ignore[call-overload]
         ("train", 99, 99),
         ("test", 0, 0),
     ]

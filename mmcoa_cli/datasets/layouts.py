@@ -1,0 +1,60 @@
+"""Which layout a folder or archive has: the dataset's own, one of the Hugging Face hub, or folders of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from store.errors import UserError
+
+from ..catalog import DatasetRow
+from .archives import expanded, open_files
+from .hub_layouts import describe_hub, find_hub_layout, read_hub
+from .image_folders import describe, read_images, scan
+from .readers import READERS
+from .samples import Labels, Sample
+from .torchvision_readers import base_folder, read_torchvision
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """`row` with the classes and image sizes of the data; `bytes` of it on the disk; `count` images, None where that is
+    only known at the end."""
+
+    row: DatasetRow
+    samples: Iterator[Sample]
+    bytes: int
+    count: int | None
+
+
+@contextmanager
+def recognised(row: DatasetRow, source: Path, *, scratch: Path) -> Iterator[Recognised]:
+    """The samples of the folder or archive `source`; a row without classes is completed with those it has.
+
+    Raises UserError when `source` has no layout that is known, or other classes than the row.
+    """
+    reader = READERS.get(row.reader)
+    with open_files(source, scratch=scratch) as outer:
+        if reader is not None and reader.recognises(outer):
+            yield Recognised(row, reader.read(outer, row), sum(outer.sizes.values()), None)
+            return
+        with expanded(outer) as files:
+            size = sum(files.sizes.values())
+            if reader is not None and reader.recognises(files):
+                yield Recognised(row, reader.read(files, row), size, None)
+            elif (base := base_folder(files, row.torchvision)) is not None:
+                yield Recognised(row, read_torchvision(files, row, base=base, scratch=scratch), size, None)
+            elif (hub := find_hub_layout(files, row)) is not None:
+                full = row if (row.class_names and row.splits) or row.captions else describe_hub(hub, row)
+                yield Recognised(full, read_hub(hub, full), size, sum(hub.counts.values()))
+            elif row.captions:
+                raise UserError(
+                    f"{files.title} holds no images with captions",
+                    hint="it takes webdataset shards, or val2014/ beside dataset_coco.json",
+                )
+            else:
+                layout = scan(files, labels=Labels(row) if row.splits else None)
+                full = row if row.splits else describe(files, layout, row=replace(row))
+                yield Recognised(full, read_images(files, layout, full), size, len(layout.images))

@@ -1,0 +1,21 @@
+"""Values in MATLAB files, which some datasets keep their labels in."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from store.errors import UserError
+
+from .archives import Files
+from .samples import MAX_IMAGE
+
+
+def matlab_value(files: Files, path: str, name: str) -> Any:
+    """The variable `name` of a MATLAB file. Raises UserError where there is none."""
+    from scipy.io import loadmat
+
+    try:
+        return loadmat(io.BytesIO(files.read(path, at_most=MAX_IMAGE)), squeeze_me=True)[name]
+    except (ValueError, TypeError, KeyError, OSError, NotImplementedError) as error:
+        raise UserError(f"{path} in {files.title} is damaged: {error}", hint="download it again") from error
