@@ -132,7 +132,7 @@ def unpacked(files: Files, *, scratch: Path) -> Iterator[Path]:
     if files.root is not None:
         yield files.root
         return
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as folder:
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="unpacked-") as folder:
         for path in files.sizes:
             target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -29,8 +28,6 @@ from ..settings import Home
 from .downloads import download, require_space
 from .layouts import Recognised, recognised
 from .readers import EMBEDDED
-
-STALE_SECONDS = 24 * 3600
 
 
 def open_dataset(name: str, home: Home) -> Dataset:
@@ -118,15 +115,14 @@ def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None) -> boo
     with lock(target, what=f"the dataset {row.name}", on_wait=lambda: say(wait)):
         if _is_whole(target):
             return False
-        home.datasets.mkdir(parents=True, exist_ok=True)
-        _remove_remains(home)
-        if row.embedded:
-            _take_embedded(row, target, source)
-        elif source is not None:
-            with recognised(row, source, scratch=home.datasets) as found:
-                _write(found, target, origin=source.name, expected=row.splits)
-        else:
-            _take_first(row, home, target)
+        with _scratch(target) as scratch:
+            if row.embedded:
+                _take_embedded(row, target, source)
+            elif source is not None:
+                with recognised(row, source, scratch=scratch) as found:
+                    _write(found, target, origin=source.name, expected=row.splits)
+            else:
+                _take_first(row, home, target, scratch=scratch)
     return True
 
 
@@ -141,12 +137,16 @@ def _is_whole(target: Path) -> bool:
     return True
 
 
-def _remove_remains(home: Home) -> None:
-    """Folders in which a process that was killed had unpacked an archive; those of a living one are younger."""
-    for pattern in (".unpacked-*", ".root-*"):
-        for folder in home.datasets.glob(pattern):
-            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A folder for what is inflated or unpacked on the way; also what a killed process left there is removed."""
+    scratch = target.with_name(f".{target.stem}.scratch")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _take_embedded(row: DatasetRow, target: Path, source: Path | None) -> None:
@@ -156,7 +156,7 @@ def _take_embedded(row: DatasetRow, target: Path, source: Path | None) -> None:
     _write(found, target, origin="embedded", expected=row.splits)
 
 
-def _take_first(row: DatasetRow, home: Home, target: Path) -> None:
+def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path) -> None:
     """From the first of the row's sources that gives it; what was downloaded stays until that is done."""
     trouble = UserError(f"{row.name} has no source to download it from", hint=f"mmcoa fetch {row.name} --from PATH")
     for number, source in enumerate(row.sources):
@@ -166,7 +166,7 @@ def _take_first(row: DatasetRow, home: Home, target: Path) -> None:
         try:
             with (
                 _downloaded(row, source, place) as (folder, origin),
-                recognised(row, folder, scratch=home.datasets) as found,
+                recognised(row, folder, scratch=scratch) as found,
             ):
                 _write(found, target, origin=origin, expected=row.splits, whole=not source.repository)
             shutil.rmtree(place.parent, ignore_errors=True)

@@ -22,8 +22,8 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArray[np.int64]) -> Pixels:
-    """The images at `indices`, (B, S, S, 3) in 0..255. Where the store has them at another size, they are resized on the
-    shorter side (bilinear, as torchvision's Resize) and cropped at the centre, before anything is attacked."""
+    """The images at `indices`, (B, S, S, 3) in 0..255. Where the store has them at another size, they are resized on
+    the shorter side (bilinear, as torchvision's Resize) and cropped at the centre, before anything is attacked."""
     images = dataset.images(split, indices)
     size, resize = dataset.info.pixel_size, dataset.info.resize
     if dataset.info.image_size == size:

@@ -37,7 +37,7 @@ def read_torchvision(files: Files, row: DatasetRow, *, base: str, scratch: Path)
     """
     how = row.torchvision
     assert how is not None
-    with unpacked(files, scratch=scratch) as folder, TemporaryDirectory(dir=scratch, prefix=".root-") as root:
+    with unpacked(files, scratch=scratch) as folder, TemporaryDirectory(dir=scratch, prefix="root-") as root:
         link = Path(root, how.folder)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((folder / base).resolve(), target_is_directory=True)

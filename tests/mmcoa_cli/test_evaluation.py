@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from torch import Tensor
 
 from mmcoa_cli.attacks.image import pgd, random_start
 from mmcoa_cli.datasets.fetching import open_dataset
-from mmcoa_cli.datasets.pixels import load_pixels, to_unit
+from mmcoa_cli.datasets.pixels import attacked_at, load_pixels, to_unit
 from mmcoa_cli.evaluation import FOOLED, HELD, WRONG_BEFORE, Trial, evaluate
 from mmcoa_cli.settings import Home
 from mmcoa_cli.specs import EvaluationSpec
@@ -351,3 +352,37 @@ def test_the_specification_is_in_the_file(tested: Evaluated) -> None:
     assert spec["image"] == {"version": spec["image"]["version"], "seed": 0, **asdict(SPEC.image_attack)}
     assert spec["weights"] == tested.trial.weights
     assert spec["text"]["mlm"] == load_mlm("mlm", tested.home).digest()
+
+
+def test_images_can_be_attacked_at_another_size(home: Home, accelerator: Accelerator) -> None:
+    """Resized and cropped before the attack; by Pillow alone the same pixels, another key; the row says the size."""
+    own, larger = (Evaluated(home, replace(SPEC, pixel_size=size), accelerator) for size in (None, 28))
+    assert {row.attack: json.loads(row.spec)["examples"]["data"]["pixel_size"] for row in larger.rows.values()} == {
+        attack: 28 for attack in ATTACKS
+    }
+    assert not {row.examples for row in own.rows.values()} & {row.examples for row in larger.rows.values()}
+    with open_dataset("digits", home) as dataset:
+        (first,) = dataset.images("test", [0])
+    by_hand = Image.fromarray(first).resize((32, 32), Image.Resampling.BILINEAR).crop((2, 2, 30, 30))
+    larger_set = attacked_at(open_dataset("digits", home), 28)
+    assert np.array_equal(load_pixels(larger_set, "test", [0])[0], np.asarray(by_hand))
+
+
+def test_a_part_of_a_dataset_is_told_with_every_result(home: Home, accelerator: Accelerator) -> None:
+    with open_dataset("digits", home) as dataset:
+        images, labels = dataset.images("test", range(200)), dataset.labels("test")[:200].tolist()
+        names, expected = dataset.info.class_names, dataset.info.splits
+    part = DatasetWriter(
+        home.datasets / "part.h5", name="part", class_names=names, pixel_size=8, resize=None,
+        template="This is a photo of a {}", source="", image_size=8, expected=expected,
+    )  # fmt: skip
+    with part as writer:
+        for image, label in zip(images, labels, strict=True):
+            writer.add("test", image, label)
+    rows = evaluate(replace(SPEC, datasets=("part",), attacks=ATTACKS), home, accelerator)
+    said = f"200 of 500 test images, {len(set(labels))} of 10 classes"
+    assert [(row.partial, json.loads(row.spec)["part"], row.n) for row in rows] == [(True, said, 60)] * 4
+    (text,) = (row for row in rows if row.attack == "text")
+    assert len(json.loads(text.prompts or "[]")) == 10  # all class prompts stay
+    whole = Evaluated(home, SPEC, accelerator).rows["clean"]
+    assert (whole.partial, json.loads(whole.spec)["part"]) == (False, "")
