@@ -80,10 +80,12 @@ def _truth(files: Files, row: DatasetRow) -> dict[str, int]:
         if meta is None or numbers is None:
             raise UserError(f"{kit.title} lacks {TRUTH} or meta.mat", hint="it is incomplete; download it again")
         # the kit numbers the classes in an order of its own
-        synsets = np.atleast_1d(matlab_value(kit, meta, "synsets"))
-        of_number = {int(one["ILSVRC2012_ID"]): labels.find(str(one["WNID"])) for one in synsets}
-        truth = kit.read(numbers, at_most=MAX_IMAGE).split()
-        return _known({f"ILSVRC2012_val_{n:08d}": of_number.get(int(number)) for n, number in enumerate(truth, 1)})
+        synsets, truth = np.atleast_1d(matlab_value(kit, meta, "synsets")), kit.read(numbers, at_most=MAX_IMAGE).split()
+        try:
+            of_number = {int(one["ILSVRC2012_ID"]): labels.find(str(one["WNID"])) for one in synsets}
+            return _known({f"ILSVRC2012_val_{n:08d}": of_number.get(int(number)) for n, number in enumerate(truth, 1)})
+        except (TypeError, ValueError, LookupError) as error:
+            raise UserError(f"the labels in {kit.title} are damaged: {error}", hint="download it again") from error
 
 
 def _known(labels: Mapping[str, int | None]) -> dict[str, int]:

@@ -17,5 +17,8 @@ def matlab_value(files: Files, path: str, name: str) -> Any:
 
     try:
         return loadmat(io.BytesIO(files.read(path, at_most=MAX_IMAGE)), squeeze_me=True)[name]
-    except (ValueError, TypeError, KeyError, OSError, NotImplementedError) as error:
-        raise UserError(f"{path} in {files.title} is damaged: {error}", hint="download it again") from error
+    except UserError:
+        raise
+    except Exception as error:  # SciPy raises almost anything for a damaged file
+        reason = f"{error or type(error).__name__}".splitlines()[0]
+        raise UserError(f"{path} in {files.title} is damaged: {reason}", hint="download it again") from error

@@ -165,7 +165,10 @@ def flowers(files: Files, row: DatasetRow) -> Iterator[Sample]:
 
 
 def _whole_numbers(files: Files, path: str, name: str) -> list[int]:
-    return [int(number) for number in np.asarray(matlab_value(files, path, name)).ravel()]
+    try:
+        return [int(number) for number in np.asarray(matlab_value(files, path, name)).ravel()]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} in {files.title} holds no numbers in {name}", hint=_AGAIN) from error
 
 
 _CAPTIONS = ("dataset_coco.json", "coco_test.json")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +28,12 @@ def base_folder(files: Files, how: Torchvision | None) -> str | None:
     bases = [path[: -len(how.marker)] for path in files.sizes if f"/{path}".endswith(f"/{how.marker}")]
     if not bases:
         return None
-    return max(bases, key=lambda base: sum(path.startswith(base) for path in files.sizes)).rstrip("/")
+
+    def own(base: str) -> int:  # the files of `base` that no folder like it below it has
+        below = tuple(other for other in bases if len(other) > len(base))
+        return sum(path.startswith(base) and not path.startswith(below) for path in files.sizes)
+
+    return max(bases, key=own).rstrip("/")
 
 
 def read_torchvision(files: Files, row: DatasetRow, *, base: str, scratch: Path) -> Iterator[Sample]:
@@ -49,26 +55,31 @@ def read_torchvision(files: Files, row: DatasetRow, *, base: str, scratch: Path)
         for split, path, label in sorted(listed, key=lambda one: (ORDER.index(one[0]), one[2], str(one[1]))):
             if not Path(os.path.normpath(path)).is_relative_to(root):
                 raise UserError(f"{files.title} lists the unsafe path {path.name!r}", hint="do not trust this archive")
-            yield Sample(split, prepared(_read(path, files.title), path.name, row), label)
+            if path.is_file():  # a part of the dataset lacks some of what its lists name
+                yield Sample(split, prepared(_read(path, files.title), path.name, row), label)
 
 
 def _listed(root: Path, row: DatasetRow, how: Torchvision, *, files: Files) -> list[Listed]:
     from torchvision import datasets
 
     of_class: Any = getattr(datasets, how.name)
+    loader = {"loader": Path} if "loader" in signature(of_class).parameters else {}
     if how.lists:
-        return _by_lists(_labelled(of_class(root, loader=Path), row), root / how.folder, how, files=files)
+        return _by_lists(_labelled(of_class(root, **loader), row), root / how.folder, how, files=files)
     return [
         (ours, path, label)
         for theirs, ours in how.splits.items()
-        for path, label in _labelled(of_class(root, split=theirs, loader=Path), row)
+        for path, label in _labelled(of_class(root, split=theirs, **loader), row)
     ]
 
 
 def _labelled(dataset: Any, row: DatasetRow) -> list[tuple[Path, int]]:
-    """The path and our label of each image of a torchvision dataset whose loader is `Path`."""
+    """The path and our label of each image of a torchvision dataset whose loader is `Path`, or that has no loader."""
     ours = Labels(row).of_order(list(dataset.classes), title=type(dataset).__name__)
-    found = (dataset[number] for number in range(len(dataset)))
+    if hasattr(dataset, "loader"):
+        found = (dataset[number] for number in range(len(dataset)))
+    else:  # OxfordIIITPet
+        found = zip(dataset._images, dataset._labels, strict=True)
     return [(path, label) for path, theirs in found if (label := ours[theirs]) is not None]
 
 

@@ -1,22 +1,30 @@
-"""What the tests of fetching share: a server that misbehaves as it is told, and archives as they are published."""
+"""What the tests of fetching share: a server that misbehaves as it is told, archives as they are published, and stores
+that a dataset is fetched into."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mmcoa_cli import catalog
+from mmcoa_cli.catalog import Archive, DatasetRow, Source
+from mmcoa_cli.datasets.fetching import dataset_path, fetch_row
 from mmcoa_cli.settings import Home
+from store.datasets import Dataset
 
 Answer = Callable[["Handler", int], None]
 
@@ -65,6 +73,65 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
+def serve(server: Server) -> Callable[[Mapping[str, bytes]], Source]:
+    """Has the server give these files by name, and says from where and with which checksum to get them."""
+
+    def make(files: Mapping[str, bytes]) -> Source:
+        def answer(request: Handler, start: int) -> None:
+            body = files[PurePosixPath(request.path).name][start:]
+            request.start(206 if start else 200, Content_Length=str(len(body)))
+            request.wfile.write(body)
+
+        server.answers = [answer]
+        base = server.url.rpartition("/")[0]
+        return Source(
+            archives=tuple(
+                Archive(f"{base}/{name}", md5=hashlib.md5(content).hexdigest(), bytes=len(content))
+                for name, content in files.items()
+            )
+        )
+
+    return make
+
+
+@pytest.fixture
+def laid(tmp_path: Path) -> Callable[[str, Mapping[str, bytes]], Path]:
+    """Writes files into a folder of that name: `laid("x", {"train/cat/1.png": b"..."})`."""
+
+    def write(name: str, contents: Mapping[str, bytes]) -> Path:
+        for path, content in contents.items():
+            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / path).write_bytes(content)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def fetched(tmp_path: Path) -> Iterator[Callable[..., Dataset]]:
+    """Brings a dataset, by its name in the catalog or its row, into a store of its own and opens it there.
+
+    `fetched("dtd", folder)` takes it from a folder or archive, `fetched("dtd", source)` downloads it.
+    """
+    with ExitStack() as opened:
+        count = 0
+
+        def fetch(wanted: str | DatasetRow, place: Path | Source, **changes: Any) -> Dataset:
+            nonlocal count
+            count += 1
+            row = catalog.datasets()[wanted] if isinstance(wanted, str) else wanted
+            if isinstance(place, Source):
+                changes["sources"] = (place,)
+            row, home = replace(row, **changes), Home(tmp_path / f"store{count}", "")
+            assert fetch_row(row, home, source=place if isinstance(place, Path) else None)
+            left = {path.name for path in home.datasets.iterdir() if path.suffix != ".lock"}
+            assert left == {dataset_path(row.name, home).name}
+            return opened.enter_context(Dataset.open(dataset_path(row.name, home)))
+
+        yield fetch
+
+
+@pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home", "")
 
@@ -98,6 +165,18 @@ def tar_of() -> Callable[..., bytes]:
                 info = tarfile.TarInfo(name)
                 info.size = len(content)
                 archive.addfile(info, io.BytesIO(content))
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def zip_of() -> Callable[[Mapping[str, bytes]], bytes]:
+    def make(contents: Mapping[str, bytes]) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in contents.items():
+                archive.writestr(name, content)
         return buffer.getvalue()
 
     return make
