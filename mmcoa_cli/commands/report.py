@@ -14,6 +14,7 @@ from . import options as o
 NAME = "report"
 EXAMPLES = (
     "[bold]mmcoa report --task iid[/]  what the index holds, beside Table I\n\n"
+    "[bold]mmcoa report --task ood --attack multimodal,clean[/]  Tables II and III, and what is missing\n\n"
     "[bold]mmcoa report --format latex --output table.tex[/]\n\n"
     "[bold]mmcoa report --seeds --no-paper --format markdown[/]  mean and standard deviation over seeds"
 )
@@ -21,8 +22,11 @@ EXAMPLES = (
 
 def command(
     task: Annotated[str, typer.Option(help="The task of the paper whose table it is.")] = "iid",
+    attack: Annotated[
+        str, typer.Option(help="Only these attacks, with commas between them; default: those of the paper's table.")
+    ] = "",
     format: Annotated[
-        str | None, typer.Option(help="table (the default), markdown, latex, csv or json.", show_default=False)
+        str | None, typer.Option(help="table (the default), markdown, latex, html, csv or json.", show_default=False)
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file.", dir_okay=False)] = None,
     seeds: Annotated[
@@ -32,24 +36,23 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Print what the index holds: accuracies with n and 95% intervals, next to the paper's numbers."""
-    from store.index import Index
-
     from ..console import print_json, say
     from ..reports import formats
-    from ..reports.rows import rows
+    from ..reports.report import make_report
     from ..reports.table import print_table
     from ..settings import home
 
     kind = format or ("json" if json else "table")
     specs.one_of("--format", kind, formats.FORMATS)
     row = catalog.lookup(catalog.tasks(), task, "task")
-    found = rows(Index(home().database_url), row, paper=not no_paper)
+    found = make_report(row, home(), attacks=o.names(attack), paper=not no_paper)
     if output:
-        formats.save(formats.render(found, task=row, format=kind, seeds=seeds), output)
+        text = formats.render(found.rows, task=row, format=kind, seeds=seeds, missing=found.missing)
+        formats.save(text, output)
         say(f"written to {output}")
     if json:
-        print_json(formats.document(found, task=row))
+        print_json(formats.document(found.rows, task=row, missing=found.missing))
     elif not output and kind == "table":
-        print_table(found, task=row, seeds=seeds)
+        print_table(found.rows, task=row, seeds=seeds, below=found.missing.lines())
     elif not output:
-        sys.stdout.write(formats.render(found, task=row, format=kind, seeds=seeds))
+        sys.stdout.write(formats.render(found.rows, task=row, format=kind, seeds=seeds, missing=found.missing))

@@ -100,7 +100,7 @@ def test_an_empty_index_says_what_to_type() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(("--format", "html"), "--format html is unknown"), (("--task", "idd"), "there is no task called 'idd'")],
+    [(("--format", "pdf"), "--format pdf is unknown"), (("--task", "idd"), "there is no task called 'idd'")],
 )
 def test_what_is_unknown_is_named(index: Index, arguments: tuple[str, ...], says: str) -> None:
     error = mmcoa(*arguments).exception

@@ -42,14 +42,21 @@ def add(index: Index) -> Add:
         seed: int = 0,
         run_seed: int | None = None,
         training: dict[str, Any] | None = None,
+        part: str = "",
+        train_part: str = "",
+        pixel_size: int = 32,
+        status: str = "complete",
         **changes: Any,
     ) -> Run:
         run = _run(method, model, source or dataset, shots, seed if run_seed is None else run_seed, training or {})
-        run = Run(**{**asdict(run), "model_stand_in": stand_in})
+        spec = json.dumps({**json.loads(run.spec), **({"part": train_part} if train_part else {})})
+        run = Run(**{**asdict(run), "model_stand_in": stand_in, "spec": spec, "status": status})
         index.save_run(run)
         for attack, count in correct.items():
             row = _evaluation(run, attack, dataset=dataset, n=n, correct=count, seed=seed)
-            index.save_evaluation(_changed(row, changes))
+            measured = json.loads(row.spec) | ({"part": part} if part else {})
+            measured["examples"]["data"]["pixel_size"] = pixel_size
+            index.save_evaluation(_changed(row, {"spec": json.dumps(measured), **changes}))
         return run
 
     return add_results

@@ -141,7 +141,7 @@ def test_csv_is_tidy(index: Index, everything: None) -> None:
 
 def test_json_is_the_contracts(index: Index, everything: None) -> None:
     document = json.loads(report(index, "json"))
-    assert list(document) == ["task", "rows"] and document["task"] == "iid"
+    assert list(document) == ["task", "rows", "missing"] and document["task"] == "iid"
     assert all(0 <= row["ci95"][0] <= row["value"] <= row["ci95"][1] <= 1 for row in document["rows"])
     assert document == json.loads(report(index, "json", seeds=True))
 
@@ -155,8 +155,8 @@ def test_names_from_elsewhere_are_only_text(index: Index, add: Add) -> None:
 
 def test_an_unknown_format(index: Index, add: Add) -> None:
     add("clip", ALL)
-    with pytest.raises(UserError, match="there is no format called 'html'"):
-        report(index, "html")
+    with pytest.raises(UserError, match="there is no format called 'pdf'"):
+        report(index, "pdf")
 
 
 def test_a_report_is_saved_whole(tmp_path: Path) -> None:
