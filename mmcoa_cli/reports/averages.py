@@ -30,6 +30,7 @@ class Average:
     paper_marks: str
     by_seed: tuple[float, ...]
     n: int  # test images of all the datasets together
+    partial: bool  # whether one of the datasets is there only in part
     first: Row
 
 
@@ -50,6 +51,7 @@ def average(line: Line, datasets: Sequence[str]) -> Average | None:
         paper_marks="".join(sign for sign in NOTES if whole and any(sign in marks(row) for row in firsts)),
         by_seed=tuple(mean(row.value for row in rows) for rows in seeds if len(rows) == len(cells)),
         n=sum(row.n for row in firsts),
+        partial=any(row.partial or row.part for row in firsts),
         first=firsts[0],
     )
 
@@ -67,6 +69,8 @@ def as_row(found: Average) -> Row:
         dataset=NAME,
         value=found.value,
         n=found.n,
+        partial=found.partial,
+        part="",
         ci95=(low, high),
         evaluation="",
         paper=found.paper,

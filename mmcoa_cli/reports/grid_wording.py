@@ -35,7 +35,8 @@ PART = "*"
 
 def grid_sheets(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False) -> list[Sheet]:
     """The grids of `rows` in words."""
-    return [_sheet(grid, task, seeds=seeds) for grid in grids(rows, task=task, seeds=seeds)]
+    measured = [row for row in rows if row.evaluation]  # a figure's rows have averages among them
+    return [_sheet(grid, task, seeds=seeds) for grid in grids(measured, task=task, seeds=seeds)]
 
 
 def _sheet(grid: Grid, task: catalog.TaskRow, *, seeds: bool) -> Sheet:
@@ -59,10 +60,10 @@ def _title(grid: Grid, task: catalog.TaskRow) -> str:
     row = grid.rows[0]
     model = row.model + (" (a stand-in model)" if row.stand_in else "")
     table = f" (Table {task.tables[row.attack]})" if row.attack in task.tables else ""
-    return f"{f'trained on {grid.source}' if grid.source else 'zero-shot'} · {model} · {_attack(row.attack)}{table}"
+    return f"{f'trained on {grid.source}' if grid.source else 'zero-shot'} · {model} · {attack_name(row.attack)}{table}"
 
 
-def _attack(attack: str) -> str:
+def attack_name(attack: str) -> str:
     return "clean" if attack == "clean" else f"{attack} attack"
 
 

@@ -16,7 +16,7 @@ from ..console import out
 from .paper import NOTES
 from .rows import Row
 from .sheets import sheets
-from .wording import EXPLANATIONS, Sheet
+from .wording import EXPLANATIONS, Sheet, plain
 
 STYLES = {"value": "bold", "detail": "dim"}
 GAP = 2  # columns of the terminal between two cells, one of them the box's
@@ -58,7 +58,7 @@ def _print(console: Console, rows: Sequence[Row], *, task: catalog.TaskRow, seed
         sep="\n",
     )
     if below:  # commands to copy: the terminal may wrap them, we do not
-        console.print(Text(), *(Text(line, style="dim") for line in below), sep="\n", soft_wrap=True)
+        console.print(Text(), *(Text(plain(line), style="dim") for line in below), sep="\n", soft_wrap=True)
 
 
 def _least_width(sheet: Sheet) -> int:
