@@ -28,6 +28,16 @@ def index(tmp_path: Path) -> Index:
 @pytest.fixture
 def add(index: Index) -> Add:
     """Put a run and its evaluations into the index: `correct` are the right answers out of `n`, by attack."""
+    return _adder(index)
+
+
+@pytest.fixture(scope="session")
+def add_to() -> Callable[[Index], Add]:
+    """The same for an index of one's own."""
+    return _adder
+
+
+def _adder(index: Index) -> Add:
 
     def add_results(
         method: str,
