@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from .rows import Row
 if TYPE_CHECKING:
     from store.schema import Run
 
-ANY = ("seed", "precision", "compat", "limit")
+ANY = ("seed", "precision", "compat")
 IMAGE = ("norm", "eps", "alpha", "steps", "stop_when_fooled")
 TEXT = ("mlm", "no_collisions")
 TRAINING = ("mlm", "epochs", "batch_size", "lr", "eps", "alpha", "steps", "tune", "contrast", "compat", "precision")
@@ -37,9 +38,14 @@ class Gap:
         return typed("evaluate", {**named, **_changed(self.settings, defaults)})
 
 
-def settings_of(rows: Iterable[Row]) -> dict[str, Any]:
-    """The options of `mmcoa evaluate` that `rows` were measured with; of several values the first."""
-    found: dict[str, Any] = {}
+def settings_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """The options of `mmcoa evaluate` that `rows` were measured with; of several values the first, but of limits the
+    one of most rows."""
+    limits = sorted({row.limit for row in rows if row.limit is not None})
+    of_rows = [
+        next((n for n in limits if row.n <= n), None) for row in rows
+    ]  # a small whole test set is its own subset
+    found: dict[str, Any] = {"limit": Counter(of_rows).most_common(1)[0][0]}
     for row in rows:
         for name in (*ANY, *(IMAGE if row.norm is not None else ()), *(TEXT if row.mlm is not None else ())):
             found.setdefault(name, getattr(row, name))
@@ -80,9 +86,9 @@ def training_command(method: str, *, source: str, shots: str, model: str, like: 
     return typed("train", {**named, **_changed({"model": model, **alike}, usual)})
 
 
-def typed(verb: str, options: Mapping[str, Any]) -> str:
+def typed(verb: str, options: Mapping[str, Any], *, names: Sequence[str] = ()) -> str:
     """The command line as a person types it; an option that is True is a flag."""
-    words = ["mmcoa", verb]
+    words = ["mmcoa", verb, *map(shlex.quote, names)]
     for name, value in options.items():
         words.append(f"--{name.replace('_', '-')}")
         if value is not True:

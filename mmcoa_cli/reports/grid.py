@@ -99,7 +99,7 @@ def _repeats(rows: list[Row], before: list[list[Row]], after: list[list[Row]]) -
 def _grid(source: str, limit: int | None, rows: list[Row], *, task: catalog.TaskRow, seeds: bool) -> Grid:
     there = {row.dataset for row in rows}
     return Grid(
-        source,
+        source if any(row.source for row in rows) else "",
         lines_of(rows, column=lambda row: row.dataset, order=order_by_shots, label=name_of, seeds=seeds),
         [name for name in task.datasets if name in there],
         sorted(there - set(task.datasets)),

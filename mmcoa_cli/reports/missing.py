@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from store.errors import UserError
+
 from .. import catalog
 from ..datasets.fetching import dataset_path
 from ..settings import Home
@@ -46,8 +48,9 @@ class Missing:
 
     def entries(self) -> list[dict[str, str]]:
         """One for each result, run or dataset, as JSON has them; what one of them does not concern is empty."""
+        fetch = typed("fetch", {}, names=self.datasets)
         return [
-            *(_entry("", name, "", typed_fetch(self.datasets)) for name in self.datasets),
+            *(_entry("", name, "", fetch) for name in self.datasets),
             *(_entry(g.run, name, attack, g.command) for g in self.gaps for name in g.datasets for attack in g.attacks),
             *(_entry(run, source, "", typed("train", {"resume": run})) for run, source in self.unfinished),
             *(_entry("", run.source, "", run.command) for run in self.untrained),
@@ -55,7 +58,7 @@ class Missing:
 
     def lines(self) -> list[str]:
         """The same for people, a line for each command, at most `MOST`; none where nothing is missing."""
-        fetch = [f"not in the store: {typed_fetch(self.datasets)}"] if self.datasets else []
+        fetch = [f"not in the store: {typed('fetch', {}, names=self.datasets)}"] if self.datasets else []
         resume = [f"not finished: {typed('train', {'resume': run})}" for run, _ in self.unfinished]
         evaluate = [f"not tested, {_many(g)}: {g.command}" for g in self.gaps]
         room = MOST - len(fetch) - len(resume[:1]) - bool(self.untrained)
@@ -87,19 +90,14 @@ def missing(
     )
 
 
-def typed_fetch(names: Sequence[str]) -> str:
-    return f"mmcoa fetch {' '.join(names)}"
-
-
 def _entry(run: str, dataset: str, attack: str, command: str) -> dict[str, str]:
     return {"run": run, "dataset": dataset, "attack": attack, "command": command}
 
 
 def _many(found: Gap) -> str:
     """ "mmcoa-imagenet-5shot-1234abcd on 3 datasets"."""
-    return (
-        f"{found.checkpoint} on {f'{len(found.datasets)} datasets' if len(found.datasets) > 1 else found.datasets[0]}"
-    )
+    several = len(found.datasets) > 1
+    return f"{found.checkpoint} on {f'{len(found.datasets)} datasets' if several else found.datasets[0]}"
 
 
 def _runs(untrained: Sequence[Untrained]) -> str:
@@ -154,10 +152,13 @@ def _untested(
 
 
 def _after_training(run: Run) -> dict[str, object]:
-    """The settings that `mmcoa train` itself would have tested the run with."""
+    """The settings that `mmcoa train` itself would have tested the run with; none where its own make no sense."""
     spec = json.loads(run.spec)
     known = {field.name: spec[field.name] for field in fields(TrainSpec) if field.name in spec}
-    after = evaluation_after(TrainSpec(**{"method": run.method, **known}))
+    try:
+        after = evaluation_after(TrainSpec(**{"method": run.method, **known}))
+    except UserError:
+        return {}
     names = ("mlm", "eps", "alpha", "seed", "precision", "compat")
     return {name: getattr(after, name) for name in names}
 
@@ -177,16 +178,13 @@ def _attacks_lacking(rows: Sequence[Row], task: catalog.TaskRow, attacks: tuple[
 
 def _untrained(runs: Sequence[Run], rows: Sequence[Row], task: catalog.TaskRow, source: str) -> list[Untrained]:
     """The methods and shots of the paper that no model in the report was trained with on `source`."""
+    models = dict.fromkeys(row.model for row in rows if row.source == source) or [row.model for row in rows[:1]]
     found = []
-    for model in dict.fromkeys(row.model for row in rows if row.source == source or not row.source):
+    for model in models:
         like = [run for run in runs if (run.kind, run.model, run.source) == ("train", model, source)]
-        if not like and any(row.source == source for row in rows):
-            continue  # another model is the one trained on it
         there = {(run.method, run.shots) for run in like}
-        expected = (
-            task.shots if task.layout != "methods" else tuple(dict.fromkeys(run.shots for run in like)) or task.shots
-        )
-        for shots in expected:
+        own_shots = tuple(dict.fromkeys(run.shots for run in like)) if task.layout == "methods" else ()
+        for shots in own_shots or task.shots:
             for method in task.methods:
                 if catalog.methods()[method].loss and (method, shots) not in there:
                     command = training_command(method, source=source, shots=shots, model=model, like=like)

@@ -76,6 +76,17 @@ def test_only_zero_shot(index: Index, add: Add) -> None:
     assert grid.source == "" and labels(grid) == ["clip, zero-shot"]
 
 
+def test_zero_shot_measured_otherwise_stands_alone(index: Index, add: Add) -> None:
+    add("clip", {"multimodal": 1})
+    for source in ("imagenet", "tinyimagenet"):
+        add("mmcoa", {"multimodal": 1}, source=source, dataset="cifar10", n=500, limit=500)
+    assert [(grid.source, grid.limit) for grid in found(index)] == [
+        ("", None),
+        ("imagenet", 500),
+        ("tinyimagenet", 500),
+    ]
+
+
 def test_every_attack_has_its_grid(index: Index, add: Add) -> None:
     add("clip", {"multimodal": 1, "clean": 2, "image": 3, "text": 4})
     assert [grid.rows[0].attack for grid in found(index)] == ["multimodal"]

@@ -185,3 +185,22 @@ def test_iid_asks_nothing_of_the_users_own_data(index: Index, add: Add, home: Ho
 def test_hostile_names_are_quoted(index: Index, add: Add, home: Home) -> None:
     add("clip", {"multimodal": 1}, dataset="cifar10", model="x; rm -rf ~")
     assert parsed(lacks(index, home).gaps[0].command)["checkpoint"] == "x; rm -rf ~"
+
+
+def test_the_limit_is_that_of_most_evaluations(index: Index, add: Add, home: Home) -> None:
+    add("clip", {"multimodal": 1}, dataset="cifar10", n=500, limit=500)
+    add("clip", {"multimodal": 1}, dataset="dtd", n=400)
+    assert parsed(lacks(index, home).gaps[0].command)["limit"] == 500
+    add("clip", {"multimodal": 1}, dataset="birds", n=10_000)
+    add("clip", {"multimodal": 1}, dataset="zoo", n=10_000)
+    add("clip", {"multimodal": 1}, dataset="yaks", n=10_000)
+    assert parsed(lacks(index, home).gaps[0].command)["limit"] is None
+
+
+def test_a_run_of_settings_that_make_no_sense_does_not_stop_a_report(index: Index, add: Add, home: Home) -> None:
+    everywhere(add, "clip")
+    run = add("mmcoa", {}, source="imagenet", shots="5")
+    index.save_run(replace(run, shots="none", spec='{"shots": "none", "eps": "x"}'))
+    everywhere(add, "tecoa")
+    (gap,) = lacks(index, home).gaps
+    assert gap.command.startswith(f"mmcoa evaluate --checkpoint {run.id} --dataset imagenet,cifar10,stl10,dtd --attack")
