@@ -135,12 +135,30 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """A task of the paper: which attacks its table has as columns, and which table of the paper it is."""
+    """A task of the paper: what its tables show, and where the paper shows it.
+
+    `layout` is what a report looks like: "methods" by attacks on one dataset, methods by "datasets" under one attack,
+    or a "figure", which draws the results of the task `of`.
+    """
 
     name: str
     title: str = ""
     attacks: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()  # the attacks of a report that names none; empty: all of them
     paper_table: str = ""
+    tables: Mapping[str, str] = field(default_factory=dict)  # where each attack has a table of its own
+    layout: str = "methods"
+    of: str = ""
+    x: str = ""  # what a figure has along its axis: "shots" or "datasets"
+    source: str = ""  # the paper's training set, where it has but one
+    shots: tuple[str, ...] = ("full",)
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+
+    @property
+    def results(self) -> str:
+        """The task whose results it shows."""
+        return self.of or self.name
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""`mmcoa report`: tables from the index, beside the paper's numbers."""
+"""`mmcoa report`: tables and figures from the index, beside the paper's numbers."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,17 +13,24 @@ from . import options as o
 NAME = "report"
 EXAMPLES = (
     "[bold]mmcoa report --task iid[/]  what the index holds, beside Table I\n\n"
+    "[bold]mmcoa report --task ood --attack multimodal,clean[/]  Tables II and III, and what is missing\n\n"
+    "[bold]mmcoa report --task fig3 --output fig3.pdf[/]  a picture, and the rows behind it\n\n"
     "[bold]mmcoa report --format latex --output table.tex[/]\n\n"
     "[bold]mmcoa report --seeds --no-paper --format markdown[/]  mean and standard deviation over seeds"
 )
 
 
 def command(
-    task: Annotated[str, typer.Option(help="The task of the paper whose table it is.")] = "iid",
+    task: Annotated[str, typer.Option(help="What of the paper it is: iid, ood, fig3 or fig4.")] = "iid",
+    attack: Annotated[
+        str, typer.Option(help="Only these attacks, with commas between them; default: those of the paper's table.")
+    ] = "",
     format: Annotated[
-        str | None, typer.Option(help="table (the default), markdown, latex, csv or json.", show_default=False)
+        str | None, typer.Option(help="table (the default), markdown, latex, html, csv or json.", show_default=False)
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write to this file.", dir_okay=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write to this file; a figure to .png, .pdf or .svg.", dir_okay=False)
+    ] = None,
     seeds: Annotated[
         bool, typer.Option("--seeds", help="Mean and standard deviation over seeds; csv and json keep every row.")
     ] = False,
@@ -32,24 +38,12 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Print what the index holds: accuracies with n and 95% intervals, next to the paper's numbers."""
-    from store.index import Index
-
-    from ..console import print_json, say
-    from ..reports import formats
-    from ..reports.rows import rows
-    from ..reports.table import print_table
+    from ..reports.formats import FORMATS
+    from ..reports.report import make_report, write
     from ..settings import home
 
-    kind = format or ("json" if json else "table")
-    specs.one_of("--format", kind, formats.FORMATS)
+    if format:
+        specs.one_of("--format", format, FORMATS)
     row = catalog.lookup(catalog.tasks(), task, "task")
-    found = rows(Index(home().database_url), row, paper=not no_paper)
-    if output:
-        formats.save(formats.render(found, task=row, format=kind, seeds=seeds), output)
-        say(f"written to {output}")
-    if json:
-        print_json(formats.document(found, task=row))
-    elif not output and kind == "table":
-        print_table(found, task=row, seeds=seeds)
-    elif not output:
-        sys.stdout.write(formats.render(found, task=row, format=kind, seeds=seeds))
+    report = make_report(row, home(), attacks=o.names(attack), paper=not no_paper, seeds=seeds)
+    write(report, format=format, output=output, as_json=json, seeds=seeds)

@@ -1,4 +1,4 @@
-"""A report as text: the terminal's table, Markdown, LaTeX (booktabs), CSV (tidy) and JSON."""
+"""A report as text: the terminal's table, Markdown, LaTeX (booktabs), HTML, CSV (tidy) and JSON."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from typing import Any
 from store.errors import UserError
 
 from .. import catalog
-from . import wording
+from .missing import Missing
 from .rows import Row
+from .sheets import sheets
 from .table import text_table
+from .web import page
 from .wording import Printed, Sheet
 
-FORMATS = ("table", "markdown", "latex", "csv", "json")
+FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
+WIDE = 7  # columns from which a LaTeX table takes the width of the page
+NOTHING = Missing()
 LATEX = str.maketrans(
     {
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
         **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-        **{"±": r"$\pm$", "·": r"$\cdot$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}"},
+        **{"±": r"$\pm$", "·": r"$\cdot$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}"},
     }
 )
 MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<["})
@@ -36,28 +40,30 @@ def render(
     format: str = "table",
     seeds: bool = False,
     width: int = 100,
+    missing: Missing = NOTHING,
 ) -> str:
     """`rows` as text that ends in a newline; `width` in columns is the table's.
 
     With `seeds`, rows that differ in nothing but their seed become a mean and a standard deviation; CSV and JSON keep
-    every row. Raises UserError for an unknown format.
+    every row. What is `missing` ends the table, and is in the JSON. Raises UserError for an unknown format.
     """
     if format == "csv":
         return _csv(rows)
     if format == "json":
-        return json.dumps(document(rows, task=task), indent=2) + "\n"
+        return json.dumps(document(rows, task=task, missing=missing), indent=2) + "\n"
     if format == "table":
-        return text_table(rows, task=task, seeds=seeds, width=width)
+        return text_table(rows, task=task, seeds=seeds, width=width, below=missing.lines())
+    if format == "html":
+        return page(sheets(rows, task=task, seeds=seeds), title=task.title)
     writers = {"markdown": _markdown, "latex": _latex}
     if format not in writers:
         raise UserError(f"there is no format called {format!r}", hint=f"--format takes {', '.join(FORMATS)}")
-    sheets = wording.sheets(rows, task=task, seeds=seeds)
-    return "\n".join(writers[format](sheet, task) for sheet in sheets)
+    return "\n".join(writers[format](sheet, task) for sheet in sheets(rows, task=task, seeds=seeds))
 
 
-def document(rows: Sequence[Row], *, task: catalog.TaskRow) -> dict[str, Any]:
+def document(rows: Sequence[Row], *, task: catalog.TaskRow, missing: Missing = NOTHING) -> dict[str, Any]:
     """The JSON of `mmcoa report`."""
-    return {"task": task.name, "rows": [as_dict(row) for row in rows]}
+    return {"task": task.name, "rows": [as_dict(row) for row in rows], "missing": missing.entries()}
 
 
 def as_dict(row: Row) -> dict[str, Any]:
@@ -99,9 +105,13 @@ def _markdown(sheet: Sheet, task: catalog.TaskRow) -> str:
         return [f"**{label}**" if line.kind == "value" else f"*{label}*", *cells]
 
     lines = [
-        *(f"### {sheet.title.translate(MARKDOWN)}", "", f"{task.title}. {wording.CAPTION}.", ""),
+        *(f"### {sheet.title.translate(MARKDOWN)}", "", f"{task.title}. {sheet.caption}.", ""),
         *(f"- {line.translate(MARKDOWN)}" for line in sheet.circumstances),
-        *("", row(["method", *sheet.attacks]), row(["---", *("---:" for _ in sheet.attacks)])),
+        *(
+            "",
+            row(["method", *(name.translate(MARKDOWN) for name in sheet.columns)]),
+            row(["---", *("---:" for _ in sheet.columns)]),
+        ),
         *(row(styled(line)) for line in sheet.lines),
         *("", *(f"- {note.translate(MARKDOWN)}" for note in (*sheet.trainings, *sheet.notes))),
     ]
@@ -118,18 +128,23 @@ def _latex(sheet: Sheet, _: catalog.TaskRow) -> str:
             return [label, *cells]
         return [f"\\quad\\footnotesize {label}", *(f"\\footnotesize {cell}" for cell in cells)]
 
-    about = [f"{sheet.title}: {'; '.join(sheet.circumstances)}", wording.CAPTION, *sheet.trainings, *sheet.notes]
+    about = [f"{sheet.title}: {'; '.join(sheet.circumstances)}", sheet.caption, *sheet.trainings, *sheet.notes]
+    wide = len(sheet.columns) >= WIDE
+    table = "table*" if wide else "table"
     lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
+        f"% needs \\usepackage{{booktabs{',graphicx' if wide else ''}}}",
+        f"\\begin{{{table}}}",
         "  \\centering",
         f"  \\caption{{{_tex('. '.join(about))}.}}",
-        f"  \\begin{{tabular}}{{l{'r' * len(sheet.attacks)}}}",
+        *(["  \\resizebox{\\textwidth}{!}{%"] if wide else []),
+        f"  \\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}",
         "    \\toprule",
-        row(["method", *sheet.attacks]),
+        row(["method", *map(_tex, sheet.columns)]),
         "    \\midrule",
         *(row(styled(line)) for line in sheet.lines),
-        *("    \\bottomrule", "  \\end{tabular}", "\\end{table}"),
+        "    \\bottomrule",
+        f"  \\end{{tabular}}{'}' if wide else ''}",
+        f"\\end{{{table}}}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -21,6 +21,7 @@ NOTES = {
     "†": f"the paper's models are OpenAI's CLIP ViT-B/32 and, in text attacks, {MLM}",
     "‡": "the paper's text attack is that of its released code (--compat release); this one is aligned",
     "§": "trained with other settings than the paper's",
+    "¶": "trained on a part of the paper's training images",
 }
 
 
@@ -28,7 +29,7 @@ def number(row: Row, *, task: str) -> float | None:
     """The paper's accuracy, a fraction, for the row's method, data and attack; None where it has none to compare."""
     if row.norm is not None and (row.norm, row.eps, row.alpha, row.steps, row.stop_when_fooled) != IMAGE_ATTACK:
         return None
-    if row.no_collisions or row.partial or not _whole(row):
+    if row.no_collisions or row.partial or row.part or not _whole(row):
         return None
     return _numbers().get((task, row.source, row.shots, row.method, row.dataset, row.attack))
 
@@ -42,6 +43,8 @@ def marks(row: Row) -> str:
         signs += "‡"
     if row.training:
         signs += "§"
+    if row.train_part:
+        signs += "¶"
     return signs
 
 

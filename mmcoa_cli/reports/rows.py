@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
-from ..specs import TrainSpec, train_spec
+from ..specs import TrainSpec, one_of, train_spec
 from .paper import note, number
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
@@ -61,47 +61,96 @@ class Row:
     stand_in: bool = False  # the CLIP model is no published one
     limit: int | None = None
     partial: bool = False  # some classes of the dataset have no image
+    part: str = ""  # which part of the test set the images are, as "400 of 1,880 test images"; empty for the whole
     data: str = ""  # the beginning of the dataset's checksum
     precision: str = "fp32"
     train_seed: int = 0
     train_compat: str = "none"
     training: str = ""  # the settings of the training run that are not the paper's
+    train_part: str = ""  # which part of the training images the run was trained on; empty for the whole
 
 
-SELECTIONS: dict[str, Callable[[Run, Evaluation], bool]] = {
-    "iid": lambda run, evaluation: run.source in ("", evaluation.dataset),
+SELECTIONS: dict[str, Callable[[Run, Evaluation], bool]] = {  # by a task's layout
+    "methods": lambda run, evaluation: run.source in ("", evaluation.dataset),
+    "datasets": lambda run, evaluation: True,
+    "figure": lambda run, evaluation: True,
 }
+Order = tuple[Any, ...]
 
 
-def rows(index: Index, task: catalog.TaskRow, *, paper: bool = True) -> list[Row]:
+def rows(index: Index, task: catalog.TaskRow, *, attacks: tuple[str, ...] = (), paper: bool = True) -> list[Row]:
     """Every evaluation in the index that belongs to `task`, in the order of its tables; without the paper's numbers
-    unless `paper`. Raises UserError when there is none."""
+    unless `paper`. `attacks` are those asked for, by default the ones that the task shows.
+
+    Raises UserError when there is none, and for an attack that the task does not have.
+    """
+    attacks = attacks_of(task, attacks)
     found = [
-        row_of(run, evaluation, task=task.name) if paper else _without_paper(run, evaluation)
+        row_of(run, evaluation, task=task.results) if paper else _without_paper(run, evaluation)
         for run, evaluation in index.evaluations()
-        if evaluation.attack in task.attacks and SELECTIONS[task.name](run, evaluation)
+        if evaluation.attack in attacks and SELECTIONS[task.layout](run, evaluation)
     ]
     if not found:
+        under = f" under the attack {' or '.join(attacks)}" if attacks != task.attacks else ""
         raise UserError(
-            f"the index holds no result for task {task.name} yet",
+            f"the index holds no result for task {task.name}{under} yet",
             hint="mmcoa train --method mmcoa --shots 5   or, without a network: mmcoa demo",
         )
-    return sorted(
-        found,
-        key=lambda row: (
-            *(row.dataset, row.model, row.compat, row.seed),
-            *order(row),
-            *(row.run, task.attacks.index(row.attack), row.evaluation),
-        ),
-    )
+    if task.layout != "methods":
+        found = _of_sources(found, task)
+    sort = _ORDERS[task.layout]
+    return sorted(found, key=lambda row: (*sort(row, task), row.run, attacks.index(row.attack), row.evaluation))
 
 
-def order(row: Row) -> tuple[int, str, float, str, str, str]:
+def _of_sources(found: list[Row], task: catalog.TaskRow) -> list[Row]:
+    """Without the runs of a source that was tested on nothing but itself, unless it is the paper's or all are so."""
+    trained = {row.source for row in found if row.source}
+    elsewhere = {row.source for row in found if row.source not in ("", row.dataset)}
+    shown = elsewhere | (trained & {task.source}) or trained
+    return [row for row in found if row.source in ("", *shown)]
+
+
+def attacks_of(task: catalog.TaskRow, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The attacks of a report: those asked for, each once. Raises UserError for one that the task does not have."""
+    for attack in asked:
+        one_of("--attack", attack, task.attacks)
+    return tuple(dict.fromkeys(asked)) or task.shown or task.attacks
+
+
+def order(row: Row) -> Order:
     """What lines of a table are sorted by: the catalog's methods, those it does not know last, then the shots."""
+    return (*_method(row), _shots(row), row.source, row.train_compat, row.training, row.train_part)
+
+
+def order_by_shots(row: Row) -> Order:
+    """The same, by shots first: zero-shot, then the methods at 1 image a class, and so on to full."""
+    return (_shots(row), *order(row))
+
+
+def _method(row: Row) -> tuple[int, str]:
     known = list(catalog.methods())
-    method = known.index(row.method) if row.method in known else len(known)
-    shots = float(row.shots) if row.shots.isdigit() else math.inf
-    return (method, row.method, shots, row.source, row.train_compat, row.training)
+    return (known.index(row.method) if row.method in known else len(known), row.method)
+
+
+def _shots(row: Row) -> float:
+    return float(row.shots) if row.shots.isdigit() else math.inf
+
+
+def _by_dataset(row: Row, task: catalog.TaskRow) -> Order:
+    return (row.dataset, row.model, row.compat, row.seed, *order(row))
+
+
+def _by_source(row: Row, task: catalog.TaskRow) -> Order:
+    place = task.datasets.index(row.dataset) if row.dataset in task.datasets else len(task.datasets)
+    attack = task.attacks.index(row.attack)
+    return (attack, row.model, row.compat, row.seed, row.source, *order_by_shots(row), place, row.dataset)
+
+
+_ORDERS: dict[str, Callable[[Row, catalog.TaskRow], Order]] = {
+    "methods": _by_dataset,
+    "datasets": _by_source,
+    "figure": _by_source,
+}
 
 
 def row_of(run: Run, evaluation: Evaluation, *, task: str = "iid") -> Row:
@@ -146,11 +195,13 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
         stand_in=run.model_stand_in,
         limit=evaluation.limit,
         partial=evaluation.partial,
+        part=str(_nested(spec, "part") or ""),
         data=str(_nested(spec, "examples", "data", "checksum") or "")[:8],
         precision=evaluation.precision,
         train_seed=run.seed,
         train_compat=run.compat,
         training=_unusual(run) if run.kind == "train" else "",
+        train_part=str(_nested(json.loads(run.spec), "part") or ""),
     )
 
 

@@ -1,7 +1,8 @@
 """Rows to sections: what may stand in one table together, and in which line.
 
 A section is one dataset, model, set of test images, threat model, compat and seed; within it, a line is one training
-run. Nothing is merged that was not measured alike, and nothing is left out.
+run. Nothing is merged that was not measured alike, and nothing is left out. `grid.py` makes sections of many datasets,
+with the same `lines`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Line:
-    """The results of one run, or (over seeds) of runs that differ in nothing but their seed; by attack, never empty."""
+    """The results of one run, or (over seeds) of runs that differ in nothing but their seed; by column (here the
+    attacks), never empty."""
 
     label: str
     cells: dict[str, list[Row]]
@@ -45,11 +47,11 @@ def sections(rows: Sequence[Row], *, seeds: bool = False) -> list[Section]:
     """The sections of `rows`, sorted; with `seeds`, rows that differ in nothing but the seed share a cell."""
 
     def alike(row: Row) -> Key:
-        subset = (row.partial, row.limit is not None, row.n, row.data, row.pixel_size or 0)
+        subset = (row.partial, row.part, row.limit is not None, row.n, row.data, row.pixel_size or 0)
         return (row.dataset, row.model, *subset, row.compat, row.precision, 0 if seeds else row.seed)
 
     found: list[Section] = []
-    for group in _grouped(sorted(rows, key=alike), alike):
+    for group in grouped(sorted(rows, key=alike), alike):
         data = {row.data for row in rows if row.dataset == group[0].dataset}
         found += _by_threat(group, seeds=seeds, data=group[0].data if len(data) > 1 else "")
     return found
@@ -59,85 +61,96 @@ def _by_threat(rows: list[Row], *, seeds: bool, data: str) -> list[Section]:
     """A section for each pair of an image and a text attack; clean results stand in every one of them."""
     found: list[Section] = []
     for image, text in _threats(rows):
-        fitting = [row for row in rows if _image(row) in ((), image) and _text(row) in ((), text)]
-        lines = _lines(fitting, seeds=seeds)
+        fitting = [row for row in rows if image_of(row) in ((), image) and text_of(row) in ((), text)]
+        lines = lines_of(fitting, column=lambda row: row.attack, label=_label, seeds=seeds)
         if found:  # a run with nothing but clean results is shown once, in the first section
             lines = [line for line in lines if set(line.cells) != {"clean"}]
-        first_image = next((row for row in fitting if _image(row)), None)
-        first_text = next((row for row in fitting if _text(row)), None)
+        first_image = next((row for row in fitting if image_of(row)), None)
+        first_text = next((row for row in fitting if text_of(row)), None)
         found.append(Section(lines, first_image, first_text, data))
     return found
 
 
 def _threats(rows: list[Row]) -> list[tuple[Key, Key]]:
     """The image and text attacks that belong together: those of a multimodal result, else each on its own."""
-    pairs = list(dict.fromkeys((_image(row), _text(row)) for row in rows if _image(row) and _text(row)))
-    images = [image for image in _distinct(map(_image, rows)) if image not in [pair[0] for pair in pairs]]
-    texts = [text for text in _distinct(map(_text, rows)) if text not in [pair[1] for pair in pairs]]
+    pairs = list(dict.fromkeys((image_of(row), text_of(row)) for row in rows if image_of(row) and text_of(row)))
+    images = [image for image in _distinct(map(image_of, rows)) if image not in [pair[0] for pair in pairs]]
+    texts = [text for text in _distinct(map(text_of, rows)) if text not in [pair[1] for pair in pairs]]
     if len(images) == len(texts) == 1:
         return [*pairs, (images[0], texts[0])]
     return [*pairs, *((image, ()) for image in images), *(((), text) for text in texts)] or [((), ())]
 
 
-def _image(row: Row) -> Key:
+def image_of(row: Row) -> Key:
     settings = (row.norm, row.eps, row.alpha, row.steps, row.stop_when_fooled)
     return settings if row.norm is not None else ()
 
 
-def _text(row: Row) -> Key:
+def text_of(row: Row) -> Key:
     return (row.mlm, row.max_words_changed, row.no_collisions) if row.mlm is not None else ()
 
 
-def _lines(rows: list[Row], *, seeds: bool) -> list[Line]:
-    """The lines of one section, in the catalog's order of methods and then by shots."""
+def lines_of(
+    rows: Iterable[Row],
+    *,
+    column: Callable[[Row], str],
+    order: Callable[[Row], Key] = order,
+    label: Callable[[Row], str],
+    seeds: bool = False,
+) -> list[Line]:
+    """The lines of one section, sorted by `order`; with `seeds`, runs and evaluations of several seeds share a line."""
 
     def of_one_line(row: Row) -> Key:
         return (*order(row), "" if seeds else row.run)
 
-    groups = _grouped(sorted(rows, key=of_one_line), of_one_line)
-    cells = [cell for group in groups for cell in _without_repeats(group)]
-    return [Line(label, cell) for label, cell in zip(_labels(cells, seeds=seeds), cells, strict=True)]
+    groups = grouped(sorted(rows, key=of_one_line), of_one_line)
+    cells = [cell for group in groups for cell in _without_repeats(group, column)]
+    return [Line(text, cell) for text, cell in zip(_labels(cells, label, seeds=seeds), cells, strict=True)]
 
 
-def _without_repeats(rows: list[Row]) -> list[dict[str, list[Row]]]:
-    """The cells of a line by attack, and of as many more lines as the same thing was measured on changed weights."""
+def _without_repeats(rows: list[Row], column: Callable[[Row], str]) -> list[dict[str, list[Row]]]:
+    """The cells of a line by column, and of as many more lines as the same thing was measured on changed weights."""
     lines: list[dict[str, list[Row]]] = []
-    for same in _grouped(rows, lambda row: (row.attack, row.train_seed, row.seed, row.run)):
+    for same in grouped(rows, lambda row: (column(row), row.train_seed, row.seed, row.run)):
         for number, row in enumerate(same):
             if number == len(lines):
                 lines.append({})
-            lines[number].setdefault(row.attack, []).append(row)
+            lines[number].setdefault(column(row), []).append(row)
     return lines
 
 
-def _labels(lines: list[dict[str, list[Row]]], *, seeds: bool) -> list[str]:
+def _labels(lines: list[dict[str, list[Row]]], label: Callable[[Row], str], *, seeds: bool) -> list[str]:
     """The method and shots of each line; what else tells lines apart is named only where it must be."""
     firsts = [next(iter(cells.values()))[0] for cells in lines]
-    labels = [_label(row) for row in firsts]
+    labels = [label(row) for row in firsts]
     details: list[Callable[[Row], str]] = [
         lambda row: row.training or "the paper's settings",
+        lambda row: f"on {row.train_part}" if row.train_part else "on all images",
         lambda row: "" if seeds else f"training seed {row.train_seed}",
         lambda row: f"run {row.run[-8:]}",
         lambda row: f"evaluation {row.evaluation[:8]}",
     ]
     for detail in details:
         told: dict[str, set[str]] = {}
-        for row, label in zip(firsts, labels, strict=True):
-            told.setdefault(label, set()).add(detail(row))
+        for row, text in zip(firsts, labels, strict=True):
+            told.setdefault(text, set()).add(detail(row))
         labels = [
-            f"{label}, {detail(row)}" if len(told[label]) > 1 else label
-            for row, label in zip(firsts, labels, strict=True)
+            f"{text}, {detail(row)}" if len(told[text]) > 1 else text for row, text in zip(firsts, labels, strict=True)
         ]
     return labels
 
 
-def _label(row: Row) -> str:
+def name_of(row: Row, source: str = "") -> str:
+    """The method, the shots, the `source` and the training's compat, as "mmcoa, 5-shot from imagenet, release"."""
     shots = {"0": "zero-shot", "full": "full"}.get(row.shots, f"{row.shots}-shot")
-    source = f" from {row.source}" if row.source not in ("", row.dataset) else ""
     return f"{row.method}, {shots}{source}" + (", release" if row.train_compat == "release" else "")
 
 
-def _grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> list[list[Row]]:
+def _label(row: Row) -> str:
+    return name_of(row, f" from {row.source}" if row.source not in ("", row.dataset) else "")
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> list[list[Row]]:
     """Rows of equal keys together, in the order in which the keys come."""
     groups: dict[Key, list[Row]] = {}
     for row in rows:

@@ -1,8 +1,9 @@
-"""A report on the terminal: a table for each section, as wide as it must be and no percent ever broken."""
+"""A report on the terminal: a table for each section, in panels where it is too wide, and no percent ever broken."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 
 from rich import box
@@ -12,57 +13,92 @@ from rich.text import Text
 
 from .. import catalog
 from ..console import out
-from . import wording
 from .paper import NOTES
 from .rows import Row
-from .wording import Sheet
+from .sheets import sheets
+from .wording import EXPLANATIONS, Sheet, plain
 
 STYLES = {"value": "bold", "detail": "dim"}
 GAP = 2  # columns of the terminal between two cells, one of them the box's
 LABEL = 14  # the least that labels are wrapped to
 
 
-def print_table(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False) -> None:
-    """Print the table of `rows` on stdout, with colours on a terminal."""
+def print_table(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False, below: Sequence[str] = ()) -> None:
+    """Print the table of `rows` on stdout, with colours on a terminal; `below` are lines that end it."""
     if out.is_terminal:
-        _print(out, rows, task=task, seeds=seeds)
+        _print(out, rows, task=task, seeds=seeds, below=below)
     else:
-        out.file.write(text_table(rows, task=task, seeds=seeds, width=out.width))
+        out.file.write(text_table(rows, task=task, seeds=seeds, width=out.width, below=below))
 
 
-def text_table(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool, width: int) -> str:
+def text_table(
+    rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool, width: int, below: Sequence[str] = ()
+) -> str:
     """The same as text without colours, `width` columns wide or as few more as its figures need."""
     text = StringIO()
-    _print(Console(file=text, width=width, color_system=None, force_terminal=False), rows, task=task, seeds=seeds)
+    console = Console(file=text, width=width, color_system=None, force_terminal=False)
+    _print(console, rows, task=task, seeds=seeds, below=below)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
-def _print(console: Console, rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool) -> None:
-    sheets = wording.sheets(rows, task=task, seeds=seeds)
-    if _least_width(sheets) > console.width:
-        sheets = wording.sheets(rows, task=task, seeds=seeds, digits=1)
-    if _least_width(sheets) > console.width:  # better lines that the terminal wraps than figures cut off
-        console = Console(file=console.file, width=_least_width(sheets), highlight=False)
-    notes = [note for note in wording.EXPLANATIONS if any(note in sheet.notes for sheet in sheets)]
+def _print(console: Console, rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool, below: Sequence[str]) -> None:
+    shown = sheets(rows, task=task, seeds=seeds)
+    if max(map(_least_width, shown)) > console.width:
+        shown = sheets(rows, task=task, seeds=seeds, digits=1)
+    narrowest = max(_narrowest(sheet) for sheet in shown)
+    if narrowest > console.width:  # better lines that the terminal wraps than figures cut off
+        console = Console(file=console.file, width=narrowest, highlight=False)
+    captions = {sheet.caption for sheet in shown}
+    notes = sorted({note for sheet in shown for note in sheet.notes}, key=EXPLANATIONS.index)
     console.print(
         Text(task.title, style="bold"),
-        Text(wording.CAPTION, style="dim"),
-        *(_section(sheet) for sheet in sheets),
+        *(Text(caption, style="dim") for caption in captions if len(captions) == 1),
+        *(_section(sheet, console.width, captioned=len(captions) > 1) for sheet in shown),
         *([Text(), *(Text(note, style="dim") for note in notes)] if notes else []),
         sep="\n",
     )
+    if below:  # commands to copy: the terminal may wrap them, we do not
+        console.print(Text(), *(Text(plain(line), style="dim") for line in below), sep="\n", soft_wrap=True)
 
 
-def _least_width(sheets: Sequence[Sheet]) -> int:
-    """What the widest table needs; its labels may be wrapped, its figures not."""
-    return max([LABEL, *(LABEL + sum(GAP + len(column[0]) for column in _columns(sheet)) for sheet in sheets)])
+def _least_width(sheet: Sheet) -> int:
+    """What the table needs in one panel; its labels may be wrapped, its figures not."""
+    return LABEL + sum(GAP + len(column[0]) for column in _columns(sheet))
+
+
+def _narrowest(sheet: Sheet) -> int:
+    """What it needs in as many panels as it has columns."""
+    return LABEL + max([0, *(GAP + len(column[0]) for column in _columns(sheet))])
+
+
+def _panels(sheet: Sheet, width: int) -> list[Sheet]:
+    """The sheet with as many columns as fit `width`, with the next ones, and so on; labels are wrapped to fit first."""
+    if _least_width(sheet) <= width:
+        return [sheet]
+    longest = max(len(line.label) + (0 if line.kind == "value" else 2) for line in sheet.lines)
+    label = max(LABEL, min(longest, width // 3))
+    panels: list[list[int]] = [[]]
+    used = label
+    for number, column in enumerate(_columns(sheet)):
+        if panels[-1] and used + GAP + len(column[0]) > width:
+            panels.append([])
+            used = label
+        panels[-1].append(number)
+        used += GAP + len(column[0])
+    return [_only(sheet, numbers) for numbers in panels]
+
+
+def _only(sheet: Sheet, numbers: Sequence[int]) -> Sheet:
+    """The sheet with the columns of these numbers."""
+    lines = [replace(line, cells=[line.cells[number] for number in numbers]) for line in sheet.lines]
+    return replace(sheet, columns=[sheet.columns[number] for number in numbers], lines=lines)
 
 
 def _columns(sheet: Sheet) -> list[list[str]]:
     """Each attack's column, its name first; figures end below each other, and signs hang behind them where there is
     room."""
     columns = []
-    for attack, *cells in zip(sheet.attacks, *(line.cells for line in sheet.lines), strict=True):
+    for attack, *cells in zip(sheet.columns, *(line.cells for line in sheet.lines), strict=True):
         width = max(map(len, (attack, *cells)))
         signs = [len(cell) - len(cell.rstrip("".join(NOTES))) for cell in cells]
         room = [min(max(signs) - own, width - len(cell)) for cell, own in zip(cells, signs, strict=True)]
@@ -71,7 +107,15 @@ def _columns(sheet: Sheet) -> list[list[str]]:
     return columns
 
 
-def _section(sheet: Sheet) -> RenderableType:
+def _section(sheet: Sheet, width: int, *, captioned: bool) -> RenderableType:
+    said = [*([sheet.caption] if captioned else []), *sheet.circumstances]
+    head = [Text(), Text(sheet.title, style="bold cyan"), *(Text(line, style="dim") for line in said)]
+    tables = [part for panel in _panels(sheet, width) for part in (Text(), _table(panel))]
+    foot = [Text(), *(Text(line, style="dim") for line in sheet.trainings)] if sheet.trainings else []
+    return Group(*head, *tables, *foot)
+
+
+def _table(sheet: Sheet) -> Table:
     columns = _columns(sheet)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("", min_width=LABEL)
@@ -83,6 +127,4 @@ def _section(sheet: Sheet) -> RenderableType:
         label = line.label if line.kind == "value" else f"  {line.label}"
         cells = [Text(column[number + 1]) for column in columns]
         table.add_row(Text(label), *cells, style=STYLES[line.kind])
-    head = [Text(), Text(sheet.title, style="bold cyan"), *(Text(line, style="dim") for line in sheet.circumstances)]
-    foot = [Text(), *(Text(line, style="dim") for line in sheet.trainings)] if sheet.trainings else []
-    return Group(*head, Text(), table, *foot)
+    return table

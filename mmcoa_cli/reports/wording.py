@@ -1,4 +1,7 @@
-"""The words and figures of a report, the same for the terminal, Markdown and LaTeX."""
+"""The words and figures of a report, the same for the terminal, Markdown, LaTeX and HTML.
+
+Here those of a section of one dataset, and all that other layouts say alike; `grid_wording.py` has the rest.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,15 @@ from .sections import Line, Section, sections
 CAPTION = "Clean accuracy, and robust accuracy under each attack, in percent"
 COLLISIONS = "collisions: adversarial prompts whose new word is another class's name; none where the line is missing"
 RELEASE = "release: trained with the gradient leak of the paper's released code (--compat release)"
-EXPLANATIONS = [*(f"{sign} {text}" for sign, text in NOTES.items()), COLLISIONS, RELEASE]  # in the order they print
+WIDTHS = "±: the larger side of the 95% Wilson interval; both ends are in --format csv and json"
+AVERAGES = (
+    "± of an average: the datasets' half widths, added in squares, over their number; it is about the choice of test "
+    "images, not of datasets"
+)
+UNEQUAL = "averages over other datasets are not comparable; the number before each says over how many it is"
+SEEDS = "sd: the standard deviation over seeds, and their number"
+SIGNS = [f"{sign} {text}" for sign, text in NOTES.items()]
+EXPLANATIONS = [WIDTHS, AVERAGES, UNEQUAL, SEEDS, *SIGNS, COLLISIONS, RELEASE]  # in the order they print
 NONE = "–"
 
 
@@ -32,14 +43,15 @@ class Sheet:
     """A section in words: one table with all that is said around it. `notes` explain signs and may repeat in others."""
 
     title: str
+    caption: str
     circumstances: list[str]
-    attacks: list[str]
+    columns: list[str]
     lines: list[Printed]
     trainings: list[str]
     notes: list[str]
 
 
-def sheets(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False, digits: int = 2) -> list[Sheet]:
+def section_sheets(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False, digits: int = 2) -> list[Sheet]:
     """The sections of `rows` in words; intervals have `digits` decimals, all other percentages two."""
     attacks = [attack for attack in task.attacks if any(row.attack == attack for row in rows)]
     return [_sheet(section, attacks, seeds=seeds, digits=digits) for section in sections(rows, seeds=seeds)]
@@ -57,16 +69,17 @@ def _sheet(section: Section, attacks: list[str], *, seeds: bool, digits: int) ->
         if line.first.method not in later:
             lines += _reference_line(section, line.first.method, attacks)
     return Sheet(
-        _plain(_title(section)),
-        [_plain(line) for line in _circumstances(section)],
+        plain(_title(section)),
+        CAPTION,
+        [plain(line) for line in _circumstances(section)],
         attacks,
         lines,
-        [_plain(line) for line in _trainings(section)],
-        _notes(section, lines),
+        [plain(line) for line in trainings(section.lines)],
+        notes(section.rows, lines),
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Names may come from anybody's database: nothing in them moves a cursor or ends a line."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
@@ -80,64 +93,66 @@ def _circumstances(section: Section) -> list[str]:
     """What was measured, and the threat model: a line each for the images, the image attack and the text attack."""
     return [
         _images(section),
-        *([_image_attack(section.image)] if section.image else []),
-        *([_text_attack(section.text)] if section.text else []),
+        *([image_attack(section.image, side=section.image.pixel_size)] if section.image else []),
+        *([text_attack(section.text)] if section.text else []),
     ]
 
 
-def _trainings(section: Section) -> list[str]:
-    """Who was trained with which settings that are not the paper's, where the label does not say it."""
+def trainings(lines: Sequence[Line]) -> list[str]:
+    """Who was trained with which settings that are not the paper's, and on which part, where the label does not say."""
     by_settings: dict[str, list[str]] = {}
-    for line in section.lines:
-        settings = line.first.training
-        if settings and settings not in line.label:
-            by_settings.setdefault(settings, []).append(line.label)
-    return [f"trained with {settings}: {'; '.join(labels)}" for settings, labels in by_settings.items()]
+    for line in lines:
+        row = line.first
+        if row.training and row.training not in line.label:
+            by_settings.setdefault(f"trained with {row.training}", []).append(line.label)
+        if row.train_part and row.train_part not in line.label:
+            by_settings.setdefault(f"trained on a part, {row.train_part}", []).append(line.label)
+    return [f"{settings}: {'; '.join(labels)}" for settings, labels in by_settings.items()]
 
 
-def _notes(section: Section, lines: list[Printed]) -> list[str]:
-    """The explanations that the printed `lines` call for."""
+def notes(rows: Sequence[Row], lines: Sequence[Printed]) -> list[str]:
+    """The explanations that `rows` and the printed `lines` of them call for."""
     printed = "".join(cell for line in lines for cell in line.cells)
     called = [sign in printed for sign in NOTES]
-    called.append(any(row.collisions is not None for row in section.rows))
-    called.append(any(row.train_compat == "release" for row in section.rows))
-    return [text for text, wanted in zip(EXPLANATIONS, called, strict=True) if wanted]
+    called.append(any(row.collisions is not None for row in rows))
+    called.append(any(row.train_compat == "release" for row in rows))
+    return [text for text, wanted in zip((*SIGNS, COLLISIONS, RELEASE), called, strict=True) if wanted]
 
 
 def _value_lines(line: Line, attacks: list[str], *, seeds: bool, digits: int) -> list[Printed]:
     cells = [line.cells.get(attack, []) for attack in attacks]
     lines = [
         Printed(
-            "value", _plain(line.label), [percent(mean(row.value for row in cell)) if cell else NONE for cell in cells]
+            "value", plain(line.label), [percent(mean(row.value for row in cell)) if cell else NONE for cell in cells]
         ),
         _spread(cells, seeds=seeds, digits=digits),
     ]
     if any(row.paper is not None for cell in cells for row in cell):
-        lines.append(Printed("detail", "paper", [_paper(cell[0]) if cell else NONE for cell in cells]))
+        lines.append(Printed("detail", "paper", [paper_cell(cell[0]) if cell else NONE for cell in cells]))
     if any(row.collisions for cell in cells for row in cell):
-        lines.append(Printed("detail", "collisions", [_collisions(cell) for cell in cells]))
+        lines.append(Printed("detail", "collisions", [collisions(cell) for cell in cells]))
     return lines
 
 
 def _spread(cells: list[list[Row]], *, seeds: bool, digits: int) -> Printed:
     """The deviation over seeds and their number, in brackets; for a line of one seed its intervals."""
     if max(map(len, cells)) > 1:
-        return Printed("detail", "sd (seeds)", [_deviation(cell) for cell in cells])
+        return Printed("detail", "sd (seeds)", [deviation([row.value for row in cell]) for cell in cells])
     intervals = ["–".join(percent(end, digits) for end in cell[0].ci95) if cell else NONE for cell in cells]
     return Printed("detail", "95%, 1 seed" if seeds else "95% interval", intervals)
 
 
-def _deviation(cell: list[Row]) -> str:
-    """The sample standard deviation."""
-    deviation = f"±{percent(stdev(row.value for row in cell))}" if len(cell) > 1 else NONE
-    return f"{deviation} ({len(cell)})" if cell else NONE
+def deviation(values: Sequence[float]) -> str:
+    """The sample standard deviation, and of how many values."""
+    spread = f"±{percent(stdev(values))}" if len(values) > 1 else NONE
+    return f"{spread} ({len(values)})" if values else NONE
 
 
-def _paper(row: Row) -> str:
+def paper_cell(row: Row) -> str:
     return NONE if row.paper is None else percent(row.paper) + marks(row)
 
 
-def _collisions(cell: list[Row]) -> str:
+def collisions(cell: list[Row]) -> str:
     """ "3/10": of ten prompts three; over seeds, their mean."""
     counts = [row.collisions for row in cell if row.collisions is not None]
     return f"{mean(counts):.3g}/{cell[0].prompts}" if counts else NONE
@@ -158,27 +173,36 @@ def _reference_line(section: Section, method: str, attacks: list[str]) -> list[P
 
 def _images(section: Section) -> str:
     row = section.rows[0]
-    seeds = sorted({row.seed for row in section.rows})
-    parts = [
-        f"{row.n:,} test images",
-        "a class-balanced subset" if row.limit is not None else "",
-        "some classes without any" if row.partial else "",
-        f"data {section.data}" if section.data else "",
+    return ", ".join(
+        [
+            f"{row.n:,} test images",
+            *(["a class-balanced subset"] if row.limit is not None else []),
+            *([f"only a part of the dataset ({row.part})"] if row.part else []),
+            *(["some classes without any"] if row.partial and not row.part else []),
+            *([f"data {section.data}"] if section.data else []),
+            *setting(section.rows),
+        ]
+    )
+
+
+def setting(rows: Sequence[Row]) -> list[str]:
+    """The seeds of `rows`, and what else of their common circumstances is not the default."""
+    seeds, row = sorted({row.seed for row in rows}), rows[0]
+    return [
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
-        row.precision if row.precision != "fp32" else "",
-        "compat release" if row.compat == "release" else "",
+        *([row.precision] if row.precision != "fp32" else []),
+        *(["compat release"] if row.compat == "release" else []),
     ]
-    return ", ".join(filter(None, parts))
 
 
-def _image_attack(row: Row) -> str:
+def image_attack(row: Row, *, side: int | None = None) -> str:
     norm = {"linf": "L-inf", "l2": "L2"}.get(row.norm or "", row.norm)
-    side = f", on {row.pixel_size} x {row.pixel_size} pixels" if row.pixel_size else ""
+    pixels = f", on {side} x {side} pixels" if side else ""
     stop = ", each image left once it is fooled" if row.stop_when_fooled else ""
-    return f"image attack: {norm}, eps {row.eps}, alpha {row.alpha}, {row.steps} steps{side}{stop}"
+    return f"image attack: {norm}, eps {row.eps}, alpha {row.alpha}, {row.steps} steps{pixels}{stop}"
 
 
-def _text_attack(row: Row) -> str:
+def text_attack(row: Row) -> str:
     words = f"{row.max_words_changed} word, " if row.max_words_changed else ""
     kind = "the release's own" if row.compat == "release" else "aligned"
     stand_in = " (a stand-in)" if row.mlm_stand_in else ""

@@ -74,7 +74,12 @@ def test_datasets_are_whole() -> None:
 
 def test_tasks_have_attacks_and_a_table() -> None:
     assert catalog.tasks()["iid"].attacks == ("image", "text", "multimodal", "clean")
-    assert all(any(e.table == task.paper_table for e in catalog.paper()) for task in catalog.tasks().values())
+    for task in catalog.tasks().values():
+        tables = {task.paper_table, *task.tables.values()} - {""}
+        assert tables and tables <= {entry.table for entry in catalog.paper()}
+        assert task.results in catalog.tasks() and set(task.shown) <= set(task.attacks)
+        assert set(task.methods) <= set(catalog.methods()) and len(set(task.datasets)) == len(task.datasets)
+    assert len(catalog.tasks()["ood"].datasets) == 15
 
 
 def test_an_unknown_name_is_answered_with_the_closest() -> None:

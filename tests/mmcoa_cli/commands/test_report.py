@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner, Result
 
+from mmcoa_cli import catalog
 from mmcoa_cli.commands import report
 from store.errors import UserError
 from store.index import Index
@@ -26,6 +31,10 @@ CLEAN = Evaluation(
     norm=None, eps=None, alpha=None, steps=None, precision="fp32", no_collisions=False, stop_when_fooled=False,
     examples="e" * 40, mlm=None, mlm_stand_in=False, prompts=None, spec="{}", seconds=1.0, batch_size=128,
     device="cpu", created_at="2026-01-01",
+)  # fmt: skip
+IMAGE = replace(
+    CLEAN, id="e2", attack="image", metric="robust_accuracy", value=0.1, correct=1000, norm="linf", eps="1/255",
+    alpha="1/255", steps=100,
 )  # fmt: skip
 
 
@@ -64,7 +73,8 @@ def test_json_is_one_document(index: Index) -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "begins"), [("markdown", "### cifar10"), ("latex", "% needs"), ("csv", "method,model,source")]
+    ("format", "begins"),
+    [("markdown", "### cifar10"), ("latex", "% needs"), ("csv", "method,model,source"), ("html", "<!DOCTYPE html>")],
 )
 def test_the_other_formats(index: Index, format: str, begins: str) -> None:
     result = mmcoa("--format", format)
@@ -100,7 +110,7 @@ def test_an_empty_index_says_what_to_type() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(("--format", "html"), "--format html is unknown"), (("--task", "idd"), "there is no task called 'idd'")],
+    [(("--format", "pdf"), "--format pdf is unknown"), (("--task", "idd"), "there is no task called 'idd'")],
 )
 def test_what_is_unknown_is_named(index: Index, arguments: tuple[str, ...], says: str) -> None:
     error = mmcoa(*arguments).exception
@@ -109,7 +119,93 @@ def test_what_is_unknown_is_named(index: Index, arguments: tuple[str, ...], says
 
 def test_every_example_is_a_command(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for attack in ("image", "multimodal"):
+        index.save_evaluation(replace(IMAGE, id=attack, attack=attack))
     examples = [line.split("[/]")[0].removeprefix("[bold]") for line in report.EXAMPLES.split("\n\n")]
     for example in examples:
         result = mmcoa(*example.removeprefix("mmcoa report ").split())
         assert result.exit_code == 0, result.exception
+
+
+def test_attacks_restrict_a_table(index: Index) -> None:
+    index.save_evaluation(IMAGE)
+    assert {row["attack"] for row in json.loads(mmcoa("--json").stdout)["rows"]} == {"clean", "image"}
+    assert {row["attack"] for row in json.loads(mmcoa("--json", "--attack", "image").stdout)["rows"]} == {"image"}
+    printed = mmcoa("--task", "ood", "--attack", "clean, image").stdout
+    assert printed.index("clean (Table III)") < printed.index("image attack")
+    assert "Clean accuracy, in percent" in printed and "Robust accuracy under the image attack" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "hint"),
+    [
+        (("--task", "ood", "--attack", "pgd"), "--attack pgd is unknown", "multimodal, clean, image, text"),
+        (("--task", "ood", "--attack", "text"), "no result for task ood under the attack text yet", "mmcoa train"),
+        (("--task", "fig3", "--attack", "clean", "--output", "x.gif"), "x.gif is no picture", ".png, .pdf, .svg"),
+    ],
+)
+def test_what_cannot_be_shown_is_told_with_what_to_type(
+    index: Index, arguments: tuple[str, ...], says: str, hint: str
+) -> None:
+    error = mmcoa(*arguments).exception
+    assert isinstance(error, UserError) and says in str(error) and hint in error.hint
+
+
+def test_what_is_missing_is_below_the_table_and_in_the_json(index: Index) -> None:
+    printed = mmcoa("--task", "ood", "--attack", "clean").stdout
+    assert "not in the store: mmcoa fetch imagenet" in printed
+    (command,) = (line for line in printed.splitlines() if "mmcoa evaluate" in line)
+    assert command.endswith("caltech101,caltech256 --attack clean")  # to copy: never broken
+    found = json.loads(mmcoa("--task", "ood", "--attack", "clean", "--json").stdout)["missing"]
+    assert all(list(entry) == ["run", "dataset", "attack", "command"] for entry in found)
+    assert sum(entry["run"] == RUN.id for entry in found) == 14
+    for format in ("markdown", "latex", "csv", "html"):
+        assert "mmcoa fetch" not in mmcoa("--task", "ood", "--attack", "clean", "--format", format).stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def pictured(index: Index) -> None:
+    index.save_evaluation(IMAGE)
+
+
+def test_a_figure_is_drawn_here_and_its_rows_are_printed(pictured: None, folder: Path) -> None:
+    result = mmcoa("--task", "fig4")
+    assert result.exit_code == 0, result.exception
+    assert result.stdout.splitlines()[0] == "fig4.png" and "10.00" in result.stdout
+    with Image.open(folder / "fig4.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_figure_goes_where_it_is_told(pictured: None, folder: Path) -> None:
+    result = mmcoa("--task", "fig3", "--output", "new/one.pdf")
+    assert result.stdout.splitlines()[0] == "new/one.pdf"
+    assert (folder / "new" / "one.pdf").read_bytes().startswith(b"%PDF-")
+    result = mmcoa("--task", "fig3", "--output", "two.png", "--json")
+    assert json.loads(result.stdout)["task"] == "fig3" and (folder / "two.png").exists()
+
+
+def test_the_rows_of_a_figure_without_a_picture(pictured: None, folder: Path) -> None:
+    rows = json.loads(mmcoa("--task", "fig3", "--json").stdout)["rows"]
+    assert [row["dataset"] for row in rows] == ["cifar10", "average"]
+    assert mmcoa("--task", "fig3", "--format", "csv").stdout.count("\n") == 3
+    result = mmcoa("--task", "fig3", "--format", "csv", "--output", "rows.csv")
+    assert result.stdout == "" and (folder / "rows.csv").read_text(encoding="utf8").count("\n") == 3
+    assert [path.name for path in folder.iterdir()] == ["rows.csv"]
+
+
+def test_help_names_every_task_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from mmcoa_cli.app import app;"
+        "print(CliRunner().invoke(app, ['report', '--help'], terminal_width=200).stdout);"
+        "print('loaded', [name for name in ('torch', 'transformers', 'matplotlib') if name in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "loaded []" in printed
+    assert all(task in printed for task in catalog.tasks())

@@ -28,6 +28,16 @@ def index(tmp_path: Path) -> Index:
 @pytest.fixture
 def add(index: Index) -> Add:
     """Put a run and its evaluations into the index: `correct` are the right answers out of `n`, by attack."""
+    return _adder(index)
+
+
+@pytest.fixture(scope="session")
+def add_to() -> Callable[[Index], Add]:
+    """The same for an index of one's own."""
+    return _adder
+
+
+def _adder(index: Index) -> Add:
 
     def add_results(
         method: str,
@@ -42,14 +52,21 @@ def add(index: Index) -> Add:
         seed: int = 0,
         run_seed: int | None = None,
         training: dict[str, Any] | None = None,
+        part: str = "",
+        train_part: str = "",
+        pixel_size: int = 32,
+        status: str = "complete",
         **changes: Any,
     ) -> Run:
         run = _run(method, model, source or dataset, shots, seed if run_seed is None else run_seed, training or {})
-        run = Run(**{**asdict(run), "model_stand_in": stand_in})
+        spec = json.dumps({**json.loads(run.spec), **({"part": train_part} if train_part else {})})
+        run = Run(**{**asdict(run), "model_stand_in": stand_in, "spec": spec, "status": status})
         index.save_run(run)
         for attack, count in correct.items():
             row = _evaluation(run, attack, dataset=dataset, n=n, correct=count, seed=seed)
-            index.save_evaluation(_changed(row, changes))
+            measured = json.loads(row.spec) | ({"part": part} if part else {})
+            measured["examples"]["data"]["pixel_size"] = pixel_size
+            index.save_evaluation(_changed(row, {"spec": json.dumps(measured), **changes}))
         return run
 
     return add_results

@@ -78,6 +78,17 @@ def test_stand_ins_subsets_and_partial_data_are_named(index: Index, everything: 
     assert "trained with epochs 3, lr 0.0001: ft-standard, 50-shot; tecoa, 50-shot; mmcoa, 50-shot" in text
 
 
+def test_parts_of_the_data_are_told_in_every_format(index: Index, add: Add) -> None:
+    part, trained = "400 of 1,880 test images", "10,000 of 50,000 training images"
+    add("mmcoa", ALL, part=part, train_part=trained)
+    for format in FORMATS:
+        text = report(index, format, width=200)
+        assert part in text and trained in text
+    text = report(index, width=140)
+    assert f"10,000 test images, only a part of the dataset ({part}), seed 0" in text
+    assert f"trained on a part, {trained}: mmcoa, full" in text and "  paper" not in text
+
+
 def test_aligned_and_release_never_share_a_table(index: Index, everything: None) -> None:
     sheets = report(index, width=140).split("\n\ncifar10 · ViT-B-32\n")[1:]
     assert sum("compat release" in sheet.splitlines()[0] for sheet in sheets) == 1
@@ -141,7 +152,7 @@ def test_csv_is_tidy(index: Index, everything: None) -> None:
 
 def test_json_is_the_contracts(index: Index, everything: None) -> None:
     document = json.loads(report(index, "json"))
-    assert list(document) == ["task", "rows"] and document["task"] == "iid"
+    assert list(document) == ["task", "rows", "missing"] and document["task"] == "iid"
     assert all(0 <= row["ci95"][0] <= row["value"] <= row["ci95"][1] <= 1 for row in document["rows"])
     assert document == json.loads(report(index, "json", seeds=True))
 
@@ -155,8 +166,8 @@ def test_names_from_elsewhere_are_only_text(index: Index, add: Add) -> None:
 
 def test_an_unknown_format(index: Index, add: Add) -> None:
     add("clip", ALL)
-    with pytest.raises(UserError, match="there is no format called 'html'"):
-        report(index, "html")
+    with pytest.raises(UserError, match="there is no format called 'pdf'"):
+        report(index, "pdf")
 
 
 def test_a_report_is_saved_whole(tmp_path: Path) -> None:

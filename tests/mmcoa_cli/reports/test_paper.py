@@ -57,6 +57,18 @@ def test_no_number_for_another_attack_or_other_data(index: Index, add: Add, chan
     assert row.paper is row.paper_full is None and row.paper_note == ""
 
 
+def test_no_number_for_a_part_of_the_data(index: Index, add: Add) -> None:
+    add("mmcoa", {"clean": 9000}, part="9 of 10 classes")
+    add("mmcoa", {"clean": 900}, part="9 of 10 classes", n=1000, limit=1000)
+    assert [(row.paper, row.paper_full) for row in rows(index, IID)] == [(None, None)] * 2
+
+
+def test_training_on_a_part_is_marked(index: Index, add: Add) -> None:
+    add("mmcoa", {"clean": 9000}, train_part="9 of 10 classes")
+    assert one(index).paper is not None and paper.marks(one(index)) == "¶"
+    assert "a part of the paper's training images" in one(index).paper_note
+
+
 def test_a_number_for_a_subset_of_the_catalogs_images(index: Index, add: Add) -> None:
     add("mmcoa", {"image": 900}, n=1000, limit=1000)
     assert one(index).paper == pytest.approx(0.8455)

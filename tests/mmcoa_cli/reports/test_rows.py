@@ -75,6 +75,14 @@ def test_rows_come_in_the_order_of_the_table(index: Index, add: Add) -> None:
     ]
 
 
+def test_parts_of_the_data_are_told(index: Index, add: Add) -> None:
+    add("mmcoa", {"clean": 1}, part="1,000 of 10,000 test images", train_part="10,000 of 50,000 training images")
+    add("mmcoa", {"clean": 1}, dataset="cifar100")
+    one, other = rows(index, IID)
+    assert (one.part, one.train_part) == ("1,000 of 10,000 test images", "10,000 of 50,000 training images")
+    assert (other.part, other.train_part) == ("", "")
+
+
 def test_training_settings_that_are_not_the_papers_are_told(index: Index, add: Add) -> None:
     training = {"epochs": 3, "lr": 5e-4, "eps": "16/255", "contrast": "class"}
     for method in ("ft-standard", "tecoa", "mmcoa"):

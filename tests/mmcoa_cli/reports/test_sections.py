@@ -127,6 +127,16 @@ def test_data_of_one_name_that_is_not_the_same_is_told_apart(index: Index, add: 
     assert found(index)[-1].data == ""
 
 
+def test_parts_never_share_a_table_and_training_on_a_part_no_line(index: Index, add: Add) -> None:
+    add("clip", ALL)
+    add("clip", ALL, part="9 of 10 classes")
+    assert [section.rows[0].part for section in found(index)] == ["", "9 of 10 classes"]
+    add("mmcoa", ALL)
+    add("mmcoa", ALL, run_seed=1, train_part="5 of 10 classes")
+    (section, _) = found(index, seeds=True)
+    assert labels(section)[1:] == ["mmcoa, full, on all images", "mmcoa, full, on 5 of 10 classes"]
+
+
 def test_seeds_share_a_cell_when_asked(index: Index, add: Add) -> None:
     for seed in (0, 1, 2):
         add("mmcoa", {"image": 5000 + 100 * seed}, seed=seed)

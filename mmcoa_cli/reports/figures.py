@@ -1,0 +1,175 @@
+"""Figures as pictures (PNG, PDF or SVG), drawn with matplotlib, which is imported only here and only then."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from store.errors import UserError
+
+from .averages import NAME
+from .figure_data import Figure, Panel, Point, Series
+from .figure_words import ZERO_SHOT, caption, metric, tick
+from .grid_wording import attack_name
+from .wording import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ENDINGS = (".png", ".pdf", ".svg")
+WIDTH = 3.5  # inches: a column of a paper with two
+COLOURS = ("#555555", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")  # Okabe and Ito, 2008
+MARKERS = "osD^vPX"
+FONT: Any = {
+    "font.size": 7, "axes.labelsize": 7, "axes.titlesize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "svg.fonttype": "none", "svg.hashsalt": "mmcoa", "pdf.fonttype": 42, "axes.spines.top": False,
+    "axes.spines.right": False, "text.parse_math": False,
+}  # fmt: skip
+BAR: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.7, "capthick": 0.7, "markersize": 3.2, "linewidth": 1.0}
+HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "markersize": 3.2, "markeredgewidth": 0.8}
+APART = 0.17  # between two series at one place, of the distance between places
+CAPTION = 84  # characters of the caption that fit the width
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the file's name ends as a picture's."""
+    return path.suffix.lower() in ENDINGS
+
+
+def check_ending(path: Path) -> None:
+    """Raises UserError for a file that is no picture."""
+    if not is_picture(path):
+        raise UserError(
+            f"{path.name} is no picture that can be drawn",
+            hint=f"end it in {', '.join(ENDINGS)}; for rows: --format csv",
+        )
+
+
+def draw(figure: Figure, path: Path) -> None:
+    """Draw the figure into `path`, whole or not at all. Raises UserError for an ending that is no picture's."""
+    check_ending(path)
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Picture
+
+    from store.files import replacing
+
+    layouts = {"shots": _by_shots, "datasets": _by_datasets}
+    with rc_context(FONT), replacing(path) as partial:
+        picture = Picture(layout="constrained")
+        FigureCanvasAgg(picture)
+        layouts[figure.task.x](picture, figure)
+        said = [textwrap.fill(line, CAPTION) for line in caption(figure)]
+        picture.supxlabel("\n".join(said), fontsize=5.5, color="#444444", x=0.01, ha="left", linespacing=1.25)
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:].lower())
+        picture.savefig(partial, format=path.suffix[1:].lower(), dpi=300, metadata=metadata)
+
+
+def _by_shots(picture: Any, figure: Figure) -> None:
+    """A panel above the other for each attack, the shots along the axis, a line for each method."""
+    picture.set_size_inches(WIDTH, 0.75 + 1.25 * len(figure.panels))
+    every = picture.subplots(len(figure.panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, panel in zip(every, figure.panels, strict=True):
+        trained = [series for series in panel.series if any(point.x != ZERO_SHOT for point in series.points)]
+        for number, series in enumerate(panel.series):
+            place = trained.index(series) - (len(trained) - 1) / 2 if series in trained else 0.0
+            _line(axes, series, figure.xs, APART * 0.6 * place, style=_style(panel, number))
+        axes.set_title(attack_name(panel.attack), loc="left", pad=3)
+        axes.set_ylabel(metric(panel.attack))
+        axes.set_ylim(0, _top(panel))
+        axes.grid(axis="y", linewidth=0.3, color="#DDDDDD")
+        axes.set_axisbelow(True)
+    every[-1].set_xticks(range(len(figure.xs)), [tick(name) for name in figure.xs])
+    every[-1].set_xlabel("training images a class")
+    _legend(picture, every)
+
+
+def _line(axes: Axes, series: Series, xs: list[str], shift: float, *, style: dict[str, Any]) -> None:
+    """A series and the paper's values; one that is trained with nothing goes on as a dashed line."""
+    points = sorted(series.points, key=lambda point: xs.index(point.x))
+    places = [xs.index(point.x) + shift for point in points]
+    _bars(axes, [100 * point.value for point in points], points, places, style, label=plain(series.name), along="x")
+    for point, place in zip(points, places, strict=True):
+        if point.x == ZERO_SHOT:
+            axes.axhline(100 * point.value, linestyle=(0, (4, 3)), linewidth=0.7, color=style["color"], zorder=1)
+        if point.paper is not None:
+            _paper(axes, place + APART * 0.3, 100 * point.paper, style)
+
+
+def _by_datasets(picture: Any, figure: Figure) -> None:
+    """A panel beside the other for each attack, a row of it for each dataset, a marker for each method."""
+    most = max(len(panel.series) for panel in figure.panels)
+    columns = min(len(figure.panels), 2)
+    rows = -(-len(figure.panels) // columns)
+    picture.set_size_inches(WIDTH, 0.8 + rows * (0.35 + (0.10 + 0.035 * most) * len(figure.xs)))
+    every = picture.subplots(rows, columns, sharey=True, squeeze=False).flatten()
+    for axes in every[len(figure.panels) :]:
+        axes.set_visible(False)
+    for axes, panel in zip(every, figure.panels, strict=False):
+        for number, series in enumerate(panel.series):
+            shift = APART * (number - (len(panel.series) - 1) / 2)
+            places = [figure.xs.index(point.x) + shift for point in series.points]
+            style = {**_style(panel, number), "linestyle": "none"}
+            values = [100 * point.value for point in series.points]
+            _bars(axes, values, series.points, places, style, label=plain(series.name), along="y")
+            for point, place in zip(series.points, places, strict=True):
+                if point.paper is not None:
+                    _paper(axes, 100 * point.paper, place, style)
+        axes.set_title(attack_name(panel.attack), loc="left", pad=3)
+        axes.set_xlim(0, _top(panel))
+        axes.set_xlabel(metric(panel.attack))
+        for place in range(0, len(figure.xs), 2):  # every other row shaded, so that markers are read with their name
+            axes.axhspan(place - 0.5, place + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
+        if figure.xs[-1] == NAME:
+            axes.axhline(len(figure.xs) - 1.5, linewidth=0.5, color="black")
+    every[0].set_yticks(range(len(figure.xs)), [plain(tick(name)) for name in figure.xs])
+    every[0].set_ylim(len(figure.xs) - 0.5, -0.5)
+    _legend(picture, every[: len(figure.panels)])
+
+
+def _top(panel: Panel) -> float:
+    """The end of the panel's axis, in percent: a little above all that it shows."""
+    shown = [end for series in panel.series for point in series.points for end in (point.high, point.paper or 0.0)]
+    return max(1.0, 107 * max(shown))
+
+
+def _bars(
+    axes: Axes, values: list[float], points: list[Point], places: list[float], style: dict[str, Any], *, label: str,
+    along: str,
+) -> None:  # fmt: skip
+    """Markers with error bars; `along` is the axis of the places."""
+    errors: Any = [[100 * (p.value - p.low) for p in points], [100 * (p.high - p.value) for p in points]]
+    x, y = (places, values) if along == "x" else (values, places)
+    directed: dict[str, Any] = {"yerr": errors} if along == "x" else {"xerr": errors}
+    axes.errorbar(x, y, label=label, zorder=3, **directed, **BAR, **style)
+
+
+def _paper(axes: Axes, x: float, y: float, style: dict[str, Any]) -> None:
+    axes.plot([x], [y], marker=style["marker"], markeredgecolor=style["color"], zorder=2, **HOLLOW)
+
+
+def _style(panel: Panel, number: int) -> dict[str, Any]:
+    """The colour and marker of a series; those of one method follow the catalog, further ones take what is left."""
+    from .. import catalog
+
+    known = list(catalog.methods())
+    method = panel.series[number].method
+    repeated = method in [series.method for series in panel.series[:number]]
+    place = len(known) + number if repeated or method not in known else known.index(method)
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+def _legend(picture: Any, every: Any) -> None:
+    """One legend above all panels, each name once."""
+    found: dict[str, Any] = {}
+    for axes in every:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    longest = max(map(len, found), default=0)
+    columns = max(1, min(len(found), 78 // (longest + 6)))
+    picture.legend(
+        found.values(), found.keys(), loc="outside upper center", ncols=columns, frameon=False, handlelength=1.5,
+        columnspacing=1.2, borderaxespad=0.2,
+    )  # fmt: skip

@@ -1,0 +1,206 @@
+"""What is said to be missing, and that its commands are ones the command line takes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from mmcoa_cli import app, catalog
+from mmcoa_cli.reports.missing import MOST, Missing, missing
+from mmcoa_cli.reports.rows import attacks_of, rows
+from mmcoa_cli.settings import Home
+from store.index import Index
+
+IID = catalog.tasks()["iid"]
+OOD = replace(catalog.tasks()["ood"], datasets=("imagenet", "cifar10", "stl10", "dtd"), shots=("5", "full"))  # smaller
+Add = Callable[..., Any]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A store that holds the datasets, as far as anybody looks."""
+    home = Home(tmp_path, f"sqlite:///{tmp_path / 'index.db'}")
+    home.datasets.mkdir()
+    for name in {*OOD.datasets, *IID.datasets}:
+        (home.datasets / f"{name}.h5").touch()
+    return home
+
+
+def lacks(index: Index, home: Home, *attacks: str, task: catalog.TaskRow = OOD) -> Missing:
+    every = attacks_of(task, attacks)
+    found = missing(index.runs(), rows(index, task, attacks=every), task=task, attacks=every, home=home)
+    for entry in found.entries():
+        parsed(entry["command"])
+    return found
+
+
+def parsed(command: str) -> dict[str, Any]:
+    """The parameters that the command line makes of it; fails where it takes no such option."""
+    program, verb, *arguments = shlex.split(command)
+    group = typer.main.get_command(app.app)
+    assert program == "mmcoa"
+    return group.commands[verb].make_context(verb, arguments).params  # type: ignore[attr-defined]
+
+
+def everywhere(add: Add, method: str, *, leave_out: tuple[str, ...] = (), **options: Any) -> Any:
+    run = None
+    for dataset in OOD.datasets:
+        if dataset not in leave_out:
+            run = add(method, {"multimodal": 10}, source="imagenet", dataset=dataset, **options)
+    return run
+
+
+def test_a_whole_table_lacks_nothing(index: Index, add: Add, home: Home) -> None:
+    everywhere(add, "clip")
+    for method in ("ft-standard", "tecoa", "mmcoa"):
+        for shots in OOD.shots:
+            everywhere(add, method, shots=shots)
+    found = lacks(index, home)
+    assert found == Missing() and found.entries() == found.lines() == []
+
+
+def test_datasets_that_a_run_was_not_tested_on(index: Index, add: Add, home: Home) -> None:
+    everywhere(add, "clip")
+    run = everywhere(add, "mmcoa", shots="5", leave_out=("dtd", "stl10"))
+    (gap,) = lacks(index, home).gaps
+    assert gap.command == f"mmcoa evaluate --checkpoint {run.id} --dataset stl10,dtd --attack multimodal"
+    entries = [entry for entry in lacks(index, home).entries() if entry["run"]]
+    assert entries == [
+        {"run": run.id, "dataset": name, "attack": "multimodal", "command": gap.command} for name in ("stl10", "dtd")
+    ]
+
+
+def test_the_settings_of_the_other_evaluations_are_kept(index: Index, add: Add, home: Home) -> None:
+    add("clip", {"multimodal": 10}, dataset="cifar10", eps="2/255", steps=10, n=500, limit=500, mlm="tiny-mlm",
+        compat="release", seed=3, no_collisions=True, model="my clip")  # fmt: skip
+    (gap,) = lacks(index, home).gaps
+    options = parsed(gap.command)
+    assert (options["checkpoint"], options["eps"], options["steps"], options["limit"]) == ("my clip", "2/255", 10, 500)
+    assert (options["mlm"], options["compat"], options["seed"], options["no_collisions"]) == (
+        "tiny-mlm", "release", 3, True,
+    )  # fmt: skip
+    assert "--alpha" not in gap.command and "--precision" not in gap.command  # the defaults
+
+
+def test_one_command_for_attacks_that_lack_the_same(index: Index, add: Add, home: Home) -> None:
+    add("clip", {"image": 10, "text": 10, "multimodal": 10}, dataset="cifar10")
+    (gap,) = lacks(index, home, "multimodal", "image", "text").gaps
+    assert gap.attacks == ("multimodal", "image", "text") and gap.datasets == ("imagenet", "stl10", "dtd")
+
+
+def test_other_radii_are_other_commands(index: Index, add: Add, home: Home) -> None:
+    add("clip", {"image": 10}, dataset="cifar10")
+    add("clip", {"image": 10}, dataset="cifar10", eps="4/255")
+    assert sorted(parsed(gap.command)["eps"] for gap in lacks(index, home, "image").gaps) == ["1/255", "4/255"]
+
+
+def test_runs_and_models_without_a_result_under_the_attack(index: Index, add: Add, home: Home) -> None:
+    everywhere(add, "tecoa", mlm="tiny-mlm")
+    run = add("mmcoa", {}, source="imagenet", training={"mlm": "tiny-mlm", "eps": "4/255"})
+    model, trained = lacks(index, home).gaps
+    assert parsed(model.command)["checkpoint"] == "ViT-B-32" and parsed(model.command)["mlm"] == "tiny-mlm"
+    options = parsed(trained.command)
+    assert (options["checkpoint"], options["mlm"], options["eps"]) == (run.id, "tiny-mlm", "4/255")
+    assert trained.datasets == OOD.datasets
+
+
+def test_a_run_that_is_not_finished_is_resumed(index: Index, add: Add, home: Home) -> None:
+    everywhere(add, "clip")
+    everywhere(add, "tecoa")
+    run = add("mmcoa", {}, source="imagenet", status="running")
+    found = lacks(index, home)
+    assert found.unfinished == ((run.id, "imagenet"),) and found.gaps == ()
+    assert f"  not finished: mmcoa train --resume {run.id}" in found.lines()
+
+
+def test_what_the_paper_trained_and_the_index_has_not(index: Index, add: Add, home: Home) -> None:
+    training = {"mlm": "tiny-mlm", "lr": 1e-4}
+    everywhere(add, "clip", model="tiny-clip", mlm="tiny-mlm")
+    everywhere(add, "mmcoa", model="tiny-clip", shots="5", training=training, mlm="tiny-mlm")
+    found = lacks(index, home)
+    assert len(found.untrained) == 3 * 2 - 1
+    assert found.untrained[0].command == (
+        "mmcoa train --method ft-standard --dataset imagenet --shots 5 --model tiny-clip --mlm tiny-mlm --lr 0.0001"
+    )
+    assert found.lines()[1:] == [
+        "  not trained, ft-standard at 5, full; tecoa at 5, full; mmcoa at full (the first of them)"
+        f": {found.untrained[0].command}"
+    ]
+
+
+def test_only_zero_shot_lacks_the_papers_runs(index: Index, add: Add, home: Home) -> None:
+    everywhere(add, "clip")
+    found = lacks(index, home)
+    assert {run.source for run in found.untrained} == {"imagenet"} and len(found.untrained) == 6
+
+
+def test_another_training_set_than_the_papers(index: Index, add: Add, home: Home) -> None:
+    add("mmcoa", {"multimodal": 10}, source="birds", dataset="cifar10")
+    found = lacks(index, home)
+    assert {run.source for run in found.untrained} == {"birds"}
+    assert found.datasets == ("birds",)  # to train the others on
+
+
+def test_datasets_that_are_not_in_the_store_come_first(index: Index, add: Add, home: Home) -> None:
+    (home.datasets / "dtd.h5").unlink()
+    (home.datasets / "stl10.h5").unlink()
+    everywhere(add, "clip", leave_out=("dtd", "stl10", "cifar10"))
+    found = lacks(index, home)
+    assert found.datasets == ("stl10", "dtd")
+    assert found.lines()[1] == "  not in the store: mmcoa fetch stl10 dtd"
+    assert [entry["dataset"] for entry in found.entries()[:2]] == ["stl10", "dtd"]
+
+
+def test_there_are_never_many_lines(index: Index, add: Add, home: Home) -> None:
+    for seed in range(20):
+        add("mmcoa", {"multimodal": 10}, source="imagenet", dataset="cifar10", run_seed=seed)
+    lines = lacks(index, home).lines()
+    assert len(lines) <= MOST + 2
+    assert any("more commands, which --json lists" in line for line in lines)
+
+
+def test_iid_lacks_attacks_and_zero_shot(index: Index, add: Add, home: Home) -> None:
+    run = add("mmcoa", {"image": 1, "clean": 2}, shots="5")
+    found = lacks(index, home, task=IID)
+    assert [gap.command for gap in found.gaps] == [
+        f"mmcoa evaluate --checkpoint {run.id} --dataset cifar10 --attack text,multimodal",
+        "mmcoa evaluate --checkpoint ViT-B-32 --dataset cifar10 --attack image,text,multimodal,clean",
+    ]
+    assert {(untrained.method, untrained.shots) for untrained in found.untrained} == {
+        ("ft-standard", "5"), ("tecoa", "5"),
+    }  # fmt: skip
+
+
+def test_iid_asks_nothing_of_the_users_own_data(index: Index, add: Add, home: Home) -> None:
+    add("mmcoa", {"image": 1, "clean": 2, "text": 1, "multimodal": 1}, dataset="digits")
+    assert lacks(index, home, task=IID) == Missing()
+
+
+def test_hostile_names_are_quoted(index: Index, add: Add, home: Home) -> None:
+    add("clip", {"multimodal": 1}, dataset="cifar10", model="x; rm -rf ~")
+    assert parsed(lacks(index, home).gaps[0].command)["checkpoint"] == "x; rm -rf ~"
+
+
+def test_the_limit_is_that_of_most_evaluations(index: Index, add: Add, home: Home) -> None:
+    add("clip", {"multimodal": 1}, dataset="cifar10", n=500, limit=500)
+    add("clip", {"multimodal": 1}, dataset="dtd", n=400)
+    assert parsed(lacks(index, home).gaps[0].command)["limit"] == 500
+    add("clip", {"multimodal": 1}, dataset="birds", n=10_000)
+    add("clip", {"multimodal": 1}, dataset="zoo", n=10_000)
+    add("clip", {"multimodal": 1}, dataset="yaks", n=10_000)
+    assert parsed(lacks(index, home).gaps[0].command)["limit"] is None
+
+
+def test_a_run_of_settings_that_make_no_sense_does_not_stop_a_report(index: Index, add: Add, home: Home) -> None:
+    everywhere(add, "clip")
+    run = add("mmcoa", {}, source="imagenet", shots="5")
+    index.save_run(replace(run, shots="none", spec='{"shots": "none", "eps": "x"}'))
+    everywhere(add, "tecoa")
+    (gap,) = lacks(index, home).gaps
+    assert gap.command.startswith(f"mmcoa evaluate --checkpoint {run.id} --dataset imagenet,cifar10,stl10,dtd --attack")
