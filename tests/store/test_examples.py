@@ -301,6 +301,7 @@ def test_keys_take_dataclasses(tmp_path: Path) -> None:
         eps: str = "1/255"
 
     asked = {"attack": Attack()}
-    assert ExampleSet(tmp_path, asked, n=1, block_size=1).key == ExampleSet(
-        tmp_path, {"attack": {"eps": "1/255"}}, n=1, block_size=1
-    ).key
+    assert (
+        ExampleSet(tmp_path, asked, n=1, block_size=1).key
+        == ExampleSet(tmp_path, {"attack": {"eps": "1/255"}}, n=1, block_size=1).key
+    )

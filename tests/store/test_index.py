@@ -202,7 +202,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(url: str) -> None:
 def test_an_empty_index_says_how_to_make_a_run(url: str) -> None:
     with pytest.raises(UserError) as error:
         Index(url).find_run("")
-    assert error.value.hint .startswith("mmcoa train makes a run")
+    assert error.value.hint.startswith("mmcoa train makes a run")
 
 
 def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
