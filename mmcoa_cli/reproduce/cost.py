@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import catalog
@@ -16,7 +16,7 @@ class Speed:
     """Seconds of this machine with one model: of an image where nothing else is said, or of a prompt."""
 
     forward: float
-    gradient: Mapping[int, float]  # one PGD step, by the side of the images in pixels
+    gradient: float  # one step of PGD
     update: float  # forward and backward with the gradients of the weights
     prompt: float
     prompt_update: float
@@ -42,7 +42,7 @@ def training_seconds(spec: TrainSpec, data: Data, speed: Speed) -> float:
     an_image, a_step = speed.update * (1 + text), speed.optimizer
     a_step += 2 * classes * speed.prompt_update if text else data.classes * speed.prompt_update
     if "image" in attacks:
-        an_image += spec.steps * speed.gradient[data.pixel_size]
+        an_image += spec.steps * speed.gradient
         a_step += data.classes * speed.prompt
         if spec.compat == "release":
             an_image += spec.steps * speed.update
@@ -66,7 +66,7 @@ def evaluation_seconds(spec: EvaluationSpec, data: Data, speed: Speed, *, attack
     images = min(data.test, spec.limit or data.test)
     seconds = len(attacks) * (images * speed.forward / speed.ranks + data.classes * speed.prompt)
     if "image" in attacks:
-        seconds += images * spec.steps * speed.gradient[data.pixel_size] / speed.ranks
+        seconds += images * spec.steps * speed.gradient / speed.ranks
     if "text" in attacks:
         seconds += data.classes * (speed.candidates + speed.prompt_attack)
     return speed.load + seconds

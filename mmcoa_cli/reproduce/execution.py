@@ -16,7 +16,7 @@ from ..specs import TrainSpec
 from ..worker import Job, Outcome
 from .known import Known
 from .order import Order
-from .plan import Fetch, Plan, Step, Test
+from .plan import Evaluate, Fetch, Plan, Step
 from .wording import duration
 
 
@@ -88,7 +88,7 @@ class Worker:
                 checkpoint = self._run(work.run) if work.run else work.spec.checkpoint
                 self._launch(Job(evaluate=replace(work.spec, checkpoint=checkpoint)))
         except Exception:
-            if not isinstance(work, Test):
+            if not isinstance(work, Evaluate):
                 self._lost[work.name if isinstance(work, Fetch) else work] = step.title
             raise
 

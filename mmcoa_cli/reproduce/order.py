@@ -46,6 +46,11 @@ class Order:
     def row(self) -> ReproductionRow:
         return catalog.lookup(catalog.reproductions(), self.name, "table or figure")
 
+    @property
+    def block(self) -> int:
+        """The batch size of tests."""
+        return EvaluationSpec.batch_size if self.batch_size is None else self.batch_size
+
     def training(self, method: str, source: str, *, shots: str, scale: Scale) -> TrainSpec:
         """A run with the method's settings in the paper, trained no longer than `scale` allows."""
         spec = train_spec(
@@ -58,8 +63,7 @@ class Order:
         """The test of a run or model on one dataset."""
         return EvaluationSpec(
             checkpoint, (dataset,), self.row.attacks, mlm=self.mlm, steps=scale.steps, limit=scale.limit,
-            seed=self.seed, batch_size=self.batch_size or EvaluationSpec.batch_size, precision=self.precision,
-            compat=self.compat,
+            seed=self.seed, batch_size=self.block, precision=self.precision, compat=self.compat,
         )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ class Fetch:
 
 
 @dataclass(frozen=True)
-class Test:
+class Evaluate:
     """One run, or the model as it comes (`run` is None), on one dataset; `missing` are the attacks still to be run."""
 
     run: TrainSpec | None
@@ -43,7 +43,7 @@ class Test:
 class Step:
     """One thing to do. `seconds` is None where it is not known: of a download, and before a measurement."""
 
-    work: Fetch | TrainSpec | Test
+    work: Fetch | TrainSpec | Evaluate
     title: str
     command: str
     cached: bool
@@ -51,7 +51,7 @@ class Step:
 
     @property
     def kind(self) -> str:
-        return {Fetch: "fetch", TrainSpec: "train", Test: "evaluate"}[type(self.work)]
+        return {Fetch: "fetch", TrainSpec: "train", Evaluate: "evaluate"}[type(self.work)]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def make_plan(order: Order, home: Home, *, fetch_models: bool) -> Plan:
     scale = remembered(order, home) if order.preset == "quick" else PAPER
     if scale and not (plan := compose(order, scale, selection, known=known)).computes:
         return plan
-    speed = _speed(order, home, selection, fetch_models=fetch_models)
+    speed = _speed(order, home, fetch_models=fetch_models)
     scale = scale or largest_in_time(order, selection, home=home, speed=speed)
     return compose(order, scale, selection, known=known, speed=speed)
 
@@ -137,16 +137,15 @@ def differences(order: Order, scale: Scale, selection: Selection) -> Iterator[st
     """What this is not, beside the paper's: shots, epochs, images, steps, model."""
     row, methods = order.row, catalog.methods()
     shots = scale.shots_of(row)
-    if fewer := [s for s in row.shots if s not in shots]:
-        kept = ", ".join(shots)
-        yield f"training images a class: {kept} (the paper: {', '.join(row.shots)})" if fewer else ""
+    if shots != row.shots:
+        yield f"training images a class: {', '.join(shots)} (the paper: {', '.join(row.shots)})"
     epochs = {methods[name].epochs for name in row.methods if methods[name].loss}
     if scale.epochs and max(epochs) > scale.epochs:
-        yield f"{scale.epochs} epochs of training, of {max(epochs)}"
+        yield f"epochs of training: {scale.epochs} (the paper: {max(epochs)})"
     if scale.limit and any(data.test > scale.limit for data in selection.tested or selection.sources):
-        yield f"at most {scale.limit:,} test images of a dataset, the classes as equal as can be"
+        yield f"test images: {scale.limit:,} of each dataset, the classes as equal as can be (the paper: all)"
     if scale.steps != PAPER.steps and {"image", "multimodal"} & set(row.attacks):
-        yield f"an image attack of {scale.steps} steps in the test, of {PAPER.steps}"
+        yield f"steps of the image attack in the test: {scale.steps} (the paper: {PAPER.steps})"
     usual = Order(order.name)
     for word, own, papers in (("model", order.model, usual.model), ("masked LM", order.mlm, usual.mlm)):
         if own != papers:
@@ -167,7 +166,7 @@ def _fetches(order: Order, selection: Selection, home: Home) -> Iterator[Step]:
 def _train(order: Order, spec: TrainSpec, data: Data, *, known: Known, speed: Speed | None) -> Step:
     cached = known.run(spec) is not None
     seconds = 0.0 if cached else training_seconds(spec, data, speed) if speed else None
-    return Step(spec, f"train {label(spec)}", commands.train(spec, order), cached, seconds)
+    return Step(spec, f"train {label(spec)} on {spec.dataset}", commands.train(spec, order), cached, seconds)
 
 
 def _test(order: Order, scale: Scale, data: Data, *, run: TrainSpec | None, known: Known, speed: Speed | None) -> Step:
@@ -176,18 +175,18 @@ def _test(order: Order, scale: Scale, data: Data, *, run: TrainSpec | None, know
     spec = order.test_of(checkpoint, data.name, scale)
     missing = known.missing(found, spec, order.model)
     seconds = evaluation_seconds(spec, data, speed, attacks=missing) if speed else None if missing else 0.0
-    title = f"test {label(run)} on {data.name}"
-    return Step(Test(run, spec, missing), title, commands.evaluate(spec, order), not missing, seconds)
+    title = f"test {label(run)}{f' from {run.dataset}' if run else ''} on {data.name}"
+    return Step(Evaluate(run, spec, missing), title, commands.evaluate(spec, order), not missing, seconds)
 
 
 def label(run: TrainSpec | None) -> str:
-    """ "tecoa, 5-shot from imagenet"; for None the model as it comes."""
+    """ "tecoa, 5-shot"; for None the model as it comes."""
     if run is None:
         return "clip, zero-shot"
-    return f"{run.method}, {run.shots if run.shots == 'full' else f'{run.shots}-shot'} from {run.dataset}"
+    return f"{run.method}, {run.shots if run.shots == 'full' else f'{run.shots}-shot'}"
 
 
-def _speed(order: Order, home: Home, selection: Selection, *, fetch_models: bool) -> Speed | None:
+def _speed(order: Order, home: Home, *, fetch_models: bool) -> Speed | None:
     from ..models_store import ensure_clip, ensure_mlm
 
     if fetch_models:
@@ -197,4 +196,4 @@ def _speed(order: Order, home: Home, selection: Selection, *, fetch_models: bool
         return None
     from .speed import measure
 
-    return measure(order, home, pixel_sizes=[data.pixel_size for data in selection.datasets])
+    return measure(order, home)

@@ -22,7 +22,6 @@ class Data:
     classes: int
     train: int
     test: int
-    pixel_size: int
     here: bool
     bytes: int = 0  # of its download
 
@@ -76,8 +75,7 @@ def look_up(name: str, home: Home) -> Data | None:
 def _data(name: str, about: object, *, here: bool, size: int = 0) -> Data:
     """`about`: a row of the catalog, or what a dataset's file says of itself."""
     splits, names = about.splits, about.class_names  # type: ignore[attr-defined]
-    pixel_size = about.pixel_size  # type: ignore[attr-defined]
-    return Data(name, len(names), splits.get("train", 0), splits.get("test", 0), pixel_size, here, size)
+    return Data(name, len(names), splits.get("train", 0), splits.get("test", 0), here, size)
 
 
 def _largest(usable: dict[str, Data], order: Order) -> str:

@@ -7,7 +7,7 @@ will work with, and a slow machine with an image or two, whose time is then mult
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -23,38 +23,39 @@ from ..methods.losses import cross_entropy
 from ..models import Clip
 from ..prompts import class_prompts
 from ..settings import Home
-from ..specs import EvaluationSpec, ImageAttack
+from ..specs import ImageAttack
 from ..subjects import load_mlm, load_model
 from ..worker import compute_repeatably
 from .cost import Speed
 from .order import Order
 
-SECONDS = 0.8  # for each operation; a first call that takes longer is the only one
+SECONDS, LONGER = 0.8, 2.5  # for an operation; the longer for what nearly all of the time goes to
+SIDE = 64  # of the images, in pixels: the encoder sees them at its own size, whatever theirs is
 MOST_PROMPTS = 64
 # class names of one to three words: a prompt's time depends on its length, not on its meaning
 NAMES = ("cat", "pickup truck", "oak tree", "airplane", "aquarium fish", "bottle", "dining room table", "sun")
 T = TypeVar("T")
 
 
-def measure(order: Order, home: Home, *, pixel_sizes: Iterable[int]) -> Speed:
+def measure(order: Order, home: Home) -> Speed:
     """Time the models of `order`, which must be in the store, on this machine: ten seconds, about."""
     compute_repeatably(torch)  # before anything runs on the device: what follows in this process takes these kernels
     device = _device()
     load, (clip, mlm) = _timed(lambda: _load(order, home), device)
-    most = order.batch_size or EvaluationSpec.batch_size
+    most = order.block
     bench = Bench(clip.to(device).use_precision(order.precision), device)
     with torch.no_grad():  # the first call of anything is slow
-        bench.encode(1, clip.image_size)
+        bench.encode(1)
     assert len(bench.texts)
     target = prepare(bench.prompts, NAMES, mlm=mlm, attack=TextAttack(compat=order.compat))
     return Speed(
         load=load,
         forward=bench.each(bench.forward, most),
-        gradient={size: bench.each(lambda n, side=size: bench.step(n, side), most) for size in sorted({*pixel_sizes})},  # type: ignore[misc]
+        gradient=bench.each(bench.step, most, seconds=LONGER),
         prompt=bench.each(lambda n: clip.embed_texts(bench.some_prompts(n)), MOST_PROMPTS),
         prompt_attack=bench.each(lambda _: attack_prompts(clip.embed_texts, target), 1) / len(NAMES),
         candidates=bench.each(lambda _: prepare(bench.prompts, NAMES, mlm=mlm, attack=target.attack), 1) / len(NAMES),
-        update=bench.each(bench.update, most),
+        update=bench.each(bench.update, most, seconds=LONGER),
         prompt_update=bench.each(bench.prompt_update, MOST_PROMPTS),
         optimizer=bench.optimizer_step(),
         device=device.type,
@@ -76,16 +77,19 @@ class Bench:
     def some_prompts(self, n: int) -> list[str]:
         return (self.prompts * n)[:n]
 
-    def encode(self, n: int, side: int) -> Tensor:
-        return self.clip.encode_images(torch.rand(n, 3, side, side, device=self.device))
+    def images(self, n: int) -> Tensor:
+        return torch.rand(n, 3, SIDE, SIDE, device=self.device)
+
+    def encode(self, n: int) -> Tensor:
+        return self.clip.encode_images(self.images(n))
 
     @torch.no_grad()
     def forward(self, n: int) -> None:
-        self.encode(n, self.clip.image_size)
+        self.encode(n)
 
-    def step(self, n: int, side: int) -> None:
+    def step(self, n: int) -> None:
         """One step of PGD."""
-        images, texts = torch.rand(n, 3, side, side, device=self.device), self.texts
+        images, texts = self.images(n), self.texts
         pgd(
             lambda x: self.clip.encode_images(x) @ texts.T, images, self._labels(n),
             attack=ImageAttack(steps=1), start=torch.zeros_like(images),
@@ -93,7 +97,7 @@ class Bench:
 
     def update(self, n: int) -> None:
         """Forward and backward of `n` images, with the gradients of the weights."""
-        features, tau = self.encode(n, self.clip.image_size), self.clip.scale
+        features, tau = self.encode(n), self.clip.scale
         cross_entropy(features, self.texts, labels=self._labels(n), tau=tau).backward()
 
     def prompt_update(self, n: int) -> None:
@@ -108,14 +112,14 @@ class Bench:
         optimizer.step()  # the first one makes the moments
         return _timed(optimizer.step, self.device)[0]
 
-    def each(self, work: Callable[[int], object], most: int) -> float:
+    def each(self, work: Callable[[int], object], most: int, *, seconds: float = SECONDS) -> float:
         """Seconds of `work(n)` for one of n, from the largest n, at most `most`, that there is time for."""
         n, spent = 1, 0.0
         while True:
-            seconds, _ = _timed(lambda: work(n), self.device)  # noqa: B023
-            spent += seconds
-            if n == most or spent + 2 * seconds > SECONDS:
-                return seconds / n
+            took, _ = _timed(lambda: work(n), self.device)  # noqa: B023
+            spent += took
+            if n == most or spent + 2 * took > seconds:
+                return took / n
             n = min(2 * n, most)
 
     def _labels(self, n: int) -> Tensor:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..specs import TrainSpec
-from .plan import Fetch, Plan, Step, Test, label
+from .plan import Evaluate, Fetch, Plan, Step, label
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -20,9 +20,13 @@ def table(plan: Plan) -> RenderableType:
     order, lines = plan.order, Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     lines.add_column("run", min_width=16)
     lines.add_column("training", no_wrap=True)
-    lines.add_column("tests", no_wrap=True)
+    lines.add_column("tests on", no_wrap=True)
     lines.add_column("about", no_wrap=True, justify="right")
+    source = None
     for run, steps in _by_run(plan.steps).items():
+        if run and run.dataset != source:
+            source = run.dataset
+            lines.add_row(Text(f"trained on {source}", style="bold cyan"))
         lines.add_row(label(run), _training(steps), _tests(steps), _time(steps), style="dim" if _done(steps) else "")
     settings = f"preset {order.preset} · {order.model} · {order.mlm} · seed {order.seed}"
     settings += "" if order.compat == "none" else f" · compat {order.compat}"
@@ -42,7 +46,7 @@ def duration(seconds: float | None) -> str:
         hours, minutes = divmod(round(seconds / MINUTE / 10) * 10, 60)
         return f"{hours} h" + (f" {minutes} min" if minutes and hours < 10 else "")
     days, hours = divmod(round(seconds / HOUR), 24)
-    return f"{days:,} days" + (f" {hours} h" if hours and days < 10 else "")
+    return f"{days:,} days" + (f" {hours} h" if hours and days < 3 else "")
 
 
 def _by_run(steps: Iterable[Step]) -> dict[TrainSpec | None, list[Step]]:
@@ -50,7 +54,7 @@ def _by_run(steps: Iterable[Step]) -> dict[TrainSpec | None, list[Step]]:
     runs: dict[TrainSpec | None, list[Step]] = {}
     for step in steps:
         if not isinstance(step.work, Fetch):
-            runs.setdefault(step.work.run if isinstance(step.work, Test) else step.work, []).append(step)
+            runs.setdefault(step.work.run if isinstance(step.work, Evaluate) else step.work, []).append(step)
     return runs
 
 
@@ -64,9 +68,9 @@ def _training(steps: Iterable[Step]) -> str:
 
 
 def _tests(steps: Iterable[Step]) -> str:
-    """ "on 15 datasets: 3 cached, 12 to do"; a single dataset is named."""
-    tests = {step.work.dataset: step.cached for step in steps if isinstance(step.work, Test)}
-    where = f"on {len(tests)} datasets" if len(tests) > 1 else f"on {next(iter(tests))}"
+    """ "15 datasets: 3 cached, 12 to do"; a single dataset is named."""
+    tests = {step.work.dataset: step.cached for step in steps if isinstance(step.work, Evaluate)}
+    where = f"{len(tests)} datasets" if len(tests) > 1 else next(iter(tests))
     cached = sum(tests.values())
     if cached in (0, len(tests)):
         return f"{where}: {'cached' if cached else 'to do'}"
