@@ -112,7 +112,6 @@ class ReproductionRow:
     title: str = ""
     task: str = ""  # of `mmcoa report`
     report_attack: str = ""  # the attack that the report is narrowed to, empty for all
-    figure: bool = False  # a picture rather than a table
     trained_on: tuple[str, ...] = ()
     shots: tuple[str, ...] = ("full",)
     tested_on: tuple[str, ...] = ()

@@ -31,8 +31,8 @@ def command(
     source: Annotated[
         str | None,
         typer.Option(
-            help="Train on this dataset instead of the paper's; quick takes the largest that is here where the paper's"
-            " is not.",
+            help="Train on this dataset instead of the paper's; where that is not here, quick takes the one with the"
+            " most classes.",
             show_default=False,
         ),
     ] = None,

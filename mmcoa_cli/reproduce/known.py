@@ -8,7 +8,7 @@ hashes, and finds what is stored.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from json import loads
 from pathlib import Path
@@ -23,6 +23,11 @@ from ..specs import EvaluationSpec, TrainSpec
 
 if TYPE_CHECKING:
     from store.schema import Evaluation, Run
+
+# options that do not decide what comes out of a test; those of the image attack; and those of the text attack
+OF_EVERY_TEST = {"checkpoint", "datasets", "attacks", "limit", "batch_size"}
+OF_IMAGE = {"norm", "eps", "alpha", "steps", "stop_when_fooled"}
+OF_TEXT = {"mlm", "no_collisions"}
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,10 @@ class Known:
         parts = [dataset_path(spec.dataset, self.home), clip_path(spec.model, self.home)]
         if "text" in catalog.methods()[spec.method].attacks:
             parts.append(mlm_path(spec.mlm, self.home))
-        for run in self.runs:
-            finished = run.kind == "train" and run.status == "complete" and epochs_in(self.home.checkpoints / run.id)
-            if finished and _deciding(_spec(run)) == _deciding(spec) and _newer(run.created_at, parts):
+        alike = [run for run in self.runs if run.kind == "train" and _deciding(_spec(run)) == _deciding(spec)]
+        for run in alike:
+            whole = run.status == "complete" and epochs_in(self.home.checkpoints / run.id)
+            if whole and _made_after(parts, run.created_at):
                 return run.id
         return None
 
@@ -69,38 +75,34 @@ class Known:
 
     def _is(self, found: Evaluation, attack: str, spec: EvaluationSpec, parts: list[Path]) -> bool:
         """Whether an evaluation is what `spec` asks for under `attack`."""
-        image, text = attack in ("image", "multimodal"), attack in ("text", "multimodal")
-        asked: dict[str, Any] = {
-            "attack": attack, "seed": spec.seed, "compat": spec.compat, "precision": spec.precision,
-            "norm": spec.norm if image else None,
-            "eps": spec.eps if image else None,
-            "alpha": spec.alpha if image else None,
-            "steps": spec.steps if image else None,
-            "stop_when_fooled": spec.stop_when_fooled and image,
-            "mlm": spec.mlm if text else None,
-            "no_collisions": spec.no_collisions and text,
-        }  # fmt: skip
+        text = attack in ("text", "multimodal")
+        ignored = OF_EVERY_TEST | (set() if text else OF_TEXT) | (OF_IMAGE if attack in ("clean", "text") else set())
+        asked, made = asdict(spec), asdict(EvaluationSpec("", ())) | _options(found.spec, EvaluationSpec)
         whole = found.limit is None and (spec.limit is None or spec.limit >= found.n)
         return (
-            all(getattr(found, name) == value for name, value in asked.items())
+            found.attack == attack
+            and all(made[name] == value for name, value in asked.items() if name not in ignored)
             and (whole or found.limit == spec.limit)
-            and _newer(found.created_at, [*parts, *([mlm_path(spec.mlm, self.home)] if text else [])])
+            and _made_after([*parts, *([mlm_path(spec.mlm, self.home)] if text else [])], found.created_at)
             and (self.home.examples / f"{found.examples}.h5").exists()
         )
 
 
-def _spec(run: Run) -> TrainSpec | None:
-    """None for a run of another version, with options that this one does not know."""
-    known = {field.name for field in fields(TrainSpec)}
-    options = loads(run.spec)
-    return TrainSpec(**options) if set(options) <= known else None
+def _options(spec: str, kind: type[EvaluationSpec] | type[TrainSpec]) -> dict[str, Any]:
+    """The options among what the index says of a result; what else stands there was not asked for."""
+    known = {field.name for field in fields(kind)}
+    return {name: value for name, value in loads(spec).items() if name in known}
 
 
-def _deciding(spec: TrainSpec | None) -> TrainSpec | None:
+def _spec(run: Run) -> TrainSpec:
+    return TrainSpec(**{**_options(run.spec, TrainSpec), "method": run.method})
+
+
+def _deciding(spec: TrainSpec) -> TrainSpec:
     """The specification with what its method does not use as it is by default."""
-    row = catalog.methods().get(spec.method) if spec else None
-    if spec is None or row is None:
-        return None
+    row = catalog.methods().get(spec.method)
+    if row is None:  # of another version
+        return spec
     plain = TrainSpec(spec.method)
     if "image" not in row.attacks:
         spec = replace(spec, eps=plain.eps, alpha=plain.alpha, steps=plain.steps)
@@ -112,7 +114,7 @@ def _deciding(spec: TrainSpec | None) -> TrainSpec | None:
     return spec
 
 
-def _newer(created_at: str, parts: Iterable[Path]) -> bool:
+def _made_after(parts: Iterable[Path], created_at: str) -> bool:
     """Whether a result was made when all that it is made of lay there as it does now (to the second)."""
     moment = datetime.fromisoformat(created_at).timestamp()
     return all(not part.exists() or int(part.stat().st_mtime) <= moment for part in parts)

@@ -3,15 +3,20 @@ here; and, in words, which do not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
 from .. import catalog
+from ..catalog import DatasetRow
 from ..datasets.fetching import dataset_path
 from ..settings import Home
 from .order import Order
+
+if TYPE_CHECKING:
+    from store.datasets import DatasetInfo
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Data:
     test: int
     here: bool
     bytes: int = 0  # of its download
+    part: str = ""  # what the store has of it, where that is not the whole
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,16 @@ def select(order: Order, home: Home) -> Selection:
     if order.source and order.source not in usable:
         raise _absent(order.source)
     papers = [name for name in row.trained_on if name in usable and usable[name].train]
-    own = [order.source] if order.source else papers or [_largest(usable, order)]
+    own = [order.source] if order.source else papers or [_instead(usable, order)]
     sources = [usable[name] for name in own]
     if not set(own) <= set(row.trained_on):
         left_out.append(f"trained on {', '.join(own)} instead of {', '.join(row.trained_on)}")
     tested = [usable[name] for name in row.tested_on if name in usable]
     tested += [data for data in sources if data not in tested] if row.tested_on else []
-    return Selection(tuple(sources), tuple(data for data in tested if data.test), tuple(left_out))
+    tested = [data for data in tested if data.test]
+    parts = [f"{data.name}: {data.part}" for data in dict.fromkeys((*sources, *tested)) if data.part]
+    left_out += [f"only a part of {'; of '.join(parts)}"] if parts else []
+    return Selection(tuple(sources), tuple(tested), tuple(left_out))
 
 
 def look_up(name: str, home: Home) -> Data | None:
@@ -66,33 +75,38 @@ def look_up(name: str, home: Home) -> Data | None:
     if path.exists():
         try:
             with Dataset.open(path) as dataset:
-                return _data(name, dataset.info, here=True)
+                info = dataset.info
+            return _data(info, here=True, part=_part(info.splits, row.splits) if row else "")
         except UserError:
             pass  # damaged: as if it were not there
-    return _data(name, row, here=row.embedded, size=row.bytes) if row else None
+    return _data(row, here=row.embedded, size=row.bytes) if row else None
 
 
-def _data(name: str, about: object, *, here: bool, size: int = 0) -> Data:
-    """`about`: a row of the catalog, or what a dataset's file says of itself."""
-    splits, names = about.splits, about.class_names  # type: ignore[attr-defined]
-    return Data(name, len(names), splits.get("train", 0), splits.get("test", 0), here, size)
+def _data(about: DatasetRow | DatasetInfo, *, here: bool, size: int = 0, part: str = "") -> Data:
+    train, test = (about.splits.get(split, 0) for split in ("train", "test"))
+    return Data(about.name, len(about.class_names), train, test, here, size, part)
 
 
-def _largest(usable: dict[str, Data], order: Order) -> str:
-    """With `quick`, in place of what the paper trains on: what has the most training images of all in the table."""
+def _part(splits: Mapping[str, int], whole: Mapping[str, int]) -> str:
+    found = [(split, splits.get(split, 0), count) for split, count in whole.items() if split in ("train", "test")]
+    return ", ".join(f"{count:,} of {all_:,} {split} images" for split, count, all_ in found if count < all_)
+
+
+def _instead(usable: dict[str, Data], order: Order) -> str:
+    """With `quick`, in place of what the paper trains on: what has the most classes of all in the table."""
     papers = ", ".join(order.row.trained_on)
     if order.preset == "paper":
         raise UserError(
             f"{order.name} is trained on {papers}, which is neither in the store nor in the catalog",
             hint=f"mmcoa fetch {order.row.trained_on[0]} --from PATH, or --source DATASET, or --preset quick",
         )
-    best = max(usable.values(), key=lambda data: data.train, default=None)
-    if best is None or not best.train:
+    found = [data for data in usable.values() if data.train]
+    if not found:
         raise UserError(
             f"no dataset of {order.name} is in the store",
             hint="mmcoa fetch cifar10, or name one that is there: --source DATASET",
         )
-    return best.name
+    return max(found, key=lambda data: (data.classes, data.train)).name
 
 
 def _absent(name: str) -> UserError:

@@ -40,10 +40,11 @@ def test_quick_takes_what_is_here(home: Home) -> None:
     add_dataset(home, "stl10", train=6)
     add_dataset(home, "cifar10", train=4)
     chosen = select(Order("table2", preset="quick"), home)
-    assert [data.name for data in chosen.sources] == ["stl10"]  # the largest
+    assert [data.name for data in chosen.sources] == ["stl10"]  # as many classes, more images
     assert [data.name for data in chosen.tested] == ["cifar10", "stl10"]
     said = "; ".join(chosen.left_out)
     assert "trained on stl10 instead of imagenet" in said
+    assert "only a part of cifar10: 4 of 50,000 train images, 2 of 10,000 test images" in said
     for name in ("cifar100", "food101", "caltech256", "imagenet"):
         assert name in said
     chosen = select(Order("table1", preset="quick"), home)
