@@ -11,11 +11,11 @@ import typer
 from store.errors import UserError
 
 from . import __version__
-from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, train
+from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, train
 from .console import print_error
 from .errors import explained
 
-VERBS = (fetch, train, pretrain, attack, evaluate, report, doctor, demo)
+VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, doctor, demo)
 INTERRUPTED = 130  # the exit code that shells give a command ended by Ctrl-C
 
 app = typer.Typer(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from store.checkpoints import drop_state, load_state, load_tensors, save_checkpoint
 
-from .models import Clip
+if TYPE_CHECKING:  # whether a run has weights is asked where torch is not needed
+    import torch
+    from torch import Tensor
+
+    from .models import Clip
 
 
 def epochs_in(folder: Path) -> list[Path]:

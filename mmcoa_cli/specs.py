@@ -112,6 +112,12 @@ class TrainSpec:
         """The attack that training runs at every step."""
         return ImageAttack(eps=self.eps, alpha=self.alpha, steps=self.steps)
 
+    @property
+    def run_name(self) -> str:
+        """What the run's id begins with; enough to name it, where only one run begins so."""
+        shots = "full" if self.shots == "full" else f"{self.shots}shot"
+        return f"{self.method}-{self.dataset}-{shots}"
+
 
 @dataclass(frozen=True)
 class EvaluationSpec:

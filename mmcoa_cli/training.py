@@ -122,8 +122,7 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
         "seed": spec.seed,
         "precision": spec.precision,
     }
-    shots = "full" if spec.shots == "full" else f"{spec.shots}shot"
-    run = f"{row.name}-{spec.dataset}-{shots}-{key_of(identity)[:8]}"
+    run = f"{spec.run_name}-{key_of(identity)[:8]}"
     return Plan(run, spec, row, clip, dataset, indices, prompts, target, identity)
 
 

@@ -43,7 +43,7 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
     from .evaluation import evaluate
     from .training import train
 
-    _compute_repeatably(torch)
+    compute_repeatably(torch)
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     try:
@@ -64,7 +64,7 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
             accelerator.end_training()  # ends the process group: a worker that exits without may abort
 
 
-def _compute_repeatably(torch: Any) -> None:
+def compute_repeatably(torch: Any) -> None:
     """On a GPU take the kernels that give the same bits every time, and full float32 where fp32 is asked for."""
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

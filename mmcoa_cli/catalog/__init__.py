@@ -162,6 +162,25 @@ class TaskRow:
 
 
 @dataclass(frozen=True)
+class ReproductionRow:
+    """A table or figure of the paper: what must be trained and tested for it, and the report that shows it.
+
+    Every method is trained on each of `trained_on` at each of the `shots`, and tested on `tested_on` (empty: on what it
+    was trained on); a method that trains nothing is tested once.
+    """
+
+    name: str
+    title: str = ""
+    task: str = ""  # of `mmcoa report`
+    report_attack: str = ""  # the attack that the report is narrowed to, empty for all
+    trained_on: tuple[str, ...] = ()
+    shots: tuple[str, ...] = ("full",)
+    tested_on: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("clip", "ft-standard", "tecoa", "mmcoa")
+    attacks: tuple[str, ...] = ("clean", "image", "text", "multimodal")
+
+
+@dataclass(frozen=True)
 class PaperNumber:
     """One number the paper prints; `value` is a fraction in [0, 1] for accuracies and recalls, else as printed."""
 
@@ -176,7 +195,7 @@ class PaperNumber:
     value: float
 
 
-Row = TypeVar("Row", DatasetRow, ModelRow, MlmRow, MethodRow, TaskRow)
+Row = TypeVar("Row", DatasetRow, ModelRow, MlmRow, MethodRow, TaskRow, ReproductionRow)
 _FOLDER = Path(__file__).parent
 
 
@@ -203,6 +222,11 @@ def methods() -> dict[str, MethodRow]:
 @cache
 def tasks() -> dict[str, TaskRow]:
     return _rows(TaskRow, "tasks.toml", "task")
+
+
+@cache
+def reproductions() -> dict[str, ReproductionRow]:
+    return _rows(ReproductionRow, "reproductions.toml", "reproduction")
 
 
 @cache

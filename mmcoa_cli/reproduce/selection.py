@@ -1,0 +1,124 @@
+"""Which datasets take part: those of the paper that the catalog or the store knows, and with `quick` those that are
+here; and, in words, which do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from store.errors import UserError
+
+from .. import catalog
+from ..catalog import DatasetRow
+from ..datasets.fetching import dataset_path
+from ..settings import Home
+from .order import Order
+
+if TYPE_CHECKING:
+    from store.datasets import DatasetInfo
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset as far as a plan needs to know it. `train` and `test` are numbers of images."""
+
+    name: str
+    classes: int
+    train: int
+    test: int
+    here: bool
+    bytes: int = 0  # of its download
+    part: str = ""  # what the store has of it, where that is not the whole
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is trained on and tested on; `tested` is empty where each source is tested on itself."""
+
+    sources: tuple[Data, ...]
+    tested: tuple[Data, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def datasets(self) -> tuple[Data, ...]:
+        return tuple(dict.fromkeys((*self.sources, *self.tested)))
+
+
+def select(order: Order, home: Home) -> Selection:
+    """Choose. Raises UserError where nothing is left to train on."""
+    row = order.row
+    wanted = list(dict.fromkeys((*row.trained_on, *row.tested_on)))
+    known = {name: data for name in [*wanted, *filter(None, [order.source])] if (data := look_up(name, home))}
+    usable = {name: data for name, data in known.items() if data.here or order.preset == "paper"}
+    left_out = [*_missing(wanted, known, usable)]
+    if order.source and order.source not in usable:
+        raise _absent(order.source)
+    papers = [name for name in row.trained_on if name in usable and usable[name].train]
+    own = [order.source] if order.source else papers or [_instead(usable, order)]
+    sources = [usable[name] for name in own]
+    if not set(own) <= set(row.trained_on):
+        left_out.append(f"trained on {', '.join(own)} instead of {', '.join(row.trained_on)}")
+    tested = [usable[name] for name in row.tested_on if name in usable]
+    tested += [data for data in sources if data not in tested] if row.tested_on else []
+    tested = [data for data in tested if data.test]
+    parts = [f"{data.name}: {data.part}" for data in dict.fromkeys((*sources, *tested)) if data.part]
+    left_out += [f"only a part of {'; of '.join(parts)}"] if parts else []
+    return Selection(tuple(sources), tuple(tested), tuple(left_out))
+
+
+def look_up(name: str, home: Home) -> Data | None:
+    """From the store where it is there, else from the catalog; None where neither knows it."""
+    from store.datasets import Dataset
+
+    path, row = dataset_path(name, home), catalog.datasets().get(name)
+    if path.exists():
+        try:
+            with Dataset.open(path) as dataset:
+                info = dataset.info
+            return _data(info, here=True, part=_part(info.splits, row.splits) if row else "")
+        except UserError:
+            pass  # damaged: as if it were not there
+    return _data(row, here=row.embedded, size=row.bytes) if row else None
+
+
+def _data(about: DatasetRow | DatasetInfo, *, here: bool, size: int = 0, part: str = "") -> Data:
+    train, test = (about.splits.get(split, 0) for split in ("train", "test"))
+    return Data(about.name, len(about.class_names), train, test, here, size, part)
+
+
+def _part(splits: Mapping[str, int], whole: Mapping[str, int]) -> str:
+    found = [(split, splits.get(split, 0), count) for split, count in whole.items() if split in ("train", "test")]
+    return ", ".join(f"{count:,} of {all_:,} {split} images" for split, count, all_ in found if count < all_)
+
+
+def _instead(usable: dict[str, Data], order: Order) -> str:
+    """With `quick`, in place of what the paper trains on: what has the most classes of all in the table."""
+    papers = ", ".join(order.row.trained_on)
+    if order.preset == "paper":
+        raise UserError(
+            f"{order.name} is trained on {papers}, which is neither in the store nor in the catalog",
+            hint=f"mmcoa fetch {order.row.trained_on[0]} --from PATH, or --source DATASET, or --preset quick",
+        )
+    found = [data for data in usable.values() if data.train]
+    if not found:
+        raise UserError(
+            f"no dataset of {order.name} is in the store",
+            hint="mmcoa fetch cifar10, or name one that is there: --source DATASET",
+        )
+    return max(found, key=lambda data: (data.classes, data.train)).name
+
+
+def _absent(name: str) -> UserError:
+    if name not in catalog.datasets():
+        return UserError(f"there is no dataset called {name!r}", hint="mmcoa fetch --list shows what there is")
+    return UserError(f"the dataset {name} is not in the store", hint=f"mmcoa fetch {name}")
+
+
+def _missing(wanted: list[str], known: dict[str, Data], usable: dict[str, Data]) -> Iterable[str]:
+    unknown = [name for name in wanted if name not in known]
+    away = [name for name in wanted if name in known and name not in usable]
+    if away:
+        yield f"not in the store: {', '.join(away)} (mmcoa fetch NAME brings one)"
+    if unknown:
+        yield f"not in the catalog: {', '.join(unknown)} (mmcoa fetch NAME --from PATH brings one)"

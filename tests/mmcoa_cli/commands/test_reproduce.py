@@ -1,0 +1,140 @@
+"""`mmcoa reproduce`, as typed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from mmcoa_cli.app import app
+from mmcoa_cli.settings import Home
+from store.datasets import DatasetWriter
+from store.errors import UserError
+from store.index import Index
+
+MODELS = ("--model", "vit", "--mlm", "mlm")
+SMALLEST = ("--preset", "quick", "--hours", "1e-6", "--source", "digits", *MODELS)
+
+
+def mmcoa(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def document(*words: str) -> dict[str, Any]:
+    """The JSON that a command prints when it goes well."""
+    ended = mmcoa(*words, "--json")
+    assert ended.exit_code == 0, ended.exception
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+def files(home: Home) -> set[tuple[Path, int]]:
+    return {(path, path.stat().st_mtime_ns) for path in home.root.rglob("*")}
+
+
+def test_a_dry_run_writes_nothing(home: Home) -> None:
+    before = files(home)
+    plan = document("reproduce", "table2", "--dry-run", *SMALLEST)
+    assert files(home) == before
+    assert (plan["name"], plan["preset"]) == ("table2", "quick")
+    assert plan["estimated_seconds"] > 0
+    assert [set(step) for step in plan["steps"]] == [{"kind", "title", "command", "cached", "seconds"}] * len(
+        plan["steps"]
+    )
+    kinds = [step["kind"] for step in plan["steps"]]
+    assert (kinds.count("train"), kinds.count("evaluate")) == (3, 4)
+    assert any("trained on digits instead of imagenet" in line for line in plan["left_out"])
+    shown = mmcoa("reproduce", "table2", "--dry-run", *SMALLEST)
+    assert "trained on digits" in shown.stdout and "not as in the paper" in shown.stdout
+    assert files(home) == before
+
+
+def test_a_dry_run_without_the_models(home: Home) -> None:
+    words = ("reproduce", "table1", "--dry-run", "--source", "digits", "--mlm", "mlm")
+    plan = document(*words)
+    assert plan["estimated_seconds"] is None
+    assert {step["title"]: step["cached"] for step in plan["steps"]}["fetch ViT-B-32"] is False
+    assert "when the models are here" in " ".join(mmcoa(*words).stdout.split())
+
+
+def test_typed_by_hand_the_steps_are_the_same(home: Home) -> None:
+    """The commands of a plan do what `reproduce` would: afterwards nothing is left."""
+    words = ("reproduce", "table1", *SMALLEST, "--batch-size", "50", "--dry-run")
+    for step in document(*words)["steps"]:
+        if not step["cached"]:
+            ended = mmcoa(*shlex.split(step["command"])[1:])
+            assert ended.exit_code == 0, (step["command"], ended.exception)
+    plan = document(*words)
+    assert all(step["cached"] for step in plan["steps"]) and plan["estimated_seconds"] == 0
+
+
+def test_it_ends_with_the_table(home: Home) -> None:
+    done = document("reproduce", "table1", *SMALLEST)
+    assert done["failures"] == []
+    assert {row["method"] for row in done["report"]["rows"]} == {"clip", "ft-standard", "tecoa", "mmcoa"}
+    again = mmcoa("reproduce", "table1", *SMALLEST)
+    assert again.exit_code == 0
+    assert "Table I" in again.stdout and "mmcoa, 1-shot" in again.stdout and "multimodal" in again.stdout
+    assert "nothing is left to compute" in again.stderr
+
+
+def test_what_cannot_be_planned_is_two_lines(home: Home) -> None:
+    for words, error, hint in (
+        (["tabel1"], "there is no table or figure called 'tabel1'", "did you mean table1"),
+        (["table1", "--preset", "quick"], "no dataset of table1 is in the store", "mmcoa fetch cifar10"),
+        (["table1", "--preset", "fast"], "--preset fast is unknown", "paper, quick"),
+    ):
+        ended = mmcoa("reproduce", *words)
+        assert ended.exit_code == 1 and isinstance(ended.exception, UserError)
+        assert error in str(ended.exception) and hint in ended.exception.hint
+
+
+def test_what_fails_is_told_at_the_end(home: Home) -> None:
+    """A dataset with two training images a class cannot be trained on at 5 and 50 shots."""
+    writer = DatasetWriter(
+        home.datasets / "few.h5", name="few", class_names=["one", "two"], pixel_size=8, resize=None,
+        template="This is a photo of a {}", source="here", image_size=8,
+    )  # fmt: skip
+    with writer as out:
+        for split, label in [("train", 0), ("train", 1), ("test", 0), ("test", 1)] * 2:
+            out.add(split, np.zeros((8, 8, 3), np.uint8), label)
+    ended = mmcoa("reproduce", "table3", "--preset", "quick", "--source", "few", *MODELS, "--json")
+    assert ended.exit_code == 1 and "6 of 25 steps failed, 6 that need them were not begun" in str(ended.exception)
+    failures = json.loads(ended.stdout)["failures"]
+    assert {failure["title"] for failure in failures if "has only 2" in failure["error"]} == {
+        f"train {method}, {shots}-shot on few" for method in ("ft-standard", "tecoa", "mmcoa") for shots in (5, 50)
+    }
+    assert len(failures) == 12
+
+
+@pytest.mark.slow
+def test_killed_and_interrupted_it_goes_on(home: Home, typed: Callable[..., Any]) -> None:
+    words = ("reproduce", "table1", *SMALLEST)
+
+    def trained(count: int) -> Callable[[], bool]:
+        return lambda: len(list(home.checkpoints.glob("*/epoch-001/model.safetensors"))) >= count
+
+    first = typed(home, *words)
+    first.until(trained(1))
+    first.process.kill()
+    first.end()
+    second = typed(home, *words)
+    second.until(trained(2))
+    second.process.send_signal(signal.SIGINT)
+    code, out, err = second.end()
+    assert (code, out) == (130, "") and "type the same command again" in err
+    runs = {run.id: run for run in Index(home.database_url).runs() if run.status == "complete"}
+    code, out, _ = typed(home, *words, "--json").end()
+    done = json.loads(out)
+    assert code == 0 and done["failures"] == []
+    assert any(step["cached"] for step in done["steps"] if step["kind"] == "train")
+    index = Index(home.database_url)
+    assert len(index.runs()) == 4 and len(index.evaluations()) == 16
+    assert all(index.run(run_id) == run for run_id, run in runs.items())
