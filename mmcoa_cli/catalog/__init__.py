@@ -138,7 +138,7 @@ class TaskRow:
     """A task of the paper: what its tables show, and where the paper shows it.
 
     `layout` is what a report looks like: "methods" by attacks on one dataset, methods by "datasets" under one attack,
-    or a "figure", which draws the results of the task `of`.
+    or a "figure", which draws the results of the task `of` and has that one's values where it has none.
     """
 
     name: str
@@ -163,7 +163,7 @@ class TaskRow:
 
 @dataclass(frozen=True)
 class ReproductionRow:
-    """A table or figure of the paper: what must be trained and tested for it, and the report that shows it.
+    """A table or figure of the paper: the task whose runs it needs, and the attacks of their tests.
 
     Every method is trained on each of `trained_on` at each of the `shots`, and tested on `tested_on` (empty: on what it
     was trained on); a method that trains nothing is tested once.
@@ -173,11 +173,25 @@ class ReproductionRow:
     title: str = ""
     task: str = ""  # of `mmcoa report`
     report_attack: str = ""  # the attack that the report is narrowed to, empty for all
-    trained_on: tuple[str, ...] = ()
-    shots: tuple[str, ...] = ("full",)
-    tested_on: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ("clip", "ft-standard", "tecoa", "mmcoa")
     attacks: tuple[str, ...] = ("clean", "image", "text", "multimodal")
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        task = tasks()[self.task]
+        return (task.source,) if task.source else task.datasets
+
+    @property
+    def tested_on(self) -> tuple[str, ...]:
+        task = tasks()[self.task]
+        return task.datasets if task.source else ()
+
+    @property
+    def shots(self) -> tuple[str, ...]:
+        return tasks()[self.task].shots
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return tasks()[self.task].methods
 
 
 @dataclass(frozen=True)
@@ -254,8 +268,9 @@ def file(name: str) -> Path:
 
 def _rows(kind: type[Row], file_name: str, table: str) -> dict[str, Row]:
     document = tomllib.loads((_FOLDER / file_name).read_text(encoding="utf8"))
-    more = _classes if kind is DatasetRow else lambda _: {}
-    return {name: _row(kind, name, {**more(name), **values}) for name, values in document[table].items()}
+    rows = document[table]
+    more = _classes if kind is DatasetRow else lambda name: rows.get(rows[name].get("of"), {})
+    return {name: _row(kind, name, {**more(name), **values}) for name, values in rows.items()}
 
 
 def _row(kind: type[Row], name: str, values: dict[str, Any]) -> Row:

@@ -17,6 +17,7 @@ NAME = "fetch"
 EXAMPLES = (
     "[bold]mmcoa fetch cifar10 ViT-B-32 bert-base-uncased[/]\n\n"
     "[bold]mmcoa fetch --list[/]  what there is, how large it is, and what is here\n\n"
+    "[bold]mmcoa fetch --task ood[/]  all datasets that a table of the paper needs\n\n"
     "[bold]mmcoa fetch imagenet --from /data/imagenet[/]  train/WNID and val/WNID, or the official tars\n\n"
     "[bold]mmcoa fetch mybirds --from birds.zip[/]  train/CLASS/, test/CLASS/; parquet; webdataset\n\n"
     "[bold]mmcoa fetch ViT-B-16:laion2b_s34b_b88k hf-hub:ORG/NAME[/]  any CLIP that open_clip loads"
@@ -30,6 +31,9 @@ def command(
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show what there is and what is here.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Everything that --list shows.")] = False,
+    task: Annotated[
+        str | None, typer.Option(help="All datasets of a task of the paper: iid, ood.", show_default=False)
+    ] = None,
     from_: Annotated[
         Path | None,
         typer.Option("--from", metavar="PATH", help="A folder, archive or file on this machine to take it from."),
@@ -53,7 +57,7 @@ def command(
         found = inventory.listing(home())
         print_json(found) if json else out.print(_table(found))
         return
-    wanted = _wanted(names, all_, from_)
+    wanted = _wanted(names, all_, task, from_)
     said = (lambda _: None) if json else (lambda one: out.print(_line(one), soft_wrap=True))
     fetched, failed = inventory.fetch_each(
         wanted, home(), said, source=from_, kind=kind, class_names=class_names, template=template
@@ -64,10 +68,12 @@ def command(
         raise inventory.summary(failed, of=len(wanted))
 
 
-def _wanted(names: list[str] | None, everything: bool, source: Path | None) -> list[str]:
+def _wanted(names: list[str] | None, everything: bool, task: str | None, source: Path | None) -> list[str]:
+    from .. import catalog
     from ..inventory import everything as all_names
 
-    wanted = all_names() if everything else list(dict.fromkeys(names or []))
+    of_task = catalog.lookup(catalog.tasks(), task, "task").datasets if task else ()
+    wanted = all_names() if everything else list(dict.fromkeys([*(names or []), *of_task]))
     if not wanted:
         raise typer.BadParameter("name what to fetch; mmcoa fetch --list shows what there is")
     if source and len(wanted) > 1:

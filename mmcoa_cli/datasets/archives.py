@@ -13,6 +13,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import shutil
 import stat
 import struct
@@ -27,6 +28,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from store.errors import UserError
+
+from .samples import SPLITS
 
 CHUNK = 1 << 20
 MAX_FILES = 3_000_000
@@ -113,8 +116,9 @@ def expanded(files: Files, *, depth: int = MAX_DEPTH) -> Iterator[Files]:
         for path in inner:
             part = stack.enter_context(expanded(stack.enter_context(files.inner(path)), depth=depth - 1))
             beside, own = path.rpartition("/")[0], without_ending(path)
+            apart = _names_split(own) and not any(name.split("/")[0].lower() in SPLITS for name in part.sizes)
             for name in part.sizes:  # where unpacking puts it; below the archive's own name when that place is taken
-                place = f"{beside}/{name}".lstrip("/")
+                place = f"{own if apart else beside}/{name}".lstrip("/")  # or when that name says which split it is
                 places[place if place not in places else f"{own}/{name}"] = part, name
             _require_few(len(places), files.title)
         sizes = {path: part.sizes[name] for path, (part, name) in places.items()}
@@ -139,6 +143,11 @@ def unpacked(files: Files, *, scratch: Path) -> Iterator[Path]:
             with _damage_named(files.title), files.open(path) as source, target.open("xb") as out:
                 shutil.copyfileobj(source, out, CHUNK)
         yield Path(folder)
+
+
+def _names_split(path: str) -> bool:
+    """Whether the last part of a path has the name of a split in it, as "train-000" has."""
+    return any(word in SPLITS for word in re.split(r"[\-_.]", path.rpartition("/")[2].lower()))
 
 
 def is_image(path: str) -> bool:

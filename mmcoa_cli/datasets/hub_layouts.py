@@ -60,7 +60,7 @@ def describe_hub(layout: HubLayout, row: DatasetRow) -> DatasetRow:
     names = row.class_names or layout.names
     if not names:
         labels = {raw[3] for split in layout.splits for raw in layout.raw(split)}
-        if any(isinstance(label, int) for label in labels):
+        if not all(isinstance(label, str) for label in labels):
             raise UserError(
                 f"{layout.title} numbers its classes and does not name them",
                 hint=f"mmcoa fetch {row.name} --from PATH --class-names FILE, one name a line, in their order",
@@ -80,7 +80,8 @@ def read_hub(layout: HubLayout, row: DatasetRow) -> Iterator[Sample]:
     for split in layout.splits:
         for to, image, path, value in layout.raw(split):
             if row.captions:
-                captions = tuple(str(line).strip() for line in value[: row.captions])
+                lines = value if isinstance(value, list) else [value]
+                captions = tuple(str(line).strip() for line in lines[: row.captions])
                 if len(captions) < row.captions:
                     raise UserError(f"{path} has {len(captions)} captions, not {row.captions}", hint="see its source")
                 yield Sample(to, prepared(image(), path, row), captions=captions)
@@ -182,8 +183,11 @@ def _arrow_errors(title: str) -> Iterator[None]:
 
     try:
         yield
-    except pyarrow.ArrowException as error:
-        raise UserError(f"{title} is damaged: {str(error).splitlines()[0]}", hint="download it again") from error
+    except (pyarrow.ArrowException, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's trouble; damage has no number
+            raise
+        reason = f"{error or type(error).__name__}".splitlines()[0]
+        raise UserError(f"{title} is damaged: {reason}", hint="download it again") from error
 
 
 # ------------------------------------------------------------------------------------------------------- webdataset

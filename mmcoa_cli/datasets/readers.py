@@ -150,7 +150,7 @@ def tinyimagenet(files: Files, row: DatasetRow) -> Iterator[Sample]:
 
 
 def _is_flowers(files: Files) -> bool:
-    return _by_name(files).keys() >= {"imagelabels.mat", "setid.mat"}
+    return _by_name(files).keys() >= {"imagelabels.mat", "setid.mat"} and any(map(is_image, files.sizes))
 
 
 def flowers(files: Files, row: DatasetRow) -> Iterator[Sample]:
@@ -175,7 +175,7 @@ _CAPTIONS = ("dataset_coco.json", "coco_test.json")
 
 
 def _is_coco(files: Files) -> bool:
-    return any(name in _by_name(files) for name in _CAPTIONS)
+    return any(name in _by_name(files) for name in _CAPTIONS) and any(map(is_image, files.sizes))
 
 
 def coco(files: Files, row: DatasetRow) -> Iterator[Sample]:
@@ -189,8 +189,11 @@ def coco(files: Files, row: DatasetRow) -> Iterator[Sample]:
         raise UserError(f"{listing} in {files.title} holds no captions", hint="download it again") from error
     for name in sorted(captions):
         if name in paths:
+            lines = captions[name][: row.captions]
+            if len(lines) < row.captions:
+                raise UserError(f"{name} has {len(lines)} captions, not {row.captions}", hint="see its source")
             image = prepared(files.read(paths[name], at_most=MAX_IMAGE), name, row)
-            yield Sample("test", image, captions=captions[name][: row.captions])
+            yield Sample("test", image, captions=lines)
 
 
 def _karpathy(document: Any) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -3,7 +3,7 @@ here; and, in words, which do not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,7 @@ def look_up(name: str, home: Home) -> Data | None:
         try:
             with Dataset.open(path) as dataset:
                 info = dataset.info
-            return _data(info, here=True, part=_part(info.splits, row.splits) if row else "")
+            return _data(info, here=True, part=_part(info))
         except UserError:
             pass  # damaged: as if it were not there
     return _data(row, here=row.embedded, size=row.bytes) if row else None
@@ -87,9 +87,8 @@ def _data(about: DatasetRow | DatasetInfo, *, here: bool, size: int = 0, part: s
     return Data(about.name, len(about.class_names), train, test, here, size, part)
 
 
-def _part(splits: Mapping[str, int], whole: Mapping[str, int]) -> str:
-    found = [(split, splits.get(split, 0), count) for split, count in whole.items() if split in ("train", "test")]
-    return ", ".join(f"{count:,} of {all_:,} {split} images" for split, count, all_ in found if count < all_)
+def _part(info: DatasetInfo) -> str:
+    return ", ".join(part for split in ("train", "test") if split in info.splits and (part := info.part(split)))
 
 
 def _instead(usable: dict[str, Data], order: Order) -> str:

@@ -238,7 +238,7 @@ def karpathy() -> bytes:
         {
             "filepath": "val2014", "filename": f"COCO_val2014_{n:012}.jpg", "cocoid": n, "imgid": n,
             "split": {1: "train", 2: "test", 3: "test", 4: "restval", 9: "test"}[n], "sentids": [],
-            "sentences": [{"raw": f" {text}\n", "tokens": [], "imgid": n} for text in captions_of(n, 6 if n == 3 else 5)],
+            "sentences": [{"raw": f" {text}\n", "tokens": []} for text in captions_of(n, 6 if n == 3 else 5)],
         }
         for n in (9, 3, 1, 2, 4)
     ]  # fmt: skip
@@ -284,6 +284,13 @@ def test_an_image_with_too_few_captions(image: Make, laid: Make, fetched: Make) 
     with pytest.raises(UserError) as caught:
         fetched("mscoco", laid("x", coco_images(image) | {"coco_test.json": json.dumps(entry).encode()}))
     assert "4 captions" in str(caught.value) and caught.value.hint
+
+
+def test_captions_beside_images_that_are_still_packed(image: Make, zip_of: Make, laid: Make, fetched: Make) -> None:
+    images = coco_images(image)
+    whole = fetched("mscoco", laid("x", {**images, "dataset_coco.json": karpathy()}))
+    packed = laid("y", {"val2014.zip": zip_of(images), "dataset_coco.json": karpathy()})
+    assert fetched("mscoco", packed).info.checksum == whole.info.checksum
 
 
 def test_images_of_coco_without_captions(image: Make, laid: Make, fetched: Make) -> None:

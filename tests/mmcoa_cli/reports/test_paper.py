@@ -75,7 +75,7 @@ def test_a_number_for_a_subset_of_the_catalogs_images(index: Index, add: Add) ->
 
 
 def test_no_number_for_data_outside_the_catalog(index: Index, add: Add) -> None:
-    add("clip", {"clean": 50}, dataset="tinyimagenet", n=10_000)
+    add("clip", {"clean": 50}, dataset="birds", n=10_000)
     assert one(index).paper is None
 
 

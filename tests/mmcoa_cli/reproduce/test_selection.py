@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mmcoa_cli import catalog
 from mmcoa_cli.reproduce.order import Order
 from mmcoa_cli.reproduce.selection import look_up, select
 from mmcoa_cli.settings import Home
@@ -17,7 +18,7 @@ def add_dataset(home: Home, name: str, *, train: int = 4, test: int = 2) -> None
 
     writer = DatasetWriter(
         home.datasets / f"{name}.h5", name=name, class_names=["a", "b"], pixel_size=8, resize=None, template="a {}",
-        source="here", image_size=8,
+        source="here", image_size=8, expected=catalog.datasets()[name].splits if name in catalog.datasets() else None,
     )  # fmt: skip
     with writer as out:
         for split, count in (("train", train), ("test", test)):
@@ -44,7 +45,9 @@ def test_quick_takes_what_is_here(home: Home) -> None:
     assert [data.name for data in chosen.tested] == ["cifar10", "stl10"]
     said = "; ".join(chosen.left_out)
     assert "trained on stl10 instead of imagenet" in said
-    assert "only a part of cifar10: 4 of 50,000 train images, 2 of 10,000 test images" in said
+    assert (
+        "only a part of stl10: 6 of 5,000 train images, 2 of 8,000 test images; of cifar10: 4 of 50,000 train" in said
+    )
     for name in ("cifar100", "food101", "caltech256", "imagenet"):
         assert name in said
     chosen = select(Order("table1", preset="quick"), home)
