@@ -64,6 +64,8 @@ def half_width(intervals: Sequence[tuple[float, float]]) -> float:
 def as_row(found: Average) -> Row:
     """The average as a row of a report: `dataset` is "average", `n` the images of all its datasets."""
     low, high = max(0.0, found.value - found.half), min(1.0, found.value + found.half)
+    if len(found.datasets) == 1:
+        low, high = found.first.ci95
     return replace(
         found.first,
         dataset=NAME,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .averages import NAME
 from .figure_data import Figure
 from .paper import NOTES, marks
 from .rows import Row
@@ -33,7 +34,7 @@ def caption(figure: Figure) -> list[str]:
     text = next((row for row in measured if row.mlm is not None), None)
     attacks = [*([image_attack(image)] if image else []), *([text_attack(text)] if text else [])]
     told = [
-        f"{model}, {source}{', '.join(setting(measured))}{subset}. {_averages(figure)}",
+        f"{model}, {source}{', '.join(setting(measured))}{subset}. {_averages(figure)}".rstrip(),
         *(["; ".join(attacks) + "."] if attacks else []),
         " ".join([_bars(figure), *_paper(figure)]),
         *_parts(measured),
@@ -47,12 +48,13 @@ def caption(figure: Figure) -> list[str]:
 
 
 def _averages(figure: Figure) -> str:
-    several = len(figure.datasets) > 1
-    if figure.task.x == "shots" and several:
-        whole = len(figure.datasets) == len(figure.task.datasets)
-        names = "" if whole else f" ({', '.join(figure.datasets)})"
-        return f"Averages of {len(figure.datasets)} datasets{names}."
-    return f"average: of {len(figure.datasets)} datasets." if several else f"Dataset: {', '.join(figure.datasets)}."
+    """Over which datasets the averages are, where there are any."""
+    count, names = len(figure.datasets), ", ".join(figure.datasets)
+    if figure.task.x == "datasets":
+        return f"average: of {count} datasets." if NAME in figure.xs else ""
+    if count == 1:
+        return f"Of the datasets only {names}."
+    return f"Averages of {count} datasets{'' if count == len(figure.task.datasets) else f' ({names})'}."
 
 
 def _bars(figure: Figure) -> str:

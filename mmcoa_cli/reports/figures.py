@@ -30,6 +30,7 @@ FONT: Any = {
 BAR: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.7, "capthick": 0.7, "markersize": 3.2, "linewidth": 1.0}
 HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "markersize": 3.2, "markeredgewidth": 0.8}
 APART = 0.17  # between two series at one place, of the distance between places
+LEGEND, LINE = 0.35, 0.105  # inches of the legend, and of a line of the caption
 CAPTION = 84  # characters of the caption that fit the width
 
 
@@ -60,16 +61,16 @@ def draw(figure: Figure, path: Path) -> None:
     with rc_context(FONT), replacing(path) as partial:
         picture = Picture(layout="constrained")
         FigureCanvasAgg(picture)
-        layouts[figure.task.x](picture, figure)
-        said = [textwrap.fill(line, CAPTION) for line in caption(figure)]
-        picture.supxlabel("\n".join(said), fontsize=5.5, color="#444444", x=0.01, ha="left", linespacing=1.25)
+        said = "\n".join(textwrap.fill(line, CAPTION) for line in caption(figure))
+        height = layouts[figure.task.x](picture, figure)
+        picture.set_size_inches(WIDTH, LEGEND + height + LINE * (said.count("\n") + 1))
+        picture.supxlabel(said, fontsize=5.5, color="#444444", x=0.01, ha="left", linespacing=1.25)
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:].lower())
         picture.savefig(partial, format=path.suffix[1:].lower(), dpi=300, metadata=metadata)
 
 
-def _by_shots(picture: Any, figure: Figure) -> None:
-    """A panel above the other for each attack, the shots along the axis, a line for each method."""
-    picture.set_size_inches(WIDTH, 0.75 + 1.25 * len(figure.panels))
+def _by_shots(picture: Any, figure: Figure) -> float:
+    """A panel above the other for each attack, the shots along the axis, a line for each method; returns the height."""
     every = picture.subplots(len(figure.panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, panel in zip(every, figure.panels, strict=True):
         trained = [series for series in panel.series if any(point.x != ZERO_SHOT for point in series.points)]
@@ -84,6 +85,7 @@ def _by_shots(picture: Any, figure: Figure) -> None:
     every[-1].set_xticks(range(len(figure.xs)), [tick(name) for name in figure.xs])
     every[-1].set_xlabel("training images a class")
     _legend(picture, every)
+    return 0.35 + 1.15 * len(figure.panels)
 
 
 def _line(axes: Axes, series: Series, xs: list[str], shift: float, *, style: dict[str, Any]) -> None:
@@ -98,12 +100,11 @@ def _line(axes: Axes, series: Series, xs: list[str], shift: float, *, style: dic
             _paper(axes, place + APART * 0.3, 100 * point.paper, style)
 
 
-def _by_datasets(picture: Any, figure: Figure) -> None:
-    """A panel beside the other for each attack, a row of it for each dataset, a marker for each method."""
-    most = max(len(panel.series) for panel in figure.panels)
+def _by_datasets(picture: Any, figure: Figure) -> float:
+    """A panel beside the other for each attack, a row of it for each dataset, a marker for each method; returns the
+    height."""
     columns = min(len(figure.panels), 2)
     rows = -(-len(figure.panels) // columns)
-    picture.set_size_inches(WIDTH, 0.8 + rows * (0.35 + (0.10 + 0.035 * most) * len(figure.xs)))
     every = picture.subplots(rows, columns, sharey=True, squeeze=False).flatten()
     for axes in every[len(figure.panels) :]:
         axes.set_visible(False)
@@ -127,6 +128,8 @@ def _by_datasets(picture: Any, figure: Figure) -> None:
     every[0].set_yticks(range(len(figure.xs)), [plain(tick(name)) for name in figure.xs])
     every[0].set_ylim(len(figure.xs) - 0.5, -0.5)
     _legend(picture, every[: len(figure.panels)])
+    most = max(len(panel.series) for panel in figure.panels)
+    return rows * (0.55 + max(0.16, 0.08 + 0.035 * most) * len(figure.xs))
 
 
 def _top(panel: Panel) -> float:

@@ -59,7 +59,8 @@ def _sheet(grid: Grid, task: catalog.TaskRow, *, seeds: bool) -> Sheet:
 def _title(grid: Grid, task: catalog.TaskRow) -> str:
     row = grid.rows[0]
     model = row.model + (" (a stand-in model)" if row.stand_in else "")
-    table = f" (Table {task.tables[row.attack]})" if row.attack in task.tables else ""
+    papers = row.attack in task.tables and grid.source in ("", task.source)
+    table = f" (Table {task.tables[row.attack]})" if papers else ""
     return f"{f'trained on {grid.source}' if grid.source else 'zero-shot'} · {model} · {attack_name(row.attack)}{table}"
 
 
