@@ -38,6 +38,12 @@ def command(
     ] = None,
     model: Annotated[str, typer.Option(help="The CLIP to start from.")] = specs.DEFAULT_MODEL,
     mlm: o.Mlm = specs.DEFAULT_MLM,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate; default: each method's in the paper. A stand-in wants more.", show_default=False
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images a step and a block; default: the paper's.", show_default=False)
     ] = None,
@@ -54,7 +60,7 @@ def command(
     from ..reproduce.order import Order
 
     order = Order(
-        name, preset=preset, hours=hours, source=source, model=model, mlm=mlm, batch_size=batch_size, seed=seed,
+        name, preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size, seed=seed,
         compat=compat, precision=precision, processes=processes,
         accelerate_config=accelerate_config.absolute() if accelerate_config else None,
     )  # fmt: skip

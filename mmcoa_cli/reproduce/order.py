@@ -29,6 +29,7 @@ class Order:
     source: str | None = None  # trained on this instead of the paper's
     model: str = DEFAULT_MODEL
     mlm: str = DEFAULT_MLM
+    lr: float | None = None
     batch_size: int | None = None
     seed: int = 0
     compat: str = "none"
@@ -54,8 +55,8 @@ class Order:
     def training(self, method: str, source: str, *, shots: str, scale: Scale) -> TrainSpec:
         """A run with the method's settings in the paper, trained no longer than `scale` allows."""
         spec = train_spec(
-            method, dataset=source, shots=shots, model=self.model, mlm=self.mlm, batch_size=self.batch_size,
-            seed=self.seed, compat=self.compat, precision=self.precision,
+            method, dataset=source, shots=shots, model=self.model, mlm=self.mlm, lr=self.lr,
+            batch_size=self.batch_size, seed=self.seed, compat=self.compat, precision=self.precision,
         )  # fmt: skip
         return replace(spec, epochs=min(spec.epochs, scale.epochs)) if scale.epochs else spec
 

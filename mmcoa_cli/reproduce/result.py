@@ -8,35 +8,32 @@ from __future__ import annotations
 from typing import Any
 
 from store.errors import UserError
-from store.index import Index
 
 from .. import catalog
-from ..console import say
+from ..console import print_error
 from ..reports import formats
-from ..reports.rows import Row, rows
-from ..reports.table import print_table
+from ..reports.report import Report, make_report, write
 from ..settings import Home
 from .order import Order
 
 
 def show(order: Order, home: Home) -> None:
-    """Print the table, or say why there is none yet."""
-    task = catalog.tasks().get(order.row.task)
-    if task is None:
-        say(f"mmcoa report has no task {order.row.task} yet; what was computed is in the index: mmcoa report")
-    elif found := _rows(order, task, home):
-        print_table(found, task=task)
+    """Print the table, or draw the figure into the current folder; or say why there is none yet."""
+    try:
+        write(_report(order, home), format=None, output=None, as_json=False, seeds=False)
+    except UserError as error:  # nothing could be computed; what failed has been told
+        print_error(error)
 
 
 def document(order: Order, home: Home) -> dict[str, Any] | None:
     """The same as JSON; None where there is none yet."""
-    task = catalog.tasks().get(order.row.task)
-    return formats.document(found, task=task) if task and (found := _rows(order, task, home)) else None
-
-
-def _rows(order: Order, task: catalog.TaskRow, home: Home) -> list[Row]:
     try:
-        found = rows(Index(home.database_url), task)
-    except UserError:  # nothing could be computed; the failures have been told
-        return []
-    return [row for row in found if order.row.report_attack in ("", row.attack)]
+        report = _report(order, home)
+    except UserError:
+        return None
+    return formats.document(report.rows, task=report.task, missing=report.missing)
+
+
+def _report(order: Order, home: Home) -> Report:
+    attack = order.row.report_attack
+    return make_report(catalog.tasks()[order.row.task], home, attacks=(attack,) if attack else ())
