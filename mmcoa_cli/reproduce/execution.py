@@ -48,6 +48,7 @@ def carry_out(plan: Plan, home: Home) -> list[Failure]:
             reason = explained(error)
             print_error(reason)
             failures.append(Failure(step.title, str(reason), reason.hint))
+            worker.lose(step)
     return failures
 
 
@@ -79,18 +80,18 @@ class Worker:
     def do(self, step: Step) -> None:
         """Raises what keeps the step from being done."""
         work = step.work
-        try:
-            if isinstance(work, Fetch):
-                inventory.fetch(work.name, self._home, kind=work.kind)
-            elif isinstance(work, TrainSpec):
-                self._runs[work] = self._launch(Job(train=work)).run
-            else:
-                checkpoint = self._run(work.run) if work.run else work.spec.checkpoint
-                self._launch(Job(evaluate=replace(work.spec, checkpoint=checkpoint)))
-        except Exception:
-            if not isinstance(work, Evaluate):
-                self._lost[work.name if isinstance(work, Fetch) else work] = step.title
-            raise
+        if isinstance(work, Fetch):
+            inventory.fetch(work.name, self._home, kind=work.kind)
+        elif isinstance(work, TrainSpec):
+            self._runs[work] = self._launch(Job(train=work)).run
+        else:
+            checkpoint = self._run(work.run) if work.run else work.spec.checkpoint
+            self._launch(Job(evaluate=replace(work.spec, checkpoint=checkpoint)))
+
+    def lose(self, step: Step) -> None:
+        """What the step would have made is not to be had."""
+        if not isinstance(step.work, Evaluate):
+            self._lost[step.work.name if isinstance(step.work, Fetch) else step.work] = step.title
 
     def _run(self, spec: TrainSpec) -> str:
         return self._runs.get(spec) or self._known.run(spec) or spec.run_name

@@ -120,9 +120,12 @@ def remember(order: Order, scale: Scale, home: Home) -> None:
 
 
 def _file(order: Order, home: Home) -> Path:
-    return home.reproductions / f"{order.name}-{key_of(_options(order))[:8]}.json"
+    return home.reproductions / f"quick-{key_of(_options(order))[:8]}.json"
 
 
 def _options(order: Order) -> dict[str, Any]:
-    """What decides the results: not in how many processes they are computed."""
-    return {**asdict(order), "processes": None, "accelerate_config": None}
+    """What decides the results: not in how many processes they are computed, nor whether a table or a figure shows
+    them, so that two which show the same runs share them."""
+    row = order.row
+    grid = [row.methods, row.trained_on, row.shots, row.tested_on, row.attacks]
+    return {**asdict(order), "name": grid, "processes": None, "accelerate_config": None}

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from store.errors import UserError
+
 from .. import catalog
-from ..models_store import clip_path, mlm_path
+from ..console import say
+from ..models_store import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..settings import Home
 from ..specs import EvaluationSpec, Kind, TrainSpec
 from . import commands
@@ -15,6 +18,8 @@ from .cost import Speed, evaluation_seconds, training_seconds
 from .known import Known
 from .order import LADDER, PAPER, Order, Scale, remembered
 from .selection import Data, Selection, select
+
+OFFLINE = "with no network: --model and --mlm take what is here (mmcoa fetch --list), or tiny-clip and tiny-mlm"
 
 
 @dataclass(frozen=True)
@@ -190,13 +195,15 @@ def label(run: TrainSpec | None) -> str:
 
 
 def _speed(order: Order, home: Home, *, fetch_models: bool) -> Speed | None:
-    from ..models_store import ensure_clip, ensure_mlm
-
     if fetch_models:
-        ensure_clip(order.model, home)
-        ensure_mlm(order.mlm, home)
+        try:
+            ensure_clip(order.model, home)
+            ensure_mlm(order.mlm, home)
+        except UserError as error:
+            raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
     if not (clip_path(order.model, home).exists() and mlm_path(order.mlm, home).exists()):
         return None
+    say("[dim]measuring what this machine does in ten seconds[/]")
     from .speed import measure
 
     return measure(order, home)

@@ -85,6 +85,14 @@ def test_it_ends_with_the_table(home: Home) -> None:
     assert "nothing is left to compute" in again.stderr
 
 
+def test_a_model_that_cannot_be_had(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at its import
+    ended = mmcoa("reproduce", "table1", "--source", "digits")
+    assert ended.exit_code == 1 and isinstance(ended.exception, UserError)
+    assert "mmcoa fetch ViT-B-32 --from PATH" in ended.exception.hint and "tiny-clip" in ended.exception.hint
+    assert not home.reproductions.exists()
+
+
 def test_what_cannot_be_planned_is_two_lines(home: Home) -> None:
     for words, error, hint in (
         (["tabel1"], "there is no table or figure called 'tabel1'", "did you mean table1"),

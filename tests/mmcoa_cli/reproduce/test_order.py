@@ -60,9 +60,17 @@ def test_a_size_is_remembered_for_the_same_options(tmp_path: Path) -> None:
     assert remembered(order, home) == LADDER[4]
     assert remembered(replace(order, processes=2), home) == LADDER[4]
     assert remembered(replace(order, hours=3.0), home) is None
+    assert remembered(replace(order, name="table2"), home) is None
     (file,) = home.reproductions.iterdir()
     file.write_text("{", encoding="utf8")
     assert remembered(order, home) is None
+
+
+def test_a_figure_of_the_same_runs_has_the_same_size(tmp_path: Path) -> None:
+    home, order = Home(tmp_path, ""), Order("table2", preset="quick")
+    remember(order, LADDER[4], home)
+    assert remembered(replace(order, name="fig3"), home) == remembered(replace(order, name="fig4"), home) == LADDER[4]
+    assert remembered(replace(order, name="table3"), home) is None  # clean accuracy alone allows a larger one
 
 
 def test_rows_ask_for_what_exists() -> None:
