@@ -52,8 +52,8 @@ def select(order: Order, home: Home) -> Selection:
     known = {name: data for name in [*wanted, *filter(None, [order.source])] if (data := look_up(name, home))}
     usable = {name: data for name, data in known.items() if data.here or order.preset == "paper"}
     left_out = [*_missing(wanted, known, usable)]
-    if order.source and order.source not in usable:
-        raise _absent(order.source)
+    if order.source and not (order.source in usable and usable[order.source].train):
+        raise _no_source(order.source, known)
     papers = [name for name in row.trained_on if name in usable and usable[name].train]
     own = [order.source] if order.source else papers or [_instead(usable, order)]
     sources = [usable[name] for name in own]
@@ -96,7 +96,7 @@ def _instead(usable: dict[str, Data], order: Order) -> str:
     papers = ", ".join(order.row.trained_on)
     if order.preset == "paper":
         raise UserError(
-            f"{order.name} is trained on {papers}, which is neither in the store nor in the catalog",
+            f"{order.name} is trained on {papers}, of which neither store nor catalog have training images",
             hint=f"mmcoa fetch {order.row.trained_on[0]} --from PATH, or --source DATASET, or --preset quick",
         )
     found = [data for data in usable.values() if data.train]
@@ -108,9 +108,11 @@ def _instead(usable: dict[str, Data], order: Order) -> str:
     return max(found, key=lambda data: (data.classes, data.train)).name
 
 
-def _absent(name: str) -> UserError:
-    if name not in catalog.datasets():
+def _no_source(name: str, known: Mapping[str, Data]) -> UserError:
+    if name not in known:
         return UserError(f"there is no dataset called {name!r}", hint="mmcoa fetch --list shows what there is")
+    if not known[name].train:
+        return UserError(f"{name} has no training images", hint="mmcoa fetch --list shows what others have")
     return UserError(f"the dataset {name} is not in the store", hint=f"mmcoa fetch {name}")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
@@ -49,7 +50,7 @@ def measure(order: Order, home: Home) -> Speed:
     assert len(bench.texts)
     target = prepare(bench.prompts, NAMES, mlm=mlm, attack=TextAttack(compat=order.compat))
     return Speed(
-        load=load,
+        load=load + _start(order),
         forward=bench.each(bench.forward, most),
         gradient=bench.each(bench.step, most, seconds=LONGER),
         prompt=bench.each(lambda n: clip.embed_texts(bench.some_prompts(n)), MOST_PROMPTS),
@@ -129,6 +130,12 @@ class Bench:
     def texts(self) -> Tensor:
         """Embeddings to classify by."""
         return self.clip.embed_texts(self.prompts)
+
+
+def _start(order: Order) -> float:
+    """Seconds until a process is as far as this one: each job starts its own where there are several."""
+    alone = order.processes == 1 and order.accelerate_config is None
+    return 0.0 if alone else time.time() - psutil.Process().create_time()
 
 
 def _device() -> torch.device:

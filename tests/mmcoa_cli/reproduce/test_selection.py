@@ -82,10 +82,12 @@ def test_the_papers_settings_take_what_can_be_fetched(home: Home) -> None:
     [
         ({"preset": "quick"}, "no dataset of table2 is in the store"),
         ({"preset": "quick", "source": "cifar10"}, "the dataset cifar10 is not in the store"),
+        ({"source": "tests-only"}, "tests-only has no training images"),
         ({"source": "nowhere"}, "there is no dataset called 'nowhere'"),
     ],
 )
 def test_nothing_to_train_on(home: Home, options: dict[str, str], message: str) -> None:
+    add_dataset(home, "tests-only", train=0)
     with pytest.raises(UserError, match=message) as error:
         select(Order("table2", **options), home)  # type: ignore[arg-type]
     assert "mmcoa fetch" in error.value.hint

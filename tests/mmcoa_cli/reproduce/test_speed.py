@@ -13,9 +13,9 @@ from mmcoa_cli.settings import Home
 
 
 def test_everything_takes_time(home: Home) -> None:
-    found = asdict(measure(Order("table1", model="vit", mlm="mlm", batch_size=16, processes=8), home))
+    found = asdict(measure(Order("table1", model="vit", mlm="mlm", batch_size=16), home))
     assert found.pop("device") == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert found.pop("ranks") == max(1, min(8, torch.cuda.device_count()))
+    assert found.pop("ranks") == 1
     assert all(0 < seconds < 10 for seconds in found.values())
 
 
