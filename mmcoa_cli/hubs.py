@@ -79,6 +79,8 @@ def dataset_folder(
 
 
 def _download(repository: str, file: Any, commit: str, target: Path, *, name: str) -> None:
+    if not (target / file.rfilename).resolve().is_relative_to(target.resolve()):
+        raise UserError(f"{repository} lists the unsafe path {file.rfilename!r}", hint="do not trust this repository")
     path = Path(
         huggingface_hub.hf_hub_download(
             repository, file.rfilename, repo_type="dataset", revision=commit, local_dir=target

@@ -160,10 +160,12 @@ class EvaluationSpec:
 
 
 def train_spec(method: str, **options: Any) -> TrainSpec:
-    """A run of `method`: options that are None have the method's own default in the catalog."""
+    """A run of `method`: options that are None have the paper's values for it and for the dataset, from the catalog."""
     row = catalog.lookup(catalog.methods(), method, "method")
-    defaults = {"epochs": row.epochs, "batch_size": row.batch_size, "lr": row.lr}
     given = {name: value for name, value in options.items() if value is not None}
+    dataset = catalog.datasets().get(given.get("dataset", DEFAULT_DATASET))
+    batch_size = dataset.batch_size if dataset and dataset.batch_size else row.batch_size
+    defaults = {"epochs": row.epochs, "batch_size": batch_size, "lr": row.lr}
     return TrainSpec(row.name, **{**defaults, **given})
 
 

@@ -86,6 +86,7 @@ class DatasetRow:
     sources: tuple[Source, ...] = ()
     bytes: int = 0  # of the download
     embedded: bool = False
+    batch_size: int | None = None  # of training on it, where it is another than the methods'
     licence: str = ""
     citation: str = ""
 

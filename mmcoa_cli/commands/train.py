@@ -27,7 +27,7 @@ def command(
     ] = specs.DEFAULT_MODEL,
     mlm: o.Mlm = specs.DEFAULT_MLM,
     epochs: Annotated[int | None, typer.Option(help="Epochs; default: the method's in the paper.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step; default: the method's in the paper.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step; default: the paper's.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of Adam; default: the method's in the paper.")] = None,
     eps: o.Eps = "1/255",
     alpha: o.Alpha = "1/255",

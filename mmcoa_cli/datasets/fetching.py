@@ -103,7 +103,10 @@ def _names_in(path: Path | None) -> tuple[str, ...]:
         raise UserError(f"cannot read the class names in {path}: {error}", hint="one name a line") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path} is no list of names", hint='one name a line, or ["first", "second"]')
-    return tuple(name.strip() for name in names if name.strip())
+    found = tuple(name.strip() for name in names if name.strip())
+    if not found:
+        raise UserError(f"there are no names in {path}", hint='one name a line, or ["first", "second"]')
+    return found
 
 
 def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None) -> bool:

@@ -76,6 +76,7 @@ def _listed(root: Path, row: DatasetRow, how: Torchvision, *, files: Files) -> l
 def _labelled(dataset: Any, row: DatasetRow) -> list[tuple[Path, int]]:
     """The path and our label of each image of a torchvision dataset whose loader is `Path`, or that has no loader."""
     ours = Labels(row).of_order(list(dataset.classes), title=type(dataset).__name__)
+    found: Iterator[tuple[Path, int]]
     if hasattr(dataset, "loader"):
         found = (dataset[number] for number in range(len(dataset)))
     else:  # OxfordIIITPet

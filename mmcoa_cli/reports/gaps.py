@@ -81,7 +81,7 @@ def training_command(method: str, *, source: str, shots: str, model: str, like: 
     """The command that trains what is not there, with the settings in which all of `like` differ from the defaults."""
     specs = [json.loads(run.spec) for run in like]
     alike = {name: specs[0][name] for name in TRAINING if specs and all(_has(spec, name, specs[0]) for spec in specs)}
-    usual = asdict(train_spec(method))
+    usual = asdict(train_spec(method, dataset=source))
     named = {"method": method, "dataset": source, "shots": shots}
     return typed("train", {**named, **_changed({"model": model, **alike}, usual)})
 

@@ -220,7 +220,7 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
 def _unusual(run: Run) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
     spec, row = json.loads(run.spec), catalog.methods().get(run.method)
-    usual = asdict(train_spec(run.method) if row else TrainSpec(run.method))
+    usual = asdict(train_spec(run.method, dataset=run.source) if row else TrainSpec(run.method))
     settings = ["epochs", "batch_size", "lr", "tune", "precision"]
     if row is None or "image" in row.attacks:
         settings += ["eps", "alpha", "steps"]

@@ -14,7 +14,8 @@ def train(spec: TrainSpec, order: Order) -> str:
     """The training of one run, without the tests that `mmcoa train` ends with."""
     options = ("model", "mlm", "epochs", "lr", "batch_size", "seed", "compat", "precision")
     words = ["train", "--method", spec.method, "--dataset", spec.dataset, "--shots", spec.shots]
-    return _line(*words, *_changed(spec, train_spec(spec.method), options), *_start(order), "--no-evaluate")
+    usual = train_spec(spec.method, dataset=spec.dataset)
+    return _line(*words, *_changed(spec, usual, options), *_start(order), "--no-evaluate")
 
 
 def evaluate(spec: EvaluationSpec, order: Order) -> str:

@@ -311,7 +311,8 @@ def test_no_such_repository(hub: Hub, home: Home, repository: str) -> None:
 @pytest.mark.parametrize("name", ["../../test/evil.parquet", "/tmp/mmcoa-test/evil.parquet", "test/../../../evil.tar"])
 def test_a_repository_whose_files_lead_elsewhere(hub: Hub, home: Home, tmp_path: Path, name: str) -> None:
     hub.files = {name: b"evil", **hub.files}
-    fetch_row(row(), home)
+    with pytest.raises(UserError, match="lists the unsafe path"):
+        fetch_row(row(), home)
     assert not [path for path, _ in hub.requests if "evil" in path]
     assert not list(tmp_path.parent.rglob("evil*")) and not Path("/tmp/mmcoa-test").exists()
 

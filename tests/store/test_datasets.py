@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,118 @@ def test_encoded_images_keep_their_bytes(tmp_path: Path) -> None:
         assert dataset.encoded
         assert dataset.images("test", [299, 0, 0, 7]) == [images[299], images[0], images[0], images[7]]
         assert dataset.info.partial  # two classes have no image
+
+
+PARTS = [
+    ({}, range(3), {"train": "", "test": ""}),
+    ({}, [0, 0, 2], {"train": "2 of 3 classes", "test": "2 of 3 classes"}),
+    ({"train": 3, "test": 3}, range(3), {"train": "", "test": ""}),
+    ({"train": 3, "test": 9}, range(3), {"train": "", "test": "3 of 9 test images"}),
+    ({"train": 3, "test": 3}, [1, 1, 1], {"train": "1 of 3 classes", "test": "1 of 3 classes"}),
+    ({"train": 50_000, "test": 1_000}, [0, 1, 1], {"train": "3 of 50,000 train images, 2 of 3 classes"}),
+    ({"train": 3, "test": 2}, range(3), {"test": "3 images where the official test split has 2"}),
+    ({"train": 3, "test": 3, "val": 1_500}, range(3), {"val": "0 of 1,500 val images", "test": ""}),
+]
+
+
+@pytest.mark.parametrize(("expected", "labels", "parts"), PARTS)
+def test_what_a_part_lacks(tmp_path: Path, expected: Any, labels: Any, parts: dict[str, str]) -> None:
+    with writer(tmp_path / "toy.h5", expected=expected) as out:
+        for split in ("train", "test"):
+            for label in labels:
+                out.add(split, IMAGES[0], label)
+    info = Dataset.open(tmp_path / "toy.h5").info
+    assert {split: info.part(split) for split in parts} == parts
+    assert info.expected == expected
+
+
+def test_the_classes_of_a_split_are_counted_apart(tmp_path: Path) -> None:
+    with writer(tmp_path / "toy.h5") as out:
+        for label in range(3):
+            out.add("train", IMAGES[0], label)
+        out.add("test", IMAGES[0], 2)
+    info = Dataset.open(tmp_path / "toy.h5").info
+    assert (info.part("train"), info.part("test"), info.partial) == ("", "1 of 3 classes", False)
+
+
+CAPTIONS = [[f"caption {place} of {n}: ça, 猫 \U0001f408" for place in range(2)] for n in range(600)]
+
+
+def with_captions(path: Path, captions: Sequence[Sequence[str]]) -> Dataset:
+    with writer(path, class_names=(), captions=2, image_size=None, synonyms={}) as out:
+        for number, lines in enumerate(captions):
+            out.add("test", bytes([number % 256, 7]), captions=lines)
+    return Dataset.open(path)
+
+
+def test_captions_come_back_in_their_order(tmp_path: Path) -> None:
+    with with_captions(tmp_path / "toy.h5", CAPTIONS) as dataset:
+        assert dataset.captions("test") == CAPTIONS
+        assert dataset.labels("test").tolist() == [-1] * 600
+        assert dataset.images("test", [513]) == [bytes([1, 7])]
+        assert (dataset.info.captions, dataset.info.partial, dataset.info.part("test")) == (2, False, "")
+        with pytest.raises(UserError, match="no split called 'train'"):
+            dataset.captions("train")
+
+
+def test_the_checksum_is_of_the_captions_too(tmp_path: Path) -> None:
+    changed = [*CAPTIONS[:9], ["other", "words"]]
+    variants = [CAPTIONS[:10], changed, [lines[::-1] for lines in CAPTIONS[:10]], CAPTIONS[:9]]
+    sums = [with_captions(tmp_path / f"{n}.h5", captions).info.checksum for n, captions in enumerate(variants)]
+    assert len(set(sums)) == len(sums)
+    assert with_captions(tmp_path / "again.h5", CAPTIONS[:10]).info.checksum == sums[0]
+
+
+def test_captions_that_do_not_fit(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="1 captions where 2 are expected"):
+        with_captions(tmp_path / "captions.h5", [["only one"]])
+    with pytest.raises(ValueError, match="2 captions where 0 are expected"), writer(path) as out:
+        out.add("test", IMAGES[0], 0, CAPTIONS[0])
+    with Dataset.open(path) as dataset, pytest.raises(UserError, match="toy has classes and no captions"):
+        dataset.captions("test")
+
+
+def captions_that_are_not_there(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["test/captions"]
+
+
+def captions_of_another_shape(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["test/captions"]
+        file["test"].create_dataset("captions", (5, 3), h5py.string_dtype())
+
+
+def captions_that_are_numbers(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["test/captions"]
+        file["test"].create_dataset("captions", (5, 2), np.int64)
+
+
+def captions_that_are_references(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["test/captions"]
+        file["test"].create_dataset("captions", (5, 2), h5py.ref_dtype)
+
+
+def captions_of_broken_text(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file["test/captions"][0, 0] = b"\xff\xfe"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        captions_that_are_not_there, captions_of_another_shape, captions_that_are_numbers,
+        captions_that_are_references, captions_of_broken_text,
+    ],
+)  # fmt: skip
+def test_damaged_captions_are_refused_in_one_line(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    with_captions(tmp_path / "toy.h5", CAPTIONS[:5]).close()
+    damage(tmp_path / "toy.h5")
+    with pytest.raises(UserError, match=r"toy\.h5 cannot be read: ") as error:
+        Dataset.open(tmp_path / "toy.h5").captions("test")
+    assert error.value.hint == "remove it and type: mmcoa fetch toy"
 
 
 def test_a_reused_array_is_no_trap(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -58,6 +59,25 @@ def test_val_is_the_test_set_where_there_is_none(image: Image) -> None:
 def test_folders_of_classes_without_splits_are_the_test_set(image: Image) -> None:
     found = samples_of({"pets/cat/1.png": image(0), "pets/big_dog/1.png": image(1), "readme.png": image(2)})
     assert [(split, label) for split, _, label, _ in found] == [("test", 0), ("test", 1)]
+
+
+def test_a_million_paths_take_little_memory() -> None:
+    """A tenth of ImageNet's files: all of them may take 700 MB more than their own paths."""
+    paths = {
+        f"{split}/n{k:08}/ILSVRC2012_{split}_{k:08}_{n:06}.JPEG": 110_000
+        for split, count in (("train", 128), ("val", 5))
+        for k in range(1000)
+        for n in range(count)
+    }
+    files = Files("imagenet", paths, lambda _: io.BytesIO())
+    tracemalloc.start()
+    try:
+        layout = scan(files)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(layout.images) == len(paths) == 133_000
+    assert 10 * peak < 700e6
 
 
 def test_classes_json_names_the_folders(image: Image) -> None:
