@@ -165,7 +165,7 @@ def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path) -> 
     for number, source in enumerate(row.sources):
         if number:
             say(escape(f"{trouble}; trying another source: {_title(source)}"))
-        place = home.datasets / f".{store_name(row.name)}.download" / str(number)
+        place = home.datasets / f".{store_name(row.name)}.download" / store_name(_title(source))
         try:
             with (
                 _downloaded(row, source, place) as (folder, origin),

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from store.errors import UserError
@@ -20,7 +19,7 @@ from ..catalog import DatasetRow
 from ..prompts import clean_name
 from .archives import Files, is_image
 from .image_folders import sized
-from .samples import MAX_IMAGE, SPLITS, Labels, Sample, prepared, size_of
+from .samples import MAX_IMAGE, SPLITS, Labels, Sample, common_size, prepared
 
 MAX_TEXT = 1 << 20  # bytes of a label, of captions, of the list of class names
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
@@ -68,9 +67,8 @@ def describe_hub(layout: HubLayout, row: DatasetRow) -> DatasetRow:
         names = tuple(sorted(labels))
     if len(set(map(clean_name, names))) < len(names):
         raise UserError(f"two classes of {layout.title} have the same name in prompts", hint="--class-names FILE")
-    sizes = {size_of(image(), path) for s in layout.splits for _, image, path, _ in islice(layout.raw(s), 200)}
-    square = next(iter(sizes)) if len(sizes) == 1 else (0, 1)
-    return sized(row, square[0] if square[0] == square[1] else None, class_names=names)
+    size = common_size((image(), path) for split in layout.splits for _, image, path, _ in layout.raw(split))
+    return sized(row, size, class_names=names)
 
 
 def read_hub(layout: HubLayout, row: DatasetRow) -> Iterator[Sample]:

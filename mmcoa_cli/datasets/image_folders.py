@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from store.errors import UserError
@@ -17,7 +17,7 @@ from store.errors import UserError
 from ..catalog import DatasetRow
 from ..prompts import clean_name
 from .archives import Files, is_image
-from .samples import MAX_IMAGE, ORDER, SPLITS, Labels, Sample, prepared, size_of
+from .samples import MAX_IMAGE, ORDER, SPLITS, Labels, Sample, common_size, prepared
 
 MAX_NAMES = 16 << 20  # bytes of classes.json
 CROPPED = (224, 256)  # pixel size and resize of images of varying size
@@ -79,7 +79,7 @@ def describe(files: Files, layout: Layout, *, row: DatasetRow) -> DatasetRow:
         )
     if len(set(map(clean_name, names))) < len(names):
         raise UserError(f"two classes of {files.title} have the same name in prompts", hint="rename one of the folders")
-    size = _common_size(files, [image.path for image in layout.images])
+    size = common_size((files.read(image.path, at_most=MAX_IMAGE), image.path) for image in layout.images)
     return sized(row, size, class_names=names, folders=folders)
 
 
@@ -134,14 +134,3 @@ def _names_of_folders(files: Files) -> dict[str, str]:
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise UserError(f'{path} in {files.title} is not {{"folder": "class name", ...}}', hint="mend or remove it")
     return names
-
-
-def _common_size(files: Files, paths: Sequence[str]) -> int | None:
-    """The side of the images when they all are squares of one size; stops at the first that differs."""
-    first = None
-    for path in paths:
-        width, height = size_of(files.read(path, at_most=MAX_IMAGE), path)
-        first = first or width
-        if (width, height) != (first, first):
-            return None
-    return first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -86,11 +87,16 @@ def prepared(data: bytes, path: str, row: DatasetRow) -> npt.NDArray[np.uint8] |
     return _pixels(data, path, row.pixel_size) if row.resize is None else _checked(data, path)
 
 
-def size_of(data: bytes, path: str) -> tuple[int, int]:
-    """Width and height of an image file."""
-    with _opened(data, path) as opened:
-        size: tuple[int, int] = opened.size
-        return size
+def common_size(images: Iterable[tuple[bytes, str]]) -> int | None:
+    """The side of image files (and their paths) when all are squares of one size; stops at the first that differs."""
+    first = None
+    for data, path in images:
+        with _opened(data, path) as opened:
+            width, height = opened.size
+        first = first or width
+        if (width, height) != (first, first):
+            return None
+    return first
 
 
 def _pixels(data: bytes, path: str, size: int) -> npt.NDArray[np.uint8]:

@@ -160,7 +160,7 @@ def test_a_kill_while_downloading(server: Any, home: Home, cifar10_files: dict[s
     server.answers = [stalling, good]
     process = start(row, home)
     assert sent.wait(60)
-    partial = home.datasets / ".cifar10.download" / "0" / "archive.tar.gz.partial"
+    partial = home.datasets / ".cifar10.download" / "127.0.0.1" / "archive.tar.gz.partial"
     while not (partial.exists() and partial.stat().st_size):
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
