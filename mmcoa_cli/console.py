@@ -56,6 +56,10 @@ class Task:
         """`count` more units are done; `note` (a loss, an accuracy) is shown behind the speed."""
         self._progress.update(self._id, advance=count, **({"note": note} if note else {}))
 
+    def reach(self, done: int) -> None:
+        """`done` units are done altogether."""
+        self._progress.update(self._id, completed=done)
+
 
 @contextmanager
 def progress(description: str, *, total: int | None, unit: str, done: int = 0, quiet: bool = False) -> Iterator[Task]:
@@ -84,7 +88,9 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
         TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
     with Progress(*columns, console=err, disable=quiet, expand=False) as bar:
-        yield Task(bar, bar.add_task(description, total=total, completed=done, note=""))
+        task = bar.add_task(description, total=total, completed=done, note="")
+        yield Task(bar, task)
+        bar.update(task, total=bar.tasks[0].completed)  # what is done is the whole, where fewer came than were expected
 
 
 def _per_second(speed: float, unit: str) -> str:

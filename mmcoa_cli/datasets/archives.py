@@ -29,12 +29,14 @@ from typing import IO, Any
 
 from store.errors import UserError
 
+from ..console import Task, progress
 from .samples import SPLITS
 
 CHUNK = 1 << 20
 MAX_FILES = 3_000_000
 MAX_RATIO, MAX_EXTRA = 20, 1 << 30  # an archive of n bytes may unpack to MAX_RATIO * n + MAX_EXTRA bytes
 MAX_DEPTH = 3  # archives within archives
+LONG = 32 << 20  # bytes whose unpacking shows its progress
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 
@@ -137,11 +139,13 @@ def unpacked(files: Files, *, scratch: Path) -> Iterator[Path]:
         yield files.root
         return
     with tempfile.TemporaryDirectory(dir=scratch, prefix="unpacked-") as folder:
-        for path in files.sizes:
-            target = Path(folder, path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with _damage_named(files.title), files.open(path) as source, target.open("xb") as out:
-                shutil.copyfileobj(source, out, CHUNK)
+        with _long_work(f"unpacking {files.title}", sum(files.sizes.values())) as task:
+            for path, size in files.sizes.items():
+                target = Path(folder, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with _damage_named(files.title), files.open(path) as source, target.open("xb") as out:
+                    shutil.copyfileobj(source, out, CHUNK)
+                task.advance(size)
         yield Path(folder)
 
 
@@ -211,8 +215,8 @@ def _archive(file: IO[bytes], title: str, packed: int, scratch: Path, allowance:
         yield _tar_files(file, title, scratch, allowance)
         return
     with tempfile.TemporaryFile(dir=scratch) as plain:
-        with _damage_named(title), inflate(file) as source:
-            _copy_capped(source, plain, allowance)
+        with _long_work(f"inflating {title}", packed) as task, _damage_named(title), inflate(file) as source:
+            _copy_capped(source, plain, allowance, lambda: task.reach(file.tell()))
         yield _tar_files(plain, title, scratch, allowance)
 
 
@@ -239,11 +243,20 @@ def _zip_files(archive: zipfile.ZipFile, title: str, scratch: Path, allowance: _
     return Files(title, _sorted_visible(sizes), lambda name: archive.open(members[name]), inner=inner)
 
 
-def _copy_capped(source: IO[bytes], target: IO[bytes], allowance: _Allowance) -> None:
+def _copy_capped(
+    source: IO[bytes], target: IO[bytes], allowance: _Allowance, on_chunk: Callable[[], None] | None = None
+) -> None:
     while chunk := source.read(CHUNK):
         allowance.take(len(chunk))
         target.write(chunk)
+        if on_chunk is not None:
+            on_chunk()
     target.seek(0)
+
+
+def _long_work(title: str, size: int) -> AbstractContextManager[Task]:
+    """A progress bar, for so many bytes that a person would wait."""
+    return progress(title, total=size, unit="bytes", quiet=size < LONG)
 
 
 def _tar_files(file: IO[bytes], title: str, scratch: Path, allowance: _Allowance) -> Files:

@@ -15,7 +15,7 @@ from .hub_layouts import describe_hub, find_hub_layout, read_hub
 from .image_folders import describe, read_images, scan
 from .readers import READERS
 from .samples import Labels, Sample
-from .torchvision_readers import base_folder, read_torchvision
+from .torchvision_readers import base_folder, list_torchvision, read_torchvision, torchvision_root
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ def recognised(row: DatasetRow, source: Path, *, scratch: Path) -> Iterator[Reco
             if reader is not None and reader.recognises(files):
                 yield Recognised(row, reader.read(files, row), size, None)
             elif (base := base_folder(files, row.torchvision)) is not None:
-                yield Recognised(row, read_torchvision(files, row, base=base, scratch=scratch), size, None)
+                with torchvision_root(files, row, base=base, scratch=scratch) as root:
+                    listed = list_torchvision(root, files, row)
+                    yield Recognised(row, read_torchvision(listed, row, title=files.title), size, len(listed))
             elif (hub := find_hub_layout(files, row)) is not None:
                 full = row if (row.class_names and row.splits) or row.captions else describe_hub(hub, row)
                 yield Recognised(full, read_hub(hub, full), size, sum(hub.counts.values()))

@@ -6,7 +6,8 @@ torchvision wants a folder of its own layout: wherever the dataset's files are, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,27 +37,40 @@ def base_folder(files: Files, how: Torchvision | None) -> str | None:
     return max(bases, key=own).rstrip("/")
 
 
-def read_torchvision(files: Files, row: DatasetRow, *, base: str, scratch: Path) -> Iterator[Sample]:
-    """Every image that torchvision's class of the row lists, in the order of splits, classes and paths.
+@contextmanager
+def torchvision_root(files: Files, row: DatasetRow, *, base: str, scratch: Path) -> Iterator[Path]:
+    """A root as torchvision's class of the row expects it: a link to where the dataset lies, unpacked if it is not."""
+    assert row.torchvision is not None
+    with unpacked(files, scratch=scratch) as folder, TemporaryDirectory(dir=scratch, prefix="root-") as root:
+        link = Path(root, row.torchvision.folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to((folder / base).resolve(), target_is_directory=True)
+        yield Path(root)
+
+
+def list_torchvision(root: Path, files: Files, row: DatasetRow) -> list[Listed]:
+    """What torchvision's class of the row lists and is there, in the order of splits, classes and paths.
 
     Raises UserError where the class finds the folder incomplete, or lists classes that are not the row's.
     """
     how = row.torchvision
     assert how is not None
-    with unpacked(files, scratch=scratch) as folder, TemporaryDirectory(dir=scratch, prefix="root-") as root:
-        link = Path(root, how.folder)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to((folder / base).resolve(), target_is_directory=True)
-        try:
-            listed = _listed(Path(root), row, how, files=files)
-        except (RuntimeError, OSError, ValueError, LookupError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{files.title} is incomplete: {reason}", hint="download it again") from error
-        for split, path, label in sorted(listed, key=lambda one: (ORDER.index(one[0]), one[2], str(one[1]))):
-            if not Path(os.path.normpath(path)).is_relative_to(root):
-                raise UserError(f"{files.title} lists the unsafe path {path.name!r}", hint="do not trust this archive")
-            if path.is_file():  # a part of the dataset lacks some of what its lists name
-                yield Sample(split, prepared(_read(path, files.title), path.name, row), label)
+    try:
+        listed = _listed(root, row, how, files=files)
+    except (RuntimeError, OSError, ValueError, LookupError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{files.title} is incomplete: {reason}", hint="download it again") from error
+    for _, path, _ in listed:
+        if not Path(os.path.normpath(path)).is_relative_to(root):
+            raise UserError(f"{files.title} lists the unsafe path {path.name!r}", hint="do not trust this archive")
+    there = [one for one in listed if one[1].is_file()]  # a part of the dataset lacks some of what its lists name
+    return sorted(there, key=lambda one: (ORDER.index(one[0]), one[2], str(one[1])))
+
+
+def read_torchvision(listed: Iterable[Listed], row: DatasetRow, *, title: str) -> Iterator[Sample]:
+    """The images of `list_torchvision`. Raises UserError for one that cannot be used."""
+    for split, path, label in listed:
+        yield Sample(split, prepared(_read(path, title), path.name, row), label)
 
 
 def _listed(root: Path, row: DatasetRow, how: Torchvision, *, files: Files) -> list[Listed]:
