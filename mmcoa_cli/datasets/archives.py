@@ -45,7 +45,7 @@ _COMPRESSIONS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
     (b"BZh", bz2.open),
     (b"\xfd7zXZ\x00", lzma.open),
 )
-_KINDS = "--from takes a folder, a zip or a tar"
+_KINDS = "--from takes a folder, a zip, a tar or a parquet file"
 _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error,
     EOFError, NotImplementedError, ValueError, OverflowError,
@@ -95,11 +95,14 @@ class _Allowance:
 @contextmanager
 def open_files(path: Path, *, scratch: Path) -> Iterator[Files]:
     """The files of a folder, a zip, or a tar (plain, gz, bz2 or xz; a compressed one is inflated into a nameless file
-    in `scratch`, which vanishes with the process). Raises UserError for anything else, and for a hostile archive."""
+    in `scratch`, which vanishes with the process); or one parquet file. Raises UserError for anything else, and for a
+    hostile archive."""
     if path.is_dir():
         yield _folder_files(path, scratch)
     elif not path.is_file():
         raise UserError(f"there is no file or folder {path}", hint=_KINDS)
+    elif path.suffix == ".parquet":
+        yield Files(path.name, {path.name: path.stat().st_size}, lambda _: path.open("rb"))
     else:
         with path.open("rb") as file, _archive(file, path.name, path.stat().st_size, scratch, None) as files:
             yield files

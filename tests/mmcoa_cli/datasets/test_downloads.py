@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,43 @@ def test_a_disk_that_is_too_small(server: Any, target: Path) -> None:
     with pytest.raises(UserError, match=r"x needs 1000000000\.0 GB more, and the disk has"):
         download(source(server, size=10**18), target, name="x")
     assert server.ranges == []
+
+
+def test_a_server_that_stalls_is_left_and_gone_on_with(
+    server: Any, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No byte for as long as the patience lasts: another connection asks for the rest."""
+    monkeypatch.setattr(downloads, "TIMEOUT", (5, 0.2))
+    finished = threading.Event()
+
+    def stalling(request: Any, _: int) -> None:
+        request.start(200, Content_Length=str(len(DATA)))
+        request.wfile.write(DATA[:400_000])
+        request.wfile.flush()
+        finished.wait(30)
+
+    server.answers = [stalling, whole]
+    try:
+        download(source(server), target, name="x")
+    finally:
+        finished.set()
+    assert target.read_bytes() == DATA
+    assert server.ranges == [None, f"bytes={downloads.CHUNK}-"]  # what was read of the second piece is lost, no more
+
+
+def test_a_slow_server_is_waited_for(server: Any, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow altogether, but never silent for long: one connection brings it all."""
+    monkeypatch.setattr(downloads, "TIMEOUT", (5, 2))
+    pause = threading.Event()
+
+    def trickling(request: Any, _: int) -> None:
+        request.start(200, Content_Length=str(len(DATA)))
+        for start in range(0, len(DATA), 100_000):
+            request.wfile.write(DATA[start : start + 100_000])
+            request.wfile.flush()
+            pause.wait(0.05)
+
+    server.answers = [trickling]
+    download(source(server), target, name="x")
+    assert target.read_bytes() == DATA
+    assert server.ranges == [None]

@@ -266,3 +266,11 @@ def test_two_classes_of_one_name_in_prompts(image: Make, laid: Make, fetched: Ma
     with pytest.raises(UserError, match="same name in prompts") as caught:
         fetched(DatasetRow("dogs"), laid("x", {"a.parquet": data}))
     assert "--class-names" in caught.value.hint
+
+
+def test_a_single_file(image: Make, tmp_path: Path, fetched: Make) -> None:
+    path = tmp_path / "train-00000-of-00001.parquet"
+    path.write_bytes(parquet(jpegs(image, range(4)), [0, 1, 1, 0], names=["wren", "robin"]))
+    with fetched(DatasetRow("birds"), path) as dataset:
+        assert dataset.info.class_names == ("wren", "robin")
+        assert dataset.labels("train").tolist() == [0, 1, 1, 0]
