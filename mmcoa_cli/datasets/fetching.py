@@ -193,7 +193,9 @@ def _downloaded(row: DatasetRow, source: Source, folder: Path) -> Iterator[tuple
         return
     folder.mkdir(parents=True, exist_ok=True)
     # the download, its inflated or unpacked copy while it is read, and the images in the store
-    require_space(3 * sum(archive.bytes for archive in source.archives), folder=folder, name=row.name)
+    size = max(row.bytes, sum(archive.bytes for archive in source.archives))
+    arrived = sum(path.stat().st_size for path in folder.iterdir())
+    require_space(3 * size - arrived, folder=folder, name=row.name)
     for archive in source.archives:
         file_name = PurePosixPath(urlsplit(archive.url).path).name
         download(archive, folder / file_name, name=row.name)

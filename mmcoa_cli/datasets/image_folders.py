@@ -94,6 +94,10 @@ def read_images(files: Files, layout: Layout, row: DatasetRow) -> Iterator[Sampl
     it is encoded. Raises UserError for a folder that is no class of the row and for an image that cannot be used."""
     known = Labels(row)
     labels = {folder: known.of(folder, name, title=files.title) for folder, name in layout.titles.items()}
+    return _samples(files, layout, row, labels)
+
+
+def _samples(files: Files, layout: Layout, row: DatasetRow, labels: Mapping[str, int | None]) -> Iterator[Sample]:
     for image in sorted(layout.images, key=lambda i: (ORDER.index(i.split), labels[i.folder] or 0, i.path)):
         label = labels[image.folder]
         if label is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from store.errors import UserError
 
 from ..catalog import DatasetRow
-from .archives import expanded, open_files
+from .archives import Files, expanded, open_files
 from .hub_layouts import describe_hub, find_hub_layout, read_hub
 from .image_folders import describe, read_images, scan
 from .readers import READERS
@@ -27,6 +27,20 @@ class Recognised:
     samples: Iterator[Sample]
     bytes: int
     count: int | None
+
+
+def _class_folders(files: Files, row: DatasetRow, size: int) -> Recognised:
+    """Raises UserError, naming the archives where the dataset has several, if there are no folders of its classes."""
+    try:
+        layout = scan(files, labels=Labels(row) if row.splits else None)
+        full = row if row.splits else describe(files, layout, row=row)
+        return Recognised(full, read_images(files, layout, full), size, len(layout.images))
+    except UserError as error:
+        archives = [PurePosixPath(archive.url).name for source in row.sources for archive in source.archives]
+        if len(archives) < 2:
+            raise
+        hint = f"put {', '.join(archives)} into one folder, and give --from that"
+        raise UserError(str(error), hint=f"{error.hint}; or {hint}") from error
 
 
 @contextmanager
@@ -57,6 +71,4 @@ def recognised(row: DatasetRow, source: Path, *, scratch: Path) -> Iterator[Reco
                     hint="it takes webdataset shards, or val2014/ beside dataset_coco.json",
                 )
             else:
-                layout = scan(files, labels=Labels(row) if row.splits else None)
-                full = row if row.splits else describe(files, layout, row=replace(row))
-                yield Recognised(full, read_images(files, layout, full), size, len(layout.images))
+                yield _class_folders(files, row, size)
