@@ -193,7 +193,8 @@ def _downloaded(row: DatasetRow, source: Source, folder: Path) -> Iterator[tuple
         return
     folder.mkdir(parents=True, exist_ok=True)
     # the download, its inflated or unpacked copy while it is read, and the images in the store
-    size = max(row.bytes, sum(archive.bytes for archive in source.archives))
+    sizes = [archive.bytes for archive in source.archives]
+    size = sum(sizes) if all(sizes) else row.bytes
     arrived = sum(path.stat().st_size for path in folder.iterdir())
     require_space(3 * size - arrived, folder=folder, name=row.name)
     for archive in source.archives:
