@@ -48,6 +48,8 @@ class DatasetInfo:
         n, whole, k = self.splits.get(split, 0), self.expected.get(split), len(self.class_names)
         present = self.present.get(split, k)
         classes = f"{present:,} of {k:,} classes" if present < k else ""
+        if self.partial and not self.present:  # written before files said more
+            classes = "some classes have no images"
         if whole is None or n == whole:
             return classes
         if n > whole:
