@@ -42,10 +42,6 @@ class Home:
     def runs(self) -> Path:
         return self.root / "runs"
 
-    @property
-    def reproductions(self) -> Path:
-        return self.root / "reproductions"
-
 
 def home() -> Home:
     """The store that MMCOA_HOME and MMCOA_DATABASE_URL name (default: the platform's user data folder)."""

@@ -120,7 +120,7 @@ def remember(order: Order, scale: Scale, home: Home) -> None:
 
 
 def _file(order: Order, home: Home) -> Path:
-    return home.reproductions / f"quick-{key_of(_options(order))[:8]}.json"
+    return home.runs / f"reproduce-{key_of(_options(order))[:8]}.json"
 
 
 def _options(order: Order) -> dict[str, Any]:

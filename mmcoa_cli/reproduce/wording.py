@@ -105,7 +105,8 @@ def _sums(plan: Plan) -> list[RenderableType]:
     if not plan.computes:
         return [Text(f"{', '.join(counts)}: nothing is left to compute", style="bold")]
     if plan.speed is None:
-        why = "no time: it is measured when the models are here"
+        size = "" if plan.order.preset == "paper" else ", and the size chosen by it; this is the smallest"
+        why = f"no time: it is measured when the models are here{size}"
         return [Text(f"{', '.join(counts)}; {why}", style="bold")]
     where = f"estimated from a short measurement on this {plan.speed.device}"
     return [Text(f"{', '.join(counts)}; about {duration(plan.seconds)}", style="bold"), Text(where, style="dim")]

@@ -90,7 +90,7 @@ def test_a_model_that_cannot_be_had(home: Home, monkeypatch: pytest.MonkeyPatch)
     ended = mmcoa("reproduce", "table1", "--source", "digits")
     assert ended.exit_code == 1 and isinstance(ended.exception, UserError)
     assert "mmcoa fetch ViT-B-32 --from PATH" in ended.exception.hint and "tiny-clip" in ended.exception.hint
-    assert not home.reproductions.exists()
+    assert not home.runs.exists()
 
 
 def test_what_cannot_be_planned_is_two_lines(home: Home) -> None:

@@ -61,7 +61,7 @@ def test_a_size_is_remembered_for_the_same_options(tmp_path: Path) -> None:
     assert remembered(replace(order, processes=2), home) == LADDER[4]
     assert remembered(replace(order, hours=3.0), home) is None
     assert remembered(replace(order, name="table2"), home) is None
-    (file,) = home.reproductions.iterdir()
+    (file,) = home.runs.iterdir()
     file.write_text("{", encoding="utf8")
     assert remembered(order, home) is None
 
