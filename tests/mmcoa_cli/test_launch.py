@@ -162,10 +162,11 @@ def test_weights_are_the_same_after_a_kill(
 ) -> None:
     spec = replace(TRAIN, epochs=12)
     whole, killed = new_home("whole"), new_home("killed")
+    run = make_plan(spec, whole).run
     first = typed(killed, *train_words(spec), "--no-evaluate")
-    run = train(spec, whole, accelerator).id
     first.until(lambda: epochs_in(killed.checkpoints / run))
     kill(first.process)
+    assert train(spec, whole, accelerator).id == run
     assert 0 < len(epochs_in(killed.checkpoints / run)) < 12
     (row,) = Index(killed.database_url).runs()
     assert (row.id, row.status) == (run, "running")
