@@ -51,10 +51,9 @@ def repository_folder(repository: str, *, revision: str, choose: Choose, name: s
     return paths[0].parent
 
 
-@contextmanager
 def dataset_folder(
     repository: str, revision: str, splits: Sequence[str], target: Path, *, name: str, licence: str = ""
-) -> Iterator[tuple[Path, str]]:
+) -> tuple[Path, str]:
     """A folder with the parquet files or webdataset shards of these splits of a dataset's repository, and its commit.
 
     It is the local cache where that has them, else `target`, which a broken download goes on with; what has arrived is
@@ -62,8 +61,7 @@ def dataset_folder(
     """
     cached = _cached_dataset(repository, revision, splits)
     if cached is not None:
-        yield cached, cached.name
-        return
+        return cached, cached.name
     _require_network(repository, name, what=WHAT)
     page = f"datasets/{repository}"
     with _hub_errors(repository, revision, name=name, page=page, what=WHAT, licence=licence):
@@ -75,7 +73,7 @@ def dataset_folder(
         require_space(2 * sum(file.size or 0 for file in wanted), folder=target, name=name)
         for file in wanted:
             _download(repository, file, info.sha or "", target, name=name)
-    yield target, info.sha or ""
+    return target, info.sha or ""
 
 
 def _download(repository: str, file: Any, commit: str, target: Path, *, name: str) -> None:

@@ -167,10 +167,8 @@ def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path) -> 
             say(escape(f"{trouble}; trying another source: {_title(source)}"))
         place = home.datasets / f".{store_name(row.name)}.download" / store_name(_title(source))
         try:
-            with (
-                _downloaded(row, source, place) as (folder, origin),
-                recognised(row, folder, scratch=scratch) as found,
-            ):
+            folder, origin = _downloaded(row, source, place)
+            with recognised(row, folder, scratch=scratch) as found:
                 _write(found, target, origin=origin, expected=row.splits, whole=not source.repository)
             shutil.rmtree(place.parent, ignore_errors=True)
             return
@@ -182,15 +180,14 @@ def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path) -> 
     raise trouble
 
 
-@contextmanager
-def _downloaded(row: DatasetRow, source: Source, folder: Path) -> Iterator[tuple[Path, str]]:
+def _downloaded(row: DatasetRow, source: Source, folder: Path) -> tuple[Path, str]:
     """A folder with what `source` gives (`folder`, or the hub's cache), and in words where that is from."""
     if source.repository:
         splits = tuple(source.splits) or ("train", "test")
-        got = dataset_folder(source.repository, source.revision, splits, folder, name=row.name, licence=row.licence)
-        with got as (place, commit):
-            yield place, f"{source.repository}@{commit}" + (f" ({source.note})" if source.note else "")
-        return
+        place, commit = dataset_folder(
+            source.repository, source.revision, splits, folder, name=row.name, licence=row.licence
+        )
+        return place, f"{source.repository}@{commit}" + (f" ({source.note})" if source.note else "")
     folder.mkdir(parents=True, exist_ok=True)
     # the download, its inflated or unpacked copy while it is read, and the images in the store
     sizes = [archive.bytes for archive in source.archives]
@@ -200,7 +197,7 @@ def _downloaded(row: DatasetRow, source: Source, folder: Path) -> Iterator[tuple
     for archive in source.archives:
         file_name = PurePosixPath(urlsplit(archive.url).path).name
         download(archive, folder / file_name, name=row.name)
-    yield folder, source.archives[0].url
+    return folder, source.archives[0].url
 
 
 def _title(source: Source) -> str:
