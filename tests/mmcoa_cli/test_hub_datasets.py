@@ -308,13 +308,13 @@ def test_no_such_repository(hub: Hub, home: Home, repository: str) -> None:
     assert left_in(home) == []
 
 
-@pytest.mark.parametrize("name", ["../../test/stray.parquet", "/tmp/mmcoa/stray.parquet", "test/../../stray.tar"])
+@pytest.mark.parametrize("name", ["../../test/stray.parquet", "/tmp/test/stray.parquet", "test/../../stray.tar"])
 def test_a_repository_whose_files_lead_elsewhere(hub: Hub, home: Home, tmp_path: Path, name: str) -> None:
     hub.files = {name: b"stray", **hub.files}
     with pytest.raises(UserError, match="lists the unsafe path"):
         fetch_row(row(), home)
     assert not [path for path, _ in hub.requests if "stray" in path]
-    assert not list(tmp_path.rglob("stray*")) and not Path("/tmp/mmcoa/stray.parquet").exists()
+    assert not list(tmp_path.rglob("stray*")) and not Path("/tmp/test/stray.parquet").exists()
 
 
 def test_the_next_source_is_taken_where_the_hub_refuses(hub: Hub, home: Home) -> None:
