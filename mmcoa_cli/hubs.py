@@ -98,13 +98,8 @@ def _is_data(path: str, splits: Sequence[str]) -> bool:
 
 def _cached_dataset(repository: str, revision: str, splits: Sequence[str]) -> Path | None:
     """The folder in the local cache, when it holds the data of all `splits`."""
-    try:
-        folder = Path(
-            huggingface_hub.snapshot_download(
-                repository, repo_type="dataset", revision=revision or None, local_files_only=True
-            )
-        )
-    except (LocalEntryNotFoundError, ValueError):
+    folder = _snapshot(repository, revision, kind="dataset")
+    if folder is None:
         return None
     paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     whole = all(any(p.endswith(DATA) and _is_data(p, [split]) for p in paths) for split in splits)
@@ -138,12 +133,25 @@ def _hub_errors(
 
 def _cached(repository: str, revision: str, choose: Choose) -> Path | None:
     """The folder in the local cache, when it holds all that `choose` needs."""
+    folder = _snapshot(repository, revision, kind="model")
+    if folder is None:
+        return None
     try:
-        folder = Path(huggingface_hub.snapshot_download(repository, revision=revision or None, local_files_only=True))
         choose([path.name for path in folder.iterdir()])
-    except (LocalEntryNotFoundError, UserError, ValueError):
+    except UserError:
         return None
     return folder
+
+
+def _snapshot(repository: str, revision: str, *, kind: str) -> Path | None:
+    """What the local cache has of a repository, None where that is nothing."""
+    try:
+        found = huggingface_hub.snapshot_download(
+            repository, repo_type=kind, revision=revision or None, local_files_only=True
+        )
+    except (LocalEntryNotFoundError, ValueError):
+        return None
+    return Path(found)
 
 
 def _require_network(repository: str, name: str, *, what: str) -> None:

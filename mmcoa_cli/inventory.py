@@ -21,7 +21,6 @@ from .names import store_name
 from .settings import Home
 from .specs import Kind
 
-SPLITS = ("train", "val", "test")
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -134,6 +133,7 @@ def _kind_of_path(source: Path) -> Kind:
 
 def _datasets(home: Home) -> list[dict[str, Any]]:
     from .datasets.fetching import dataset_path, registered_datasets
+    from .datasets.samples import ORDER
 
     rows = {store_name(row.name): row for row in catalog.datasets().values()}
     found = []
@@ -145,7 +145,7 @@ def _datasets(home: Home) -> list[dict[str, Any]]:
             {
                 "name": row.name,
                 "classes": len(row.class_names),
-                "splits": {split: row.splits[split] for split in SPLITS if split in row.splits},
+                "splits": {split: row.splits[split] for split in ORDER if split in row.splits},
                 "bytes": size_of(path) if info else rows[name].bytes if name in rows else None,
                 "here": info is not None,
                 "part": "; ".join(filter(None, map(info.part, info.splits))) if info else "",

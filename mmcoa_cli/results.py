@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from store.datasets import Dataset
@@ -19,7 +18,7 @@ from .reports.formats import as_dict
 from .reports.rows import row_of
 from .reports.table import print_table
 from .settings import Home, home
-from .specs import TrainSpec
+from .specs import TrainSpec, options_in
 from .worker import Outcome
 
 
@@ -28,8 +27,7 @@ def spec_of(run: str, home: Home) -> TrainSpec:
     found = Index(home.database_url).find_run(run)
     if found.kind != "train":
         raise UserError(f"{found.id} was not trained", hint="mmcoa train --method mmcoa")
-    known = {field.name for field in fields(TrainSpec)}  # what else stands there is said of the run, not asked for
-    return TrainSpec(**{name: value for name, value in json.loads(found.spec).items() if name in known})
+    return TrainSpec(**options_in(found.spec, TrainSpec))
 
 
 def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:

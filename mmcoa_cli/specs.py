@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -175,6 +176,12 @@ def evaluation_after(spec: TrainSpec) -> EvaluationSpec:
         "", (spec.dataset,), mlm=spec.mlm, eps=spec.eps, alpha=spec.alpha, seed=spec.seed, batch_size=spec.batch_size,
         precision=spec.precision, compat=spec.compat,
     )  # fmt: skip
+
+
+def options_in(text: str, kind: type[TrainSpec] | type[EvaluationSpec]) -> dict[str, Any]:
+    """The options among what the index says of a run or evaluation (JSON); what else stands there was not asked for."""
+    known = {field.name for field in fields(kind)}
+    return {name: value for name, value in json.loads(text).items() if name in known}
 
 
 def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

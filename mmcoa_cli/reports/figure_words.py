@@ -6,7 +6,7 @@ from .averages import NAME
 from .figure_data import Figure
 from .paper import NOTES, marks
 from .rows import Row
-from .wording import image_attack, plain, setting, text_attack
+from .wording import image_attack, model_name, part_of, plain, setting, text_attack
 
 ZERO_SHOT = "0"  # the shots of a model as it comes
 
@@ -28,13 +28,12 @@ def caption(figure: Figure) -> list[str]:
     source = next((f"trained on {row.source}, " for row in measured if row.source), "")
     if figure.shots:
         source += f"{'full' if figure.shots == 'full' else f'{figure.shots}-shot'}, "
-    model = row.model + (" (a stand-in model)" if row.stand_in else "")
     subset = f", class-balanced subsets of up to {row.limit:,} images" if row.limit is not None else ""
     image = next((row for row in measured if row.norm is not None), None)
     text = next((row for row in measured if row.mlm is not None), None)
     attacks = [*([image_attack(image)] if image else []), *([text_attack(text)] if text else [])]
     told = [
-        f"{model}, {source}{', '.join(setting(measured))}{subset}. {_averages(figure)}".rstrip(),
+        f"{model_name(row)}, {source}{', '.join(setting(measured))}{subset}. {_averages(figure)}".rstrip(),
         *(["; ".join(attacks) + "."] if attacks else []),
         " ".join([_bars(figure), *_paper(figure)]),
         *_parts(measured),
@@ -72,7 +71,7 @@ def _paper(figure: Figure) -> list[str]:
 
 def _parts(measured: list[Row]) -> list[str]:
     """Which datasets, of test or of training, are only there in part."""
-    tested = {row.dataset: row.part or "some classes without any image" for row in measured if row.partial or row.part}
+    tested = {row.dataset: part for row in measured if (part := part_of(row))}
     trained = dict.fromkeys(row.train_part for row in measured if row.train_part)
     return [
         *([f"Only a part: {'; '.join(f'{name}, {part}' for name, part in tested.items())}."] if tested else []),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..specs import EvaluationSpec, train_spec
+from ..typed import changed, typed
 from .rows import Row
 
 if TYPE_CHECKING:
@@ -35,16 +35,14 @@ class Gap:
     def command(self) -> str:
         defaults = asdict(EvaluationSpec(self.checkpoint, self.datasets))
         named = {"checkpoint": self.checkpoint, "dataset": ",".join(self.datasets), "attack": ",".join(self.attacks)}
-        return typed("evaluate", {**named, **_changed(self.settings, defaults)})
+        return typed("evaluate", {**named, **changed(self.settings, defaults)})
 
 
 def settings_of(rows: Sequence[Row]) -> dict[str, Any]:
     """The options of `mmcoa evaluate` that `rows` were measured with; of several values the first, but of limits the
     one of most rows."""
     limits = sorted({row.limit for row in rows if row.limit is not None})
-    of_rows = [
-        next((n for n in limits if row.n <= n), None) for row in rows
-    ]  # a small whole test set is its own subset
+    of_rows = [next((n for n in limits if row.n <= n), None) for row in rows]  # a small test set is its own subset
     found: dict[str, Any] = {"limit": Counter(of_rows).most_common(1)[0][0]}
     for row in rows:
         for name in (*ANY, *(IMAGE if row.norm is not None else ()), *(TEXT if row.mlm is not None else ())):
@@ -83,21 +81,7 @@ def training_command(method: str, *, source: str, shots: str, model: str, like: 
     alike = {name: specs[0][name] for name in TRAINING if specs and all(_has(spec, name, specs[0]) for spec in specs)}
     usual = asdict(train_spec(method, dataset=source))
     named = {"method": method, "dataset": source, "shots": shots}
-    return typed("train", {**named, **_changed({"model": model, **alike}, usual)})
-
-
-def typed(verb: str, options: Mapping[str, Any], *, names: Sequence[str] = ()) -> str:
-    """The command line as a person types it; an option that is True is a flag."""
-    words = ["mmcoa", verb, *map(shlex.quote, names)]
-    for name, value in options.items():
-        words.append(f"--{name.replace('_', '-')}")
-        if value is not True:
-            words.append(shlex.quote(str(value)))
-    return " ".join(words)
-
-
-def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None and value != defaults[name]}
+    return typed("train", {**named, **changed({"model": model, **alike}, usual)})
 
 
 def _agree(one: Gap, other: Gap) -> bool:

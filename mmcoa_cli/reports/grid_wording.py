@@ -21,8 +21,10 @@ from .wording import (
     collisions,
     deviation,
     image_attack,
+    model_name,
     notes,
     paper_cell,
+    part_of,
     percent,
     plain,
     setting,
@@ -58,10 +60,10 @@ def _sheet(grid: Grid, task: catalog.TaskRow, *, seeds: bool) -> Sheet:
 
 def _title(grid: Grid, task: catalog.TaskRow) -> str:
     row = grid.rows[0]
-    model = row.model + (" (a stand-in model)" if row.stand_in else "")
     papers = row.attack in task.tables and grid.source in ("", task.source)
     table = f" (Table {task.tables[row.attack]})" if papers else ""
-    return f"{f'trained on {grid.source}' if grid.source else 'zero-shot'} · {model} · {attack_name(row.attack)}{table}"
+    source = f"trained on {grid.source}" if grid.source else "zero-shot"
+    return f"{source} · {model_name(row)} · {attack_name(row.attack)}{table}"
 
 
 def attack_name(attack: str) -> str:
@@ -78,22 +80,19 @@ def _circumstances(grid: Grid, *, averaged: bool) -> list[str]:
     subset = [f"class-balanced subsets of up to {grid.limit:,} test images"] if grid.limit is not None else []
     image = next((row for row in grid.rows if row.norm is not None), None)
     text = next((row for row in grid.rows if row.mlm is not None), None)
-    parts = {name: grid.of(name) for name in (*grid.datasets, *grid.others) if _is_part(grid.of(name))}
+    parts = _parts(grid)
     return [
         ", ".join([*subset, *setting(grid.rows)]),
         *([image_attack(image)] if image else []),
         *([text_attack(text)] if text else []),
-        *(
-            f"{name}{PART}: only a part of the dataset, {row.part or 'some classes without any image'}"
-            for name, row in parts.items()
-        ),
+        *(f"{name}{PART}: only a part of the dataset, {part}" for name, part in parts.items()),
         *([f"not in the average: {', '.join(grid.others)}"] if averaged and grid.others else []),
     ]
 
 
 def _columns(grid: Grid, averages: Sequence[Average | None], task: catalog.TaskRow) -> list[str]:
     """The datasets of the task, their average, the user's own."""
-    parts = {name for name in (*grid.datasets, *grid.others) if _is_part(grid.of(name))}
+    parts = set(_parts(grid))
     names = [[name + (PART if name in parts else "") for name in some] for some in (grid.datasets, grid.others)]
     if not averages:
         return [*names[0], *names[1]]
@@ -107,8 +106,9 @@ def _counted(averages: Sequence[Average | None]) -> bool:
     return len({found.datasets if found else () for found in averages}) > 1
 
 
-def _is_part(row: Row) -> bool:
-    return row.partial or bool(row.part)
+def _parts(grid: Grid) -> dict[str, str]:
+    """The datasets that are there only in part, and what there is of them."""
+    return {name: part for name in (*grid.datasets, *grid.others) if (part := part_of(grid.of(name)))}
 
 
 def _test_sets(grid: Grid, *, averaged: bool) -> list[Printed]:

@@ -6,9 +6,8 @@ training set the paper's methods and shots. `gaps.py` words the commands.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from store.errors import UserError
@@ -16,8 +15,9 @@ from store.errors import UserError
 from .. import catalog
 from ..datasets.fetching import dataset_path
 from ..settings import Home
-from ..specs import TrainSpec, evaluation_after
-from .gaps import Gap, gap, merged, settings_of, training_command, typed
+from ..specs import TrainSpec, evaluation_after, options_in
+from ..typed import typed
+from .gaps import Gap, gap, merged, settings_of, training_command
 from .rows import Row
 from .sections import grouped, image_of, text_of
 
@@ -153,10 +153,8 @@ def _untested(
 
 def _after_training(run: Run) -> dict[str, object]:
     """The settings that `mmcoa train` itself would have tested the run with; none where its own make no sense."""
-    spec = json.loads(run.spec)
-    known = {field.name: spec[field.name] for field in fields(TrainSpec) if field.name in spec}
     try:
-        after = evaluation_after(TrainSpec(**{"method": run.method, **known}))
+        after = evaluation_after(TrainSpec(**{"method": run.method, **options_in(run.spec, TrainSpec)}))
     except UserError:
         return {}
     names = ("mlm", "eps", "alpha", "seed", "precision", "compat")

@@ -86,7 +86,17 @@ def plain(text: str) -> str:
 
 def _title(section: Section) -> str:
     row = section.rows[0]
-    return f"{row.dataset} · {row.model}" + (" (a stand-in model)" if row.stand_in else "")
+    return f"{row.dataset} · {model_name(row)}"
+
+
+def model_name(row: Row) -> str:
+    """The model, and whether it is a stand-in."""
+    return row.model + (" (a stand-in model)" if row.stand_in else "")
+
+
+def part_of(row: Row) -> str:
+    """What there is of a test set that is only there in part, empty for a whole one."""
+    return row.part or ("some classes without any image" if row.partial else "")
 
 
 def _circumstances(section: Section) -> list[str]:

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from ..specs import EvaluationSpec, TrainSpec, train_spec
+from ..typed import changed, typed
 from .order import Order
+
+TRAINING = ("model", "mlm", "epochs", "lr", "batch_size", "seed", "compat", "precision")
+TEST = ("mlm", "steps", "limit", "seed", "batch_size", "precision", "compat")
 
 
 def train(spec: TrainSpec, order: Order) -> str:
     """The training of one run, without the tests that `mmcoa train` ends with."""
-    options = ("model", "mlm", "epochs", "lr", "batch_size", "seed", "compat", "precision")
-    words = ["train", "--method", spec.method, "--dataset", spec.dataset, "--shots", spec.shots]
-    usual = train_spec(spec.method, dataset=spec.dataset)
-    return _line(*words, *_changed(spec, usual, options), *_start(order), "--no-evaluate")
+    named = {"method": spec.method, "dataset": spec.dataset, "shots": spec.shots}
+    usual = asdict(train_spec(spec.method, dataset=spec.dataset))
+    settings = changed({name: getattr(spec, name) for name in TRAINING}, usual)
+    return typed("train", {**named, **settings, **_start(order), "no_evaluate": True})
 
 
 def evaluate(spec: EvaluationSpec, order: Order) -> str:
     """The test of one run on one dataset."""
-    options = ("mlm", "steps", "limit", "seed", "batch_size", "precision", "compat")
-    words = ["evaluate", "--checkpoint", spec.checkpoint, "--dataset", spec.datasets[0]]
+    named = {"checkpoint": spec.checkpoint, "dataset": spec.datasets[0]}
     if spec.attacks != EvaluationSpec.attacks:
-        words += ["--attack", ",".join(spec.attacks)]
-    return _line(*words, *_changed(spec, EvaluationSpec("", ()), options), *_start(order))
+        named["attack"] = ",".join(spec.attacks)
+    settings = changed({name: getattr(spec, name) for name in TEST}, asdict(EvaluationSpec("", ())))
+    return typed("evaluate", {**named, **settings, **_start(order)})
 
 
-def _changed(spec: Any, usual: Any, names: tuple[str, ...]) -> Iterator[str]:
-    for name in names:
-        if getattr(spec, name) != getattr(usual, name):
-            yield from (f"--{name.replace('_', '-')}", str(getattr(spec, name)))
-
-
-def _start(order: Order) -> Iterator[str]:
-    if order.processes != 1:
-        yield from ("--processes", str(order.processes))
-    if order.accelerate_config:
-        yield from ("--accelerate-config", str(order.accelerate_config))
-
-
-def _line(*words: str) -> str:
-    return shlex.join(["mmcoa", *words])
+def _start(order: Order) -> dict[str, Any]:
+    started = {"processes": order.processes, "accelerate_config": order.accelerate_config}
+    return changed(started, {"processes": 1, "accelerate_config": None})

@@ -8,18 +8,17 @@ hashes, and finds what is stored.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from json import loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import catalog
 from ..datasets.fetching import dataset_path
 from ..epochs import epochs_in
 from ..models_store import clip_path, mlm_path
 from ..settings import Home
-from ..specs import EvaluationSpec, TrainSpec
+from ..specs import EvaluationSpec, TrainSpec, options_in
 
 if TYPE_CHECKING:
     from store.schema import Evaluation, Run
@@ -77,7 +76,7 @@ class Known:
         """Whether an evaluation is what `spec` asks for under `attack`."""
         text = attack in ("text", "multimodal")
         ignored = OF_EVERY_TEST | (set() if text else OF_TEXT) | (OF_IMAGE if attack in ("clean", "text") else set())
-        asked, made = asdict(spec), asdict(EvaluationSpec("", ())) | _options(found.spec, EvaluationSpec)
+        asked, made = asdict(spec), asdict(EvaluationSpec("", ())) | options_in(found.spec, EvaluationSpec)
         whole = found.limit is None and (spec.limit is None or spec.limit >= found.n)
         return (
             found.attack == attack
@@ -88,14 +87,8 @@ class Known:
         )
 
 
-def _options(spec: str, kind: type[EvaluationSpec] | type[TrainSpec]) -> dict[str, Any]:
-    """The options among what the index says of a result; what else stands there was not asked for."""
-    known = {field.name for field in fields(kind)}
-    return {name: value for name, value in loads(spec).items() if name in known}
-
-
 def _spec(run: Run) -> TrainSpec:
-    return TrainSpec(**{**_options(run.spec, TrainSpec), "method": run.method})
+    return TrainSpec(**{**options_in(run.spec, TrainSpec), "method": run.method})
 
 
 def _deciding(spec: TrainSpec) -> TrainSpec:

@@ -8,14 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from torch import Tensor
 
@@ -132,6 +135,27 @@ def home(new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch) -> Ho
     made = new_home("home")
     monkeypatch.setenv("MMCOA_HOME", str(made.root))
     return made
+
+
+@pytest.fixture
+def at_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type[BaseHTTPRequestHandler]], None]]:
+    """Has huggingface_hub ask a server on this machine, whose requests the given class answers."""
+    with ExitStack() as running:
+
+        def serve(handler: type[BaseHTTPRequestHandler]) -> None:
+            server = running.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+            monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+            template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+            monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+            monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+            monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            running.callback(thread.join)
+            running.callback(server.shutdown)
+
+        yield serve
 
 
 def home_at(root: Path) -> Home:

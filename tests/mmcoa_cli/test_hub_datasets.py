@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -132,20 +131,10 @@ def published() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def hub(published: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(published: dict[str, bytes], at_hub: Callable[[type], None]) -> Hub:
     handler = type("Bound", (Handler,), {"hub": Hub(dict(published))})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield handler.hub
-        server.shutdown()
-        thread.join()
+    at_hub(handler)
+    return handler.hub
 
 
 @pytest.fixture

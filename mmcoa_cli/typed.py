@@ -1,0 +1,20 @@
+"""Commands of this program as a person types them: what reports and plans tell to type."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def typed(verb: str, options: Mapping[str, Any], *, names: Sequence[str] = ()) -> str:
+    """The command line; an option that is True is a flag."""
+    words = ["mmcoa", verb, *names]
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
+
+
+def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The `settings` that have to be typed: those that are there and are not the default."""
+    return {name: value for name, value in settings.items() if value is not None and value != defaults[name]}
