@@ -22,8 +22,8 @@ from store.schema import Evaluation, Run
 app = typer.Typer()
 app.command(report.NAME, epilog=report.EXAMPLES)(report.command)
 RUN = Run(
-    id="clip-ViT-B-32", kind="zero-shot", method="clip", model="ViT-B-32", model_origin="published", weights=None, source="",
-    shots="0",
+    id="clip-ViT-B-32", kind="zero-shot", method="clip", model="ViT-B-32", model_origin="published", weights=None,
+    source="", shots="0",
     seed=0, compat="none", status="complete", spec="{}", created_at="2026-01-01", finished_at="2026-01-01",
 )  # fmt: skip
 CLEAN = Evaluation(
