@@ -35,13 +35,12 @@ def check_config(config: Mapping[str, Any], *, name: str) -> None:
     """Raises UserError for a content of open_clip_config.json that is none, names code or a model that lies elsewhere,
     or describes a model far larger than any there is."""
     model = config.get("model_cfg")
-    towers = [model.get(part) for part in ("vision_cfg", "text_cfg")] if isinstance(model, dict) else []
-    if not towers or not all(isinstance(tower, dict) for tower in towers):
+    vision, text = (model.get("vision_cfg"), model.get("text_cfg")) if isinstance(model, dict) else (None, None)
+    if not isinstance(model, dict) or not isinstance(vision, dict) or not isinstance(text, dict):
         raise UserError(f'the configuration of {name} has no "model_cfg" with "vision_cfg" and "text_cfg"', hint=SEE)
     if not isinstance(config.get("preprocess_cfg", {}), dict):
         raise UserError(f'the "preprocess_cfg" of {name} is damaged', hint=SEE)
     refuse_asking_for_code(config, name=name)
-    vision, text = towers
     _refuse_elsewhere(vision, text, name=name)
     _refuse_giants(config, name=name, depth=0)
     grid = _number(vision.get("image_size", 224)) / max(1, _number(vision.get("patch_size", 16)))
@@ -65,10 +64,8 @@ def build(config: Mapping[str, Any]) -> Any:
     """open_clip's model of a content of open_clip_config.json that `check_config` has passed, with random weights."""
     settings = deepcopy(dict(config["model_cfg"]))
     custom = settings.pop("custom_text", False)
-    if "multimodal_cfg" in settings:
-        kind = open_clip.CoCa
-    else:
-        kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    plain = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    kind: Any = open_clip.CoCa if "multimodal_cfg" in settings else plain
     if "timm_model_name" in settings["vision_cfg"]:
         settings["vision_cfg"]["timm_model_pretrained"] = False
     return kind(**settings)

@@ -45,7 +45,9 @@ def open_weights(path: Path) -> Iterator[Weights]:
         try:
             yield _opened(path, content)
         except NotWeights as error:
-            raise UserError(f"{path.name} cannot be taken over: {error}; none of it was run", hint=_hint(path)) from error
+            raise UserError(
+                f"{path.name} cannot be taken over: {error}; none of it was run", hint=_hint(path)
+            ) from error
 
 
 def _opened(path: Path, content: mmap.mmap) -> Weights:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .files import Weights
@@ -18,6 +18,7 @@ ENTRIES = ("", "state_dict", "model_state_dict", "model", "vision_encoder_state_
 IDLE = re.compile(r"(?:.*\.)?(?:position_ids|attn_mask)|input_resolution|context_length|vocab_size")  # no weights
 SCALES = ("logit_scale", "logit_bias")
 OLD_TEXT = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")
+COUNTER = "num_batches_tracked"  # of BatchNorm, which older files lack and nothing here reads
 MAX_PREFIXES = 60
 
 
@@ -49,6 +50,33 @@ def fit(weights: Weights, shapes: Shapes) -> Fit:
     best = max(fits, key=lambda one: one.rank)
     others = tuple(entry for entry in weights.entries if entry != best.entry)
     return Fit(best.entry, best.prefix, best.taken, best.misshapen, best.unexpected, best.beside, others)
+
+
+def missing(one: Fit, shapes: Shapes) -> list[str]:
+    """The model's tensors that the file does not have."""
+    return [n for n in shapes if n not in one.taken and n not in one.misshapen and not n.endswith(COUNTER)]
+
+
+def misfit(one: Fit, shapes: Shapes) -> str:
+    """What keeps the file's tensors from being all of the model's, in words; empty where nothing does."""
+    lacking = missing(one, shapes)
+    counts = f"{len(lacking)} of {len(shapes)} weights are missing"
+    told = [f"{counts} ({_first(lacking)})"] if lacking else []
+    if one.misshapen:
+        name, weight = next(iter(one.misshapen.items()))
+        shape = f"{name} is {_times(weight.shape)} instead of {_times(shapes[name])}"
+        told.append(f"{len(one.misshapen)} are of another shape ({shape})")
+    if one.unexpected:
+        told.append(f"{len(one.unexpected)} are unexpected ({_first(one.unexpected)})")
+    return ", ".join(told)
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(name[:80] for name in names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a number"
 
 
 def encoders(shapes: Shapes) -> dict[str, set[str]]:

@@ -178,7 +178,7 @@ class PlainUnpickler:
 
     def _update(self, items: list[Any]) -> None:
         """Keys that are no text or number are left out: the hash of nested tuples can take for ever."""
-        target = self.stack[-1].state if isinstance(self.stack[-1], Inert) else self.stack[-1]
+        target: Any = self.stack[-1].state if isinstance(self.stack[-1], Inert) else self.stack[-1]
         if isinstance(target, dict):
             pairs = zip(items[::2], items[1::2], strict=False)
             target.update((key, value) for key, value in pairs if isinstance(key, (str, int)))
@@ -252,7 +252,8 @@ class PlainUnpickler:
         if name == "_rebuild_tensor_v2":
             return self._weight(*args[:4])
         if name == "_rebuild_tensor_v3":
-            return self._weight(*args[:4], dtype=DTYPES.get(getattr(args[6], "name", "")))
+            storage, offset, size, stride = args[:4]
+            return self._weight(storage, offset, size, stride, DTYPES.get(getattr(args[6], "name", "")))
         if name in ("_rebuild_parameter", "_rebuild_parameter_with_state"):
             return args[0]
         if name == "_rebuild_from_type_v2" and args[0] != Named("torch._tensor", name):

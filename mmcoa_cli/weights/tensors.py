@@ -65,4 +65,3 @@ def sizes(value: object) -> tuple[int, ...]:
     if not fits or not all(type(size) is int and 0 <= size < 2**48 for size in value):  # type: ignore[attr-defined]
         raise NotWeights("it has a tensor of no possible shape")
     return tuple(value)  # type: ignore[arg-type]
-

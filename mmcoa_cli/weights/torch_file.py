@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import zipfile
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ def read_torch(content: mmap.mmap) -> TorchContent:
 
 def _read_archive(content: mmap.mmap) -> TorchContent:
     try:
-        archive = zipfile.ZipFile(content)  # type: ignore[arg-type]
+        archive = zipfile.ZipFile(cast(IO[bytes], content))
         entries = {entry.filename: entry for entry in archive.infolist()}
     except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError, OverflowError) as error:
         raise NotWeights(f"it is damaged: {str(error)[:100]}") from error
