@@ -104,7 +104,8 @@ class DatasetWriter:
         if split not in self._splits:
             group = self._file.create_group(split)
             self._splits[split] = _SplitWriter(group, self._info.image_size, self._info.captions)
-        self._splits[split].add(image, label, captions)
+        if self._splits[split].add(image, label, captions):
+            self._file.check()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -160,7 +161,8 @@ class _SplitWriter:
                 "captions", (0, captions), h5py.string_dtype(), maxshape=(None, captions), chunks=(256, captions)
             )
 
-    def add(self, image: npt.NDArray[np.uint8] | bytes, label: int, captions: Sequence[str] = ()) -> None:
+    def add(self, image: npt.NDArray[np.uint8] | bytes, label: int, captions: Sequence[str] = ()) -> bool:
+        """Returns whether something was written to the file."""
         array = np.frombuffer(image, np.uint8) if isinstance(image, bytes) else np.array(image, order="C")
         expected = (len(array),) if self._size is None else (self._size, self._size, 3)
         if array.shape != expected or array.dtype != np.uint8:
@@ -175,8 +177,10 @@ class _SplitWriter:
         if label >= 0:
             self.classes.add(label)
         self.count += 1
-        if len(self._images) >= BUFFER:
-            self._write()
+        if len(self._images) < BUFFER:
+            return False
+        self._write()
+        return True
 
     def finish(self) -> str:
         self._write()

@@ -115,6 +115,7 @@ class ExampleSet:
             for part, block in zip(parts, self.blocks(), strict=True):
                 with _reading(part) as source:
                     _append(file, source, block.start, self.n)
+                file.check()
             for name, lines in texts.items():
                 file.create_dataset(f"texts/{name}", data=list(lines), dtype=h5py.string_dtype())
             file.attrs["spec"] = canonical_json(self.spec)

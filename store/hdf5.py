@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,42 +9,32 @@ from typing import Any
 
 import h5py
 
+from .hdf5_output import Output
+
 # what h5py raises, depending on the bytes that are damaged
 DAMAGE = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError)
 
 
+class NewFile(h5py.File):  # type: ignore[misc]
+    """An HDF5 file that is being written."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output, "w")
+        self.check = output.check  # raises OSError where something could not be written
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[Any]:
-    """A new HDF5 file. Raises OSError when the block ends and not all of it could be written."""
-    with _Output(path, "w+") as output:
+def writing(path: Path) -> Iterator[NewFile]:
+    """A new HDF5 file. Raises OSError when the block ends and not all of it could be written; `check` does so before.
+
+    What the disk has no room for is kept in memory until then, so a loop calls `check` each time round.
+    """
+    with Output(path, "w+") as output:
         try:
-            with h5py.File(output, "w") as file:
+            with NewFile(output) as file:
                 yield file
         finally:
-            if output.failure is not None:
-                raise output.failure
-
-
-class _Output(io.FileIO):
-    """A file that keeps the first error of writing to itself: the HDF5 library, told of one, crashes at exit."""
-
-    failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        rest = memoryview(data).cast("B")
-        try:
-            while len(rest) and self.failure is None:
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            self.failure = error
-        return len(data)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return size or 0
+            output.check()
 
 
 def open_finished(path: Path) -> Any:
