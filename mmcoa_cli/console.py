@@ -21,6 +21,7 @@ from store.errors import UserError
 from store.printable import visible
 
 LONGEST = 1000  # characters of an error or a hint; what is longer is cut in its middle
+NARROWEST = 40  # columns; better lines that a terminal wraps (or COLUMNS=0 says nothing of) than words cut off
 
 
 class Terminal(Console):
@@ -28,6 +29,8 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+        if "width" not in options and self.width < NARROWEST:
+            self.width = NARROWEST
 
     def render_str(self, text: str, **options: Any) -> Text:  # before a table measures its cells
         return super().render_str(visible(text, keep="\n"), **options)

@@ -182,8 +182,7 @@ def _writable(root: Path) -> Check:
 
 def _index(home: Home) -> Iterator[Check]:
     """The index is opened, and so brought to the newest version, but never begun here."""
-    file = home.database_url.removeprefix("sqlite:///")
-    if file != home.database_url and not Path(file).exists():
+    if home.index_file is not None and not home.index_file.exists():
         yield Check("store", "index", OK, "not there yet; the first result begins it")
         return
     from store.index import Index
