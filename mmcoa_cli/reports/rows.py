@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
-from ..specs import TrainSpec, one_of, train_spec
+from ..radii import canonical_or_same
+from ..specs import TrainSpec, one_of, options_in, train_spec
 from .paper import note, number
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
@@ -181,8 +182,8 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
         evaluation=evaluation.id,
         attack_success_rate=evaluation.attack_success_rate,
         norm=evaluation.norm,
-        eps=evaluation.eps,
-        alpha=evaluation.alpha,
+        eps=canonical_or_same(evaluation.eps),
+        alpha=canonical_or_same(evaluation.alpha),
         steps=evaluation.steps,
         stop_when_fooled=evaluation.stop_when_fooled if image else None,
         pixel_size=_nested(spec, "examples", "data", "pixel_size"),
@@ -219,7 +220,7 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
 
 def _unusual(run: Run) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
-    spec, row = json.loads(run.spec), catalog.methods().get(run.method)
+    spec, row = options_in(run.spec, TrainSpec), catalog.methods().get(run.method)
     usual = asdict(train_spec(run.method, dataset=run.source) if row else TrainSpec(run.method))
     settings = ["epochs", "batch_size", "lr", "tune", "precision"]
     if row is None or "image" in row.attacks:

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
+from store.errors import UserError
+
 from .. import catalog
+from ..specs import ImageAttack
 from .paper import NOTES, marks
 from .rows import Row
 from .sections import Line, Section, sections
@@ -209,7 +212,16 @@ def image_attack(row: Row, *, side: int | None = None) -> str:
     norm = {"linf": "L-inf", "l2": "L2"}.get(row.norm or "", row.norm)
     pixels = f", on {side} x {side} pixels" if side else ""
     stop = ", each image left once it is fooled" if row.stop_when_fooled else ""
-    return f"image attack: {norm}, eps {row.eps}, alpha {row.alpha}, {row.steps} steps{pixels}{stop}"
+    caution = f" (warning: {found})" if (found := _caution(row)) else ""
+    return f"image attack: {norm}, eps {row.eps}, alpha {row.alpha}, {row.steps} steps{pixels}{stop}{caution}"
+
+
+def _caution(row: Row) -> str:
+    """Why the attack is weaker than its eps says, where it is; what an index from elsewhere has may be no attack."""
+    try:
+        return ImageAttack(row.norm or "", row.eps or "", row.alpha, row.steps or 0).caution
+    except UserError:
+        return ""
 
 
 def text_attack(row: Row) -> str:
