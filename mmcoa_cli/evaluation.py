@@ -41,6 +41,7 @@ from .prompts import class_prompts
 from .settings import Home
 from .specs import EvaluationSpec
 from .subjects import load_mlm, load_subject, now, origin_of
+from .token_rows import require_distinct_prompts
 
 SPLIT = "test"
 NEEDS = {"clean": (), "image": ("clean",), "text": ("clean",), "multimodal": ("clean", "image", "text")}
@@ -59,6 +60,8 @@ def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list
     datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
     clip, run = load_subject(spec.checkpoint, home, index)
     clip = clip.to(accelerator.device).use_precision(spec.precision)
+    for info in (dataset.info for dataset in datasets):
+        require_distinct_prompts(clip, class_prompts(info.class_names, info.template), info.class_names)
     mlm = load_mlm(spec.mlm, home) if {"text", "multimodal"} & set(spec.attacks) else None
     weights, rows = clip.digest(), []
     for dataset in datasets:

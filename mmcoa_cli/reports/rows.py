@@ -206,8 +206,9 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
     )
 
 
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """The 95% score interval of `correct` out of `n` (Wilson, 1927), without the second that scipy.stats takes to load.
+def wilson(correct: float, n: int) -> tuple[float, float]:
+    """The 95% score interval of `correct` out of `n` (Wilson, 1927), without the second that scipy.stats takes to load;
+    ties count in part.
 
     Raises ZeroDivisionError for n = 0.
     """
