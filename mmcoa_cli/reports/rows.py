@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --he
 class Row:
     """One result. `value`, `ci95`, `paper` and `attack_success_rate` are fractions in [0, 1].
 
-    What an attack does not have is None: `norm` to `stop_when_fooled` belong to the image attack, `mlm` to `collisions`
-    to the text attack, and a multimodal attack has both.
+    What an attack does not have is None: `norm` to `stop_when_fooled` belong to the image attack, `mlm` to
+    `distinct_prompts` to the text attack, and a multimodal attack has both.
     """
 
     method: str
@@ -58,6 +58,7 @@ class Row:
     max_words_changed: int | None = None
     no_collisions: bool | None = None
     collisions: int | None = None  # of `prompts` adversarial prompts, those that name another class
+    distinct_prompts: int | None = None  # of them, how many are different to the model
     prompts: int | None = None
     stand_in: bool = False  # the CLIP model is no published one
     limit: int | None = None
@@ -192,6 +193,7 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
         max_words_changed=_nested(spec, "examples", "text", "max_words_changed"),
         no_collisions=evaluation.no_collisions if text else None,
         collisions=evaluation.collisions,
+        distinct_prompts=evaluation.distinct_prompts,
         prompts=len(json.loads(evaluation.prompts)) if evaluation.prompts else None,
         stand_in=run.model_origin != "published",
         limit=evaluation.limit,
@@ -207,8 +209,7 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
 
 
 def wilson(correct: float, n: int) -> tuple[float, float]:
-    """The 95% score interval of `correct` out of `n` (Wilson, 1927), without the second that scipy.stats takes to load;
-    ties count in part.
+    """The 95% score interval of `correct` out of `n` (Wilson, 1927), without the second that scipy.stats takes to load.
 
     Raises ZeroDivisionError for n = 0.
     """

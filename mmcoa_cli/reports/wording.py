@@ -19,6 +19,7 @@ from .sections import Line, Section, sections
 
 CAPTION = "Clean accuracy, and robust accuracy under each attack, in percent"
 COLLISIONS = "collisions: adversarial prompts whose new word is another class's name; none where the line is missing"
+DISTINCT = "distinct: adversarial prompts that are different to the model; a tie among m classes counts 1/m"
 RELEASE = "release: trained with the gradient leak of the paper's released code (--compat release)"
 WIDTHS = "±: the larger side of the 95% Wilson interval; both ends are in --format csv and json"
 AVERAGES = (
@@ -28,7 +29,7 @@ AVERAGES = (
 UNEQUAL = "averages over other datasets are not comparable; the number before each says over how many it is"
 SEEDS = "sd: the standard deviation over seeds, and their number"
 SIGNS = [f"{sign} {text}" for sign, text in NOTES.items()]
-EXPLANATIONS = [WIDTHS, AVERAGES, UNEQUAL, SEEDS, *SIGNS, COLLISIONS, RELEASE]  # in the order they print
+EXPLANATIONS = [WIDTHS, AVERAGES, UNEQUAL, SEEDS, *SIGNS, COLLISIONS, DISTINCT, RELEASE]  # in the order they print
 NONE = "–"
 
 
@@ -128,8 +129,9 @@ def notes(rows: Sequence[Row], lines: Sequence[Printed]) -> list[str]:
     printed = "".join(cell for line in lines for cell in line.cells)
     called = [sign in printed for sign in NOTES]
     called.append(any(row.collisions is not None for row in rows))
+    called.append(any(map(shares_prompts, rows)))
     called.append(any(row.train_compat == "release" for row in rows))
-    return [text for text, wanted in zip((*SIGNS, COLLISIONS, RELEASE), called, strict=True) if wanted]
+    return [text for text, wanted in zip((*SIGNS, COLLISIONS, DISTINCT, RELEASE), called, strict=True) if wanted]
 
 
 def _value_lines(line: Line, attacks: list[str], *, seeds: bool, digits: int) -> list[Printed]:
@@ -144,6 +146,8 @@ def _value_lines(line: Line, attacks: list[str], *, seeds: bool, digits: int) ->
         lines.append(Printed("detail", "paper", [paper_cell(cell[0]) if cell else NONE for cell in cells]))
     if any(row.collisions for cell in cells for row in cell):
         lines.append(Printed("detail", "collisions", [collisions(cell) for cell in cells]))
+    if any(shares_prompts(row) for cell in cells for row in cell):
+        lines.append(Printed("detail", "distinct", [distinct(cell) for cell in cells]))
     return lines
 
 
@@ -169,6 +173,17 @@ def collisions(cell: list[Row]) -> str:
     """ "3/10": of ten prompts three; over seeds, their mean."""
     counts = [row.collisions for row in cell if row.collisions is not None]
     return f"{mean(counts):.3g}/{cell[0].prompts}" if counts else NONE
+
+
+def distinct(cell: list[Row]) -> str:
+    """ "6/10": ten classes have six different adversarial prompts; over seeds, their mean."""
+    counts = [row.distinct_prompts for row in cell if row.distinct_prompts is not None]
+    return f"{mean(counts):.3g}/{cell[0].prompts}" if counts else NONE
+
+
+def shares_prompts(row: Row) -> bool:
+    """Whether some classes were given the same adversarial prompt."""
+    return row.distinct_prompts is not None and row.distinct_prompts != row.prompts
 
 
 def _reference_line(section: Section, method: str, attacks: list[str]) -> list[Printed]:
