@@ -121,6 +121,12 @@ class Clip(nn.Module):
             tokens = tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
         return tokens.to(self.device)
 
+    def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Each text as the model sees it: its tokens, where the first end of text is what is read up to there."""
+        tokens: Tensor = self.tokenizer(list(texts))
+        rows, ends = tokens.tolist(), tokens.argmax(dim=1).tolist()
+        return [tuple(row[: end + 1] if self._takes_short_texts else row) for row, end in zip(rows, ends, strict=True)]
+
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """g of any number of strings, in batches, without gradients: (n, D)."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store.printable import visible
+
 from ..specs import Kind
 from . import options as o
 
@@ -71,7 +73,7 @@ def command(
         print_json(found) if json else out.print(_table(found))
         return
     wanted = _wanted(names, all_, task, from_)
-    said = (lambda _: None) if json else (lambda one: out.print(_line(one), soft_wrap=True))
+    said = (lambda _: None) if json else _say
     fetched, failed = inventory.fetch_each(
         wanted,
         home(),
@@ -103,16 +105,16 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
     return wanted
 
 
-def _line(fetched: Any) -> str:
+def _say(fetched: Any) -> None:
     from rich.filesize import decimal
-    from rich.markup import escape
 
+    from ..console import show
     from ..model_words import lines
 
     size = decimal(fetched.bytes)
-    line = f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}"
-    said = lines(fetched.understood) if fetched.understood else []
-    return escape("\n  ".join([line, *said]))
+    show(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
+    for line in lines(fetched.understood) if fetched.understood else []:
+        show(f"  {line}")
 
 
 def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
@@ -132,8 +134,8 @@ def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
 
 def _add(table: Table, row: dict[str, Any], what: str) -> None:
     from rich.filesize import decimal
-    from rich.markup import escape
+    from rich.text import Text
 
     size = decimal(row["bytes"]) if row["bytes"] else "-"
-    here = "[yellow]a part[/]" if row.get("part") else "[green]yes[/]" if row["here"] else "no"
-    table.add_row(escape(row["name"]), what, size, here)
+    here, style = ("a part", "yellow") if row.get("part") else ("yes", "green") if row["here"] else ("no", "")
+    table.add_row(visible(row["name"]), what, size, Text(here, style=style))
