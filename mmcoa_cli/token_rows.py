@@ -7,7 +7,8 @@ measured, so both are refused by name before anything is computed.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -30,6 +31,16 @@ def are_cut(clip: Clip, texts: Sequence[str]) -> list[bool]:
     whole = [_is_padded(row, longer, empty=long[-1]) for row, longer in zip(short, long, strict=True)]
     read = map(len, clip.token_rows(texts))
     return [not whole[i] or not torch.equal(short[i, end:], short[-1, end:]) for i, end in enumerate(read)]
+
+
+def cut_by(clip: Clip) -> Callable[[str], bool]:
+    """`are_cut` of one text, remembered: a training run meets the same texts at every step."""
+
+    @cache
+    def is_cut(text: str) -> bool:
+        return are_cut(clip, [text])[0]
+
+    return is_cut
 
 
 def _is_padded(short: Tensor, long: Tensor, *, empty: Tensor) -> bool:
