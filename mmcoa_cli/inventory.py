@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
+from store.verification import FOLDER as MEMORY
 
 from . import catalog
 from .catalog import DatasetRow, MlmRow, ModelRow
@@ -133,7 +134,7 @@ def listing(home: Home) -> dict[str, list[dict[str, Any]]]:
 
 def size_of(path: Path) -> int:
     """The bytes of a file, or of all files in a folder."""
-    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
+    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file() and p.parent.name != MEMORY)
 
 
 def _kind_of_path(source: Path) -> Kind:

@@ -34,9 +34,9 @@ def save_checkpoint(
     """Write a checkpoint; it exists complete or not at all. `state` is the optimizer's, `files` are texts by name."""
     with replacing(folder) as partial:
         partial.mkdir()
-        _save(tensors, partial / WEIGHTS)
+        save_tensors(tensors, partial / WEIGHTS)
         if state is not None:
-            _save(state, partial / STATE)
+            save_tensors(state, partial / STATE)
         for name, text in (files or {}).items():
             (partial / name).write_text(text, encoding="utf8")
         digests = {name: digest_file(partial / file) for file, name in DIGESTS.items() if (partial / file).exists()}
@@ -73,7 +73,8 @@ def drop_state(folder: Path) -> None:
     (folder / STATE).unlink(missing_ok=True)
 
 
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write safetensors. Raises OSError for a disk that is full, which the library itself does not."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
