@@ -80,7 +80,7 @@ def zero_shot_run(model: str, home: Home, index: Index) -> Run:
         seed=0,
         compat="none",
         status="complete",
-        spec=json.dumps({"method": "clip", "model": model}),
+        spec=json.dumps({"method": "clip", "model": model, "model_sha256": clip.origin.sha256}),
         created_at=now(),
         finished_at=now(),
     )

@@ -218,7 +218,13 @@ def _run_row(plan: Plan) -> Run:
         seed=plan.spec.seed,
         compat=plan.spec.compat,
         status="running",
-        spec=json.dumps({**asdict(plan.spec), "part": plan.dataset.info.part("train")}),
+        spec=json.dumps(
+            {
+                **asdict(plan.spec),
+                "part": plan.dataset.info.part("train"),
+                "model_sha256": plan.clip.origin.sha256,
+            }
+        ),
         created_at=now(),
         finished_at=None,
     )
