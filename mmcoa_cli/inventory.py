@@ -27,13 +27,15 @@ WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar"
 
 @dataclass(frozen=True)
 class Fetched:
-    """One thing that is in the store now. `new` is False when it was there before."""
+    """One thing that is in the store now. `new` is False when it was there before. `understood` is what a model was
+    understood to be: the content of its source.json."""
 
     name: str
     kind: Kind
     path: Path
     bytes: int
     new: bool
+    understood: Record | None = None
 
 
 def fetch(
@@ -44,24 +46,32 @@ def fetch(
     kind: Kind | None = None,
     class_names: Path | None = None,
     template: str | None = None,
+    replace: bool = False,
+    base: str = "",
+    arch: str = "",
 ) -> Fetched:
     """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there.
 
-    `class_names` (a file) and `template` are for a dataset of one's own. Raises UserError.
+    `class_names` (a file) and `template` are for a dataset of one's own, `base` and `arch` for a CLIP from `source`;
+    `replace` fetches it anew in place of what is here. Raises UserError.
     """
     kind = kind or kind_of(name, home, source)
     if kind is not Kind.dataset and (class_names or template):
         raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
+    if kind is not Kind.clip and (base or arch):
+        raise UserError(f"--base and --arch are for a CLIP, and {name} is none", hint="--kind clip, if it is one")
     if kind is Kind.dataset:
         from .datasets.fetching import dataset_path, fetch_dataset, own_row
 
         own = own_row(name, class_names=class_names, template=template)
         new, path = fetch_dataset(name, home, source=source, own=own), dataset_path(name, home)
     elif kind is Kind.clip:
-        new, path = fetch_clip(name, home, source=source), clip_path(name, home)
+        new = fetch_clip(name, home, source=source, base=base, arch=arch, replace=replace)
+        path = clip_path(name, home)
     else:
-        new, path = fetch_mlm(name, home, source=source), mlm_path(name, home)
-    return Fetched(name, kind, path, size_of(path), new)
+        new, path = fetch_mlm(name, home, source=source, replace=replace), mlm_path(name, home)
+    understood = None if kind is Kind.dataset else read_record(path)
+    return Fetched(name, kind, path, size_of(path), new, understood)
 
 
 def fetch_each(

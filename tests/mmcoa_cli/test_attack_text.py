@@ -24,6 +24,7 @@ from mmcoa_cli.attacks.stop_words import STOP_WORDS
 from mmcoa_cli.attacks.text import TextAttack, attack_prompts, collisions, divergence, prepare, word_importance
 from mmcoa_cli.attacks.words import bare, parted, replaced
 from mmcoa_cli.models import Clip
+from mmcoa_cli.origins import OWN, STAND_IN, Origin
 from mmcoa_cli.prompts import class_prompts
 from mmcoa_cli.token_rows import are_cut, cut_by
 from store.errors import UserError
@@ -63,7 +64,7 @@ def random_mlm(seed: int, *, spread: float = 0.5) -> MaskedLM:
     config = BertConfig(
         vocab_size=len(tokenizer), max_position_embeddings=48, initializer_range=spread, pad_token_id=0, **sizes
     )
-    return MaskedLM(BertForMaskedLM(config), tokenizer, name="random", stand_in=True)
+    return MaskedLM(BertForMaskedLM(config), tokenizer, name="random", origin=Origin(STAND_IN))
 
 
 def fixed_mlm(answers: Callable[[Tensor], Tensor]) -> MaskedLM:
@@ -630,7 +631,7 @@ def test_a_saved_masked_lm_predicts_the_same(tmp_path: Path):
     mlm.tokenizer.save_pretrained(tmp_path)
     loaded = load_masked_lm(tmp_path, name="random")
     assert loaded.digest() == mlm.digest()
-    assert loaded.stand_in
+    assert loaded.origin.kind == OWN
     first, second = (m.predict(class_prompts(NAMES, TEMPLATE), max_tokens=None, k=10) for m in (mlm, loaded))
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(first, second, strict=True))
     with torch.no_grad():
