@@ -5,7 +5,6 @@ Nothing heavy is imported before something is fetched.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +15,27 @@ from store.errors import UserError
 from . import catalog
 from .catalog import DatasetRow, MlmRow, ModelRow
 from .console import print_error
+from .model_digests import read_json
 from .models_store import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .names import store_name
+from .origins import PUBLISHED, STAND_IN, Record, read_record
 from .settings import Home
 from .specs import Kind
 
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """One thing that is in the store now. `new` is False when it was there before."""
+    """One thing that is in the store now. `new` is False when it was there before. `understood` is what a model was
+    understood to be: the content of its source.json."""
 
     name: str
     kind: Kind
     path: Path
     bytes: int
     new: bool
+    understood: Record | None = None
 
 
 def fetch(
@@ -43,24 +46,32 @@ def fetch(
     kind: Kind | None = None,
     class_names: Path | None = None,
     template: str | None = None,
+    replace: bool = False,
+    base: str = "",
+    arch: str = "",
 ) -> Fetched:
     """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there.
 
-    `class_names` (a file) and `template` are for a dataset of one's own. Raises UserError.
+    `class_names` (a file) and `template` are for a dataset of one's own, `base` and `arch` for a CLIP from `source`;
+    `replace` fetches it anew in place of what is here. Raises UserError.
     """
     kind = kind or kind_of(name, home, source)
     if kind is not Kind.dataset and (class_names or template):
         raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
+    if kind is not Kind.clip and (base or arch):
+        raise UserError(f"--base and --arch are for a CLIP, and {name} is none", hint="--kind clip, if it is one")
     if kind is Kind.dataset:
         from .datasets.fetching import dataset_path, fetch_dataset, own_row
 
         own = own_row(name, class_names=class_names, template=template)
         new, path = fetch_dataset(name, home, source=source, own=own), dataset_path(name, home)
     elif kind is Kind.clip:
-        new, path = fetch_clip(name, home, source=source), clip_path(name, home)
+        new = fetch_clip(name, home, source=source, base=base, arch=arch, replace=replace)
+        path = clip_path(name, home)
     else:
-        new, path = fetch_mlm(name, home, source=source), mlm_path(name, home)
-    return Fetched(name, kind, path, size_of(path), new)
+        new, path = fetch_mlm(name, home, source=source, replace=replace), mlm_path(name, home)
+    understood = None if kind is Kind.dataset else read_record(path)
+    return Fetched(name, kind, path, size_of(path), new, understood)
 
 
 def fetch_each(
@@ -126,9 +137,13 @@ def size_of(path: Path) -> int:
 
 
 def _kind_of_path(source: Path) -> Kind:
-    if (source / "open_clip_config.json").exists() or source.suffix in WEIGHTS:
+    if (source / "open_clip_config.json").exists() or source.name.lower().endswith(WEIGHTS):
         return Kind.clip
-    return Kind.mlm if (source / "config.json").exists() else Kind.dataset
+    if not (source / "config.json").is_file():
+        return Kind.dataset
+    config = read_json(source / "config.json")
+    of_clip = isinstance(config, dict) and str(config.get("model_type", "")).startswith("clip")
+    return Kind.clip if of_clip else Kind.mlm
 
 
 def _datasets(home: Home) -> list[dict[str, Any]]:
@@ -171,18 +186,18 @@ def _models(folder: Path, rows: Mapping[str, ModelRow] | Mapping[str, MlmRow]) -
     names = {store_name(name): name for name in rows}
     found = []
     for file_name in dict.fromkeys([*names, *registered(folder)]):
-        here, about = (folder / file_name).exists(), _about(folder / file_name)
-        name = names.get(file_name) or about.get("name", file_name)
-        stand_in = about.get("stand_in", True) if here else rows[name].stand_in
+        here, record = (folder / file_name).exists(), _record(folder / file_name)
+        name = names.get(file_name) or record.name or file_name
+        origin = record.origin.kind if here else STAND_IN if rows[name].stand_in else PUBLISHED
         size = size_of(folder / file_name) if here else None
-        found.append({"name": name, "bytes": size, "here": here, "stand_in": stand_in, "source": about.get("source")})
+        source = record.origin.source or None
+        found.append({"name": name, "bytes": size, "here": here, "origin": origin, "source": source})
     return found
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    """The source.json of a model's folder, empty when there is none."""
+def _record(folder: Path) -> Record:
+    """What a model's folder says of itself; nothing where it is damaged, which loading it tells."""
     try:
-        about = json.loads((folder / "source.json").read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
+        return read_record(folder)
+    except UserError:
+        return Record()
