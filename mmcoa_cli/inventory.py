@@ -43,10 +43,12 @@ def fetch(
     kind: Kind | None = None,
     class_names: Path | None = None,
     template: str | None = None,
+    skip_broken: bool = False,
 ) -> Fetched:
     """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there.
 
-    `class_names` (a file) and `template` are for a dataset of one's own. Raises UserError.
+    `class_names` (a file) and `template` are for a dataset of one's own; `skip_broken` leaves out images that cannot be
+    used. Raises UserError.
     """
     kind = kind or kind_of(name, home, source)
     if kind is not Kind.dataset and (class_names or template):
@@ -55,7 +57,8 @@ def fetch(
         from .datasets.fetching import dataset_path, fetch_dataset, own_row
 
         own = own_row(name, class_names=class_names, template=template)
-        new, path = fetch_dataset(name, home, source=source, own=own), dataset_path(name, home)
+        new = fetch_dataset(name, home, source=source, own=own, skip_broken=skip_broken)
+        path = dataset_path(name, home)
     elif kind is Kind.clip:
         new, path = fetch_clip(name, home, source=source), clip_path(name, home)
     else:

@@ -46,6 +46,7 @@ def command(
     template: Annotated[
         str | None, typer.Option(help='Class prompt of a dataset of your own: "a photo of a {}".', show_default=False)
     ] = None,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be used.")] = False,
     json: o.Json = False,
 ) -> None:
     """Bring datasets and models into the store, from the network or from this machine; what is here is left alone."""
@@ -60,7 +61,14 @@ def command(
     wanted = _wanted(names, all_, task, from_)
     said = (lambda _: None) if json else (lambda one: out.print(_line(one), soft_wrap=True))
     fetched, failed = inventory.fetch_each(
-        wanted, home(), said, source=from_, kind=kind, class_names=class_names, template=template
+        wanted,
+        home(),
+        said,
+        source=from_,
+        kind=kind,
+        class_names=class_names,
+        template=template,
+        skip_broken=skip_broken,
     )
     if json:
         print_json({"fetched": fetched, "failed": {name: str(error) for name, error in failed.items()}})

@@ -24,12 +24,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from store.errors import UserError
 
 from ..console import Task, progress
+from .decoding import MAX_IMAGE, Encoded
 from .samples import SPLITS
 
 CHUNK = 1 << 20
@@ -69,6 +71,10 @@ class Files:
             raise UserError(f"{path} in {self.title} is too large: {self.sizes[path]:,} bytes, at most {at_most:,}")
         with _damage_named(self.title), self.open(path) as file:
             return file.read(self.sizes[path])
+
+    def image(self, path: str) -> Encoded:
+        """One image, read when it is asked for."""
+        return Encoded(path, partial(self.read, path, at_most=MAX_IMAGE))
 
 
 class _Allowance:

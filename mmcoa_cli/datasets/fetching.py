@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -15,19 +15,20 @@ from urllib.parse import urlsplit
 
 from rich.markup import escape
 
-from store.datasets import Dataset, DatasetWriter
+from store.datasets import Dataset
 from store.errors import UserError
 from store.files import lock
 
 from .. import catalog
 from ..catalog import DatasetRow, Source
-from ..console import progress, say
+from ..console import say
 from ..hubs import dataset_folder
 from ..names import store_name
 from ..settings import Home
 from .downloads import download, require_space
 from .layouts import Recognised, recognised
 from .readers import EMBEDDED
+from .writing import write_dataset
 
 
 def open_dataset(name: str, home: Home) -> Dataset:
@@ -64,11 +65,18 @@ def registered_datasets(home: Home) -> list[str]:
     return sorted(path.stem for path in home.datasets.glob("[!.]*.h5"))
 
 
-def fetch_dataset(name: str, home: Home, *, source: Path | None = None, own: DatasetRow | None = None) -> bool:
+def fetch_dataset(
+    name: str,
+    home: Home,
+    *,
+    source: Path | None = None,
+    own: DatasetRow | None = None,
+    skip_broken: bool = False,
+) -> bool:
     """Bring the dataset `name` into the store, from `source` if that is given; False when it is there already.
 
     A name that the catalog does not have is registered, with the classes that `source` has, or that the row `own`
-    names. Raises UserError.
+    names. Raises UserError, also for images that cannot be used, unless they are left out (`skip_broken`).
     """
     row = catalog.datasets().get(name)
     if row is not None and own is not None:
@@ -78,7 +86,7 @@ def fetch_dataset(name: str, home: Home, *, source: Path | None = None, own: Dat
         )
     if row is None and source is None and not dataset_path(name, home).exists():
         raise _absent(name, home)
-    return fetch_row(row or own or DatasetRow(name), home, source=source)
+    return fetch_row(row or own or DatasetRow(name), home, source=source, skip_broken=skip_broken)
 
 
 def own_row(name: str, *, class_names: Path | None, template: str | None) -> DatasetRow | None:
@@ -109,7 +117,7 @@ def _names_in(path: Path | None) -> tuple[str, ...]:
     return found
 
 
-def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None) -> bool:
+def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None, skip_broken: bool = False) -> bool:
     """`fetch_dataset` for a row that need not be in the catalog; one without class names takes those of `source`."""
     target = dataset_path(row.name, home)
     if _is_whole(target):
@@ -123,9 +131,9 @@ def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None) -> boo
                 _take_embedded(row, target, source)
             elif source is not None:
                 with recognised(row, source, scratch=scratch) as found:
-                    _write(found, target, origin=source.name, expected=row.splits)
+                    write_dataset(found, target, origin=source.name, expected=row.splits, skip_broken=skip_broken)
             else:
-                _take_first(row, home, target, scratch=scratch)
+                _take_first(row, home, target, scratch=scratch, skip_broken=skip_broken)
     return True
 
 
@@ -156,10 +164,10 @@ def _take_embedded(row: DatasetRow, target: Path, source: Path | None) -> None:
     if source is not None:
         raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
     found = Recognised(row, EMBEDDED[row.reader](row), row.bytes, None)
-    _write(found, target, origin="embedded", expected=row.splits)
+    write_dataset(found, target, origin="embedded", expected=row.splits)
 
 
-def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path) -> None:
+def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path, skip_broken: bool) -> None:
     """From the first of the row's sources that gives it; what was downloaded stays until that is done."""
     trouble = UserError(f"{row.name} has no source to download it from", hint=f"mmcoa fetch {row.name} --from PATH")
     for number, source in enumerate(row.sources):
@@ -169,7 +177,14 @@ def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path) -> 
         try:
             folder, origin = _downloaded(row, source, place)
             with recognised(row, folder, scratch=scratch) as found:
-                _write(found, target, origin=origin, expected=row.splits, whole=not source.repository)
+                write_dataset(
+                    found,
+                    target,
+                    origin=origin,
+                    expected=row.splits,
+                    whole=not source.repository,
+                    skip_broken=skip_broken,
+                )
             shutil.rmtree(place.parent, ignore_errors=True)
             return
         except UserError as error:
@@ -202,45 +217,6 @@ def _downloaded(row: DatasetRow, source: Source, folder: Path) -> tuple[Path, st
 
 def _title(source: Source) -> str:
     return source.repository or urlsplit(source.archives[0].url).hostname or ""
-
-
-def _write(found: Recognised, target: Path, *, origin: str, expected: Mapping[str, int], whole: bool = False) -> None:
-    """Write what was found. Raises UserError where it is to be `whole` and is not as many images as `expected`."""
-    row = found.row
-    require_space(found.bytes, folder=target.parent, name=row.name)
-    writer = DatasetWriter(
-        target,
-        name=row.name,
-        class_names=row.class_names,
-        pixel_size=row.pixel_size,
-        resize=row.resize,
-        template=row.template,
-        source=origin,
-        licence=row.licence,
-        synonyms=row.synonyms,
-        image_size=row.pixel_size if row.resize is None else None,
-        captions=row.captions,
-        expected=expected,
-    )
-    total = found.count or sum(row.splits.values()) or None
-    with writer as out, progress(row.name, total=total, unit="images") as task:
-        for split, image, label, captions in found.samples:
-            out.add(split, image, label, captions)
-            task.advance()
-        counts = {split: out.count(split) for split in {*expected, *out.splits}}
-        if not any(counts.values()):
-            raise UserError(f"{origin} holds no image of {row.name}", hint="is it the right folder or archive?")
-        if whole and counts != dict(expected):
-            raise UserError(f"{origin} holds {counts} images, {row.name} has {dict(expected)}", hint="report it")
-    _say_part(target)
-
-
-def _say_part(target: Path) -> None:
-    with Dataset.open(target) as dataset:
-        parts = [f"{split}: {part}" for split in dataset.info.splits if (part := dataset.info.part(split))]
-        if parts:
-            name, what = dataset.info.name, "; ".join(parts)
-            say(escape(f"{name} is not the whole dataset, and every result over it will say so ({what})"))
 
 
 def _absent(name: str, home: Home) -> UserError:

@@ -18,8 +18,9 @@ from store.errors import UserError
 from ..catalog import DatasetRow
 from ..prompts import clean_name
 from .archives import Files, is_image
+from .decoding import MAX_IMAGE, Encoded, common_size
 from .image_folders import sized
-from .samples import MAX_IMAGE, SPLITS, Labels, Sample, common_size, prepared
+from .samples import SPLITS, Labels, Sample
 
 MAX_TEXT = 1 << 20  # bytes of a label, of captions, of the list of class names
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
@@ -27,7 +28,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "cls", "target")
 CAPTION_COLUMNS = ("captions", "caption", "sentences", "text")
 ROWS = 64  # of a parquet file, read at a time
 
-Raw = tuple[str, Callable[[], bytes], str, Any]  # split, image, where it is, label (a number or a name) or captions
+Raw = tuple[str, Encoded, Any]  # split, image, label (a number or a name) or captions
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def describe_hub(layout: HubLayout, row: DatasetRow) -> DatasetRow:
     """
     names = row.class_names or layout.names
     if not names:
-        labels = {raw[3] for split in layout.splits for raw in layout.raw(split)}
+        labels = {raw[2] for split in layout.splits for raw in layout.raw(split)}
         if not all(isinstance(label, str) for label in labels):
             raise UserError(
                 f"{layout.title} numbers its classes and does not name them",
@@ -67,7 +68,7 @@ def describe_hub(layout: HubLayout, row: DatasetRow) -> DatasetRow:
         names = tuple(sorted(labels))
     if len(set(map(clean_name, names))) < len(names):
         raise UserError(f"two classes of {layout.title} have the same name in prompts", hint="--class-names FILE")
-    size = common_size((image(), path) for split in layout.splits for _, image, path, _ in layout.raw(split))
+    size = common_size(image for split in layout.splits for _, image, _ in layout.raw(split))
     return sized(row, size, class_names=names)
 
 
@@ -76,17 +77,19 @@ def read_hub(layout: HubLayout, row: DatasetRow) -> Iterator[Sample]:
     known = Labels(row)
     ours = known.of_order(list(layout.names), title=layout.title) if layout.names and row.class_names else None
     for split in layout.splits:
-        for to, image, path, value in layout.raw(split):
+        for to, image, value in layout.raw(split):
             if row.captions:
                 lines = value if isinstance(value, list) else [value]
                 captions = tuple(str(line).strip() for line in lines[: row.captions])
                 if len(captions) < row.captions:
-                    raise UserError(f"{path} has {len(captions)} captions, not {row.captions}", hint="see its source")
-                yield Sample(to, prepared(image(), path, row), captions=captions)
+                    raise UserError(
+                        f"{image.path} has {len(captions)} captions, not {row.captions}", hint="see its source"
+                    )
+                yield Sample(to, image, captions=captions)
                 continue
-            label = _label(value, ours, known, row, f"{layout.title}: {path}")
+            label = _label(value, ours, known, row, f"{layout.title}: {image.path}")
             if label is not None:
-                yield Sample(to, prepared(image(), path, row), label)
+                yield Sample(to, image, label)
 
 
 def _label(value: Any, ours: Sequence[int | None] | None, known: Labels, row: DatasetRow, title: str) -> int | None:
@@ -134,7 +137,7 @@ def _parquet(files: Files, row: DatasetRow) -> HubLayout:
         for path in shards:
             if _split_in(path) == split:
                 for number, (data, found) in enumerate(_rows(files, path, image, value)):
-                    yield splits[split], lambda data=data: data, f"{path}, row {number}", found  # type: ignore[misc]
+                    yield splits[split], Encoded(f"{path}, row {number}", lambda data=data: data), found  # type: ignore[misc]
 
     counts: dict[str, int] = {}
     for path in shards:
@@ -209,7 +212,7 @@ def _webdataset(files: Files, row: DatasetRow) -> HubLayout:
             if _split_in(image) == split:
                 found = files.read(text, at_most=MAX_TEXT).decode(errors="replace").strip()
                 value = found.splitlines() if row.captions else int(found) if found.isdecimal() else found
-                yield splits[split], lambda path=image: files.read(path, at_most=MAX_IMAGE), image, value  # type: ignore[misc]
+                yield splits[split], files.image(image), value
 
     return HubLayout(files.title, _class_names(files), tuple(splits), raw, counts)
 

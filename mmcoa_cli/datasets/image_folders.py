@@ -17,7 +17,8 @@ from store.errors import UserError
 from ..catalog import DatasetRow
 from ..prompts import clean_name
 from .archives import Files, is_image
-from .samples import MAX_IMAGE, ORDER, SPLITS, Labels, Sample, common_size, prepared
+from .decoding import common_size
+from .samples import ORDER, SPLITS, Labels, Sample
 
 MAX_NAMES = 16 << 20  # bytes of classes.json
 CROPPED = (224, 256)  # pixel size and resize of images of varying size
@@ -79,7 +80,7 @@ def describe(files: Files, layout: Layout, *, row: DatasetRow) -> DatasetRow:
         )
     if len(set(map(clean_name, names))) < len(names):
         raise UserError(f"two classes of {files.title} have the same name in prompts", hint="rename one of the folders")
-    size = common_size((files.read(image.path, at_most=MAX_IMAGE), image.path) for image in layout.images)
+    size = common_size(files.image(image.path) for image in layout.images)
     return sized(row, size, class_names=names, folders=folders)
 
 
@@ -90,19 +91,18 @@ def sized(row: DatasetRow, size: int | None, **classes: tuple[str, ...]) -> Data
 
 
 def read_images(files: Files, layout: Layout, row: DatasetRow) -> Iterator[Sample]:
-    """Every image in the order of splits, classes and paths: as pixels where the row's images have one size, else as
-    it is encoded. Raises UserError for a folder that is no class of the row and for an image that cannot be used."""
+    """Every image in the order of splits, classes and paths. Raises UserError for a folder that is no class of the
+    row."""
     known = Labels(row)
     labels = {folder: known.of(folder, name, title=files.title) for folder, name in layout.titles.items()}
-    return _samples(files, layout, row, labels)
+    return _samples(files, layout, labels)
 
 
-def _samples(files: Files, layout: Layout, row: DatasetRow, labels: Mapping[str, int | None]) -> Iterator[Sample]:
+def _samples(files: Files, layout: Layout, labels: Mapping[str, int | None]) -> Iterator[Sample]:
     for image in sorted(layout.images, key=lambda i: (ORDER.index(i.split), labels[i.folder] or 0, i.path)):
         label = labels[image.folder]
         if label is not None:
-            data = files.read(image.path, at_most=MAX_IMAGE)
-            yield Sample(image.split, prepared(data, image.path, row), label)
+            yield Sample(image.split, files.image(image.path), label)
 
 
 def _in_split(path: str) -> ImageFile | None:

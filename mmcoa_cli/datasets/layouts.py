@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from store.errors import UserError
@@ -21,12 +21,14 @@ from .torchvision_readers import base_folder, list_torchvision, read_torchvision
 @dataclass(frozen=True)
 class Recognised:
     """`row` with the classes and image sizes of the data; `bytes` of it on the disk; `count` images, None where that is
-    only known at the end."""
+    only known at the end; `left_out` says which files are no part of it, by the reason (complete once all samples are
+    read)."""
 
     row: DatasetRow
     samples: Iterator[Sample]
     bytes: int
     count: int | None
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def _class_folders(files: Files, row: DatasetRow, size: int) -> Recognised:
@@ -61,7 +63,7 @@ def recognised(row: DatasetRow, source: Path, *, scratch: Path) -> Iterator[Reco
             elif (base := base_folder(files, row.torchvision)) is not None:
                 with torchvision_root(files, row, base=base, scratch=scratch) as root:
                     listed = list_torchvision(root, files, row)
-                    yield Recognised(row, read_torchvision(listed, row, title=files.title), size, len(listed))
+                    yield Recognised(row, read_torchvision(listed, title=files.title), size, len(listed))
             elif (hub := find_hub_layout(files, row)) is not None:
                 full = row if (row.class_names and row.splits) or row.captions else describe_hub(hub, row)
                 yield Recognised(full, read_hub(hub, full), size, sum(hub.counts.values()))

@@ -16,7 +16,7 @@ from torchvision.transforms import functional as transforms
 
 from store.datasets import Dataset
 
-from .samples import FORMATS
+from .decoding import FORMATS
 
 Pixels = npt.NDArray[np.uint8]
 

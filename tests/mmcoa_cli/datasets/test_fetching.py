@@ -305,3 +305,40 @@ def test_memory_does_not_grow_with_the_dataset(home: Home) -> None:
         tracemalloc.stop()
         del readers.EMBEDDED["many"]
     assert peak < 20e6  # the images are 61 MB
+
+
+@pytest.fixture
+def scraped(tmp_path: Path, image: Image) -> Path:
+    """Six cats of which three are cut short, and a dog."""
+    for path, data in {
+        **{f"cat/{n}.jpg": image(n, 48, "JPEG")[: -300 if n % 2 else None] for n in range(6)},
+        "dog/0.jpg": image(9, 40, "JPEG"),
+    }.items():
+        (tmp_path / "scraped" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "scraped" / path).write_bytes(data)
+    return tmp_path / "scraped"
+
+
+def test_all_broken_images_are_named_at_once(home: Home, scraped: Path) -> None:
+    with pytest.raises(UserError, match="3 images of pets cannot be used") as raised:
+        fetch_dataset("pets", home, source=scraped)
+    assert all(f"cat/{n}.jpg" in str(raised.value) for n in (1, 3, 5))
+    assert "--skip-broken" in raised.value.hint
+    assert files_in(home) == []
+
+
+def test_broken_images_are_left_out_where_that_is_asked_for(
+    home: Home, scraped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fetch_dataset("pets", home, source=scraped, skip_broken=True)
+    with Dataset.open(dataset_path("pets", home)) as dataset:
+        assert dataset.labels("test").tolist() == [0, 0, 0, 1]
+    assert "cat/5.jpg" in capsys.readouterr().err
+
+
+def test_a_dataset_of_broken_images_only_is_none(home: Home, tmp_path: Path) -> None:
+    for n in range(9):
+        (tmp_path / "x" / "cat").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "x" / "cat" / f"{n}.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"9 images of pets cannot be used.* and 4 more"):
+        fetch_dataset("pets", home, source=tmp_path / "x", skip_broken=True)
