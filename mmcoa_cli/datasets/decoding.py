@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from store.errors import UserError
 
 from ..catalog import DatasetRow
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # nothing that starts another program, as EPS does
+FORMATS = (  # nothing that starts another program, as EPS does
+    "JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP",
+    *(["AVIF"] if "avif" in features.get_supported_modules() else []),
+)  # fmt: skip
 MAX_IMAGE = 64 << 20  # bytes of one image file
 _MEND = "remove it, or replace it by a whole one"
 
