@@ -44,20 +44,26 @@ def fetch(
     class_names: Path | None = None,
     template: str | None = None,
     skip_broken: bool = False,
+    replace: bool = False,
 ) -> Fetched:
     """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there.
 
     `class_names` (a file) and `template` are for a dataset of one's own; `skip_broken` leaves out images that cannot be
-    used. Raises UserError.
+    used; `replace` fetches it anew in place of what is here. Raises UserError, also where something else than what is
+    asked for is here.
     """
+    if source is not None and source.exists() and not (source.is_file() or source.is_dir()):
+        raise UserError(f"{source} is neither a file nor a folder", hint="save what comes from it to a file first")
     kind = kind or kind_of(name, home, source)
     if kind is not Kind.dataset and (class_names or template):
         raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
     if kind is Kind.dataset:
-        from .datasets.fetching import dataset_path, fetch_dataset, own_row
+        from .datasets.asked import Asked, class_names_in, require_template
+        from .datasets.fetching import dataset_path, fetch_dataset
 
-        own = own_row(name, class_names=class_names, template=template)
-        new = fetch_dataset(name, home, source=source, own=own, skip_broken=skip_broken)
+        names = class_names_in(class_names) if class_names else None
+        said = require_template(template) if template is not None else None
+        new = fetch_dataset(name, home, Asked(source, names, said, skip_broken, replace))
         path = dataset_path(name, home)
     elif kind is Kind.clip:
         new, path = fetch_clip(name, home, source=source), clip_path(name, home)

@@ -46,6 +46,7 @@ def command(
     template: Annotated[
         str | None, typer.Option(help='Class prompt of a dataset of your own: "a photo of a {}".', show_default=False)
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be used.")] = False,
     json: o.Json = False,
 ) -> None:
@@ -69,6 +70,7 @@ def command(
         class_names=class_names,
         template=template,
         skip_broken=skip_broken,
+        replace=replace,
     )
     if json:
         print_json({"fetched": fetched, "failed": {name: str(error) for name, error in failed.items()}})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from rich.markup import escape
 
 from store.datasets import Dataset, DatasetWriter
@@ -15,11 +14,13 @@ from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..console import progress, say
-from .decoding import Encoded, prepared
+from .asked import Asked
+from .decoding import Encoded, Prepared, prepared
 from .downloads import require_space
 from .layouts import Recognised
 
 NAMED = 5  # broken images that an error names
+BROKEN = "cannot be used"  # why files are left out
 
 
 def write_dataset(
@@ -28,28 +29,31 @@ def write_dataset(
     *,
     origin: str,
     expected: Mapping[str, int],
+    asked: Asked,
     whole: bool = False,
-    skip_broken: bool = False,
 ) -> None:
-    """Write what was found. Raises UserError for images that cannot be used, unless they are left out (`skip_broken`),
+    """Write what was found. Raises UserError for images that cannot be used, unless it is asked for to leave them out,
     and where it is to be `whole` and is not as many images as `expected`."""
     row = found.row
     require_space(found.bytes, folder=target.parent, name=row.name)
     total = found.count or sum(row.splits.values()) or None
-    broken = _Broken(row)
-    with _writer(found.row, target, origin, expected) as out, progress(row.name, total=total, unit="images") as task:
+    broken, changes = _Broken(row), Counter[str]()
+    writer = _writer(row, target, origin, expected, asked.record())
+    with writer as out, progress(row.name, total=total, unit="images") as task:
         for split, image, label, captions in found.samples:
-            usable = broken.usable(image, split)
+            usable = broken.usable(image, split) if isinstance(image, Encoded) else Prepared(image, ())
             if usable is not None:
-                out.add(split, usable, label, captions)
+                out.add(split, usable.image, label, captions)
+                changes.update(usable.changes)
             task.advance()
-        if broken.count and not skip_broken:
+        if broken.count and not asked.skip_broken:
             raise broken.error()
         counts = {split: out.count(split) for split in {*expected, *out.splits}}
         if not any(counts.values()):
             raise broken.error() if broken.count else _empty(row, origin)
         if whole and {split: n + broken.splits.get(split, 0) for split, n in counts.items()} != dict(expected):
             raise UserError(f"{origin} holds {counts} images, {row.name} has {dict(expected)}", hint="report it")
+        out.note(changes=changes, left_out={**found.left_out, BROKEN: broken.paths})
     if broken.count:
         say(escape(f"left out, as they cannot be used: {broken}"))
     _say_part(target)
@@ -57,40 +61,41 @@ def write_dataset(
 
 @dataclass
 class _Broken:
-    """The images that cannot be used: how many of each split, and why the first few."""
+    """The images that cannot be used: which, how many of each split, and why the first few."""
 
     row: DatasetRow
-    splits: dict[str, int] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    splits: Counter[str] = field(default_factory=Counter)
+    errors: list[UserError] = field(default_factory=list)
 
     @property
     def count(self) -> int:
-        return sum(self.splits.values())
+        return len(self.paths)
 
-    def usable(self, image: npt.NDArray[np.uint8] | Encoded, split: str) -> npt.NDArray[np.uint8] | bytes | None:
+    def usable(self, image: Encoded, split: str) -> Prepared | None:
         """The image as the store keeps it, None for one that cannot be used."""
-        if not isinstance(image, Encoded):
-            return image
         try:
             return prepared(image, self.row)
         except UserError as error:
-            self.splits[split] = self.splits.get(split, 0) + 1
-            if len(self.reasons) < NAMED:
-                self.reasons.append(str(error))
+            self.paths.append(image.path)
+            self.splits[split] += 1
+            if len(self.errors) < NAMED:
+                self.errors.append(error)
             return None
 
     def __str__(self) -> str:
-        more = self.count - len(self.reasons)
-        return "; ".join(self.reasons) + (f"; and {more:,} more" if more else "")
+        more = self.count - len(self.errors)
+        return "; ".join(map(str, self.errors)) + (f"; and {more:,} more" if more else "")
 
     def error(self) -> UserError:
-        if self.count == 1:
-            return UserError(str(self), hint="replace it by a whole one, or leave it out: --skip-broken")
-        what = f"{self.count:,} images of {self.row.name} cannot be used: {self}"
-        return UserError(what, hint="replace them by whole ones, or leave them out: --skip-broken")
+        hints = dict.fromkeys(error.hint for error in self.errors if error.hint)
+        what = f"{self.count:,} images of {self.row.name} cannot be used: {self}" if self.count > 1 else str(self)
+        return UserError(what, hint="; ".join([*hints, "or leave out what cannot be used: --skip-broken"]))
 
 
-def _writer(row: DatasetRow, target: Path, origin: str, expected: Mapping[str, int]) -> DatasetWriter:
+def _writer(
+    row: DatasetRow, target: Path, origin: str, expected: Mapping[str, int], request: Mapping[str, str]
+) -> DatasetWriter:
     return DatasetWriter(
         target,
         name=row.name,
@@ -104,6 +109,9 @@ def _writer(row: DatasetRow, target: Path, origin: str, expected: Mapping[str, i
         image_size=row.pixel_size if row.resize is None else None,
         captions=row.captions,
         expected=expected,
+        oriented=row.oriented,
+        folders=row.folders,
+        request=request,
     )
 
 

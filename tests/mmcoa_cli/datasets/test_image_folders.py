@@ -37,7 +37,7 @@ def samples_of(contents: Mapping[str, bytes], row: DatasetRow = PETS) -> list[tu
 
 def decoded(sample: Sample, row: DatasetRow) -> tuple[str, Any, int]:
     assert isinstance(sample.image, Encoded)
-    return sample.split, prepared(sample.image, row), sample.label
+    return sample.split, prepared(sample.image, row).image, sample.label
 
 
 def test_labels_follow_the_row_and_not_the_folders(image: Image) -> None:

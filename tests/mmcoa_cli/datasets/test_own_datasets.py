@@ -13,7 +13,8 @@ from PIL import Image
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.fetching import open_classes, open_dataset, own_row
+from mmcoa_cli.datasets.asked import require_template
+from mmcoa_cli.datasets.fetching import open_classes, open_dataset
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.prompts import class_prompts
 from mmcoa_cli.settings import Home
@@ -92,7 +93,7 @@ def test_names_that_do_not_do(
 @pytest.mark.parametrize("template", ["a photo", "{} and {}", "", "{0}", "{name}"])
 def test_a_template_without_one_place_for_the_class(template: str) -> None:
     with pytest.raises(UserError, match="no place for the class") as caught:
-        own_row("birds", class_names=None, template=template)
+        require_template(template)
     assert "{}" in caught.value.hint
 
 
