@@ -17,8 +17,8 @@ from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..prompts import clean_name
-from .archives import Files, is_image
 from .decoding import MAX_IMAGE, Encoded, common_size
+from .files import Files, is_image
 from .image_folders import sized
 from .samples import SPLITS, Labels, Sample
 

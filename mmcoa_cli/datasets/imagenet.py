@@ -18,8 +18,8 @@ import numpy as np
 from store.errors import UserError
 
 from ..catalog import DatasetRow
-from .archives import Files, is_image
 from .decoding import MAX_IMAGE
+from .files import Files, is_image
 from .matlab import matlab_value
 from .samples import Labels, Sample
 

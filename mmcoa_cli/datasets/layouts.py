@@ -10,9 +10,11 @@ from pathlib import Path, PurePosixPath
 from store.errors import UserError
 
 from ..catalog import DatasetRow
-from .archives import Files, expanded, open_files
+from .archives import open_files
+from .files import Files
 from .hub_layouts import describe_hub, find_hub_layout, read_hub
 from .image_folders import describe, read_images, scan
+from .nested_archives import expanded
 from .readers import READERS
 from .samples import Labels, Sample
 from .torchvision_readers import base_folder, list_torchvision, read_torchvision, torchvision_root
@@ -36,7 +38,7 @@ def _class_folders(files: Files, row: DatasetRow, size: int) -> Recognised:
     try:
         layout = scan(files, labels=Labels(row) if row.splits else None)
         full = row if row.splits else describe(files, layout, row=row)
-        return Recognised(full, read_images(files, layout, full), size, len(layout.images))
+        return Recognised(full, read_images(files, layout, full), size, len(layout.images), layout.left_out)
     except UserError as error:
         archives = [PurePosixPath(archive.url).name for source in row.sources for archive in source.archives]
         if len(archives) < 2:

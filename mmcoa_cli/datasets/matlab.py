@@ -7,8 +7,8 @@ from typing import Any
 
 from store.errors import UserError
 
-from .archives import Files
 from .decoding import MAX_IMAGE
+from .files import Files
 
 
 def matlab_value(files: Files, path: str, name: str) -> Any:

@@ -20,8 +20,8 @@ from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..prompts import clean_name
-from .archives import Files, is_image
 from .decoding import MAX_IMAGE
+from .files import Files, is_image
 from .imagenet import imagenet, is_imagenet
 from .matlab import matlab_value
 from .plain_pickles import byte_rows, load_plain

@@ -17,8 +17,9 @@ from typing import Any
 from store.errors import UserError
 
 from ..catalog import DatasetRow, Torchvision
-from .archives import Files, unpacked
+from .archives import unpacked
 from .decoding import MAX_IMAGE, Encoded
+from .files import Files
 from .samples import ORDER, Labels, Sample
 
 Listed = tuple[str, Path, int]  # split, image, label

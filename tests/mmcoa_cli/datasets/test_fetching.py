@@ -174,13 +174,13 @@ def test_a_kill_while_downloading(server: Any, home: Home, cifar10_files: dict[s
 
 
 def test_a_kill_while_writing(home: Home, tmp_path: Path, image: Image) -> None:
-    row = DatasetRow("pets", class_names=("cat",), pixel_size=8)
-    folder = tmp_path / "pets" / "train" / "cat"
-    folder.mkdir(parents=True)
+    row = DatasetRow("pets", class_names=("cat", "dog"), pixel_size=8)
     for number in range(400):
-        (folder / f"{number:03}.png").write_bytes(image(number))
+        path = tmp_path / "pets" / "train" / ("cat", "dog")[number % 2] / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image(number))
     with zipfile.ZipFile(tmp_path / "pets.zip", "w") as packed:
-        for path in sorted(folder.iterdir()):
+        for path in sorted((tmp_path / "pets").rglob("*.png")):
             packed.write(path, path.relative_to(tmp_path))
     process = start(row, home, str(tmp_path / "pets.zip"))
     partial = home.datasets / ".pets.h5.partial"
@@ -340,7 +340,8 @@ def test_broken_images_are_left_out_where_that_is_asked_for(
 
 def test_a_dataset_of_broken_images_only_is_none(home: Home, tmp_path: Path) -> None:
     for n in range(9):
-        (tmp_path / "x" / "cat").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "x" / "cat" / f"{n}.png").write_bytes(b"no image")
+        path = tmp_path / "x" / ("cat", "dog")[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no image")
     with pytest.raises(UserError, match=r"9 images of pets cannot be used.* and 4 more"):
         fetch_dataset("pets", home, Asked(tmp_path / "x", skip_broken=True))

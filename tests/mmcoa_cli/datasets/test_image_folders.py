@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.archives import Files, open_files
+from mmcoa_cli.datasets.archives import open_files
 from mmcoa_cli.datasets.decoding import Encoded, prepared
+from mmcoa_cli.datasets.files import Files
 from mmcoa_cli.datasets.image_folders import describe, read_images, scan
 from mmcoa_cli.datasets.samples import Sample
 from store.errors import UserError
@@ -53,7 +54,7 @@ def test_the_layout_may_lie_below_other_folders(image: Image, above: str) -> Non
 
 def test_a_class_may_be_called_like_a_split_and_hold_folders(image: Image) -> None:
     row = DatasetRow("trains", class_names=("train", "test"), pixel_size=8)
-    found = samples_of({"train/test/a/1.png": image(0), "test/train/1.png": image(0)}, row)
+    found = samples_of({"train/test/a/1.png": image(0), "test/train/a/1.png": image(0)}, row)
     assert [(split, label) for split, _, label in found] == [("train", 1), ("test", 0)]
 
 

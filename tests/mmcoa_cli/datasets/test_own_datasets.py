@@ -168,7 +168,8 @@ def test_a_dataset_of_captions_has_no_classes(home: Home, image: Make, laid: Mak
 def test_images_of_any_format(kind: str, mode: str, fetched: Make, laid: Make) -> None:
     buffer = io.BytesIO()
     Image.new(mode, (8, 8), 7 if mode == "L" else (7, 7, 7)).save(buffer, kind)
-    dataset = fetched(DatasetRow("x"), laid("x", {f"test/a/1.{kind.lower()}": buffer.getvalue()}))
+    files = {f"test/{name}/1.{kind.lower()}": buffer.getvalue() for name in "ab"}
+    dataset = fetched(DatasetRow("x"), laid("x", files))
     pixels = dataset.images("test", [0])[0]
     assert pixels.shape == (8, 8, 3) and abs(int(pixels.max()) - 7) <= 1
 
@@ -177,7 +178,7 @@ def test_images_of_any_format(kind: str, mode: str, fetched: Make, laid: Make) -
 def test_images_of_other_modes(mode: str, fetched: Make, laid: Make) -> None:
     buffer = io.BytesIO()
     Image.new(mode, (8, 8)).save(buffer, "JPEG" if mode == "CMYK" else "PNG")
-    dataset = fetched(DatasetRow("x"), laid("x", {"test/a/1.png": buffer.getvalue()}))
+    dataset = fetched(DatasetRow("x"), laid("x", {f"test/{name}/1.png": buffer.getvalue() for name in "ab"}))
     assert dataset.images("test", [0])[0].shape == (8, 8, 3)
 
 
