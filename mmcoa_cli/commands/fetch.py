@@ -15,6 +15,8 @@ from . import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..inventory import Fetched
+
 NAME = "fetch"
 EXAMPLES = (
     "[bold]mmcoa fetch cifar10 ViT-B-32 bert-base-uncased[/]\n\n"
@@ -54,7 +56,7 @@ def command(
 ) -> None:
     """Bring datasets and models into the store, from the network or from this machine; what is here is left alone."""
     from .. import inventory
-    from ..console import out, print_json, show
+    from ..console import out, print_json
     from ..settings import home
 
     if list_:
@@ -62,7 +64,7 @@ def command(
         print_json(found) if json else out.print(_table(found))
         return
     wanted = _wanted(names, all_, task, from_)
-    said = (lambda _: None) if json else (lambda one: show(_line(one)))
+    said = (lambda _: None) if json else _say
     fetched, failed = inventory.fetch_each(
         wanted,
         home(),
@@ -75,7 +77,8 @@ def command(
         replace=replace,
     )
     if json:
-        print_json({"fetched": fetched, "failed": {name: str(error) for name, error in failed.items()}})
+        documents = [{**vars(one), "about": one.about.document() if one.about else None} for one in fetched]
+        print_json({"fetched": documents, "failed": {name: str(error) for name, error in failed.items()}})
     if failed:
         raise inventory.summary(failed, of=len(wanted))
 
@@ -93,11 +96,16 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
     return wanted
 
 
-def _line(fetched: Any) -> str:
+def _say(fetched: Fetched) -> None:
+    """What is in the store now, and below it what was understood."""
     from rich.filesize import decimal
 
+    from ..console import indented, out, show
+
     size = decimal(fetched.bytes)
-    return f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}"
+    show(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
+    if fetched.about:
+        out.print(indented(fetched.about.lines()))
 
 
 def _table(found: dict[str, list[dict[str, Any]]]) -> Table:

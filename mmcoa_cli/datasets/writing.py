@@ -20,7 +20,7 @@ from .downloads import require_space
 from .layouts import Recognised
 
 NAMED = 5  # broken images that an error names
-BROKEN = "cannot be used"  # why files are left out
+BROKEN = "images that cannot be used"  # why files are left out
 
 
 def write_dataset(
@@ -55,7 +55,8 @@ def write_dataset(
             raise broken.error() if broken.count else _empty(row, origin)
         if whole and {split: n + broken.splits.get(split, 0) for split, n in counts.items()} != dict(expected):
             raise UserError(f"{origin} holds {counts} images, {row.name} has {dict(expected)}", hint="report it")
-        out.note(changes=changes, left_out={**found.left_out, BROKEN: broken.paths})
+        left_out = {**found.left_out, BROKEN: broken.paths}
+        out.note(changes=changes, left_out={why: [*map(visible, paths)] for why, paths in left_out.items()})
     if broken.count:
         say(f"left out, as they cannot be used: {broken}")
     _say_part(target)
