@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
@@ -21,18 +21,22 @@ from .names import store_name
 from .settings import Home
 from .specs import Kind
 
+if TYPE_CHECKING:
+    from .datasets.summary import Summary
+
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """One thing that is in the store now. `new` is False when it was there before."""
+    """One thing that is in the store now. `new` is False when it was there before; `about` is what a dataset is."""
 
     name: str
     kind: Kind
     path: Path
     bytes: int
     new: bool
+    about: Summary | None = None
 
 
 def fetch(
@@ -58,14 +62,19 @@ def fetch(
     if kind is not Kind.dataset and (class_names or template):
         raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
     if kind is Kind.dataset:
+        from store.datasets import Dataset
+
         from .datasets.asked import Asked, class_names_in, require_template
         from .datasets.fetching import dataset_path, fetch_dataset
+        from .datasets.summary import summary_of
 
         names = class_names_in(class_names) if class_names else None
         said = require_template(template) if template is not None else None
         new = fetch_dataset(name, home, Asked(source, names, said, skip_broken, replace))
         path = dataset_path(name, home)
-    elif kind is Kind.clip:
+        with Dataset.open(path) as dataset:
+            return Fetched(name, kind, path, size_of(path), new, summary_of(dataset))
+    if kind is Kind.clip:
         new, path = fetch_clip(name, home, source=source), clip_path(name, home)
     else:
         new, path = fetch_mlm(name, home, source=source), mlm_path(name, home)

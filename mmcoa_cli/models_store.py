@@ -11,8 +11,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from store.errors import UserError
 from store.files import lock
 
@@ -28,7 +26,7 @@ HUB = "hf-hub:"
 def ensure_clip(name: str, home: Home) -> Path:
     """The folder of the CLIP model `name`, fetched or trained first if need be. Raises UserError."""
     if not clip_path(name, home).exists():
-        say(escape(f"the model {name} is not in the store yet; fetching it"))
+        say(f"the model {name} is not in the store yet; fetching it")
         fetch_clip(name, home)
     return clip_path(name, home)
 
@@ -36,7 +34,7 @@ def ensure_clip(name: str, home: Home) -> Path:
 def ensure_mlm(name: str, home: Home) -> Path:
     """The folder of the masked LM `name`, fetched or trained first if need be. Raises UserError."""
     if not mlm_path(name, home).exists():
-        say(escape(f"the masked LM {name} is not in the store yet; fetching it"))
+        say(f"the masked LM {name} is not in the store yet; fetching it")
         fetch_mlm(name, home)
     return mlm_path(name, home)
 
@@ -83,7 +81,7 @@ def _once(target: Path, what: str, get: Callable[[Path], None]) -> bool:
     """Run `get` unless its result is there; a second process waits, and then finds it."""
     if target.exists():
         return False
-    wait = escape(f"waiting for another process that fetches {what}")
+    wait = f"waiting for another process that fetches {what}"
     with lock(target, what=what, on_wait=lambda: say(wait)):
         if target.exists():
             return False

@@ -41,7 +41,7 @@ from .prompts import class_prompts
 from .randomness import shuffled
 from .settings import Home
 from .specs import TrainSpec
-from .subjects import last_checkpoint, load_mlm, load_model, now, zero_shot_run
+from .subjects import last_checkpoint, load_mlm, load_model, now, origin_of, zero_shot_run
 
 VERSION = 1  # part of a run's id: raise it when the same specification would give other weights
 
@@ -86,7 +86,7 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator) -> Run:
         index.save_run(run)
         _write_run(plan, home)
         _train_epochs(plan, home, accelerator)
-        run = replace(run, status="complete", finished_at=now())
+        run = replace(run, status="complete", weights=plan.clip.digest(), finished_at=now())
         index.save_run(run)
     return run
 
@@ -208,7 +208,8 @@ def _run_row(plan: Plan) -> Run:
         kind="train",
         method=plan.row.name,
         model=plan.spec.model,
-        model_stand_in=plan.clip.stand_in,
+        model_origin=origin_of(plan.clip),
+        weights=None,
         source=plan.spec.dataset,
         shots=plan.spec.shots,
         seed=plan.spec.seed,

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store.printable import visible
+
 from ..specs import Kind
 from . import options as o
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from ..inventory import Fetched
 
 NAME = "fetch"
 EXAMPLES = (
@@ -60,7 +64,7 @@ def command(
         print_json(found) if json else out.print(_table(found))
         return
     wanted = _wanted(names, all_, task, from_)
-    said = (lambda _: None) if json else (lambda one: out.print(_line(one), soft_wrap=True))
+    said = (lambda _: None) if json else _say
     fetched, failed = inventory.fetch_each(
         wanted,
         home(),
@@ -73,7 +77,8 @@ def command(
         replace=replace,
     )
     if json:
-        print_json({"fetched": fetched, "failed": {name: str(error) for name, error in failed.items()}})
+        documents = [{**vars(one), "about": one.about.document() if one.about else None} for one in fetched]
+        print_json({"fetched": documents, "failed": {name: str(error) for name, error in failed.items()}})
     if failed:
         raise inventory.summary(failed, of=len(wanted))
 
@@ -91,12 +96,16 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
     return wanted
 
 
-def _line(fetched: Any) -> str:
+def _say(fetched: Fetched) -> None:
+    """What is in the store now, and below it what was understood."""
     from rich.filesize import decimal
-    from rich.markup import escape
+
+    from ..console import indented, out, show
 
     size = decimal(fetched.bytes)
-    return escape(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
+    show(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
+    if fetched.about:
+        out.print(indented(fetched.about.lines()))
 
 
 def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
@@ -116,8 +125,8 @@ def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
 
 def _add(table: Table, row: dict[str, Any], what: str) -> None:
     from rich.filesize import decimal
-    from rich.markup import escape
+    from rich.text import Text
 
     size = decimal(row["bytes"]) if row["bytes"] else "-"
-    here = "[yellow]a part[/]" if row.get("part") else "[green]yes[/]" if row["here"] else "no"
-    table.add_row(escape(row["name"]), what, size, here)
+    here, style = ("a part", "yellow") if row.get("part") else ("yes", "green") if row["here"] else ("no", "")
+    table.add_row(visible(row["name"]), what, size, Text(here, style=style))

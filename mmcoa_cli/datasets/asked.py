@@ -14,6 +14,7 @@ from store.datasets import DatasetInfo
 from store.errors import UserError
 
 from ..catalog import TEMPLATE, DatasetRow
+from ..names import require_printable
 
 MAX_LISTED = 200_000  # files of a folder that are looked at, to see whether it has changed
 MAX_NAMES = 16 << 20  # bytes of a file of class names
@@ -137,13 +138,13 @@ def class_names_in(path: Path) -> tuple[str, ...]:
     if not path.is_file() or path.stat().st_size > MAX_NAMES:  # a pipe or a device could go on for ever
         raise UserError(f"cannot read the class names in {path}: it is no file, or a huge one", hint=_ONE_A_LINE)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        names = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
+        text = path.read_text(encoding="utf-8-sig")  # an editor on Windows begins a file with a mark
+        names = json.loads(text) if path.suffix.lower() == ".json" else text.split("\n")
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read the class names in {path}: {error}", hint="one name a line") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path} is no list of names", hint=_ONE_A_LINE)
-    found = tuple(name.strip() for name in names if name.strip())
+    found = tuple(require_printable(name.strip(), f"in {path} the name") for name in names if name.strip())
     if not found:
         raise UserError(f"there are no names in {path}", hint=_ONE_A_LINE)
     return found
@@ -151,6 +152,7 @@ def class_names_in(path: Path) -> tuple[str, ...]:
 
 def require_template(template: str) -> str:
     """`template` itself. Raises UserError for one without exactly one place for the class."""
+    require_printable(template, "--template")
     if template.count("{}") != 1:
         raise UserError(f"--template {template!r} has no place for the class", hint='--template "a photo of a {}"')
     return template

@@ -31,6 +31,7 @@ MAX_IMAGE = 64 << 20  # bytes of one image file
 MAX_PIXELS = 89_478_485  # of one image; from here on Pillow warns of a bomb
 MAX_NATIVE = 1024  # pixels a side of images that are kept at their own size
 MAX_SCANS = 500  # of a JPEG: each goes over all pixels anew
+MAX_READS = 1_000_000  # of one file by Pillow, which reads a header part by part
 MAX_RATIO = 100  # of the sides: once the shorter is resized, the longer one must fit into memory
 
 TURNED = "turned as their EXIF orientation says"
@@ -61,6 +62,18 @@ class Encoded:
     read: Callable[[], bytes]
 
 
+class _Reader(io.BytesIO):
+    """The bytes of a file, for a limited number of reads: a header of millions of parts ends as an error."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > MAX_READS:
+            raise ValueError("its header has too many parts")
+        return super().read(size)
+
+
 class Prepared(NamedTuple):
     """An image as the store keeps it, and what was or will be done to it on the way to its pixels."""
 
@@ -74,6 +87,7 @@ def prepared(image: Encoded, row: DatasetRow) -> Prepared:
     Raises UserError for one that cannot be decoded, or is of another size.
     """
     data, path = image.read(), image.path
+    _verify(data, path)
     with _opened(data, path) as opened:
         if row.resize is not None:
             before = _foreseen(opened, path, oriented=row.oriented)
@@ -119,7 +133,7 @@ def _opened(data: bytes, path: str) -> Image.Image:
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
         raise UserError(f"{path} is a JPEG of more than {MAX_SCANS} scans", hint="save it anew")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(_Reader(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{path} is far too large for an image", hint="scale it down") from error
     except Exception as error:  # whatever odd bytes lead Pillow's plugins to
@@ -164,6 +178,16 @@ def _seen(image: Image.Image) -> tuple[str, ...]:
     """What is changed, as far as the pixels tell."""
     found = {OPAQUE: _is_transparent(image), FIRST: _has_frames(image)}
     return tuple(change for change, so in found.items() if so)
+
+
+def _verify(data: bytes, path: str) -> None:
+    """Raises UserError for a PNG whose checksums are wrong, which loading does not look at."""
+    with _opened(data, path) as image:
+        if image.format == "PNG":
+            try:
+                image.verify()
+            except Exception as error:  # whatever odd bytes lead Pillow's plugins to
+                raise UserError(f"{path} is damaged: {_line(error)}", hint=MEND) from error
 
 
 def _load(image: Image.Image, path: str) -> None:

@@ -12,8 +12,6 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from rich.markup import escape
-
 from store.datasets import Dataset
 from store.errors import UserError
 from store.files import lock
@@ -91,7 +89,7 @@ def fetch_row(row: DatasetRow, home: Home, asked: Asked | None = None) -> bool:
         raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
     if not asked.replace and _is_here(target, row, asked):
         return False
-    wait = escape(f"waiting for another process that fetches {row.name}")
+    wait = f"waiting for another process that fetches {row.name}"
     with lock(target, what=f"the dataset {row.name}", on_wait=lambda: say(wait)):
         if not asked.replace and _is_here(target, row, asked):
             return False
@@ -108,7 +106,7 @@ def _is_here(target: Path, row: DatasetRow, asked: Asked) -> bool:
         with Dataset.open(target) as dataset:
             info = dataset.info
     except UserError as error:
-        say(escape(f"{error}; fetching it again"))
+        say(f"{error}; fetching it again")
         return False
     require_same(info, asked, name=row.name, row=None if row.oriented else row)
     return True
@@ -142,7 +140,7 @@ def _take_first(row: DatasetRow, home: Home, target: Path, asked: Asked, *, scra
     trouble = UserError(f"{row.name} has no source to download it from", hint=f"mmcoa fetch {row.name} --from PATH")
     for number, source in enumerate(row.sources):
         if number:
-            say(escape(f"{trouble}; trying another source: {_title(source)}"))
+            say(f"{trouble}; trying another source: {_title(source)}")
         place = home.datasets / f".{store_name(row.name)}.download" / store_name(_title(source))
         try:
             folder, origin = _downloaded(row, source, place)

@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.markup import escape
-
 from store.datasets import Dataset, DatasetWriter
 from store.errors import UserError
+from store.printable import visible
 
 from ..catalog import DatasetRow
 from ..console import progress, say
+from ..names import require_printable
 from .asked import Asked
 from .decoding import Encoded, Prepared, prepared
 from .downloads import require_space
 from .layouts import Recognised
 
 NAMED = 5  # broken images that an error names
-BROKEN = "cannot be used"  # why files are left out
+BROKEN = "images that cannot be used"  # why files are left out
 
 
 def write_dataset(
@@ -35,6 +35,8 @@ def write_dataset(
     """Write what was found. Raises UserError for images that cannot be used, unless it is asked for to leave them out,
     and where it is to be `whole` and is not as many images as `expected`."""
     row = found.row
+    for class_name in row.class_names:
+        require_printable(class_name, "the class name")
     require_space(found.bytes, folder=target.parent, name=row.name)
     total = found.count or sum(row.splits.values()) or None
     broken, changes = _Broken(row), Counter[str]()
@@ -53,9 +55,10 @@ def write_dataset(
             raise broken.error() if broken.count else _empty(row, origin)
         if whole and {split: n + broken.splits.get(split, 0) for split, n in counts.items()} != dict(expected):
             raise UserError(f"{origin} holds {counts} images, {row.name} has {dict(expected)}", hint="report it")
-        out.note(changes=changes, left_out={**found.left_out, BROKEN: broken.paths})
+        left_out = {**found.left_out, BROKEN: broken.paths}
+        out.note(changes=changes, left_out={why: [*map(visible, paths)] for why, paths in left_out.items()})
     if broken.count:
-        say(escape(f"left out, as they cannot be used: {broken}"))
+        say(f"left out, as they cannot be used: {broken}")
     _say_part(target)
 
 
@@ -103,7 +106,7 @@ def _writer(
         pixel_size=row.pixel_size,
         resize=row.resize,
         template=row.template,
-        source=origin,
+        source=visible(origin),
         licence=row.licence,
         synonyms=row.synonyms,
         image_size=row.pixel_size if row.resize is None else None,
@@ -124,4 +127,4 @@ def _say_part(target: Path) -> None:
         parts = [f"{split}: {part}" for split in dataset.info.splits if (part := dataset.info.part(split))]
         if parts:
             name, what = dataset.info.name, "; ".join(parts)
-            say(escape(f"{name} is not the whole dataset, and every result over it will say so ({what})"))
+            say(f"{name} is not the whole dataset, and every result over it will say so ({what})")

@@ -187,12 +187,12 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
         stop_when_fooled=evaluation.stop_when_fooled if image else None,
         pixel_size=_nested(spec, "examples", "data", "pixel_size"),
         mlm=evaluation.mlm,
-        mlm_stand_in=evaluation.mlm_stand_in if text else None,
+        mlm_stand_in=evaluation.mlm_origin != "published" if text else None,
         max_words_changed=_nested(spec, "examples", "text", "max_words_changed"),
         no_collisions=evaluation.no_collisions if text else None,
         collisions=evaluation.collisions,
         prompts=len(json.loads(evaluation.prompts)) if evaluation.prompts else None,
-        stand_in=run.model_stand_in,
+        stand_in=run.model_origin != "published",
         limit=evaluation.limit,
         partial=evaluation.partial,
         part=str(_nested(spec, "part") or ""),
@@ -205,7 +205,7 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
     )
 
 
-def wilson(correct: int, n: int) -> tuple[float, float]:
+def wilson(correct: float, n: int) -> tuple[float, float]:
     """The 95% score interval of `correct` out of `n` (Wilson, 1927), without the second that scipy.stats takes to load.
 
     Raises ZeroDivisionError for n = 0.

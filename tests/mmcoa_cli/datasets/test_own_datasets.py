@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import DatasetRow
 from mmcoa_cli.datasets.asked import require_template
+from mmcoa_cli.datasets.decoding import SCALED, TURNED
 from mmcoa_cli.datasets.fetching import open_classes, open_dataset
+from mmcoa_cli.datasets.pixels import load_pixels
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.prompts import class_prompts
 from mmcoa_cli.settings import Home
@@ -177,3 +180,28 @@ def test_images_of_other_modes(mode: str, fetched: Make, laid: Make) -> None:
     Image.new(mode, (8, 8)).save(buffer, "JPEG" if mode == "CMYK" else "PNG")
     dataset = fetched(DatasetRow("x"), laid("x", {f"test/{name}/1.png": buffer.getvalue() for name in "ab"}))
     assert dataset.images("test", [0])[0].shape == (8, 8, 3)
+
+
+def test_turned_images_are_turned_where_they_are_attacked(home: Home, laid: Make) -> None:
+    """Images of varying size are kept as they are encoded: the file says that decoding them turns them."""
+    exif = Image.Exif()
+    exif[274] = 6
+    wide = Image.new("RGB", (300, 400), "red")
+    wide.paste("blue", (0, 0, 300, 200))
+    buffer = io.BytesIO()
+    wide.save(buffer, "PNG", exif=exif)
+    fetch("birds", home, source=laid("x", {"test/a/1.png": buffer.getvalue(), "test/b/1.png": buffer.getvalue()}))
+    with open_dataset("birds", home) as dataset:
+        pixels = load_pixels(dataset, "test", [0])[0]
+        assert dataset.info.oriented and dataset.info.changes == {TURNED: 2}
+    assert pixels[:, 200].tolist() == [[0, 0, 255]] * 224 and pixels[:, 20].tolist() == [[255, 0, 0]] * 224
+
+
+def test_16_bits_are_scaled_where_they_are_attacked(home: Home, laid: Make) -> None:
+    for number, value in enumerate((0, 257 * 7, 65535)):
+        buffer = io.BytesIO()
+        Image.new("I;16", (30, 40), value).save(buffer, "PNG")
+        fetch(f"x{number}", home, source=laid(f"x{number}", {f"test/{k}/1.png": buffer.getvalue() for k in "ab"}))
+        with open_dataset(f"x{number}", home) as dataset:
+            assert np.unique(load_pixels(dataset, "test", [0, 1])).tolist() == [value // 257]
+            assert dataset.info.changes == {SCALED: 2}
