@@ -226,6 +226,9 @@ def _tar_members(file: IO[bytes], title: str) -> Iterator[tarfile.TarInfo]:
         while (info := archive.next()) is not None:
             archive.members.clear()  # else it keeps every header, gigabytes of them for a large dataset
             yield info
+        file.seek(archive.offset)
+        if file.read(CHUNK).strip(b"\0"):
+            raise UserError(f"{title} goes on after its end: are these two archives in one?", hint="unpack it yourself")
 
 
 def _safe(name: str, title: str) -> str:

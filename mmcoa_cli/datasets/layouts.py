@@ -12,12 +12,14 @@ from store.errors import UserError
 from ..catalog import DatasetRow
 from .archives import open_files
 from .files import Files
-from .hub_layouts import describe_hub, find_hub_layout, read_hub
+from .hub_layouts import HubLayout, describe_hub, read_hub
 from .image_folders import describe, read_images, scan
 from .nested_archives import expanded
+from .parquet_files import is_parquet, parquet_layout
 from .readers import READERS
 from .samples import Labels, Sample
 from .torchvision_readers import base_folder, list_torchvision, read_torchvision, torchvision_root
+from .webdatasets import is_webdataset, webdataset_layout
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,13 @@ def _class_folders(files: Files, row: DatasetRow, size: int) -> Recognised:
         raise UserError(str(error), hint=f"{error.hint}; or {hint}") from error
 
 
+def _hub_layout(files: Files, row: DatasetRow) -> HubLayout | None:
+    """The layout of parquet files or of webdataset shards, None where it is neither."""
+    if any(map(is_parquet, files.sizes)):
+        return parquet_layout(files, row)
+    return webdataset_layout(files, row) if is_webdataset(files, row) else None
+
+
 @contextmanager
 def recognised(row: DatasetRow, source: Path, *, scratch: Path) -> Iterator[Recognised]:
     """The samples of the folder or archive `source`; a row without classes is completed with those it has.
@@ -66,9 +75,9 @@ def recognised(row: DatasetRow, source: Path, *, scratch: Path) -> Iterator[Reco
                 with torchvision_root(files, row, base=base, scratch=scratch) as root:
                     listed = list_torchvision(root, files, row)
                     yield Recognised(row, read_torchvision(listed, title=files.title), size, len(listed))
-            elif (hub := find_hub_layout(files, row)) is not None:
+            elif (hub := _hub_layout(files, row)) is not None:
                 full = row if (row.class_names and row.splits) or row.captions else describe_hub(hub, row)
-                yield Recognised(full, read_hub(hub, full), size, sum(hub.counts.values()))
+                yield Recognised(full, read_hub(hub, full), size, sum(hub.counts.values()), hub.left_out)
             elif row.captions:
                 raise UserError(
                     f"{files.title} holds no images with captions",
