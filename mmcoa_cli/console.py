@@ -136,10 +136,14 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=note),
     )
-    with Progress(*columns, console=err, disable=quiet, expand=False) as bar:
+    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, expand=False) as bar:
         task = bar.add_task(visible(description), total=total, completed=done, note="")
-        yield Task(bar, task)
-        bar.update(task, total=bar.tasks[0].completed)  # what is done is the whole, where fewer came than were expected
+        try:
+            yield Task(bar, task)
+            bar.update(task, total=bar.tasks[0].completed)  # that is the whole, where fewer came than were expected
+        finally:
+            if not quiet and not err.is_terminal:
+                err.print(bar.get_renderable())  # in one piece, whatever ends the program meanwhile
 
 
 def _per_second(speed: float, unit: str) -> str:

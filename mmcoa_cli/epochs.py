@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.checkpoints import drop_state, load_state, load_tensors, save_checkpoint
+
+from .origins import RECORD, Record
 
 if TYPE_CHECKING:  # whether a run has weights is asked where torch is not needed
     import torch
@@ -43,9 +46,11 @@ def save_epoch(folder: Path, clip: Clip, optimizer: Any, *, epoch: int, spec: di
 
 
 def clip_files(clip: Clip, *, source: str) -> dict[str, str]:
-    """The text files that make a folder of weights a model: open_clip's configuration, and where it comes from."""
-    about = {"name": clip.name, "source": source, "stand_in": clip.stand_in}
-    return {"open_clip_config.json": json.dumps(clip.config, indent=2), "source.json": json.dumps(about, indent=2)}
+    """The text files that make a folder of weights a model: open_clip's configuration, the tokenizer where it is not
+    open_clip's own, and where the model comes from."""
+    record = Record(clip.name, replace(clip.origin, source=source))
+    config = json.dumps(clip.config, indent=2)
+    return {"open_clip_config.json": config, **clip.tokenizer_files, RECORD: record.text()}
 
 
 def resume(folder: Path, clip: Clip, optimizer: torch.optim.Optimizer) -> int:

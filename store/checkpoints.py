@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from .errors import UserError
 from .files import replacing
 from .keys import digest_file
+from .verification import remembered_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, STATE, SPEC = "model.safetensors", "state.safetensors", "spec.json"
+SEAL = "seal"  # the hash of all that the specification says before; it is last, but for the first version's digests
 DIGESTS = {WEIGHTS: "sha256", STATE: "state_sha256"}  # where the specification records the hash of a file
 
 
@@ -37,7 +40,8 @@ def save_checkpoint(
         for name, text in (files or {}).items():
             (partial / name).write_text(text, encoding="utf8")
         digests = {name: digest_file(partial / file) for file, name in DIGESTS.items() if (partial / file).exists()}
-        (partial / SPEC).write_text(json.dumps({**spec, **digests}, indent=1), encoding="utf8")
+        whole = json.dumps({**spec, **digests}, indent=1)
+        (partial / SPEC).write_text(json.dumps({**json.loads(whole), SEAL: _seal(whole)}, indent=1), encoding="utf8")
 
 
 def load_tensors(folder: Path) -> dict[str, Tensor]:
@@ -51,13 +55,16 @@ def load_state(folder: Path) -> dict[str, Tensor] | None:
 
 
 def load_spec(folder: Path) -> dict[str, Any]:
-    """The specification. Raises UserError when it is missing or damaged."""
+    """The specification. Raises UserError when it is missing, damaged or altered."""
     try:
         spec = json.loads((folder / SPEC).read_text(encoding="utf8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder, str(error)) from error
     if not isinstance(spec, dict):
         raise _damaged(folder, "its specification is no JSON object")
+    last = next(reversed(spec), "")
+    if last not in DIGESTS.values() and spec.pop(last, "") != _seal(json.dumps(spec, indent=1)):
+        raise _damaged(folder, f"{SPEC} was altered")
     return spec
 
 
@@ -85,11 +92,15 @@ def _load(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        if digest_file(path) != load_spec(path.parent).get(DIGESTS[path.name]):
+        if remembered_digest(path) != load_spec(path.parent).get(DIGESTS[path.name]):
             raise _damaged(path.parent, f"{path.name} is not what was saved")
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path.parent, str(error)) from error
+
+
+def _seal(spec: str) -> str:
+    return hashlib.sha256(spec.encode()).hexdigest()
 
 
 def _damaged(folder: Path, reason: str) -> UserError:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from store.datasets import DatasetInfo
 from store.errors import UserError
+from store.printable import visible
 
 from ..catalog import TEMPLATE, DatasetRow
 from ..names import require_printable
@@ -41,7 +42,7 @@ class Asked:
     def record(self) -> dict[str, str]:
         """What the dataset's file keeps of it."""
         return {
-            "from": str(self.source.resolve()) if self.source else "",
+            "from": visible(str(self.source.resolve())) if self.source else "",
             "content": content_digest(self.source) if self.source else "",
             "class_names": "" if self.class_names is None else "given",
         }
@@ -90,10 +91,10 @@ def _differences_of_catalog(info: DatasetInfo, row: DatasetRow, asked: Asked) ->
 
 def _other_source(info: DatasetInfo, source: Path) -> Iterator[str]:
     if not info.request:  # written before files kept it
-        if info.source != source.name:
+        if info.source != visible(source.name):
             yield f"it was taken from {info.source}, not from {source.name}"
         return
-    before, now = info.request.get("from", ""), str(source.resolve())
+    before, now = info.request.get("from", ""), visible(str(source.resolve()))
     if before != now:
         yield f"it was taken from {before or info.source}, not from {now}"
     elif source.exists() and info.request.get("content") != content_digest(source):

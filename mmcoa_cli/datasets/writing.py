@@ -113,7 +113,7 @@ def _writer(
         captions=row.captions,
         expected=expected,
         oriented=row.oriented,
-        folders=row.folders,
+        folders=[*map(visible, row.folders)],
         request=request,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -13,12 +14,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmcoa_cli.attacks.image import pgd, random_start
+from mmcoa_cli.classification import FOOLED, HELD, TIED, WRONG_BEFORE
 from mmcoa_cli.datasets.fetching import open_dataset
 from mmcoa_cli.datasets.pixels import attacked_at, load_pixels, to_unit
-from mmcoa_cli.evaluation import FOOLED, HELD, WRONG_BEFORE, Trial, evaluate
+from mmcoa_cli.evaluation import Trial, evaluate
 from mmcoa_cli.settings import Home
 from mmcoa_cli.specs import EvaluationSpec
 from mmcoa_cli.subjects import load_mlm, load_subject
@@ -97,14 +100,22 @@ def test_the_index_has_what_a_person_counts_in_the_examples(tested: Evaluated) -
         images, prompts = shown[attack]
         logits = by_block(tested, images, prompts)
         predictions = logits.argmax(dim=1).numpy()
+        tied = [{k for k, logit in enumerate(row) if logit == max(row)} for row in logits.tolist()]
+        shares = [(label in classes) / len(classes) for label, classes in zip(trial.labels, tied, strict=True)]
         examples, row = tested.examples(attack), tested.rows[attack]
         assert examples.columns("prediction").tolist() == predictions.tolist()
-        assert row.value == (predictions == trial.labels).mean()
-        assert (row.n, row.correct) == (60, (predictions == trial.labels).sum())
-        outcome = np.where(clean != trial.labels, WRONG_BEFORE, np.where(predictions == trial.labels, HELD, FOOLED))
-        assert examples.columns("outcome").tolist() == outcome.tolist()
-        rate = (outcome == FOOLED).sum() / (outcome != WRONG_BEFORE).sum()
-        assert row.attack_success_rate == (None if attack == "clean" else rate)
+        assert examples.columns("credit").tolist() == shares
+        assert row.value == pytest.approx(np.mean(shares), abs=1e-12)
+        assert (row.n, row.correct) == (60, pytest.approx(sum(shares), abs=1e-9))
+        before = (clean == trial.labels).tolist()
+        outcome = [
+            (HELD if share == 1 else FOOLED if share == 0 else TIED) if was else WRONG_BEFORE
+            for was, share in zip(before, shares, strict=True)
+        ]
+        assert examples.columns("outcome").tolist() == outcome
+        turned = sum(1 - share for was, share in zip(before, shares, strict=True) if was)
+        assert row.attack_success_rate == (None if attack == "clean" else pytest.approx(turned / sum(before)))
+        assert row.distinct_prompts == (len(set(prompts)) if attack in ("text", "multimodal") else None)
     assert tested.rows["image"].value < tested.rows["clean"].value - 0.1  # or all this would say little
 
 
@@ -261,10 +272,11 @@ def test_another_prompt_or_pixel_is_other_data(tested: Evaluated, changes: dict[
 
 
 def test_another_masked_lm_changes_the_text_attacks(tested: Evaluated) -> None:
-    other = load_mlm("mlm", tested.home)
-    with torch.no_grad():
-        next(other.model.parameters()).add_(1e-3)
-    before, after = keys(tested.trial), keys(replace(tested.trial, mlm=other))
+    weights = shutil.copytree(tested.home.mlms / "mlm", tested.home.mlms / "other") / "model.safetensors"
+    tensors = load_file(weights)
+    tensors[min(tensors)] += 1e-3
+    save_file(tensors, weights, metadata={"format": "pt"})
+    before, after = keys(tested.trial), keys(replace(tested.trial, mlm=load_mlm("other", tested.home)))
     assert {attack for attack in ATTACKS if before[attack] != after[attack]} == {"text", "multimodal"}
 
 

@@ -65,7 +65,8 @@ def source_of(url: str, data: bytes) -> Source:
 
 
 def files_in(home: Home) -> list[str]:
-    return sorted(path.name for path in home.datasets.iterdir() if path.suffix != ".lock")
+    names = {path.name for path in home.datasets.iterdir() if path.suffix != ".lock"}
+    return sorted(names - {".verified"})
 
 
 def test_from_a_server(server: Any, home: Home, archive: bytes) -> None:
