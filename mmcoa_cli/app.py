@@ -12,12 +12,12 @@ import typer
 from store.errors import UserError
 
 from . import __version__
-from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, train
+from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, train
 from .ending import in_words
 from .names import require_printable
 from .settings import home
 
-VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, doctor, demo)
+VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, show, doctor, demo)
 
 app = typer.Typer(
     no_args_is_help=True,
