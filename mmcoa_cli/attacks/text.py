@@ -29,6 +29,10 @@ Encoder = Callable[[list[str]], Tensor]  # strings -> unit embeddings (n, D)
 Candidates = list[list[list[str]]]  # [prompt][word] -> words that may replace it
 
 
+def _never(text: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class TextAttack:
     """BERT-Attack's specification. `compat="release"` is the released code's own variant: candidates are read one
@@ -55,7 +59,7 @@ class TextTarget:
     attack: TextAttack
     as_encoded: Callable[[str], str]
     forbidden: frozenset[str]  # what an attack may not bring into a prompt: all class names under `no_collisions`
-    is_cut: Callable[[str], bool]  # whether the context is too short for a text; such a candidate is not used
+    is_cut: Callable[[str], bool] = _never  # whether the context is too short for a text: such candidates are not used
 
 
 def prepare(
@@ -64,7 +68,7 @@ def prepare(
     *,
     mlm: MaskedLM,
     attack: TextAttack,
-    is_cut: Callable[[str], bool] = lambda text: False,
+    is_cut: Callable[[str], bool] = _never,
 ) -> TextTarget:
     """The prompts with the candidates of their words: one pass of the masked LM over the prompts. `is_cut` says of a
     text whether the CLIP under attack cannot see its end."""
@@ -79,7 +83,7 @@ def prepare(
     # the release hands CLIP what BERT's tokenizer makes of a text, which spaces out some punctuation
     as_encoded = mlm.round_trip(RELEASE_MAX_TOKENS) if release else str
     forbidden = frozenset(map(_bare_name, class_names)) if attack.no_collisions else frozenset()
-    return TextTarget(list(prompts), kept, attack, as_encoded, forbidden, (lambda text: False) if release else is_cut)
+    return TextTarget(list(prompts), kept, attack, as_encoded, forbidden, _never if release else is_cut)
 
 
 def _kept(word: str, candidates: list[str], *, attack: TextAttack) -> list[str]:

@@ -15,6 +15,8 @@ from . import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..inventory import Fetched
+
 NAME = "fetch"
 WORDS = {"own": "own weights", "stand-in": "a stand-in"}
 EXAMPLES = (
@@ -51,6 +53,7 @@ def command(
         str | None, typer.Option(help='Class prompt of a dataset of your own: "a photo of a {}".', show_default=False)
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")] = False,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be used.")] = False,
     base: Annotated[
         str,
         typer.Option(metavar="MODEL", help="The CLIP that completes a file of only one encoder.", show_default=False),
@@ -82,12 +85,14 @@ def command(
         kind=kind,
         class_names=class_names,
         template=template,
+        skip_broken=skip_broken,
         replace=replace,
         base=base,
         arch=arch,
     )
     if json:
-        print_json({"fetched": fetched, "failed": {name: str(error) for name, error in failed.items()}})
+        documents = [{**vars(one), "about": one.about.document() if one.about else None} for one in fetched]
+        print_json({"fetched": documents, "failed": {name: str(error) for name, error in failed.items()}})
     if failed:
         raise inventory.summary(failed, of=len(wanted))
 
@@ -105,16 +110,16 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
     return wanted
 
 
-def _say(fetched: Any) -> None:
+def _say(fetched: Fetched) -> None:
+    """What is in the store now, and below it what was understood."""
     from rich.filesize import decimal
 
-    from ..console import show
-    from ..model_words import lines
+    from ..console import indented, out, show
 
     size = decimal(fetched.bytes)
     show(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
-    for line in lines(fetched.understood) if fetched.understood else []:
-        show(f"  {line}")
+    if fetched.about:
+        out.print(indented(fetched.about.lines()))
 
 
 def _table(found: dict[str, list[dict[str, Any]]]) -> Table:

@@ -53,7 +53,8 @@ def with_config(**changes: Any) -> Make:
 
     def make(folder: Path, tensors: Tensors) -> Path:
         save_file(tensors, folder / WEIGHTS)
-        model = {**MODEL, **{key: {**MODEL.get(key, {}), **v} if isinstance(v, dict) else v for key, v in changes.items()}}  # type: ignore[dict-item]
+        parts: dict[str, Any] = {**MODEL}
+        model = parts | {key: {**parts[key], **v} if isinstance(v, dict) else v for key, v in changes.items()}
         (folder / CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": PREPROCESS}))
         return folder
 
@@ -94,7 +95,8 @@ def saved(change: Callable[[Path, Tensors], Any], **options: Any) -> Make:
 def safetensors(header: Any, *, length: int | None = None, data: bytes = b"") -> Make:
     """A safetensors file with a header of one's own, of which another length may be claimed."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return with_file("w.safetensors", lambda *_: struct.pack("<Q", len(text) if length is None else length) + text + data)
+    begin = struct.pack("<Q", len(text) if length is None else length)
+    return with_file("w.safetensors", lambda *_: begin + text + data)
 
 
 def pickled(data: bytes) -> Make:
@@ -111,7 +113,8 @@ def pickled(data: bytes) -> Make:
 
 
 def changed(**tensors: torch.Tensor) -> Make:
-    return with_file("w.safetensors", lambda _, own: save({**own, **{k.replace("__", "."): t for k, t in tensors.items()}}))
+    named = {name.replace("__", "."): tensor for name, tensor in tensors.items()}
+    return with_file("w.safetensors", lambda _, own: save({**own, **named}))
 
 
 def damaged(change: Callable[[bytes], bytes], name: str = "w.safetensors") -> Make:
@@ -206,7 +209,7 @@ CLIPS: dict[str, Make] = {
     "tensors without names": saved(lambda _, own: list(own.values())),
     "another model": saved(lambda *_: torch.nn.Linear(3, 4).state_dict()),
     "a tensor expanded to a terabyte": saved(unfolded),
-    "a quantized tensor": saved(lambda _, own: {**own, "x": torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8)}),
+    "a quantized tensor": saved(lambda *_: {"x": torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8)}),
     "complex numbers": saved(lambda _, own: {**own, "visual.proj": own["visual.proj"].to(torch.complex64)}),
     "an archive of a compressed gigabyte": with_file("w.pt", bomb),
     "entries of an archive that overlap": with_file("w.pt", overlapping),
@@ -254,7 +257,7 @@ CLIPS: dict[str, Make] = {
     "timm from a folder": with_config(vision_cfg={"timm_model_name": "local-dir:/tmp"}),
     "a text encoder with code": text_tower,
     "a text encoder on the hub": with_config(text_cfg={"hf_model_name": "org/evil"}),
-    "code that is trusted": with_config(text_cfg={"hf_tokenizer_name": "x", "tokenizer_kwargs": {"trust_remote_code": True}}),
+    "code that is trusted": with_config(text_cfg={"tokenizer_kwargs": {"trust_remote_code": True}}),
     "a vocabulary from elsewhere": with_config(text_cfg={"tokenizer_kwargs": {"bpe_path": "/etc/passwd"}}),
     "a tokenizer that draws words": with_config(text_cfg={"tokenizer_kwargs": {"reduction_mask": "random"}}),
     "a tokenizer with code": with_tokenizer(tokenizer_class="Evil", auto_map={"AutoTokenizer": ["evil.Evil", None]}),
