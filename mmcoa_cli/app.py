@@ -12,7 +12,7 @@ import typer
 from store.errors import UserError
 
 from . import __version__
-from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, train
+from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, store, train
 from .ending import in_words
 from .names import require_printable
 from .settings import home
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 for _verb in VERBS:
     app.command(_verb.NAME, epilog=_verb.EXAMPLES)(_verb.command)
+app.add_typer(store.app, name=store.NAME)
 
 
 def _print_version(wanted: bool) -> None:

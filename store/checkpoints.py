@@ -68,6 +68,24 @@ def load_spec(folder: Path) -> dict[str, Any]:
     return spec
 
 
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, in words, after all of it was read again; None where it is intact."""
+    try:
+        spec = load_spec(folder)
+        texts = spec.get("files", {})  # the hashes that whoever saved it recorded of its other files
+        recorded = {WEIGHTS: spec.get(DIGESTS[WEIGHTS]), **(texts if isinstance(texts, dict) else {})}
+        if (folder / STATE).exists():
+            recorded[STATE] = spec.get(DIGESTS[STATE])
+        for name, digest in recorded.items():
+            if remembered_digest(folder / name, again=True) != digest:
+                return f"{name} is not what was saved"
+    except UserError as error:
+        return str(error)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
 def drop_state(folder: Path) -> None:
     """Remove the optimizer's state; the weights stay."""
     (folder / STATE).unlink(missing_ok=True)
