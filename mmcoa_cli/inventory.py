@@ -16,6 +16,7 @@ from . import catalog
 from .catalog import DatasetRow, MlmRow, ModelRow
 from .console import print_error
 from .model_digests import read_json
+from .model_words import ModelSummary
 from .models_store import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .names import store_name
 from .origins import PUBLISHED, STAND_IN, Record, read_record
@@ -30,20 +31,15 @@ WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar"
 
 @dataclass(frozen=True)
 class Fetched:
-    """One thing that is in the store now. `new` is False when it was there before. `about` is what a dataset is,
-    `understood` what a model was understood to be: the content of its source.json."""
+    """One thing that is in the store now. `new` is False when it was there before; `about` is what it was understood to
+    be, None where nothing was recorded of it."""
 
     name: str
     kind: Kind
     path: Path
     bytes: int
     new: bool
-    about: Summary | None = None
-    understood: Record | None = None
-
-    def document(self) -> dict[str, Any]:
-        """All of it, as `--json` prints it."""
-        return {**vars(self), "about": self.about.document() if self.about else None}
+    about: Summary | ModelSummary | None = None
 
 
 def fetch(
@@ -61,8 +57,8 @@ def fetch(
 ) -> Fetched:
     """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there.
 
-    `class_names` (a file) and `template` are for a dataset of one's own, `base` and `arch` for a CLIP from `source`;
-    `skip_broken` leaves out images that cannot be used; `replace` fetches it anew in place of what is here. Raises
+    `class_names` (a file) and `template` are for a dataset of one's own; `skip_broken` leaves out images that cannot be
+    used; `base` and `arch` are for a CLIP from `source`; `replace` fetches it anew in place of what is here. Raises
     UserError, also where something else than what is asked for is here.
     """
     if source is not None and source.exists() and not (source.is_file() or source.is_dir()):
@@ -71,7 +67,7 @@ def fetch(
     if kind is not Kind.dataset and (class_names or template):
         raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
     if kind is not Kind.dataset and skip_broken:
-        raise UserError(f"--skip-broken is for images, and {name} is a model", hint="--kind dataset, if it is none")
+        raise UserError(f"--skip-broken is for images, and {name} is a model", hint="leave it out")
     if kind is not Kind.clip and (base or arch):
         raise UserError(f"--base and --arch are for a CLIP, and {name} is none", hint="--kind clip, if it is one")
     if kind is Kind.dataset:
@@ -81,7 +77,7 @@ def fetch(
         path = clip_path(name, home)
     else:
         new, path = fetch_mlm(name, home, source=source, replace=replace), mlm_path(name, home)
-    return Fetched(name, kind, path, size_of(path), new, understood=read_record(path))
+    return Fetched(name, kind, path, size_of(path), new, ModelSummary(read_record(path)))
 
 
 def _fetch_dataset(

@@ -91,12 +91,8 @@ def command(
         arch=arch,
     )
     if json:
-        print_json(
-            {
-                "fetched": [one.document() for one in fetched],
-                "failed": {name: str(error) for name, error in failed.items()},
-            }
-        )
+        documents = [{**vars(one), "about": one.about.document() if one.about else None} for one in fetched]
+        print_json({"fetched": documents, "failed": {name: str(error) for name, error in failed.items()}})
     if failed:
         raise inventory.summary(failed, of=len(wanted))
 
@@ -119,14 +115,11 @@ def _say(fetched: Fetched) -> None:
     from rich.filesize import decimal
 
     from ..console import indented, out, show
-    from ..model_words import lines
 
     size = decimal(fetched.bytes)
     show(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
     if fetched.about:
         out.print(indented(fetched.about.lines()))
-    for line in lines(fetched.understood) if fetched.understood else []:
-        show(f"  {line}")
 
 
 def _table(found: dict[str, list[dict[str, Any]]]) -> Table:

@@ -19,7 +19,10 @@ BESIDE = "beside the class folders"
 OUTSIDE = "outside the split folders"
 FEW = 3  # images beside the classes that are a logo and the like; more, and more than a hundredth, are refused
 LAYOUT = "it takes train/<class>/<image> and test/<class>/<image>, or <class>/<image>"
-_IMAGES = {"images", "image", "imgs", "img", "jpegimages"}  # no classes where others lie beside them
+_NO_CLASSES = {  # where others lie beside them
+    "images", "image", "imgs", "img", "jpegimages", "masks", "labels", "annotations", "ground_truth", "groundtruth",
+    "segmentations", "segmentation",
+}  # fmt: skip
 
 
 @dataclass
@@ -64,7 +67,7 @@ def find_classes(images: Iterable[str], *, title: str) -> Places:
     node, loose = _tree(images), 0
     above: tuple[str, ...] = ()
     if not node.count:
-        raise UserError(f"{title} holds no images, so no images in folders of classes", hint=LAYOUT)
+        raise UserError(f"{title} holds no images in folders of classes, nor others", hint=LAYOUT)
     while True:
         loose += node.direct
         named = {name: folder for name, folder in node.folders.items() if name.lower() in SPLITS}
@@ -140,8 +143,11 @@ def _require_no_splits(node: Folder, *, title: str) -> None:
     direct = [name for name in said if node.folders[name].direct]
     if len(node.folders) == 1 and direct:
         folder = node.folders[direct[0]]
+        below = next(iter(folder.folders.values()), None)
+        beside = f" beside folders ({below.example})" if below else ""
         raise UserError(
-            f"{title} holds no images in folders of classes: {direct[0]}/ holds images ({folder.example})", hint=LAYOUT
+            f"{title} holds no images in folders of classes: {direct[0]}/ holds images ({folder.example}){beside}",
+            hint=LAYOUT,
         )
     if len(set(said.values())) > 1 or (said and len(said) == len(node.folders)):
         what = ", ".join(f"{name}/ ({node.folders[name].example})" for name in list(said)[:3])
@@ -168,11 +174,11 @@ def _require_classes(classes: Sequence[tuple[str, Folder]], *, title: str) -> No
             hint=f"{LAYOUT}; move the images so that each class folder holds its own",
         )
     for names in [list(dict.fromkeys(name for name, _ in classes)), *(list(folder.folders) for _, folder in classes)]:
-        images = [name for name in names if name.lower() in _IMAGES]
-        if images and len(names) > 1:
-            others = ", ".join([f"{name}/" for name in names if name != images[0]][:3])
+        no_class = [name for name in names if name.lower() in _NO_CLASSES]
+        if no_class and len(names) > 1:
+            others = ", ".join([f"{name}/" for name in names if name != no_class[0]][:3])
             raise UserError(
-                f"{title} has {images[0]}/ beside {others}: which of them hold the images of the classes?",
+                f"{title} has {no_class[0]}/ beside {others}: which of them hold the images of the classes?",
                 hint=f"{LAYOUT}; give --from the folder that holds the classes, or move the others elsewhere",
             )
 
@@ -211,7 +217,8 @@ def _require_few_loose(node: Folder, above: Sequence[str], loose: int, *, title:
 
 
 def _like_a_split(name: str) -> str | None:
-    said = {SPLITS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in SPLITS}
+    words = [word.lower().removesuffix("set") for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+    said = {SPLITS[word] for word in words if word in SPLITS}
     return said.pop() if len(said) == 1 else None
 
 

@@ -41,6 +41,7 @@ class HubLayout:
     raw: Callable[[], Iterator[Raw]]
     labels: Callable[[], Iterator[Label]]
     counts: Mapping[str, int]
+    note: str = ""  # where its labels are from, if that is not plain
     left_out: LeftOut = field(default_factory=dict)
 
 
@@ -54,7 +55,7 @@ def describe_hub(layout: HubLayout, row: DatasetRow) -> DatasetRow:
     names = row.class_names or theirs
     if not names:
         raise UserError(
-            f"{layout.title} numbers its classes and does not name them",
+            f"{layout.title} numbers its classes and does not name them{layout.note}",
             hint=f"mmcoa fetch {row.name} --from PATH --class-names FILE, one name a line, in their order",
         )
     theirs = theirs or names

@@ -20,7 +20,7 @@ from ..prompts import clean_name
 from .class_folders import BESIDE, LAYOUT, OUTSIDE, find_classes
 from .decoding import common_size
 from .files import Files, LeftOut, joined
-from .image_kinds import NO_IMAGE, images_among
+from .image_kinds import NO_IMAGE, OTHER_KIND, images_among
 from .label_files import MAX_NAMES, NAMES, NOT_READ, label_files, require_none_ignored
 from .samples import ORDER, SPLITS, Labels, Sample
 from .splits import natural
@@ -63,7 +63,7 @@ def scan(files: Files, *, labels: Labels | None = None) -> Layout:
     """
     paths, others = images_among(files)
     if labels is None:
-        images, left_out = _own(files, paths, others[NO_IMAGE])
+        images, left_out = _own(files, paths, others)
     else:
         images, left_out = _known(files, paths, labels)
     if not any(image.split == "test" for image in images):
@@ -89,12 +89,27 @@ def describe(files: Files, layout: Layout, *, row: DatasetRow) -> DatasetRow:
             f"{files.title} has a single class, {folders[0]} ({layout.images[0].path}): all would be right",
             hint=LAYOUT,
         )
+    _require_common_classes(layout, title=files.title)
     if not row.class_names:
         require_none_ignored(files, layout.label_files, folders)
     names = row.class_names or tuple(layout.titles.values())
     require_classes(names, folders, title=files.title)
     size = common_size(files.image(image.path) for image in layout.images)
     return sized(row, size, class_names=names, folders=folders)
+
+
+def _require_common_classes(layout: Layout, *, title: str) -> None:
+    """Raises UserError where no class of the test set is one of the training set, as in test/unknown/."""
+    folders: dict[str, dict[str, str]] = {}
+    for image in layout.images:
+        folders.setdefault(image.split, {}).setdefault(image.folder, image.path)
+    train, test = folders.get("train", {}), folders.get("test", {})
+    if train and test and not train.keys() & test.keys():
+        one, other = next(iter(test.values())), next(iter(train.values()))
+        raise UserError(
+            f"{title} has no class in both train and test: {one}, and {other}",
+            hint="name the folders of a class alike, or fetch one of the splits by itself",
+        )
 
 
 def require_classes(names: Sequence[str], theirs: Sequence[str], *, title: str) -> None:
@@ -138,12 +153,12 @@ def _samples(files: Files, layout: Layout, labels: Mapping[str, int | None]) -> 
             yield Sample(image.split, files.image(image.path), label)
 
 
-def _own(files: Files, paths: Sequence[str], others: Sequence[str]) -> tuple[list[ImageFile], LeftOut]:
+def _own(files: Files, paths: Sequence[str], others: LeftOut) -> tuple[list[ImageFile], LeftOut]:
     try:
         places = find_classes(paths, title=files.title)
     except UserError as error:
-        listed = label_files(others)
-        more = f"; {listed[0]} is not read" if listed else ""
+        unread = [*label_files(others[NO_IMAGE]), *others[OTHER_KIND]]
+        more = f"; {unread[0]} is not read" if unread else ""
         raise UserError(f"{error}{more}", hint=error.hint) from error
     images, outside = [], []
     for path in paths:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import IO
+
+from store.errors import UserError
 
 from .files import ARCHIVES, Files, is_image, joined, require_few, visible, without_ending
 from .samples import SPLITS
@@ -72,7 +74,7 @@ def _shards(files: Files, archives: list[str]) -> list[str]:
         return []
     found = []
     for path in archives:
-        with files.inner(path) as part:
+        with suppress(UserError), files.inner(path) as part:  # one that cannot be read stays closed like the others
             if is_shard(part):
                 found.append(path)
     return found

@@ -77,7 +77,7 @@ def parquet_layout(files: Files, row: DatasetRow) -> HubLayout:
         lambda: (raw for shard in shards for raw in _raw(files, shard, names)),
         lambda: (label for shard in shards for label in _labels(files, shard, names)),
         counts,
-        joined(left_out, others, files.left_out),
+        left_out=joined(left_out, others, files.left_out),
     )
 
 

@@ -90,6 +90,7 @@ def webdataset_layout(files: Files, row: DatasetRow) -> HubLayout:
         raw,
         labels,
         {split: len(own) for split, own in samples.items() if own},
+        " (the labels in .json files, as there is no .cls file)" if ending == ".json" else "",
         joined(pairs.left_out, {r: tuple(paths) for r, paths in unread.items()}, _others(files, pairs), files.left_out),
     )
 

@@ -39,7 +39,7 @@ def test_fetching_twice(home: Path) -> None:
     assert one["about"]["splits"] == {"train": 1297, "test": 500}
     assert one == {
         "name": "digits", "kind": "dataset", "path": str(home / "datasets" / "digits.h5"), "bytes": one["bytes"],
-        "new": True, "about": one["about"], "understood": None,
+        "new": True, "about": one["about"],
     }  # fmt: skip
     assert two == one | {"new": False}
     assert "already here" in typed("digits").stdout

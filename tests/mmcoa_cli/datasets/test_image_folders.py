@@ -103,11 +103,11 @@ def test_a_classes_json_that_is_none(image: Image, content: bytes) -> None:
 
 
 def test_a_dataset_of_ones_own_keeps_its_size_if_all_share_it(image: Image) -> None:
-    same = files_of({"train/b/1.png": image(0, 12), "test/a/1.png": image(1, 12)})
+    same = files_of({"train/b/1.png": image(0, 12), "test/b/1.png": image(0, 12), "test/a/1.png": image(1, 12)})
     row = describe(same, scan(same), row=DatasetRow("own"))
     assert (row.class_names, row.pixel_size, row.resize) == (("a", "b"), 12, None)
     for other in (image(1, 13), image(1, (12, 13))):
-        varying = files_of({"train/b/1.png": image(0, 12), "test/a/1.png": other})
+        varying = files_of({"train/b/1.png": image(0, 12), "test/b/1.png": image(0, 12), "test/a/1.png": other})
         row = describe(varying, scan(varying), row=DatasetRow("own"))
         assert (row.pixel_size, row.resize) == (224, 256)
 

@@ -71,6 +71,9 @@ UNDERSTOOD = {
     "kinds that are not read": Case(
         "a/* b/* b/1.heic=x", "a b", {"test": 2}, left_out="an image of a kind that is not read: b/1.heic"
     ),
+    "an archive that is none": Case(
+        "a/* b/* x.zip=x", "a b", {"test": 2}, left_out="an archive beside the images: x.zip"
+    ),
     "an empty class": Case("a/* b/* c/", "a b", {"test": 2}, left_out="an empty folder: c/"),
     "names that are the folders'": Case("a/* b/* classnames.txt=a\nb", "a b", {"test": 2}),
     "numbered names that are the folders'": Case("a/* b/* class_to_idx.json={\"a\":0,\"b\":1}", "a b", {"test": 2}),
@@ -110,6 +113,12 @@ REFUSED = {
     "labels of a flat folder": Case("*3 labels.csv=x", refused="labels.csv is not read"),
     "labels beside the classes": Case("0/* 1/* labels.csv=a,b", refused="has labels.csv, which is not read"),
     "names of the classes": Case("0/* 1/* classes.txt=cat\ndog", refused="has classes.txt, which is not read"),
+    "no class in both splits": Case("train/a/* train/b/* test/unknown/*", refused="test/unknown/0.png, and train/a/0"),
+    "splits in camel case": Case("TrainSet/a/* TestSet/a/*", refused="TestSet/ (TestSet/a/0.png), TrainSet/"),
+    "splits of domains": Case("trainA/* trainB/* testA/*", refused="testA/ (testA/0.png), trainA/"),
+    "masks of the classes": Case("good/* bad/* ground_truth/*", refused="ground_truth/ beside bad/, good/"),
+    "a logo among the classes of a split": Case("test/logo.png test/a/* test/b/*", refused="beside folders (test/a/0"),
+    "kinds that are not read alone": Case("a/x.svg=x b/y.heic=x", refused="nor others; a/x.svg is not read"),
     "annotations": Case("train/a/* train/b/* train/_annotations.coco.json={}", refused="_annotations.coco.json"),
     "a classes.json that lacks one": Case("a/* b/* classes.json={\"a\":\"x\"}", refused="has no name for the folder b"),
 }  # fmt: skip
