@@ -133,9 +133,15 @@ def _files_at(source: Path) -> list[Path]:
     return sorted(path for path in source.iterdir() if path.is_file() and path.name not in ours)
 
 
-def _require_same(target: Path, what: str, asked: Mapping[str, str]) -> None:
-    """Raises UserError where the model of that name was asked for in another way."""
-    there = read_record(target).request
+def _require_same(target: Path, name: str, what: str, asked: Mapping[str, str]) -> None:
+    """Raises UserError where the model of that name was asked for in another way, or is another name's."""
+    record = read_record(target)
+    if record.name and record.name != name:
+        raise UserError(
+            f"{name!r} and {record.name!r} have the same place in the store, and {record.name!r} is there",
+            hint=f"choose another name, or put {name} in its place: --replace",
+        )
+    there = record.request
     if not asked or not there:  # the name alone, or a model of version 0.1 or a hub
         differs = "--from" if asked else ""
     else:
