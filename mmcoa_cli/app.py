@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
+from store.errors import UserError
+
 from . import __version__
-from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, train
+from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, train
 from .ending import in_words
 from .names import require_printable
+from .settings import home
 
-VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, doctor, demo)
+VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, show, doctor, demo)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,5 +58,7 @@ def run() -> None:
     words = [word for word in sys.argv[1:] if word != "--debug"]
     for word in words:  # the checks that follow, and typer's, may quote it
         require_printable(word, "on the command line")
+    with suppress(UserError):  # of a home that can be none, which the verbs that use it say
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(home().runs / ".torch"))  # torch makes it, in TMPDIR else
     sys.argv[1:] = [*(["--debug"] if len(words) < len(sys.argv) - 1 else []), *words]
     app(prog_name="mmcoa")

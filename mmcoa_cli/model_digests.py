@@ -105,7 +105,7 @@ def digest_of_config(config: Any) -> str:
 
 def verify(folder: Path, *, name: str) -> None:
     """Raises UserError when a file of a model is not what was fetched, as its record says."""
-    record = read_record(folder)
+    record = read_record(folder, name=name)
     for file, expected in record.files.items():
         path = folder / file
         if not path.is_file():

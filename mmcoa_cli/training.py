@@ -42,7 +42,7 @@ from .randomness import shuffled
 from .settings import Home
 from .specs import TrainSpec
 from .subjects import last_checkpoint, load_mlm, load_model, now, origin_of, zero_shot_run
-from .token_rows import require_distinct_prompts
+from .token_rows import cut_by, require_distinct_prompts
 
 VERSION = 1  # part of a run's id: raise it when the same specification would give other weights
 
@@ -107,7 +107,8 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     require_distinct_prompts(clip, prompts, dataset.info.class_names)
     attack = TextAttack(compat=spec.compat)
     mlm = load_mlm(spec.mlm, home) if "text" in row.attacks else None
-    target = prepare(prompts, dataset.info.class_names, mlm=mlm, attack=attack) if mlm else None
+    names, is_cut = dataset.info.class_names, cut_by(clip)
+    target = prepare(prompts, names, mlm=mlm, attack=attack, is_cut=is_cut) if mlm else None
     identity = {
         "version": VERSION,
         "method": row.name,

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from ..inventory import Fetched
 
 NAME = "fetch"
+WORDS = {"own": "own weights", "stand-in": "a stand-in"}
 EXAMPLES = (
     "[bold]mmcoa fetch cifar10 ViT-B-32 bert-base-uncased[/]\n\n"
     "[bold]mmcoa fetch --list[/]  what there is, how large it is, and what is here\n\n"
     "[bold]mmcoa fetch --task ood[/]  all datasets that a table of the paper needs\n\n"
     "[bold]mmcoa fetch imagenet --from /data/imagenet[/]  train/WNID and val/WNID, or the official tars\n\n"
     "[bold]mmcoa fetch mybirds --from birds.zip[/]  train/CLASS/, test/CLASS/; parquet; webdataset\n\n"
+    "[bold]mmcoa fetch fare2 --from fare_eps_2.pt --base ViT-L-14:openai[/]  an image encoder, completed\n\n"
     "[bold]mmcoa fetch ViT-B-16:laion2b_s34b_b88k hf-hub:ORG/NAME[/]  any CLIP that open_clip loads"
 )
 
@@ -52,6 +54,16 @@ def command(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be used.")] = False,
+    base: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help="The CLIP that completes a file of only one encoder.", show_default=False),
+    ] = "",
+    arch: Annotated[
+        str,
+        typer.Option(
+            metavar="ARCH[:TAG]", help="Architecture of a file of weights: ViT-B-32:openai.", show_default=False
+        ),
+    ] = "",
     json: o.Json = False,
 ) -> None:
     """Bring datasets and models into the store, from the network or from this machine; what is here is left alone."""
@@ -75,6 +87,8 @@ def command(
         template=template,
         skip_broken=skip_broken,
         replace=replace,
+        base=base,
+        arch=arch,
     )
     if json:
         documents = [{**vars(one), "about": one.about.document() if one.about else None} for one in fetched]
@@ -119,7 +133,7 @@ def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
         _add(table, row, f"{row['classes']:,} classes, {images}" if row["classes"] else f"captions, {images}")
     for kind, title in (("models", "CLIP"), ("mlms", "masked LM")):
         for row in found[kind]:
-            _add(table, row, f"{title}, a stand-in" if row["stand_in"] else title)
+            _add(table, row, title if row["origin"] == "published" else f"{title}, {WORDS[row['origin']]}")
     return table
 
 

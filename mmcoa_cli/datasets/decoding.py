@@ -222,14 +222,14 @@ def _to_8_bits(white: int) -> Pixels:
 
 def _is_wide(image: Image.Image) -> bool:
     """Whether the file has 16 bits a colour; Pillow gives the upper 8 of them."""
-    return any(";16" in str(tile.args) for tile in getattr(image, "tile", ())) and not image.mode.startswith("I")
+    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) and not image.mode.startswith("I")
 
 
 def _wide_colours(upper: Image.Image, data: bytes, path: str) -> Image.Image:
     """16-bit colours, rounded to 8: Pillow, told of the other order of bytes, gives the lower 8 bits too."""
     with _opened(data, path) as opened:
         lower: Any = opened
-        lower.tile = [tile._replace(args=_other_bytes(tile.args)) for tile in lower.tile]
+        lower.tile = [(*tile[:3], _other_bytes(tile[3])) for tile in lower.tile]
         _load(lower, path)
         values = np.asarray(upper.convert("RGB")).astype(np.uint16) << 8 | np.asarray(lower.convert("RGB"))
     return Image.fromarray(_to_8_bits(65535)[values])
