@@ -12,6 +12,7 @@ from store.errors import UserError
 
 from . import __version__
 from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, train
+from .commands.given import OnceEach
 from .console import print_error
 from .errors import explained
 
@@ -27,7 +28,7 @@ app = typer.Typer(
     epilog="Start with [bold]mmcoa demo[/]: the whole way on embedded data, no network needed.",
 )
 for _verb in VERBS:
-    app.command(_verb.NAME, epilog=_verb.EXAMPLES)(_verb.command)
+    app.command(_verb.NAME, epilog=_verb.EXAMPLES, cls=OnceEach)(_verb.command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -36,6 +36,7 @@ from .console import Task, progress
 from .datasets.fetching import open_classes
 from .datasets.pixels import attacked_at, load_pixels, to_unit
 from .datasets.sampling import balanced_subset
+from .finite import require_finite
 from .models import Clip
 from .prompts import class_prompts
 from .settings import Home
@@ -170,7 +171,8 @@ class Trial:
                 if attack != "image":
                     task.advance(len(block))
                 with torch.no_grad():
-                    predictions = classify(images).argmax(dim=1).cpu().numpy()
+                    logits = require_finite(classify(images), f"the logits of {self.clip.name}")
+                    predictions = logits.argmax(dim=1).cpu().numpy()
                 columns = self._columns(block, predictions, needed)
                 stored = (pixels, images.cpu().numpy()) if attack == "image" else None
                 examples.write_block(number, columns, stored)
@@ -194,6 +196,7 @@ class Trial:
         unique = list(dict.fromkeys(prompts))
         columns = [unique.index(prompt) for prompt in prompts]
         text_features, scale = self.clip.embed_texts(unique), self.clip.scale.detach()
+        require_finite(text_features, f"the text embeddings of {self.clip.name}")
         return lambda images: (scale * self.clip.encode_images(images) @ text_features.T)[:, columns]
 
     def _columns(self, block: range, predictions: Ints, needed: dict[str, ExampleSet]) -> dict[str, npt.NDArray[Any]]:

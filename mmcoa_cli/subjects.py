@@ -12,7 +12,9 @@ from store.schema import Run
 
 from . import catalog
 from .attacks.masked_lm import MaskedLM, load_masked_lm
-from .epochs import epochs_in
+from .continuing import epochs_of
+from .epochs import damage, path_of
+from .finite import require_finite_weights
 from .models import Clip, load_clip
 from .models_store import ensure_clip, ensure_mlm, is_clip
 from .settings import Home
@@ -25,12 +27,16 @@ def now() -> str:
 
 def load_model(name: str, home: Home) -> Clip:
     """The CLIP model `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
-    return load_clip(ensure_clip(name, home), name=name)
+    clip = load_clip(ensure_clip(name, home), name=name)
+    require_finite_weights(clip, f"the model {name}", hint="take another file of weights: mmcoa fetch NAME --from FILE")
+    return clip
 
 
 def load_mlm(name: str, home: Home) -> MaskedLM:
     """The masked LM `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
-    return load_masked_lm(ensure_mlm(name, home), name=name)
+    mlm = load_masked_lm(ensure_mlm(name, home), name=name)
+    require_finite_weights(mlm.model, f"the masked LM {name}", hint="take another folder: mmcoa fetch NAME --from FOLDER")
+    return mlm
 
 
 def load_subject(checkpoint: str, home: Home, index: Index) -> tuple[Clip, Run]:
@@ -44,16 +50,20 @@ def load_subject(checkpoint: str, home: Home, index: Index) -> tuple[Clip, Run]:
     run = run or index.find_run(checkpoint)
     if run.kind == "zero-shot":
         return load_model(run.model, home), run
-    folder = last_checkpoint(home, run.id)
-    if run.status != "complete" or folder is None:
-        raise UserError(f"run {run.id} is not finished", hint=f"mmcoa train --resume {run.id}")
-    return load_clip(folder, name=run.model), run
+    clip = load_clip(final_weights(run, home), name=run.model)
+    require_finite_weights(clip, f"run {run.id}", hint="train it again, with a smaller --lr")
+    return clip, run
 
 
-def last_checkpoint(home: Home, run: str) -> Path | None:
-    """The folder of the last whole epoch, None before the first."""
-    epochs = epochs_in(home.checkpoints / run)
-    return epochs[-1] if epochs else None
+def final_weights(run: Run, home: Home) -> Path:
+    """The folder of a trained run's last epoch. Raises UserError unless it is there, and whole."""
+    folder = home.checkpoints / run.id
+    last = path_of(folder, epochs_of(run))
+    reason = damage(last) if last.exists() else ""
+    if run.status != "complete" or reason is not None:
+        told = f"run {run.id} is not finished" if not reason else f"run {run.id} is damaged: {reason}"
+        raise UserError(told, hint=f"mmcoa train --resume {run.id}")
+    return last
 
 
 def zero_shot_run(model: str, home: Home, index: Index) -> Run:
