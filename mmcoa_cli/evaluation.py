@@ -41,7 +41,7 @@ from .models import Clip
 from .prompts import class_prompts
 from .settings import Home
 from .specs import EvaluationSpec
-from .subjects import load_mlm, load_subject, now
+from .subjects import load_mlm, load_subject, now, origin_of
 
 SPLIT = "test"
 NEEDS = {"clean": (), "image": ("clean",), "text": ("clean",), "multimodal": ("clean", "image", "text")}
@@ -243,6 +243,7 @@ class Trial:
         return Evaluation(
             id=key_of([self.run.id, examples.key, self.spec.seed, self.spec.compat]),
             run_id=self.run.id,
+            weights=self.weights,
             dataset=self.dataset.info.name,
             split=SPLIT,
             attack=attack,
@@ -253,6 +254,7 @@ class Trial:
             correct=correct,
             attack_success_rate=fooled / int(was_correct.sum()) if attack != "clean" and was_correct.any() else None,
             collisions=int(examples.notes["collisions"]) if text else None,
+            distinct_prompts=len(set(prompts[1])) if prompts else None,
             seed=self.spec.seed,
             limit=self.spec.limit if self.limited else None,
             partial=bool(self.dataset.info.part(SPLIT)),
@@ -265,7 +267,7 @@ class Trial:
             stop_when_fooled=self.spec.stop_when_fooled if image else False,
             examples=examples.key,
             mlm=self.mlm.name if text and self.mlm else None,
-            mlm_stand_in=bool(text and self.mlm and self.mlm.stand_in),
+            mlm_origin=origin_of(self.mlm) if text and self.mlm else None,
             prompts=json.dumps(list(zip(*prompts, strict=True))) if prompts else None,
             spec=json.dumps({**asdict(self.spec), "examples": examples.spec, "part": self.dataset.info.part(SPLIT)}),
             seconds=round(seconds, 3),

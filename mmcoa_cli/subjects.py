@@ -25,6 +25,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def origin_of(model: Clip | MaskedLM) -> str:
+    """Where a model is from, as the index holds it."""
+    return "stand-in" if model.stand_in else "published"
+
+
 def load_model(name: str, home: Home) -> Clip:
     """The CLIP model `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
     clip = load_clip(ensure_clip(name, home), name=name)
@@ -72,12 +77,14 @@ def zero_shot_run(model: str, home: Home, index: Index) -> Run:
     found = index.run(run_id)
     if found is not None:
         return found
+    clip = load_model(model, home)
     run = Run(
         id=run_id,
         kind="zero-shot",
         method="clip",
         model=model,
-        model_stand_in=load_model(model, home).stand_in,
+        model_origin=origin_of(clip),
+        weights=clip.digest(),
         source="",
         shots="0",
         seed=0,

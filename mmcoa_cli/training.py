@@ -43,7 +43,7 @@ from .prompts import class_prompts
 from .randomness import shuffled
 from .settings import Home
 from .specs import TrainSpec
-from .subjects import load_mlm, load_model, now, zero_shot_run
+from .subjects import load_mlm, load_model, now, origin_of, zero_shot_run
 
 VERSION = 2  # part of a run's id: raise it when the same specification would give other weights
 
@@ -93,7 +93,7 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
         if resumed != plan.run and resumed:
             _take_over(resumed, plan, home)
         _train_epochs(plan, home, accelerator)
-        run = replace(run, status="complete", finished_at=now(), weights=plan.clip.digest())
+        run = replace(run, status="complete", weights=plan.clip.digest(), finished_at=now())
         index.save_run(run)
     return run
 
@@ -249,7 +249,8 @@ def _run_row(plan: Plan) -> Run:
         kind="train",
         method=plan.row.name,
         model=plan.spec.model,
-        model_stand_in=plan.clip.stand_in,
+        model_origin=origin_of(plan.clip),
+        weights=None,
         source=plan.spec.dataset,
         shots=plan.spec.shots,
         seed=plan.spec.seed,

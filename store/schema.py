@@ -15,7 +15,8 @@ runs = Table(
     Column("kind", String(20), nullable=False),
     Column("method", String(100), nullable=False),
     Column("model", String(200), nullable=False),
-    Column("model_stand_in", Boolean, nullable=False),
+    Column("model_origin", String(20), nullable=False),
+    Column("weights", String(64)),
     Column("source", String(200), nullable=False),
     Column("shots", String(20), nullable=False),
     Column("seed", BigInteger, nullable=False),
@@ -31,6 +32,7 @@ evaluations = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("run_id", String(200), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("weights", String(64)),
     Column("dataset", String(200), nullable=False, index=True),
     Column("split", String(20), nullable=False),
     Column("attack", String(40), nullable=False),
@@ -38,9 +40,10 @@ evaluations = Table(
     Column("compat", String(20), nullable=False),
     Column("value", Float, nullable=False),
     Column("n", Integer, nullable=False),
-    Column("correct", Integer, nullable=False),
+    Column("correct", Float, nullable=False),
     Column("attack_success_rate", Float),
     Column("collisions", Integer),
+    Column("distinct_prompts", Integer),
     Column("seed", BigInteger, nullable=False),
     Column("limit", Integer),
     Column("partial", Boolean, nullable=False),
@@ -53,7 +56,7 @@ evaluations = Table(
     Column("stop_when_fooled", Boolean, nullable=False),
     Column("examples", String(64), nullable=False),
     Column("mlm", String(200)),
-    Column("mlm_stand_in", Boolean, nullable=False),
+    Column("mlm_origin", String(20)),
     Column("prompts", Text),
     Column("spec", Text, nullable=False),
     Column("seconds", Float, nullable=False),
@@ -71,7 +74,8 @@ class Run:
     kind: str
     method: str
     model: str
-    model_stand_in: bool
+    model_origin: str  # "published", "own" or "stand-in"
+    weights: str | None  # the digest of the weights as they are now, None before there are any
     source: str  # the dataset it was trained on, "" for none
     shots: str  # "0", a number, or "full"
     seed: int
@@ -89,6 +93,7 @@ class Evaluation:
 
     id: str
     run_id: str
+    weights: str | None  # the digest of the weights that were tested
     dataset: str
     split: str
     attack: str
@@ -96,9 +101,10 @@ class Evaluation:
     compat: str
     value: float
     n: int
-    correct: int
+    correct: float
     attack_success_rate: float | None
     collisions: int | None
+    distinct_prompts: int | None
     seed: int
     limit: int | None
     partial: bool
@@ -111,7 +117,7 @@ class Evaluation:
     stop_when_fooled: bool
     examples: str
     mlm: str | None
-    mlm_stand_in: bool
+    mlm_origin: str | None
     prompts: str | None
     spec: str
     seconds: float

@@ -292,7 +292,7 @@ def test_what_the_rows_say_of_the_attack(tested: Evaluated) -> None:
         image, text = attack in ("image", "multimodal"), attack in ("text", "multimodal")
         threat = ("linf", "16/255", "4/255", 4) if image else (None, None, None, None)
         assert (row.norm, row.eps, row.alpha, row.steps) == threat
-        assert (row.mlm, row.mlm_stand_in) == (("mlm", True) if text else (None, False))
+        assert (row.mlm, row.mlm_origin) == (("mlm", "stand-in") if text else (None, None))
         assert (row.collisions is not None) == (row.prompts is not None) == text
         assert json.loads(row.spec)["examples"] == tested.examples(attack).spec
         assert (row.run_id, row.device, row.batch_size) == ("clip-vit", "cpu", 25)

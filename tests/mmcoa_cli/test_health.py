@@ -28,7 +28,8 @@ def check(home: Home, name: str) -> Check:
 
 def run(status: str) -> Run:
     return Run(
-        id=f"mmcoa-{status}", kind="train", method="mmcoa", model="tiny-clip", model_stand_in=True, source="digits",
+        id=f"mmcoa-{status}", kind="train", method="mmcoa", model="tiny-clip", model_origin="stand-in", weights=None,
+        source="digits",
         shots="5", seed=0, compat="none", status=status, spec="{}", created_at="2026-01-01", finished_at=None,
     )  # fmt: skip
 

@@ -39,7 +39,7 @@ def test_a_model_is_zero_shot(home: Home, index: Index) -> None:
     assert (run.id, run.kind, run.method, run.model, run.source, run.shots) == (
         "clip-vit", "zero-shot", "clip", "vit", "", "0",
     )  # fmt: skip
-    assert run.model_stand_in and run.status == "complete"
+    assert run.model_origin == "stand-in" and run.status == "complete"
     assert clip.tensors()["visual.proj"].equal(load_tensors(home.clips / "vit")["visual.proj"])
     assert index.runs() == [run]
     assert load_subject("clip-vit", home, index)[1] == zero_shot_run("vit", home, index) == run

@@ -111,7 +111,7 @@ def test_a_run_records_what_it_was_made_of(home: Home, accelerator: Accelerator)
     assert document["identity"]["indices"] == few_shot(labels, "2", seed=0).tolist()
     assert np.bincount(labels[document["identity"]["indices"]]).tolist() == [2] * 10
     assert (run.kind, run.method, run.model, run.source, run.shots) == ("train", "mmcoa", "vit", "digits", "2")
-    assert run.status == "complete" and run.finished_at and run.model_stand_in
+    assert run.status == "complete" and run.finished_at and run.model_origin == "stand-in"
     assert Index(home.database_url).run(run.id) == run
 
 

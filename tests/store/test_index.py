@@ -5,6 +5,7 @@ MMCOA_TEST_DATABASE_URL names an empty PostgreSQL database on which the same is 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -31,7 +32,8 @@ RUN = Run(
     kind="train",
     method="mmcoa",
     model="ViT-B-32",
-    model_stand_in=False,
+    model_origin="published",
+    weights=None,
     source="cifar10",
     shots="5",
     seed=2**40,
@@ -66,7 +68,9 @@ EVALUATION = Evaluation(
     stop_when_fooled=False,
     examples="f" * 40,
     mlm="bert-base-uncased",
-    mlm_stand_in=False,
+    mlm_origin=None,
+    weights="w" * 40,
+    distinct_prompts=None,
     prompts='[["a cat", "a Kätzchen 猫"]]',
     spec="{}",
     seconds=1.25,
@@ -220,6 +224,24 @@ from store.index import Index
 print(Index.__init__.__code__.co_filename, Index(f"sqlite:///{folder / 'index.db'}").runs())
 """
     assert other(lines).finish() == f"{tmp_path / '100% new' / 'store' / 'index.py'} []\n"
+
+
+def test_an_index_of_the_first_version_keeps_its_results(tmp_path: Path) -> None:
+    """`index_0001.sql` is what mmcoa 0.1.0 wrote: a zero-shot evaluation and a training run with its own."""
+    with closing(sqlite3.connect(tmp_path / "index.db")) as old:
+        old.executescript((Path(__file__).parent / "index_0001.sql").read_text(encoding="utf8"))
+        before = old.execute(
+            "SELECT id, run_id, value, n, correct, prompts, spec FROM evaluations ORDER BY id"
+        ).fetchall()
+    index = Index(f"sqlite:///{tmp_path / 'index.db'}")
+    found = {row.id: row for _, row in index.evaluations()}
+    after = [(r.id, r.run_id, r.value, r.n, r.correct, r.prompts, r.spec) for _, r in sorted(found.items())]
+    assert after == before and len(after) == 8
+    assert {run.model_origin for run in index.runs()} == {"stand-in"}
+    assert {row.mlm_origin for row in found.values()} == {None, "stand-in"}
+    assert all(row.weights == json.loads(row.spec)["examples"]["weights"] for row in found.values())
+    index.remove_run("clip-tiny-clip")  # its evaluations refer to it still
+    assert len(index.evaluations()) == 4
 
 
 def test_the_records_are_the_rows() -> None:

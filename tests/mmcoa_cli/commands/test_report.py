@@ -22,14 +22,16 @@ from store.schema import Evaluation, Run
 app = typer.Typer()
 app.command(report.NAME, epilog=report.EXAMPLES)(report.command)
 RUN = Run(
-    id="clip-ViT-B-32", kind="zero-shot", method="clip", model="ViT-B-32", model_stand_in=False, source="", shots="0",
+    id="clip-ViT-B-32", kind="zero-shot", method="clip", model="ViT-B-32", model_origin="published", weights=None,
+    source="", shots="0",
     seed=0, compat="none", status="complete", spec="{}", created_at="2026-01-01", finished_at="2026-01-01",
 )  # fmt: skip
 CLEAN = Evaluation(
     id="e1", run_id=RUN.id, dataset="cifar10", split="test", attack="clean", metric="clean_accuracy", compat="none",
     value=0.88, n=10_000, correct=8800, attack_success_rate=None, collisions=None, seed=0, limit=None, partial=False,
     norm=None, eps=None, alpha=None, steps=None, precision="fp32", no_collisions=False, stop_when_fooled=False,
-    examples="e" * 40, mlm=None, mlm_stand_in=False, prompts=None, spec="{}", seconds=1.0, batch_size=128,
+    examples="e" * 40, mlm=None, mlm_origin=None, weights=None, distinct_prompts=None,
+    prompts=None, spec="{}", seconds=1.0, batch_size=128,
     device="cpu", created_at="2026-01-01",
 )  # fmt: skip
 IMAGE = replace(

@@ -60,7 +60,8 @@ def _adder(index: Index) -> Add:
     ) -> Run:
         run = _run(method, model, source or dataset, shots, seed if run_seed is None else run_seed, training or {})
         spec = json.dumps({**json.loads(run.spec), **({"part": train_part} if train_part else {})})
-        run = Run(**{**asdict(run), "model_stand_in": stand_in, "spec": spec, "status": status})
+        origin = "stand-in" if stand_in else "published"
+        run = Run(**{**asdict(run), "model_origin": origin, "spec": spec, "status": status})
         index.save_run(run)
         for attack, count in correct.items():
             row = _evaluation(run, attack, dataset=dataset, n=n, correct=count, seed=seed)
@@ -80,7 +81,8 @@ def _run(method: str, model: str, source: str, shots: str, seed: int, training: 
         kind="train" if trained else "zero-shot",
         method=method,
         model=model,
-        model_stand_in=False,
+        model_origin="published",
+        weights=None,
         source=source if trained else "",
         shots=shots if trained else "0",
         seed=seed if trained else 0,
@@ -120,7 +122,9 @@ def _evaluation(run: Run, attack: str, *, dataset: str, n: int, correct: int, se
         stop_when_fooled=False,
         examples="e" * 40,
         mlm="bert-base-uncased" if text else None,
-        mlm_stand_in=False,
+        mlm_origin="published" if text else None,
+        weights=None,
+        distinct_prompts=None,
         prompts=json.dumps(prompts) if text else None,
         spec=json.dumps(
             {
@@ -148,7 +152,7 @@ def _changed(row: Evaluation, changes: dict[str, Any]) -> Evaluation:
 def everything(add: Add) -> None:
     """Two datasets, four methods, a stand-in and the real model, both variants, a partial dataset, subsets, seeds."""
     stand_in: dict[str, Any] = {
-        "model": "clip-vit-cifar10", "stand_in": True, "mlm": "bert-tiny-captions-mlm", "mlm_stand_in": True,
+        "model": "clip-vit-cifar10", "stand_in": True, "mlm": "bert-tiny-captions-mlm", "mlm_origin": "stand-in",
         "n": 1000, "limit": 1000,
     }  # fmt: skip
     few = {"shots": "50", "training": {"lr": 1e-4, "epochs": 3}}
