@@ -38,10 +38,11 @@ from .datasets.pixels import attacked_at, load_pixels, to_unit
 from .datasets.sampling import balanced_subset
 from .finite import require_finite
 from .models import Clip
+from .present import DIGESTS
 from .prompts import class_prompts
 from .settings import Home
 from .specs import EvaluationSpec
-from .subjects import load_mlm, load_subject, now, origin_of
+from .subjects import load_mlm, load_subject, now, origin_of, seen_with
 
 SPLIT = "test"
 NEEDS = {"clean": (), "image": ("clean",), "text": ("clean",), "multimodal": ("clean", "image", "text")}
@@ -62,6 +63,8 @@ def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list
     clip = clip.to(accelerator.device).use_precision(spec.precision)
     mlm = load_mlm(spec.mlm, home) if {"text", "multimodal"} & set(spec.attacks) else None
     weights, rows = clip.digest(), []
+    if accelerator.is_main_process:
+        run = seen_with(run, clip, weights, index)
     for dataset in datasets:
         trial = Trial(spec, home, accelerator, clip, weights, run, dataset, mlm)
         for attack in spec.attacks:
@@ -119,6 +122,7 @@ class Trial:
         info = self.dataset.info
         spec = {
             "attack": attack,
+            "digests": DIGESTS,
             "weights": self.weights,
             "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
             "subset": {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None,

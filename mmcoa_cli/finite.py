@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from store.errors import UserError
 
-
 OVERFLOW = "the model overflows: in training take a smaller --lr, in bf16 --precision fp32"
 
 
@@ -30,5 +29,10 @@ def require_finite_weights(model: nn.Module, name: str, *, hint: str) -> None:
 def require_finite_loss(loss: float, *, lr: float) -> float:
     """The loss itself. Raises UserError unless it is finite."""
     if not math.isfinite(loss):
-        raise UserError(f"the loss became {loss}", hint=f"try a smaller learning rate: --lr {lr / 10:g}")
+        raise UserError(f"the loss became {loss}", hint=smaller_lr(lr))
     return loss
+
+
+def smaller_lr(lr: float) -> str:
+    """What helps a training whose numbers grew beyond all bounds."""
+    return f"try a smaller learning rate: --lr {lr / 10:g}"

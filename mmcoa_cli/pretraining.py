@@ -29,7 +29,7 @@ from .console import progress, say
 from .datasets.fetching import open_classes
 from .datasets.pixels import Pixels, load_pixels, to_unit
 from .epochs import clip_files, epochs_in, number_of, resume, save_epoch
-from .finite import require_finite_loss, require_finite_weights
+from .finite import require_finite_loss, require_finite_weights, smaller_lr
 from .methods.losses import supervised_contrastive
 from .models import Clip, new_clip
 from .prompts import class_prompts
@@ -148,7 +148,7 @@ def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> No
                 shown = require_finite_loss(loss.item(), lr=spec.lr)
                 task.advance(len(batch), note=f"epoch {epoch + 1}/{spec.epochs}, loss {shown:.3f}")
             clip.model.eval()
-            require_finite_weights(clip.model, f"what epoch {epoch + 1} made of {spec.name}", hint=f"--lr {spec.lr / 10:g}")
+            require_finite_weights(clip.model, f"{spec.name} after epoch {epoch + 1}", hint=smaller_lr(spec.lr))
             if time.monotonic() - saved > SAVE_EVERY:
                 save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec={"name": spec.name})
                 saved = time.monotonic()

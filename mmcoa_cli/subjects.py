@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from .models import Clip, load_clip
 from .models_store import ensure_clip, ensure_mlm, is_clip
 from .settings import Home
 
+OTHERS = "fetch other weights: mmcoa fetch NAME --from PATH"
+
 
 def now() -> str:
     """The moment, in UTC, as the index holds it."""
@@ -33,14 +36,14 @@ def origin_of(model: Clip | MaskedLM) -> str:
 def load_model(name: str, home: Home) -> Clip:
     """The CLIP model `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
     clip = load_clip(ensure_clip(name, home), name=name)
-    require_finite_weights(clip, f"the model {name}", hint="take another file of weights: mmcoa fetch NAME --from FILE")
+    require_finite_weights(clip, f"the model {name}", hint=OTHERS)
     return clip
 
 
 def load_mlm(name: str, home: Home) -> MaskedLM:
     """The masked LM `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
     mlm = load_masked_lm(ensure_mlm(name, home), name=name)
-    require_finite_weights(mlm.model, f"the masked LM {name}", hint="take another folder: mmcoa fetch NAME --from FOLDER")
+    require_finite_weights(mlm.model, f"the masked LM {name}", hint=OTHERS)
     return mlm
 
 
@@ -58,6 +61,19 @@ def load_subject(checkpoint: str, home: Home, index: Index) -> tuple[Clip, Run]:
     clip = load_clip(final_weights(run, home), name=run.model)
     require_finite_weights(clip, f"run {run.id}", hint="train it again, with a smaller --lr")
     return clip, run
+
+
+def seen_with(run: Run, clip: Clip, weights: str, index: Index) -> Run:
+    """The run as the index has it from now on: with the weights, and their origin, that are there under its name.
+
+    A model may be replaced under its name. Results carry their own weights, so that those of others are known as such.
+    """
+    run_now = replace(run, weights=weights)
+    if run.kind == "zero-shot":
+        run_now = replace(run_now, model_origin=origin_of(clip))
+    if run_now != run:
+        index.save_run(run_now)
+    return run_now
 
 
 def final_weights(run: Run, home: Home) -> Path:

@@ -19,7 +19,6 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from store.datasets import Dataset
-from store.errors import UserError
 from store.files import lock, replacing
 from store.index import Index
 from store.keys import key_of
@@ -30,12 +29,12 @@ from .attacks.image import VERSION as IMAGE_VERSION
 from .attacks.text import VERSION as TEXT_VERSION
 from .attacks.text import TextAttack, TextTarget, prepare
 from .console import progress, say
+from .continuing import epochs_of, require_continuable
 from .datasets.fetching import open_classes
 from .datasets.pixels import load_pixels, to_unit
 from .datasets.sampling import few_shot
-from .continuing import epochs_of, require_continuable
 from .epochs import epochs_in, last_epoch, number_of, resume, save_epoch, take_over
-from .finite import require_finite_loss, require_finite_weights
+from .finite import require_finite_loss, require_finite_weights, smaller_lr
 from .methods import METHODS
 from .methods.step import Step
 from .models import Clip
@@ -61,6 +60,18 @@ class Plan:
     prompts: list[str]
     text_target: TextTarget | None
     identity: dict[str, Any]
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """What the index says of the run beside its specification: the part of the data, the weights it starts from,
+        and the `recipe`, which runs have in common that differ in nothing but their seed."""
+        recipe = {name: part for name, part in self.identity.items() if name not in ("seed", "indices")}
+        return {
+            "part": self.dataset.info.part("train"),
+            "base": self.identity["weights"],
+            "data": self.dataset.info.checksum,
+            "recipe": key_of(recipe),
+        }
 
 
 def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str = "") -> Run:
@@ -184,8 +195,7 @@ def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
                 optimizer.step()
                 losses.append(require_finite_loss(loss.item(), lr=plan.spec.lr))
                 task.advance(len(step.all_labels), note=f"epoch {epoch + 1}/{plan.spec.epochs}, loss {losses[-1]:.3f}")
-            smaller = f"try a smaller learning rate: --lr {plan.spec.lr / 10:g}"
-            require_finite_weights(clip.model, f"what epoch {epoch + 1} made of {clip.name}", hint=smaller)
+            require_finite_weights(clip.model, f"run {plan.run} after epoch {epoch + 1}", hint=smaller_lr(plan.spec.lr))
             if accelerator.is_main_process:
                 spec = {"run": plan.run, "loss": float(np.mean(losses)), **asdict(plan.spec)}
                 save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec=spec)
@@ -256,7 +266,7 @@ def _run_row(plan: Plan) -> Run:
         seed=plan.spec.seed,
         compat=plan.spec.compat,
         status="running",
-        spec=json.dumps({**asdict(plan.spec), "part": plan.dataset.info.part("train")}),
+        spec=json.dumps({**asdict(plan.spec), **plan.made_of}),
         created_at=now(),
         finished_at=None,
     )

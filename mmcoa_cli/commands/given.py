@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from store.errors import UserError
 
@@ -20,11 +20,11 @@ class OnceEach(TyperCommand):
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         seen = set()
         for option in order:
-            takes_one = option.param_type_name == "option" and not (option.multiple or option.is_flag)
-            if takes_one and option.name in seen:
-                hint = f"once, with commas: --{option.name} A,B" if option.name in LISTS else "give it once; for another value type the command again"
-                raise UserError(f"{typed_as(str(option.name))} is given twice", hint=hint)
-            seen.add(option.name)
+            name, takes_one = str(option.name), isinstance(option, TyperOption) and not option.is_flag
+            if takes_one and not option.multiple and name in seen:
+                hint = f"once, with commas: --{name} A,B" if name in LISTS else "give it once"
+                raise UserError(f"{typed_as(name)} is given twice", hint=hint)
+            seen.add(name)
         return super().parse_args(ctx, args)
 
 

@@ -13,6 +13,7 @@ from store.index import Index
 
 from .. import catalog
 from ..console import out, print_json, say
+from ..present import Present
 from ..settings import Home
 from .figure_data import Figure, figure
 from .figures import check_ending, draw, is_picture
@@ -38,7 +39,7 @@ def make_report(
     """What the index of `home` holds for the task. Raises UserError when that is nothing, and for unknown attacks."""
     attacks = attacks_of(task, attacks)
     index = Index(home.database_url)
-    found = rows(index, task, attacks=attacks, paper=paper)
+    found = rows(index, task, attacks=attacks, paper=paper, present=Present(home))
     lacking = missing(index.runs(), found, task=task, attacks=attacks, home=home)
     if task.layout != "figure":
         return Report(task, found, lacking)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
+from ..present import DIGESTS, Present, data_key
 from ..specs import TrainSpec, one_of, train_spec
 from .paper import note, number
 
@@ -68,6 +69,23 @@ class Row:
     train_compat: str = "none"
     training: str = ""  # the settings of the training run that are not the paper's
     train_part: str = ""  # which part of the training images the run was trained on; empty for the whole
+    weights: str = ""  # the digest of the weights that were tested; empty where it was not recorded
+    earlier_weights: bool = False  # the run or model of this name has other weights by now
+    earlier_data: bool = False  # the dataset of this name has other images or prompts by now
+    earlier_mlm: bool = False  # the masked LM of this name is another by now
+    mlm_weights: str = ""  # the digest of the masked LM
+    base: str = ""  # the digest of the weights that the run was trained from
+    recipe: str = ""  # of the training: runs that share it differ in nothing but their seed
+    earlier_base: bool = False  # the model of that name has other weights by now
+    image_version: int | None = None  # of the code of the image attack
+    text_version: int | None = None
+    digests: int = 1  # how models were hashed when it was measured
+    earlier_code: bool = False  # the report has results by a newer version of the attack, or of mmcoa
+
+    @property
+    def earlier(self) -> bool:
+        """Whether it is of something that has been replaced since under its name, or by older code."""
+        return self.earlier_weights or self.earlier_data or self.earlier_mlm or self.earlier_code
 
 
 SELECTIONS: dict[str, Callable[[Run, Evaluation], bool]] = {  # by a task's layout
@@ -78,18 +96,30 @@ SELECTIONS: dict[str, Callable[[Run, Evaluation], bool]] = {  # by a task's layo
 Order = tuple[Any, ...]
 
 
-def rows(index: Index, task: catalog.TaskRow, *, attacks: tuple[str, ...] = (), paper: bool = True) -> list[Row]:
+def rows(
+    index: Index,
+    task: catalog.TaskRow,
+    *,
+    attacks: tuple[str, ...] = (),
+    paper: bool = True,
+    present: Present | None = None,
+) -> list[Row]:
     """Every evaluation in the index that belongs to `task`, in the order of its tables; without the paper's numbers
-    unless `paper`. `attacks` are those asked for, by default the ones that the task shows.
+    unless `paper`. `attacks` are those asked for, by default the ones that the task shows. Where it is told what is
+    `present`, results of what has been replaced since are marked as `earlier`.
 
     Raises UserError when there is none, and for an attack that the task does not have.
     """
     attacks = attacks_of(task, attacks)
-    found = [
-        row_of(run, evaluation, task=task.results) if paper else _without_paper(run, evaluation)
+    chosen = [
+        (run, evaluation)
         for run, evaluation in index.evaluations()
         if evaluation.attack in attacks and SELECTIONS[task.layout](run, evaluation)
     ]
+    made = [row_of(*one, task=task.results) if paper else _without_paper(*one) for one in chosen]
+    if present:
+        made = [_compared(row, run, present=present) for row, (run, _) in zip(made, chosen, strict=True)]
+    found = _with_code(made)
     if not found:
         under = f" under the attack {' or '.join(attacks)}" if attacks != task.attacks else ""
         raise UserError(
@@ -119,7 +149,16 @@ def attacks_of(task: catalog.TaskRow, asked: tuple[str, ...] = ()) -> tuple[str,
 
 def order(row: Row) -> Order:
     """What lines of a table are sorted by: the catalog's methods, those it does not know last, then the shots."""
-    return (*_method(row), _shots(row), row.source, row.train_compat, row.training, row.train_part)
+    settings = (row.source, row.train_compat, row.training, row.train_part)
+    return (*_method(row), _shots(row), *settings, *state(row))
+
+
+def state(row: Row) -> tuple[bool, bool, bool, int]:
+    """Whether the weights and the data are those of today; results of today come first, and share no line with others.
+
+    (Another masked LM or attack is another threat model, and has a table of its own.)
+    """
+    return (row.earlier_weights, row.earlier_data, row.earlier_base, -row.digests)
 
 
 def order_by_shots(row: Row) -> Order:
@@ -161,9 +200,42 @@ def row_of(run: Run, evaluation: Evaluation, *, task: str = "iid") -> Row:
     return replace(row, paper=value, paper_note=told, paper_full=full if row.shots != "full" else None)
 
 
+def _compared(row: Row, run: Run, *, present: Present) -> Row:
+    """The row with what has been replaced since it was measured. Digests of version 0.1 say nothing about that."""
+
+    def other(then: str, now: str) -> bool:
+        return bool(row.digests == DIGESTS and then and now and then != now)
+
+    return replace(
+        row,
+        earlier_weights=other(row.weights, present.weights(run)),
+        earlier_data=bool(row.data and present.data(row.dataset) and row.data != present.data(row.dataset)),
+        earlier_mlm=other(row.mlm_weights, present.mlm(row.mlm or "")),
+        earlier_base=other(row.base, present.model(run.model)),
+    )
+
+
+def _with_code(rows: list[Row]) -> list[Row]:
+    """The rows, those marked that older code made than others."""
+    newest = [max((version(row) or 0 for row in rows), default=0) for version in VERSIONS]
+    return [
+        replace(row, earlier_code=True)
+        if any((version(row) or last) < last for version, last in zip(VERSIONS, newest, strict=True))
+        else row
+        for row in rows
+    ]
+
+
+VERSIONS: tuple[Callable[[Row], int | None], ...] = (
+    lambda row: row.digests,
+    lambda row: row.image_version,
+    lambda row: row.text_version,
+)
+
+
 def _without_paper(run: Run, evaluation: Evaluation) -> Row:
     image, text = evaluation.norm is not None, evaluation.mlm is not None
-    spec = json.loads(evaluation.spec)
+    spec, trained = json.loads(evaluation.spec), json.loads(run.spec)
     return Row(
         method=run.method,
         model=run.model,
@@ -196,13 +268,30 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
         limit=evaluation.limit,
         partial=evaluation.partial,
         part=str(_nested(spec, "part") or ""),
-        data=str(_nested(spec, "examples", "data", "checksum") or "")[:8],
+        data=data_of(_nested(spec, "examples")),
         precision=evaluation.precision,
         train_seed=run.seed,
         train_compat=run.compat,
         training=_unusual(run) if run.kind == "train" else "",
-        train_part=str(_nested(json.loads(run.spec), "part") or ""),
+        train_part=str(_nested(trained, "part") or ""),
+        weights=evaluation.weights or "",
+        mlm_weights=str(_nested(spec, "examples", "text", "mlm") or ""),
+        base=str(_nested(trained, "base") or ""),
+        recipe=str(_nested(trained, "recipe") or ""),
+        digests=_number(_nested(spec, "examples", "digests")) or 1,
+        image_version=_number(_nested(spec, "examples", "image", "version")),
+        text_version=_number(_nested(spec, "examples", "text", "version")),
     )
+
+
+def data_of(examples: Any) -> str:
+    """The key of the images and prompts that an example set was made of; empty where it does not say."""
+    images, prompts = _nested(examples, "data", "checksum"), _nested(examples, "prompts")
+    return data_key(str(images), prompts if isinstance(prompts, list) else []) if images else ""
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:
