@@ -294,7 +294,7 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def wilson(correct: int, n: int) -> tuple[float, float]:
+def wilson(correct: float, n: int) -> tuple[float, float]:
     """The 95% score interval of `correct` out of `n` (Wilson, 1927), without the second that scipy.stats takes to load.
 
     Raises ZeroDivisionError for n = 0.
