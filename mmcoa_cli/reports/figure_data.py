@@ -13,10 +13,11 @@ from statistics import mean, stdev
 from store.errors import UserError
 
 from .. import catalog
+from . import earlier
 from .averages import NAME, as_row, average
 from .grid import Grid, grids
-from .rows import Row, order, state
-from .sections import Key, Line, earlier, image_of, text_of, told_of_seed
+from .rows import Row, order
+from .sections import Key, Line, image_of, text_of, told_of_seed
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _first_of_each(lines: list[Line], key: Callable[[Row], Key]) -> list[Line]:
 
 def _run_of(row: Row) -> Key:
     """What the runs of one series have in common: everything but their shots."""
-    return (row.method, row.source, row.train_compat, row.training, row.train_part, *state(row))
+    return (row.method, row.source, row.train_compat, row.training, row.train_part, *earlier.state(row))
 
 
 def _name(row: Row, every: Sequence[Row], *, seeds: bool) -> str:
@@ -184,7 +185,7 @@ def _name(row: Row, every: Sequence[Row], *, seeds: bool) -> str:
     release = ", release" if row.train_compat == "release" else ""
     told = (row.training or "the paper's settings", row.train_part) if len(others) > 1 else ()
     named = row.method + release + told_of_seed(row, every, seeds=seeds)
-    return ", ".join([named, *earlier(row), *(text for text in told if text)])
+    return ", ".join([named, *earlier.words(row), *(text for text in told if text)])
 
 
 def _rank(series: Series) -> tuple[int, str]:

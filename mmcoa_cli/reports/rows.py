@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
-from ..present import DIGESTS, Present, data_key
+from ..present import Present, data_key
 from ..specs import TrainSpec, one_of, train_spec
+from . import earlier
 from .paper import note, number
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
@@ -118,8 +119,8 @@ def rows(
     ]
     made = [row_of(*one, task=task.results) if paper else _without_paper(*one) for one in chosen]
     if present:
-        made = [_compared(row, run, present=present) for row, (run, _) in zip(made, chosen, strict=True)]
-    found = _with_code(made)
+        made = [earlier.compared(row, run, present) for row, (run, _) in zip(made, chosen, strict=True)]
+    found = earlier.of_code(made)
     if not found:
         under = f" under the attack {' or '.join(attacks)}" if attacks != task.attacks else ""
         raise UserError(
@@ -150,15 +151,7 @@ def attacks_of(task: catalog.TaskRow, asked: tuple[str, ...] = ()) -> tuple[str,
 def order(row: Row) -> Order:
     """What lines of a table are sorted by: the catalog's methods, those it does not know last, then the shots."""
     settings = (row.source, row.train_compat, row.training, row.train_part)
-    return (*_method(row), _shots(row), *settings, *state(row))
-
-
-def state(row: Row) -> tuple[bool, bool, bool, int]:
-    """Whether the weights and the data are those of today; results of today come first, and share no line with others.
-
-    (Another masked LM or attack is another threat model, and has a table of its own.)
-    """
-    return (row.earlier_weights, row.earlier_data, row.earlier_base, -row.digests)
+    return (*_method(row), _shots(row), *settings, *earlier.state(row))
 
 
 def order_by_shots(row: Row) -> Order:
@@ -198,39 +191,6 @@ def row_of(run: Run, evaluation: Evaluation, *, task: str = "iid") -> Row:
     value, full = number(row, task=task), number(replace(row, shots="full"), task=task)
     told = note(row) if value is not None else ""
     return replace(row, paper=value, paper_note=told, paper_full=full if row.shots != "full" else None)
-
-
-def _compared(row: Row, run: Run, *, present: Present) -> Row:
-    """The row with what has been replaced since it was measured. Digests of version 0.1 say nothing about that."""
-
-    def other(then: str, now: str) -> bool:
-        return bool(row.digests == DIGESTS and then and now and then != now)
-
-    return replace(
-        row,
-        earlier_weights=other(row.weights, present.weights(run)),
-        earlier_data=bool(row.data and present.data(row.dataset) and row.data != present.data(row.dataset)),
-        earlier_mlm=other(row.mlm_weights, present.mlm(row.mlm or "")),
-        earlier_base=other(row.base, present.model(run.model)),
-    )
-
-
-def _with_code(rows: list[Row]) -> list[Row]:
-    """The rows, those marked that older code made than others."""
-    newest = [max((version(row) or 0 for row in rows), default=0) for version in VERSIONS]
-    return [
-        replace(row, earlier_code=True)
-        if any((version(row) or last) < last for version, last in zip(VERSIONS, newest, strict=True))
-        else row
-        for row in rows
-    ]
-
-
-VERSIONS: tuple[Callable[[Row], int | None], ...] = (
-    lambda row: row.digests,
-    lambda row: row.image_version,
-    lambda row: row.text_version,
-)
 
 
 def _without_paper(run: Run, evaluation: Evaluation) -> Row:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..present import DIGESTS
+from . import earlier
 from .rows import Row, order
 
 Key = tuple[Any, ...]
@@ -163,17 +163,7 @@ def name_of(row: Row, source: str = "") -> str:
     what has been replaced since."""
     shots = {"0": "zero-shot", "full": "full"}.get(row.shots, f"{row.shots}-shot")
     name = f"{row.method}, {shots}{source}" + (", release" if row.train_compat == "release" else "")
-    return ", ".join([name, *earlier(row)])
-
-
-def earlier(row: Row) -> list[str]:
-    """What weights and data of a result have been replaced since under their name, in words."""
-    return [
-        *([f"of earlier weights {row.weights[:8]}"] if row.earlier_weights else []),
-        *([f"started from an earlier {row.model}"] if row.earlier_base and not row.earlier_weights else []),
-        *([f"on an earlier {row.dataset}"] if row.earlier_data else []),
-        *(["by an earlier version of mmcoa"] if row.earlier_code and row.digests < DIGESTS else []),
-    ]
+    return ", ".join([name, *earlier.words(row)])
 
 
 def _label(row: Row) -> str:
