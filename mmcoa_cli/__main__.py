@@ -1,5 +1,16 @@
-"""`python -m mmcoa_cli` is `mmcoa`."""
+"""`python -m mmcoa_cli` is `mmcoa`: signals are heard before anything large is imported."""
 
-from .app import main
+from __future__ import annotations
 
-main()
+from .ending import in_words
+
+
+def main() -> None:
+    with in_words():
+        from .app import run
+
+        run()
+
+
+if __name__ == "__main__":
+    main()

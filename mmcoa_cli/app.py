@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
 import typer
 
-from store.errors import UserError
-
 from . import __version__
 from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, train
 from .commands.given import OnceEach
-from .console import print_error
-from .errors import explained
+from .ending import in_words
+from .names import require_printable
 
 VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, doctor, demo)
-INTERRUPTED = 130  # the exit code that shells give a command ended by Ctrl-C
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,21 +44,15 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; every error a user can cause ends in one line and a hint, exit code 1."""
-    debug = "--debug" in sys.argv
-    sys.argv = [sys.argv[0], *(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
-    try:
-        app()
-    except SystemExit as end:
-        if end.code == INTERRUPTED:  # typer turns Ctrl-C into this
-            error = "interrupted; what was finished is kept"
-            print_error(UserError(error, hint="type the same command again to go on"))
-        raise
-    except BrokenPipeError:  # `mmcoa report | head`: stop quietly, and keep the interpreter from complaining at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except Exception as error:
-        if debug:
-            raise
-        print_error(explained(error))
-        sys.exit(1)
+    """`run`, and end as a program does."""
+    with in_words():
+        run()
+
+
+def run() -> None:
+    """Run the command line. `--debug` may stand anywhere in it."""
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    for word in words:  # the checks that follow, and typer's, may quote it
+        require_printable(word, "on the command line")
+    sys.argv[1:] = [*(["--debug"] if len(words) < len(sys.argv) - 1 else []), *words]
+    app(prog_name="mmcoa")

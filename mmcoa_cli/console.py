@@ -1,25 +1,53 @@
-"""What a person sees: messages, progress, errors and JSON. Everything but results goes to stderr."""
+"""What a person sees: messages, progress, errors and JSON. Everything but results goes to stderr.
+
+All text is plain: no markup and no emoji codes are looked for in it, and what a terminal would obey (an escape
+sequence, a bidi override in a name from elsewhere) is shown as \\x1b instead.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
 from store.errors import UserError
+from store.printable import visible
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+LONGEST = 1000  # characters of an error or a hint; what is longer is cut in its middle
+NARROWEST = 40  # columns; better lines that a terminal wraps (or COLUMNS=0 says nothing of) than words cut off
+
+
+class Terminal(Console):
+    """A console that interprets nothing in what it prints."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+        if "width" not in options and self.width < NARROWEST:
+            self.width = NARROWEST
+
+    def render_str(self, text: str, **options: Any) -> Text:  # before a table measures its cells
+        return super().render_str(visible(text, keep="\n"), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text, keep="\n"), style, control)
+
+
+out = Terminal()
+err = Terminal(stderr=True)
 
 
 def print_json(document: object) -> None:
     """One JSON document on stdout, nothing else there."""
-    sys.stdout.write(json.dumps(document, indent=2, default=_plain) + "\n")
+    text = json.dumps(document, indent=2, default=_plain)
+    sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")  # the one control character that JSON leaves as it is
 
 
 def _plain(value: Any) -> Any:
@@ -28,22 +56,32 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def say(message: str) -> None:
-    """A line for a person, on stderr."""
-    err.print(message, soft_wrap=True)
+def show(line: str) -> None:
+    """A line of a result, on stdout."""
+    out.print(visible(line), soft_wrap=True)
+
+
+def say(message: str, *, head: str = "", style: str = "") -> None:
+    """A line for a person, on stderr; `head` stands before it in bold."""
+    err.print(_line(message, head=head, style=style), soft_wrap=True)
 
 
 def print_error(error: UserError) -> None:
     """The two lines a failed command ends with."""
-    err.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+    err.print(_line(_one_line(str(error)), head="error:", head_style="bold red"), soft_wrap=True)
     if error.hint:
-        err.print(f"[bold]hint:[/] {_escaped(error.hint)}", soft_wrap=True)
+        err.print(_line(_one_line(error.hint), head="hint:"), soft_wrap=True)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
+def _line(text: str, *, head: str = "", head_style: str = "bold", style: str = "") -> Text:
+    return Text.assemble((head, head_style), " " if head else "", (visible(text), style))
 
-    return escape(" ".join(text.split()))
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} [...] {line[-LONGEST // 3 :]}"
+    return line
 
 
 class Task:
@@ -70,27 +108,30 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
-    from rich.text import Text
 
     class Speed(ProgressColumn):
         def render(self, task: Any) -> Text:
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else _per_second(speed, unit), style="cyan")
 
-    one_line = Column(no_wrap=True)
+    one_line, note = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis", ratio=1)
     columns = (
-        TextColumn("{task.description}", table_column=one_line),
+        TextColumn("{task.description}", markup=False, table_column=one_line),
         BarColumn(bar_width=12),
         TextColumn("{task.percentage:>3.0f}%", table_column=one_line),
         *([DownloadColumn(table_column=one_line)] if unit == "bytes" else []),
         Speed(table_column=one_line),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=note),
     )
-    with Progress(*columns, console=err, disable=quiet, expand=False) as bar:
-        task = bar.add_task(description, total=total, completed=done, note="")
-        yield Task(bar, task)
-        bar.update(task, total=bar.tasks[0].completed)  # what is done is the whole, where fewer came than were expected
+    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, expand=False) as bar:
+        task = bar.add_task(visible(description), total=total, completed=done, note="")
+        try:
+            yield Task(bar, task)
+            bar.update(task, total=bar.tasks[0].completed)  # that is the whole, where fewer came than were expected
+        finally:
+            if not quiet and not err.is_terminal:
+                err.print(bar.get_renderable())  # in one piece, whatever ends the program meanwhile
 
 
 def _per_second(speed: float, unit: str) -> str:

@@ -28,16 +28,17 @@ def run_demo(home: Home) -> list[Outcome]:
     from .datasets.fetching import fetch_dataset
     from .models_store import ensure_clip, ensure_mlm
 
-    say("[bold]1/3[/] fetch digits, and train the stand-ins tiny-clip and tiny-mlm on the spot")
+    say("fetch digits, and train the stand-ins tiny-clip and tiny-mlm on the spot", head="1/3")
     fetch_dataset("digits", home)
     ensure_clip("tiny-clip", home)
     ensure_mlm("tiny-mlm", home)
-    say(f"[bold]2/3[/] train {', '.join(METHODS)}; test each clean and under the image, text and multimodal attack")
+    what = f"train {', '.join(METHODS)}; test each clean and under the image, text and multimodal attack"
+    say(what, head="2/3")
     outcomes = []
     for method in METHODS:
         spec = demo_spec(method)
         outcomes.append(run(Job(spec, evaluation_after(spec))))
-    say("[bold]3/3[/] report")
+    say("report", head="3/3")
     return outcomes
 
 
@@ -50,5 +51,5 @@ def closing(home: Home, outcomes: list[Outcome]) -> list[str]:
         ("the index of results", home.root / "index.db"),
     ]
     width = max(len(title) for title, _ in places)
-    lines = ["", "[bold]Where it all is[/]", *(f"  {title:<{width}}  {path}" for title, path in places)]
-    return [*lines, "", "[bold]What to type next[/]", *(f"  {command}" for command in NEXT)]
+    lines = ["", "Where it all is", *(f"  {title:<{width}}  {path}" for title, path in places)]
+    return [*lines, "", "What to type next", *(f"  {command}" for command in NEXT)]

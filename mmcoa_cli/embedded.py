@@ -7,7 +7,6 @@ this module writes. Their numbers say nothing of CLIP, and every table says so.
 from __future__ import annotations
 
 import itertools
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ from . import catalog
 from .attacks.masked_lm import quiet_transformers
 from .catalog import MlmRow, ModelRow
 from .console import progress
+from .model_digests import record_of
+from .origins import RECORD, STAND_IN, Origin, Record
 from .pretraining import PretrainSpec, pretrain, read_architecture
 from .settings import Home
 
@@ -52,8 +53,8 @@ def build_mlm(row: MlmRow, home: Home) -> Path:
                 folder.mkdir()
                 model.save_pretrained(folder)
                 tokenizer.save_pretrained(folder)
-                about = {"name": row.name, "source": "mmcoa, from sentences it writes", "stand_in": True}
-                (folder / "source.json").write_text(json.dumps(about, indent=2), encoding="utf8")
+                record = Record(row.name, Origin(STAND_IN, "mmcoa, from sentences it writes"), record_of(folder))
+                (folder / RECORD).write_text(record.text(), encoding="utf8")
     return target
 
 

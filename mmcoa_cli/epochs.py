@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store.checkpoints import SPEC, drop_state, load_spec, load_state, load_tensors, save_checkpoint
+from store.checkpoints import copy_checkpoint, drop_state, load_spec, load_state, load_tensors, save_checkpoint
 from store.errors import UserError
-from store.files import replacing
+
+from .origins import RECORD, Record
 
 if TYPE_CHECKING:  # whether a run has weights is asked where torch is not needed
     import torch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # whether a run has weights is asked where torch is not neede
 
     from .models import Clip
 
-CONFIG, SOURCE = "open_clip_config.json", "source.json"
+CONFIG = "open_clip_config.json"
 FILES = "files"  # where an epoch's specification records the hash of each of its text files
 
 
@@ -80,9 +80,11 @@ def save_epoch(folder: Path, clip: Clip, optimizer: Any, *, epoch: int, spec: di
 
 
 def clip_files(clip: Clip, *, source: str) -> dict[str, str]:
-    """The text files that make a folder of weights a model: open_clip's configuration, and where it comes from."""
-    about = {"name": clip.name, "source": source, "stand_in": clip.stand_in}
-    return {CONFIG: json.dumps(clip.config, indent=2), SOURCE: json.dumps(about, indent=2)}
+    """The text files that make a folder of weights a model: open_clip's configuration, the tokenizer where it is not
+    open_clip's own, and where the model comes from."""
+    record = Record(clip.name, replace(clip.origin, source=source))
+    config = json.dumps(clip.config, indent=2)
+    return {CONFIG: config, **clip.tokenizer_files, RECORD: record.text()}
 
 
 def resume(folder: Path, clip: Clip, optimizer: torch.optim.Optimizer, *, epochs: int) -> int:
@@ -111,7 +113,7 @@ def take_over(source: Path, target: Path, *, spec: dict[str, Any]) -> int:
         return 0
     for epoch in epochs_in(source):
         if number_of(epoch) <= number_of(newest) and damage(epoch) is None:
-            _link(epoch, path_of(target, number_of(epoch)), spec=spec)
+            copy_checkpoint(epoch, path_of(target, number_of(epoch)), spec=spec)
     return number_of(newest)
 
 
@@ -148,7 +150,7 @@ def _require_own(epoch: Path) -> None:
     if spec.get("epoch") != number_of(epoch) or spec.get("run", epoch.parent.name) != epoch.parent.name:
         raise UserError(f"{epoch} holds the weights of another epoch or run", hint="remove the folder")
     recorded = spec.get(FILES, {})  # nothing in runs of version 0.1
-    for name in (CONFIG, SOURCE):
+    for name in recorded or (CONFIG, RECORD):
         try:
             text = (epoch / name).read_text(encoding="utf8")
         except (OSError, ValueError) as error:
@@ -159,16 +161,3 @@ def _require_own(epoch: Path) -> None:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _link(source: Path, target: Path, *, spec: dict[str, Any]) -> None:
-    with replacing(target) as partial:
-        partial.mkdir()
-        for file in source.iterdir():
-            if file.name != SPEC:
-                try:
-                    os.link(file, partial / file.name)
-                except OSError:  # not every file system has links
-                    shutil.copy2(file, partial / file.name)
-        text = json.dumps({**load_spec(source), **spec}, indent=1)
-        (partial / SPEC).write_text(text, encoding="utf8")

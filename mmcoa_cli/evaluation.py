@@ -7,8 +7,8 @@ so an evaluation is bit for bit the same however often it was interrupted and ho
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -32,6 +32,7 @@ from .attacks.image import pgd, random_start
 from .attacks.masked_lm import MaskedLM
 from .attacks.text import VERSION as TEXT_VERSION
 from .attacks.text import TextAttack, attack_prompts, collisions, prepare
+from .classification import Classifier, classifier, distinct, judged, outcomes, success_rate
 from .console import Task, progress
 from .datasets.fetching import open_classes
 from .datasets.pixels import attacked_at, load_pixels, to_unit
@@ -43,13 +44,13 @@ from .prompts import class_prompts
 from .settings import Home
 from .specs import EvaluationSpec
 from .subjects import load_mlm, load_subject, now, origin_of, seen_with
+from .token_rows import require_distinct_prompts
 
+VERSION = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
 SPLIT = "test"
 NEEDS = {"clean": (), "image": ("clean",), "text": ("clean",), "multimodal": ("clean", "image", "text")}
-WRONG_BEFORE, HELD, FOOLED = 0, 1, 2  # the outcome of one sample
 
 Ints = npt.NDArray[np.int64]
-Classifier = Callable[[Tensor], Tensor]
 
 
 def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list[Evaluation]:
@@ -61,6 +62,8 @@ def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list
     datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
     clip, run = load_subject(spec.checkpoint, home, index)
     clip = clip.to(accelerator.device).use_precision(spec.precision)
+    for info in (dataset.info for dataset in datasets):
+        require_distinct_prompts(clip, class_prompts(info.class_names, info.template), info.class_names)
     mlm = load_mlm(spec.mlm, home) if {"text", "multimodal"} & set(spec.attacks) else None
     weights, rows = clip.digest(), []
     if accelerator.is_main_process:
@@ -121,6 +124,7 @@ class Trial:
         """Everything that decides the content of an attack's example set; its hash is the set's key."""
         info = self.dataset.info
         spec = {
+            "version": VERSION,
             "attack": attack,
             "digests": DIGESTS,
             "weights": self.weights,
@@ -156,7 +160,7 @@ class Trial:
 
     def _make(self, attack: str, examples: ExampleSet, needed: dict[str, ExampleSet], numbers: list[int]) -> None:
         adv_prompts = self._adv_prompts(attack, needed)
-        classify = self._classifier(adv_prompts or self.prompts)
+        classify = classifier(self.clip, adv_prompts or self.prompts)
         blocks, device = examples.blocks(), self.clip.device
         effort = self.spec.steps if attack == "image" else 1
         total, mine = effort * len(self.indices), effort * sum(len(blocks[i]) for i in numbers)
@@ -176,8 +180,7 @@ class Trial:
                     task.advance(len(block))
                 with torch.no_grad():
                     logits = require_finite(classify(images), f"the logits of {self.clip.name}")
-                    predictions = logits.argmax(dim=1).cpu().numpy()
-                columns = self._columns(block, predictions, needed)
+                    columns = self._columns(block, logits, needed)
                 stored = (pixels, images.cpu().numpy()) if attack == "image" else None
                 examples.write_block(number, columns, stored)
         self.accelerator.wait_for_everyone()
@@ -191,30 +194,17 @@ class Trial:
         advance = partial(task.advance, len(block))
         return pgd(classify, images, labels, attack=attack, start=start, on_step=advance)
 
-    def _classifier(self, prompts: list[str]) -> Classifier:
-        """Pixels -> logits against these prompts, whose embeddings are computed once.
-
-        Classes that an attack gave the same prompt share a column of the product, so that they tie exactly and the
-        first of them is predicted, rather than whichever rounding favours.
-        """
-        unique = list(dict.fromkeys(prompts))
-        columns = [unique.index(prompt) for prompt in prompts]
-        text_features, scale = self.clip.embed_texts(unique), self.clip.scale.detach()
-        require_finite(text_features, f"the text embeddings of {self.clip.name}")
-        return lambda images: (scale * self.clip.encode_images(images) @ text_features.T)[:, columns]
-
-    def _columns(self, block: range, predictions: Ints, needed: dict[str, ExampleSet]) -> dict[str, npt.NDArray[Any]]:
-        labels = self.labels[block.start : block.stop]
-        before = predictions
-        if "clean" in needed:
-            before = needed["clean"].columns("prediction")[block.start : block.stop]
-        outcome = np.where(before != labels, WRONG_BEFORE, np.where(predictions == labels, HELD, FOOLED))
+    def _columns(self, block: range, logits: Tensor, needed: dict[str, ExampleSet]) -> dict[str, npt.NDArray[Any]]:
+        rows, labels = slice(block.start, block.stop), self.labels[block.start : block.stop]
+        found = judged(logits, torch.from_numpy(labels).to(logits.device))
+        clean = {name: needed["clean"].columns(name)[rows] for name in found} if "clean" in needed else found
         return {
-            "index": self.indices[block.start : block.stop],
+            "index": self.indices[rows],
             "label": labels,
-            "clean_prediction": before,
-            "prediction": predictions,
-            "outcome": outcome.astype(np.uint8),
+            "clean_prediction": clean["prediction"],
+            "clean_credit": clean["credit"],
+            **found,
+            "outcome": outcomes(clean["credit"], found["credit"]),
         }
 
     def _adv_prompts(self, attack: str, needed: dict[str, ExampleSet]) -> list[str] | None:
@@ -235,13 +225,16 @@ class Trial:
             return {"texts": {"prompts": self.prompts}}
         texts = {"prompts": self.prompts, "adversarial_prompts": adv_prompts}
         names = list(self.dataset.info.class_names)
-        return {"texts": texts, "notes": {"collisions": collisions(adv_prompts, self.prompts, names)}}
+        notes = {
+            "collisions": collisions(adv_prompts, self.prompts, names),
+            "distinct_prompts": distinct(self.clip, adv_prompts),
+        }
+        return {"texts": texts, "notes": notes}
 
     def row(self, attack: str, examples: ExampleSet, *, seconds: float) -> Evaluation:
         """The index row of a finished example set."""
-        labels, before, after = (examples.columns(name) for name in ("label", "clean_prediction", "prediction"))
-        correct, was_correct = int((after == labels).sum()), before == labels
-        fooled = int((was_correct & (after != labels)).sum())
+        before, after = examples.columns("clean_credit"), examples.columns("credit")
+        correct = math.fsum(after)
         image, text = attack in ("image", "multimodal"), attack in ("text", "multimodal")
         prompts = [self.prompts, examples.texts("adversarial_prompts")] if text else None
         return Evaluation(
@@ -253,12 +246,12 @@ class Trial:
             attack=attack,
             metric="clean_accuracy" if attack == "clean" else "robust_accuracy",
             compat=self.spec.compat,
-            value=correct / len(labels),
-            n=len(labels),
+            value=correct / len(after),
+            n=len(after),
             correct=correct,
-            attack_success_rate=fooled / int(was_correct.sum()) if attack != "clean" and was_correct.any() else None,
+            attack_success_rate=success_rate(before, after) if attack != "clean" else None,
             collisions=int(examples.notes["collisions"]) if text else None,
-            distinct_prompts=len(set(prompts[1])) if prompts else None,
+            distinct_prompts=int(examples.notes["distinct_prompts"]) if text else None,
             seed=self.spec.seed,
             limit=self.spec.limit if self.limited else None,
             partial=bool(self.dataset.info.part(SPLIT)),

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from store.errors import UserError
+from store.printable import visible
 
 from . import __version__
 from .settings import Home
@@ -73,9 +74,9 @@ def table(found: list[Check]) -> RenderableType:
             if number:
                 grid.add_row()
             grid.add_row("", Text(check.group, style="bold cyan"))
-        grid.add_row(Text(check.status, style=STYLES[check.status]), check.name, Text(check.found))
+        grid.add_row(Text(check.status, style=STYLES[check.status]), check.name, Text(visible(check.found)))
         if check.advice:
-            grid.add_row("", "", Text(f"> {check.advice}", style="bold"))
+            grid.add_row("", "", Text(visible(f"> {check.advice}"), style="bold"))
     return grid
 
 
@@ -181,8 +182,7 @@ def _writable(root: Path) -> Check:
 
 def _index(home: Home) -> Iterator[Check]:
     """The index is opened, and so brought to the newest version, but never begun here."""
-    file = home.database_url.removeprefix("sqlite:///")
-    if file != home.database_url and not Path(file).exists():
+    if home.index_file is not None and not home.index_file.exists():
         yield Check("store", "index", OK, "not there yet; the first result begins it")
         return
     from store.index import Index

@@ -5,7 +5,6 @@ Nothing heavy is imported before something is fetched.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,14 @@ from store.errors import UserError
 from . import catalog
 from .catalog import DatasetRow, MlmRow, ModelRow
 from .console import print_error
+from .model_digests import read_json
 from .models_store import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .names import store_name
+from .origins import PUBLISHED, STAND_IN, Record, read_record
 from .settings import Home
 from .specs import Kind
 
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,13 @@ def size_of(path: Path) -> int:
 
 
 def _kind_of_path(source: Path) -> Kind:
-    if (source / "open_clip_config.json").exists() or source.suffix in WEIGHTS:
+    if (source / "open_clip_config.json").exists() or source.name.lower().endswith(WEIGHTS):
         return Kind.clip
-    return Kind.mlm if (source / "config.json").exists() else Kind.dataset
+    if not (source / "config.json").is_file():
+        return Kind.dataset
+    config = read_json(source / "config.json")
+    of_clip = isinstance(config, dict) and str(config.get("model_type", "")).startswith("clip")
+    return Kind.clip if of_clip else Kind.mlm
 
 
 def _datasets(home: Home) -> list[dict[str, Any]]:
@@ -171,18 +176,18 @@ def _models(folder: Path, rows: Mapping[str, ModelRow] | Mapping[str, MlmRow]) -
     names = {store_name(name): name for name in rows}
     found = []
     for file_name in dict.fromkeys([*names, *registered(folder)]):
-        here, about = (folder / file_name).exists(), _about(folder / file_name)
-        name = names.get(file_name) or about.get("name", file_name)
-        stand_in = about.get("stand_in", True) if here else rows[name].stand_in
+        here, record = (folder / file_name).exists(), _record(folder / file_name)
+        name = names.get(file_name) or record.name or file_name
+        origin = record.origin.kind if here else STAND_IN if rows[name].stand_in else PUBLISHED
         size = size_of(folder / file_name) if here else None
-        found.append({"name": name, "bytes": size, "here": here, "stand_in": stand_in, "source": about.get("source")})
+        source = record.origin.source or None
+        found.append({"name": name, "bytes": size, "here": here, "origin": origin, "source": source})
     return found
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    """The source.json of a model's folder, empty when there is none."""
+def _record(folder: Path) -> Record:
+    """What a model's folder says of itself; nothing where it is damaged, which loading it tells."""
     try:
-        about = json.loads((folder / "source.json").read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
+        return read_record(folder)
+    except UserError:
+        return Record()

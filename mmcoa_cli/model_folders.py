@@ -1,54 +1,50 @@
-"""Model folders of others made into ours: only data is taken over, and only once it is seen to load.
+"""Models of others made into ours: only data is taken over, and only once it is seen to load and to compute.
 
 A CLIP becomes open_clip_config.json with open_clip_model.safetensors, a masked LM Hugging Face's config, safetensors
-and tokenizer. `source.json` beside them says where it comes from. Files with code in them are left behind.
+and tokenizer. `source.json` beside them says where it comes from and what was understood. Code is left behind.
 """
 
 from __future__ import annotations
 
-import json
-import pickle
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from transformers import AutoModelForMaskedLM
 
 from store.errors import UserError
 from store.files import replacing
 from store.keys import digest_file
 
-from .attacks.masked_lm import load_masked_lm
-from .models import load_clip
+from .architectures import first_line
+from .attacks.masked_lm import MaskedLM, load_masked_lm
+from .clip_intake import Request, take
+from .foreign_code import VOCABULARIES
+from .mlm_checks import require_head
+from .model_digests import CLIP_CONFIG, has_own_tokenizer, model_digest, read_json, record_of
+from .models import Clip, load_clip
+from .origins import RECORD, Origin, Record, read_record
+from .published_clips import openai_source
+from .weights.files import open_weights
 
-CLIP_CONFIG, CLIP_WEIGHTS, MLM_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors", "model.safetensors"
-VOCABULARIES = (
-    "tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
-)  # fmt: skip
+MLM_WEIGHTS = "model.safetensors"
 TOKENIZER_FILES = (
     *VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
 )  # fmt: skip
-_PREFERRED = (CLIP_WEIGHTS, "open_clip_pytorch_model.safetensors", MLM_WEIGHTS)
-_FOREIGN = (".bin", ".pt", ".pth", ".ckpt")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a model comes from, in words. Every model that is not a published one is a stand-in."""
-
-    text: str
-    stand_in: bool
+_PREFERRED = (
+    "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors",
+    "open_clip_pytorch_model.bin", "pytorch_model.bin",
+)  # fmt: skip
+_FOREIGN = (".bin", ".pt", ".pth", ".ckpt", ".pth.tar", ".pt.tar")
+AGREE = "its configuration, its tokenizer and its weights have to be of one model"
+TRIAL = ("a photo of a cat", "an image")
 
 
 def choose_clip_files(names: Sequence[str]) -> list[str]:
     """Of the files of a CLIP: the weights, the configuration if there is one, the tokenizer's. Raises UserError."""
-    return [_choose_weights(names), *(n for n in (CLIP_CONFIG, *TOKENIZER_FILES) if n in names)]
+    theirs = () if CLIP_CONFIG in names else ("config.json", "preprocessor_config.json")
+    return [choose_weights(names), *(n for n in (CLIP_CONFIG, *theirs, *TOKENIZER_FILES) if n in names)]
 
 
 def choose_mlm_files(names: Sequence[str]) -> list[str]:
@@ -61,60 +57,59 @@ def choose_mlm_files(names: Sequence[str]) -> list[str]:
     return [MLM_WEIGHTS, "config.json", *(name for name in TOKENIZER_FILES if name in names)]
 
 
-def save_clip(files: Sequence[Path], target: Path, *, name: str, config: Mapping[str, Any], origin: Origin) -> None:
-    """Write a CLIP to the folder `target`. `files` are its weights, then its tokenizer's files; `config` is the
-    content of open_clip_config.json. Raises UserError when they do not make a model."""
-    _refuse_remote_code(config, name=name)
-    weights, *others = files
+def save_clip(request: Request, weights: Path, target: Path, *, origin: Origin, asked: Mapping[str, str]) -> None:
+    """Write the CLIP of a request to the folder `target`. Raises UserError when it is none, or does not compute."""
     with replacing(target) as folder:
         folder.mkdir()
-        (folder / CLIP_CONFIG).write_text(json.dumps(config, indent=2), encoding="utf8")
-        _write_safetensors(weights, folder / CLIP_WEIGHTS)
-        _copy([path for path in others if path.name in TOKENIZER_FILES], folder)
-        _write_about(folder, name=name, origin=origin, weights=CLIP_WEIGHTS)
-        load_clip(folder, name=name)
+        understood = take(request, weights, folder)
+        if has_own_tokenizer(read_json(folder / CLIP_CONFIG)):
+            _copy([path for path in weights.parent.iterdir() if path.name in TOKENIZER_FILES], folder)
+        clip = load_clip(folder, name=request.name)
+        understood = _about_clip(clip) | understood
+        _write_record(folder, name=request.name, origin=origin, asked=asked, understood=understood)
 
 
-def save_mlm(files: Sequence[Path], target: Path, *, name: str, origin: Origin) -> None:
+def save_mlm(files: Sequence[Path], target: Path, *, name: str, origin: Origin, asked: Mapping[str, str]) -> None:
     """Write a masked LM, given by the files of `choose_mlm_files`, to the folder `target`. Raises UserError."""
-    _require_whole(files[0])
+    with open_weights(files[0]):
+        pass  # it is whole
     with replacing(target) as folder:
         folder.mkdir()
         _copy(files, folder)
-        _write_about(folder, name=name, origin=origin, weights=MLM_WEIGHTS)
-        load_masked_lm(folder, name=name)
-        _require_head(folder, name=name)
+        mlm = load_masked_lm(folder, name=name)
+        require_head(folder, name=name)
+        _require_predictions(mlm)
+        config = mlm.model.config
+        understood = {
+            "architecture": f"{config.model_type}, {getattr(config, 'num_hidden_layers', '?')} layers",
+            "parameters": sum(weight.numel() for weight in mlm.model.parameters()),
+            "words": len(mlm.tokenizer),
+        }
+        _write_record(folder, name=name, origin=origin, asked=asked, understood=understood)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The content of an open_clip_config.json. Raises UserError when it is none."""
-    try:
-        config = json.loads(path.read_text(encoding="utf8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} is damaged: {error}", hint="copy the model's folder again") from error
-    if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
-        raise UserError(f'{path.name} has no "model_cfg"', hint="see open_clip's documentation of local folders")
-    return config
-
-
-def local_origin(weights: Path) -> Origin:
-    """What a folder on this machine says of itself, if its record is of these very weights; else a stand-in."""
-    record = weights.parent / "source.json"
+def local_origin(source: Path, weights: Path) -> Origin:
+    """That of a file of this machine: what its folder's record says, if it is of these very weights, or OpenAI's
+    address of the file, or else an own file."""
+    sha256 = digest_file(weights)
+    record = weights.parent / RECORD
     if record.is_file():
-        try:
-            about = json.loads(record.read_text(encoding="utf8"))
-            if about["sha256"] == digest_file(weights):
-                return Origin(str(about["source"]), bool(about["stand_in"]))
-        except (ValueError, KeyError, TypeError):
-            pass
-    return Origin(f"a local copy, {weights.parent.name}", stand_in=True)
+        about, said = read_json(record), read_record(weights.parent)
+        if sha256 in (said.files.get(weights.name), about.get("sha256")):
+            return said.origin
+    if address := openai_source(sha256):
+        return Origin("published", address)
+    return Origin("own", str(source.absolute()), sha256)
 
 
-def _choose_weights(names: Sequence[str]) -> str:
+def choose_weights(names: Sequence[str]) -> str:
+    """The one file of weights among names. Raises UserError."""
     safe = [name for name in names if name.endswith(".safetensors")]
     foreign = [name for name in names if name.endswith(_FOREIGN)]
+    if any(name.endswith(".safetensors.index.json") for name in names):
+        raise UserError("its weights are in several files", hint="save them as one: max_shard_size='100GB'")
     for preferred in _PREFERRED:
-        if preferred in safe:
+        if preferred in (*safe, *(foreign if not safe else ())):
             return preferred
     for found in (safe, foreign):
         if len(found) == 1:
@@ -125,70 +120,65 @@ def _choose_weights(names: Sequence[str]) -> str:
     )
 
 
-def _write_safetensors(weights: Path, target: Path) -> None:
-    """Copy safetensors; convert a PyTorch file with `weights_only=True`, which builds tensors and runs nothing."""
-    if weights.suffix != ".safetensors":
-        save_file(_foreign_tensors(weights), target)
-        return
-    _require_whole(weights)
-    shutil.copyfile(weights, target)
-
-
-def _require_whole(weights: Path) -> None:
+@torch.no_grad()
+def _about_clip(clip: Clip) -> dict[str, Any]:
+    """What a CLIP is, once both encoders have computed something. Raises UserError unless that is of one shape, and
+    finite."""
     try:
-        with safe_open(weights, framework="pt"):
-            pass
-    except SafetensorError as error:
-        raise UserError(f"{weights.name} is no whole safetensors file: {error}", hint="copy it again") from error
-
-
-def _foreign_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The state dictionary in a PyTorch file, possibly under "state_dict" and with the prefix "module."."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{path.name} holds more than weights, or is damaged, and none of it was run: {reason[:160]}",
-            hint="only a plain state dictionary can be taken over; save the weights as safetensors",
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    tensors = {
-        key.removeprefix("module."): tensor.contiguous().clone()
-        for key, tensor in (content.items() if isinstance(content, dict) else ())
-        if isinstance(key, str) and isinstance(tensor, torch.Tensor)
+        images = clip.encode_images(torch.full((1, 3, clip.image_size, clip.image_size), 0.5))
+        texts = clip.embed_texts(TRIAL)
+    except (RuntimeError, IndexError, ValueError, TypeError, AssertionError, AttributeError) as error:
+        raise UserError(f"{clip.name} does not compute: {first_line(error)}", hint=AGREE) from error
+    for what, features, rows in (("image", images, 1), ("text", texts, len(TRIAL))):
+        if features.shape != (rows, images.shape[-1]) or not features.isfinite().all():
+            raise UserError(
+                f"the {what} encoder of {clip.name} gives no finite numbers of one shape",
+                hint=AGREE,
+            )
+    model = clip.config["model_cfg"]
+    return {
+        "architecture": _architecture(model),
+        "parameters": sum(weight.numel() for weight in clip.parameters()),
+        "image_size": clip.image_size,
+        "context_length": model["text_cfg"].get("context_length", 77),
+        "embed_dim": images.shape[-1],
     }
-    if not tensors:
-        raise UserError(f"{path.name} holds no weights", hint="it takes a state dictionary of a CLIP")
-    return tensors
 
 
-def _refuse_remote_code(config: Any, *, name: str) -> None:
-    """A configuration may reach the tokenizer's loader, which would fetch code if it said so."""
-    if "trust_remote_code" in json.dumps(config):
-        raise UserError(f"the configuration of {name} asks to run code from elsewhere", hint="do not trust this model")
+def _require_predictions(mlm: MaskedLM) -> None:
+    """Raises UserError unless a masked LM has something to say of a text."""
+    try:
+        (prediction, *_) = mlm.predict(TRIAL, max_tokens=None, k=1)
+        finite = bool(prediction.scores.isfinite().all())
+    except (RuntimeError, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError) as error:
+        raise UserError(f"{mlm.name} does not compute: {first_line(error)}", hint=AGREE) from error
+    if not finite:
+        raise UserError(f"{mlm.name} gives no finite numbers", hint=AGREE)
 
 
-def _require_head(folder: Path, *, name: str) -> None:
-    """A BERT saved without its masked-LM head would load with a random one, and only a warning."""
-    load = partial(AutoModelForMaskedLM.from_pretrained, folder, local_files_only=True, trust_remote_code=False)
-    _, info = load(use_safetensors=True, output_loading_info=True)
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:3])
-        raise UserError(f"{name} is no masked LM: its weights lack {missing}", hint="it takes a BertForMaskedLM")
+def _architecture(model: Mapping[str, Any]) -> str:
+    vision, text = model["vision_cfg"], model["text_cfg"]
+    if vision.get("timm_model_name"):
+        image = f"timm's {vision['timm_model_name']}"
+    elif isinstance(vision.get("layers", 12), list):
+        image = f"ResNet of {'-'.join(map(str, vision['layers']))} blocks, width {vision.get('width', 64)}"
+    else:
+        layers, width, patch = vision.get("layers", 12), vision.get("width", 768), vision.get("patch_size", 16)
+        image = f"ViT of {layers} layers, width {width}, patches of {patch}"
+    return f"{image}; text of {text.get('layers', 12)} layers, width {text.get('width', 512)}"
 
 
 def _copy(files: Sequence[Path], folder: Path) -> None:
     for path in files:
+        if not path.is_file():
+            raise UserError(f"{path.name} is no regular file", hint="copy the model's folder again")
         shutil.copyfile(path, folder / path.name)
 
 
-def _write_about(folder: Path, *, name: str, origin: Origin, weights: str) -> None:
-    about = {
-        "name": name,
-        "source": origin.text,
-        "stand_in": origin.stand_in,
-        "sha256": digest_file(folder / weights),
-    }
-    (folder / "source.json").write_text(json.dumps(about, indent=2), encoding="utf8")
+def _write_record(
+    folder: Path, *, name: str, origin: Origin, asked: Mapping[str, str], understood: Mapping[str, Any]
+) -> None:
+    digest = model_digest(folder, name=name)
+    record = Record(name, origin, record_of(folder), asked, {**understood, "digest": digest})
+    (folder / RECORD).write_text(record.text(), encoding="utf8")
+    shutil.rmtree(folder / ".verified", ignore_errors=True)  # of files that will have another place

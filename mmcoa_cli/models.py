@@ -6,48 +6,74 @@ to the encoder's input and the normalisation belong to the model, so that gradie
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
+import psutil  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from store.errors import UserError
-from store.keys import digest_arrays, key_of
+from store.keys import digest_arrays
+
+from .architectures import NO_MODEL, build, first_line, shapes_of
+from .foreign_code import check_tokenizer, forbid_foreign_code
+from .model_digests import (
+    CLIP_CONFIG,
+    WEIGHTS,
+    content_of,
+    digest_of,
+    digest_of_config,
+    fetch_again,
+    files_of,
+    has_own_tokenizer,
+    read_json,
+    verify,
+    weights_of,
+)
+from .origins import STAND_IN, Origin, read_record
+from .weights.files import open_weights
+from .weights.fitting import fit, misfit
 
 TEXT_BATCH = 512
-# what open_clip and torch raise for a configuration or weights that make no model
-NO_MODEL = (
-    RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, OSError,
-    SafetensorError,
-)  # fmt: skip
+forbid_foreign_code()
 
 
 class Clip(nn.Module):
     """An open_clip model between pixels, strings and embeddings.
 
-    `config` is the content of open_clip_config.json: `model_cfg` and `preprocess_cfg`.
+    `config` is the content of open_clip_config.json: `model_cfg` and `preprocess_cfg`. `tokenizer_files` are the
+    texts of a tokenizer that is not open_clip's own, by the names of their files, and `digests` what counts of them.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: Any, tokenizer: Any, *, name: str, config: dict[str, Any], stand_in: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        name: str,
+        config: dict[str, Any],
+        origin: Origin,
+        tokenizer_files: Mapping[str, str] | None = None,
+        digests: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
         self.model = model.eval()  # frozen BatchNorm statistics and no dropout: in attacks, fine-tuning and evaluation
         self.tokenizer = tokenizer
-        self.name, self.config, self.stand_in = name, config, stand_in
+        self.name, self.config, self.origin = name, config, origin
+        self.tokenizer_files, self._digests = dict(tokenizer_files or {}), dict(digests or {})
         self.precision = "fp32"
         self._resizes: dict[int, Tensor] = {}
         preprocess = open_clip.get_model_preprocess_cfg(model)
-        size = preprocess["size"]
-        self.image_size = int(size[0] if isinstance(size, Sequence) else size)
+        self.image_size = _side(preprocess["size"], name)
         for statistic in ("mean", "std"):
             value = torch.tensor(preprocess[statistic], dtype=torch.float32).view(3, 1, 1)
             self.register_buffer(statistic, value, persistent=False)
@@ -95,6 +121,12 @@ class Clip(nn.Module):
             tokens = tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
         return tokens.to(self.device)
 
+    def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Each text as the model sees it: its tokens, where the first end of text is what is read up to there."""
+        tokens: Tensor = self.tokenizer(list(texts))
+        rows, ends = tokens.tolist(), tokens.argmax(dim=1).tolist()
+        return [tuple(row[: end + 1] if self._takes_short_texts else row) for row, end in zip(rows, ends, strict=True)]
+
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """g of any number of strings, in batches, without gradients: (n, D)."""
@@ -119,9 +151,10 @@ class Clip(nn.Module):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def digest(self) -> str:
-        """The hash of the weights and of everything that turns pixels and strings into embeddings."""
+        """The hash of the weights and of everything that turns pixels and strings into embeddings; that of the folder
+        it was loaded from (`model_digests.model_digest`) until a weight changes."""
         weights = {name: _as_array(tensor) for name, tensor in self.model.state_dict().items()}
-        return key_of({"weights": digest_arrays(weights), "config": self.config, "image_size": self.image_size})
+        return digest_of(digest_arrays(weights), {CLIP_CONFIG: digest_of_config(self.config), **self._digests})
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights as open_clip names them, on the CPU: what a checkpoint stores."""
@@ -153,45 +186,70 @@ def _encode_short_texts(model: Any, tokens: Tensor) -> Tensor:
 def load_clip(folder: Path, *, name: str) -> Clip:
     """The model in an open_clip local folder (open_clip_config.json and safetensors), on the CPU in float32.
 
-    Raises UserError when the folder does not hold one.
+    Raises UserError when the folder does not hold one, or not the one that was fetched.
     """
-    config = _read_json(folder / "open_clip_config.json", name)
-    about = _read_json(folder / "source.json", name) if (folder / "source.json").exists() else {}
-    if not _has_safetensors(folder):
-        raise UserError(f"{name} has no weights in safetensors format", hint=f"fetch it again: mmcoa fetch {name}")
-    if "trust_remote_code" in json.dumps(config):
-        raise UserError(f"{name} asks to run code of its own, which is never done", hint="use another model")
+    config = _read_json(folder / CLIP_CONFIG, name)
+    verify(folder, name=name)
+    weights = weights_of(folder)
+    if weights is None:
+        raise UserError(f"{name} has no weights in safetensors format", hint=fetch_again(folder, name))
+    shapes = shapes_of(config, name=name)
+    with open_weights(weights) as opened:
+        if reason := misfit(fit(opened, shapes), shapes):
+            raise UserError(
+                f"the weights of {name} are not its architecture's: {reason}", hint=fetch_again(folder, name)
+            )
+    files, digests = _tokenizer_files(folder, config, name=name)
     try:
-        own_tokenizer = config["model_cfg"]["text_cfg"].get("hf_tokenizer_name")
-        trust = {"trust_remote_code": False} if own_tokenizer else {}  # else transformers asks on the terminal
+        trust = {"trust_remote_code": False} if files else {}
         model = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}", **trust)
-        return Clip(model, tokenizer, name=name, config=config, stand_in=bool(about.get("stand_in", True)))
+    except UserError:
+        raise
+    except Exception as error:  # the tokenizers library raises no other class
+        raise _not_loaded(folder, name, error) from error
+    try:
+        origin = read_record(folder).origin
+        return Clip(model, tokenizer, name=name, config=config, origin=origin, tokenizer_files=files, digests=digests)
     except NO_MODEL as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"{name} cannot be loaded: {reason}", hint=f"fetch it again: mmcoa fetch {name}") from error
+        raise _not_loaded(folder, name, error) from error
 
 
-def _has_safetensors(folder: Path) -> bool:
-    """Whether safetensors are what open_clip will load: it prefers a pickle to safetensors under another name."""
-    names = {path.name for path in folder.glob("*.safetensors")}
-    preferred = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"}
-    pickles = [*folder.glob("*.bin"), *folder.glob("*.pth")]
-    return bool(names & preferred) or (bool(names) and not pickles)
+def _not_loaded(folder: Path, name: str, error: BaseException) -> UserError:
+    return UserError(f"{name} cannot be loaded: {first_line(error)}", hint=fetch_again(folder, name))
+
+
+def _tokenizer_files(folder: Path, config: dict[str, Any], *, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts of the files of a tokenizer that is not open_clip's own, and what counts of them."""
+    if not has_own_tokenizer(config):
+        return {}, {}
+    paths = {
+        file: path for file, path in files_of(folder).items() if not file.endswith(WEIGHTS) and file != CLIP_CONFIG
+    }
+    check_tokenizer(paths, name=name)
+    try:
+        texts = {file: path.read_text(encoding="utf8") for file, path in paths.items()}
+    except ValueError as error:
+        raise UserError(
+            f"a file of the tokenizer of {name} is no text: {first_line(error)}",
+            hint="save the tokenizer with save_pretrained, which writes tokenizer.json",
+        ) from error
+    return texts, {file: content_of(path) for file, path in paths.items()}
 
 
 def new_clip(config: dict[str, Any], *, name: str, seed: int) -> Clip:
     """A CLIP with random weights: `config` is an open_clip architecture, alone or under `model_cfg`."""
     config = config if "model_cfg" in config else {"model_cfg": config}
+    _require_buildable(config)
     torch.manual_seed(seed)
     try:
-        settings = dict(config["model_cfg"])
-        kind = open_clip.CustomTextCLIP if settings.pop("custom_text", False) else open_clip.CLIP
-        model = kind(**settings)
+        model = build(config)
         config = {**config, "preprocess_cfg": _preprocess_of(model, config.get("preprocess_cfg", {}))}
         open_clip.set_model_preprocess_cfg(model, config["preprocess_cfg"])
-        tokenizer = open_clip.SimpleTokenizer(context_length=int(settings["text_cfg"].get("context_length", 77)))
-        return Clip(model, tokenizer, name=name, config=config, stand_in=True)
+        tokenizer = open_clip.SimpleTokenizer(
+            context_length=int(config["model_cfg"]["text_cfg"].get("context_length", 77))
+        )
+        return Clip(model, tokenizer, name=name, config=config, origin=Origin(STAND_IN, "mmcoa"))
     except NO_MODEL as error:
         raise UserError(
             f"this is no open_clip architecture: {error}", hint='it needs "embed_dim", "vision_cfg" and "text_cfg"'
@@ -214,12 +272,32 @@ def _as_array(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf8"))
-    except FileNotFoundError:
-        raise UserError(f"{name} is not in the store", hint=f"mmcoa fetch {name}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} of {name} is damaged: {error}", hint=f"mmcoa fetch {name}") from error
+    if not path.is_file():
+        raise UserError(f"{name} is not in the store", hint=f"mmcoa fetch {name}")
+    document = read_json(path)
     if not isinstance(document, dict):
-        raise UserError(f"{path.name} of {name} is damaged", hint=f"mmcoa fetch {name}")
+        raise UserError(f"{path.name} of {name} is damaged", hint=fetch_again(path.parent, name))
     return document
+
+
+def _side(size: Any, name: str) -> int:
+    """The side of the encoder's images. Raises UserError for a size that is no square's."""
+    sides = set(size) if isinstance(size, (list, tuple)) else {size}
+    if len(sides) != 1:
+        shown = " x ".join(map(str, size))
+        raise UserError(
+            f"{name} takes images of {shown} pixels", hint="mmcoa attacks square images; take a square model"
+        )
+    return int(sides.pop())
+
+
+def _require_buildable(config: dict[str, Any]) -> None:
+    """Raises UserError for an architecture that is none, or that this machine has no memory to train."""
+    shapes = shapes_of(config, name="the new model")
+    count = sum(math.prod(shape) for shape in shapes.values())
+    needed, there = 16 * count, psutil.virtual_memory().total  # weights, gradients and two moments, of 4 bytes each
+    if needed > there:
+        raise UserError(
+            f"an architecture of {count:,} weights takes {needed / 2**30:,.0f} GiB to train, and there are "
+            f"{there / 2**30:,.0f}", hint="take a smaller one",
+        )  # fmt: skip

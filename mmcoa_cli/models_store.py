@@ -6,20 +6,20 @@ the name under which a local folder was registered. Importing this module does n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from store.errors import UserError
 from store.files import lock
+from store.keys import digest_file, key_of
 
 from . import catalog
 from .catalog import MlmRow, ModelRow
 from .console import say
 from .names import store_name
+from .origins import PUBLISHED, RECORD, Origin, read_record
 from .settings import Home
 
 HUB = "hf-hub:"
@@ -28,7 +28,7 @@ HUB = "hf-hub:"
 def ensure_clip(name: str, home: Home) -> Path:
     """The folder of the CLIP model `name`, fetched or trained first if need be. Raises UserError."""
     if not clip_path(name, home).exists():
-        say(escape(f"the model {name} is not in the store yet; fetching it"))
+        say(f"the model {name} is not in the store yet; fetching it")
         fetch_clip(name, home)
     return clip_path(name, home)
 
@@ -36,7 +36,7 @@ def ensure_clip(name: str, home: Home) -> Path:
 def ensure_mlm(name: str, home: Home) -> Path:
     """The folder of the masked LM `name`, fetched or trained first if need be. Raises UserError."""
     if not mlm_path(name, home).exists():
-        say(escape(f"the masked LM {name} is not in the store yet; fetching it"))
+        say(f"the masked LM {name} is not in the store yet; fetching it")
         fetch_mlm(name, home)
     return mlm_path(name, home)
 
@@ -61,34 +61,89 @@ def registered(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
 
 
-def fetch_clip(name: str, home: Home, *, source: Path | None = None) -> bool:
-    """Bring a CLIP into the store, from the folder or file `source` if given; False when it is there already."""
+def fetch_clip(
+    name: str, home: Home, *, source: Path | None = None, base: str = "", arch: str = "", replace: bool = False
+) -> bool:
+    """Bring a CLIP into the store, from the folder or file `source` if given; False when it is there already.
+
+    `base` names the CLIP that completes a file with one encoder, `arch` the architecture of a file that does not say
+    it. Raises UserError, also where another model has the name, unless it is to be replaced.
+    """
     row = catalog.models().get(name, ModelRow(name))
+    if (base or arch) and source is None:
+        raise UserError(f"{'--base' if base else '--arch'} is for a file of your own", hint="add --from PATH")
     if row.embedded:
         return _train_embedded(row, clip_path(name, home), source, lambda embedded: embedded.build_clip(row, home))
-    get = (lambda target: _take_clip(row, source, target)) if source else (lambda target: _download_clip(row, target))
-    return _once(clip_path(name, home), f"the model {name}", get)
+    asked = _asked(source, base=base, arch=arch)
+    get = (
+        (lambda target: _take_clip(row, source, target, home, asked))
+        if source
+        else (lambda target: _download_clip(row, target))
+    )
+    return _once(clip_path(name, home), f"the model {name}", get, asked=asked, replace=replace)
 
 
-def fetch_mlm(name: str, home: Home, *, source: Path | None = None) -> bool:
-    """Bring a masked LM into the store, from the folder `source` if given; False when it is there already."""
+def fetch_mlm(name: str, home: Home, *, source: Path | None = None, replace: bool = False) -> bool:
+    """Bring a masked LM into the store, from the folder `source` if given; False when it is there already.
+
+    Raises UserError, also where another model has the name, unless it is to be replaced.
+    """
     row = catalog.mlms().get(name, MlmRow(name))
     if row.embedded:
         return _train_embedded(row, mlm_path(name, home), source, lambda embedded: embedded.build_mlm(row, home))
-    get = (lambda target: _take_mlm(row, source, target)) if source else (lambda target: _download_mlm(row, target))
-    return _once(mlm_path(name, home), f"the masked LM {name}", get)
+    asked = _asked(source)
+    get = (
+        (lambda target: _take_mlm(row, source, target, asked))
+        if source
+        else (lambda target: _download_mlm(row, target))
+    )
+    return _once(mlm_path(name, home), f"the masked LM {name}", get, asked=asked, replace=replace)
 
 
-def _once(target: Path, what: str, get: Callable[[Path], None]) -> bool:
+def _once(target: Path, what: str, get: Callable[[Path], None], *, asked: Mapping[str, str], replace: bool) -> bool:
     """Run `get` unless its result is there; a second process waits, and then finds it."""
-    if target.exists():
+    if target.exists() and not replace:
+        _require_same(target, what, asked)
         return False
-    wait = escape(f"waiting for another process that fetches {what}")
+    wait = f"waiting for another process that fetches {what}"
     with lock(target, what=what, on_wait=lambda: say(wait)):
-        if target.exists():
+        if target.exists() and not replace:
+            _require_same(target, what, asked)
             return False
         get(target)
     return True
+
+
+def _asked(source: Path | None, *, base: str = "", arch: str = "") -> dict[str, str]:
+    """What says which model is meant, as the record of the model keeps it; nothing where it is the name alone."""
+    if source is None:
+        return {}
+    files = {path.name: digest_file(path) for path in _files_at(_existing(source))}
+    given = {"--base": base, "--arch": arch}
+    return {"--from": key_of(sorted(files.items())), **{option: value for option, value in given.items() if value}}
+
+
+def _files_at(source: Path) -> list[Path]:
+    """The files of a model's folder, or the one file."""
+    if not source.is_dir():
+        return [source] if source.is_file() else []
+    ours = (RECORD, "spec.json", "state.safetensors")
+    return sorted(path for path in source.iterdir() if path.is_file() and path.name not in ours)
+
+
+def _require_same(target: Path, what: str, asked: Mapping[str, str]) -> None:
+    """Raises UserError where the model of that name was asked for in another way."""
+    there = read_record(target).request
+    if not asked or not there:  # the name alone, or a model of version 0.1 or a hub
+        differs = "--from" if asked else ""
+    else:
+        differs = next(
+            (option for option in ("--from", "--base", "--arch") if asked.get(option) != there.get(option)), ""
+        )
+    if differs:
+        raise UserError(
+            f"{what} is in the store, and not by this {differs}", hint="--replace replaces it; or choose another name"
+        )
 
 
 def _train_embedded(row: ModelRow | MlmRow, target: Path, source: Path | None, build: Callable[[Any], Any]) -> bool:
@@ -102,25 +157,25 @@ def _train_embedded(row: ModelRow | MlmRow, target: Path, source: Path | None, b
     return True
 
 
-def _take_clip(row: ModelRow, source: Path, target: Path) -> None:
-    """From a folder, or from a file of weights whose architecture a configuration beside it or the name gives."""
-    from .model_folders import CLIP_CONFIG, choose_clip_files, local_origin, save_clip
+def _take_clip(row: ModelRow, source: Path, target: Path, home: Home, asked: Mapping[str, str]) -> None:
+    """From a folder, or from a file of weights, of any form that `clip_intake` knows."""
+    from .clip_intake import Base, Request
+    from .model_folders import choose_weights, local_origin, save_clip
 
-    if source.is_dir():
-        chosen = choose_clip_files([path.name for path in source.iterdir()])
-        files = [source / name for name in chosen]
-    else:
-        beside = source.parent / CLIP_CONFIG
-        files = [_existing(source), *([beside] if beside.is_file() else [])]
-    config = _config_among(files) or _known_config(row)
-    weights = [path for path in files if path.name != CLIP_CONFIG]
-    save_clip(weights, target, name=row.name, config=config, origin=local_origin(weights[0]))
+    weights = source / choose_weights([path.name for path in source.iterdir()]) if source.is_dir() else source
+    name = asked.get("--base", "")
+    if name == row.name:
+        raise UserError(f"{name} cannot complete itself", hint="--base names another CLIP of the store")
+    base = Base(name, ensure_clip(name, home)) if name else None
+    request = Request(row, source, base, asked.get("--arch", ""))
+    save_clip(request, weights, target, origin=local_origin(source, weights), asked=asked)
 
 
 def _download_clip(row: ModelRow, target: Path) -> None:
     """From Hugging Face: a repository in open_clip's layout, or the one open_clip names for a pretrained tag."""
+    from .clip_intake import Request, config_beside
     from .hubs import repository_folder
-    from .model_folders import CLIP_CONFIG, Origin, choose_clip_files, save_clip
+    from .model_folders import choose_clip_files, choose_weights, save_clip
     from .published_clips import published
 
     if row.name.startswith(HUB):
@@ -132,50 +187,33 @@ def _download_clip(row: ModelRow, target: Path) -> None:
     else:
         raise _absent(row.name, [*catalog.models()], "model", f"mmcoa fetch {store_name(row.name)} --from FOLDER")
     folder = repository_folder(repository, revision=revision, choose=choose_clip_files, name=row.name)
-    files = [folder / name for name in choose_clip_files([path.name for path in folder.iterdir()])]
-    config = known.config if known else _config_among(files)
-    if config is None:
-        raise UserError(f"{repository} holds no {CLIP_CONFIG}", hint="it takes a repository that open_clip can load")
-    origin = Origin(f"{repository}@{folder.name}", stand_in=False)
-    weights = [path for path in files if path.name != CLIP_CONFIG]
-    save_clip(weights, target, name=row.name, config=config, origin=origin)
+    if known is None and not any(config_beside(folder)):
+        hint = "it takes a repository that open_clip can load, or a CLIP of transformers"
+        raise UserError(f"{repository} holds no open_clip_config.json", hint=hint)
+    weights = folder / choose_weights([path.name for path in folder.iterdir()])
+    request = Request(row, folder, config=known.config if known else None)
+    save_clip(request, weights, target, origin=Origin(PUBLISHED, f"{repository}@{folder.name}"), asked={})
 
 
-def _take_mlm(row: MlmRow, source: Path, target: Path) -> None:
+def _take_mlm(row: MlmRow, source: Path, target: Path, asked: Mapping[str, str]) -> None:
     from .model_folders import choose_mlm_files, local_origin, save_mlm
 
-    folder = _existing(source)
-    if not folder.is_dir():
+    if not source.is_dir():
         raise UserError(f"{source} is no folder", hint="a masked LM is a folder as save_pretrained writes it")
-    files = [folder / name for name in choose_mlm_files([path.name for path in folder.iterdir()])]
-    save_mlm(files, target, name=row.name, origin=local_origin(files[0]))
+    files = [source / name for name in choose_mlm_files([path.name for path in source.iterdir()])]
+    save_mlm(files, target, name=row.name, origin=local_origin(source, files[0]), asked=asked)
 
 
 def _download_mlm(row: MlmRow, target: Path) -> None:
     from .hubs import repository_folder
-    from .model_folders import Origin, choose_mlm_files, save_mlm
+    from .model_folders import choose_mlm_files, save_mlm
 
     repository, _, revision = (row.repository or row.name).partition("@")
     revision = row.revision or revision
     folder = repository_folder(repository, revision=revision, choose=choose_mlm_files, name=row.name)
     files = [folder / name for name in choose_mlm_files([path.name for path in folder.iterdir()])]
-    save_mlm(files, target, name=row.name, origin=Origin(f"{repository}@{folder.name}", stand_in=False))
-
-
-def _config_among(files: list[Path]) -> dict[str, Any] | None:
-    from .model_folders import CLIP_CONFIG, read_config
-
-    return next((read_config(path) for path in files if path.name == CLIP_CONFIG), None)
-
-
-def _known_config(row: ModelRow) -> dict[str, Any]:
-    """The configuration for weights that come without one: of the published model of that name, if there is one."""
-    from .published_clips import architecture_config, published
-
-    try:
-        return published(row).config
-    except UserError:
-        return architecture_config(row)
+    origin = Origin(PUBLISHED, f"{repository}@{folder.name}")
+    save_mlm(files, target, name=row.name, origin=origin, asked={})
 
 
 def _existing(path: Path) -> Path:

@@ -1,20 +1,35 @@
-"""Names of datasets and models, and the file names they have in the store."""
+"""Names of datasets, models and classes: what may stand in them, and the file names they have in the store."""
 
 from __future__ import annotations
 
 import re
 
 from store.errors import UserError
+from store.printable import is_printable, visible
 
 _LETTERS = re.compile(r"[^A-Za-z0-9._-]")
+LONGEST = 200
 
 
 def store_name(name: str) -> str:
     """The file name of `name`: every character other than a letter, a digit, ".", "_" and "-" becomes "-".
 
-    Raises UserError for a name that would be hidden, or a folder above the store.
+    Raises UserError for a name that would be hidden, or a folder above the store, or that does not print as it is.
     """
+    require_printable(name, "the name")
     cleaned = _LETTERS.sub("-", name)
-    if not cleaned or not cleaned[0].isalnum() or len(cleaned) > 200:
-        raise UserError(f"{name!r} cannot be a name", hint="begin it with a letter or a digit, as in mybirds")
+    if not cleaned or not cleaned[0].isalnum() or len(cleaned) > LONGEST:
+        shown = name if len(name) <= LONGEST else f"{name[:20]}... ({len(name):,} characters)"
+        raise UserError(f"{shown!r} cannot be a name", hint="begin it with a letter or a digit, as in mybirds")
     return cleaned
+
+
+def require_printable(text: str, what: str) -> str:
+    """`text` itself. Raises UserError, which begins with `what`, where it has a character that a terminal obeys or that
+    hides: a control character, a newline, a bidi override, half of a surrogate pair."""
+    if is_printable(text):
+        return text
+    signs = " ".join(dict.fromkeys(shown for sign in text if (shown := visible(sign)) != sign))
+    raise UserError(
+        f"{what} '{visible(text)}' has characters that do not print ({signs})", hint="rename it: letters, digits, marks"
+    )

@@ -6,6 +6,7 @@ from store.errors import UserError
 from store.index import Index
 
 from . import catalog
+from .console import say
 from .datasets.fetching import dataset_path
 from .models_store import ensure_clip, ensure_mlm, is_clip
 from .settings import Home
@@ -24,6 +25,7 @@ def require(job: Job, home: Home) -> None:
     datasets = [*([train.dataset] if train else []), *(evaluate.datasets if evaluate else [])]
     for name in dict.fromkeys(datasets):
         _require_dataset(name, home)
+    _warn_of_weak_attacks(job)
     if evaluate and not train and not is_clip(evaluate.checkpoint, home):
         Index(home.database_url).find_run(evaluate.checkpoint)
     try:
@@ -37,6 +39,18 @@ def require(job: Job, home: Home) -> None:
             ensure_mlm(evaluate.mlm, home)
     except UserError as error:
         raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+
+
+def _warn_of_weak_attacks(job: Job) -> None:
+    """A line for each image attack whose steps do not fit its radius: it is run as asked."""
+    attacks = []
+    if job.train and "image" in catalog.lookup(catalog.methods(), job.train.method, "method").attacks:
+        attacks.append(job.train.image_attack)
+    if job.evaluate and {"image", "multimodal"} & set(job.evaluate.attacks):
+        attacks.append(job.evaluate.image_attack)
+    for caution in dict.fromkeys(attack.caution for attack in attacks):
+        if caution:
+            say(f"warning: {caution}")
 
 
 def _require_dataset(name: str, home: Home) -> None:

@@ -9,16 +9,21 @@ from store.datasets import Dataset
 from store.errors import UserError
 from store.keys import key_of
 
+from .continuing import epochs_of
 from .datasets.fetching import dataset_path
+from .epochs import path_of
+from .model_digests import SCHEME, model_digest
+from .models_store import clip_path, mlm_path
 from .prompts import class_prompts
 from .settings import Home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from store.schema import Run
 
-DIGESTS = 2  # how models are hashed, which example sets record; version 0.1 hashed less, and recorded nothing
+DIGESTS = SCHEME  # which example sets record: digests of one form are compared; version 0.1 recorded nothing
 
 
 class Present:
@@ -29,16 +34,20 @@ class Present:
         self.data = cache(self._data)
         self.model = cache(self._model)
         self.mlm = cache(self._mlm)
+        self.weights = cache(self._weights)
 
-    def weights(self, run: Run) -> str:
-        """Of a run's last epoch, or of a model as it comes."""
-        return run.weights or ""
+    def _weights(self, run: Run) -> str:
+        """Of a run's last epoch, or of a model as it comes; as the index has it where the files are not here."""
+        if run.kind != "train":
+            return self.model(run.model) or run.weights or ""
+        epoch = path_of(self._home.checkpoints / run.id, epochs_of(run))
+        return _digest(epoch, run.model) or run.weights or ""
 
     def _model(self, name: str) -> str:
-        return ""
+        return _digest(clip_path(name, self._home), name)
 
     def _mlm(self, name: str) -> str:
-        return ""
+        return _digest(mlm_path(name, self._home), name)
 
     def _data(self, name: str) -> str:
         """Of a dataset's images and prompts, as `data_key` has it."""
@@ -53,3 +62,10 @@ class Present:
 def data_key(checksum: str, prompts: Sequence[str]) -> str:
     """Eight digits for the images and the prompts that something was measured on; another set of a name has others."""
     return key_of([checksum, list(prompts)])[:8]
+
+
+def _digest(folder: Path, name: str) -> str:
+    try:
+        return model_digest(folder, name=name) if folder.is_dir() else ""
+    except UserError:
+        return ""

@@ -36,6 +36,7 @@ from .prompts import class_prompts
 from .randomness import keyed, shuffled
 from .settings import Home
 from .specs import PRECISIONS, not_negative, one_of, positive
+from .token_rows import require_distinct_prompts
 
 VERSION = 1  # raise it when the same specification would give other weights
 TEMPLATES = (
@@ -92,6 +93,7 @@ def pretrain(spec: PretrainSpec, home: Home) -> Path:
             return target
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         clip = new_clip(spec.config, name=spec.name, seed=spec.seed).to(device).use_precision(spec.precision)
+        _require_prompts(clip, dataset)
         _train(spec, clip, dataset, epochs)
         about = {"source": f"mmcoa pretrain on {spec.dataset}", "key": key}
         save_checkpoint(target, tensors=clip.tensors(), spec=about, files=clip_files(clip, source=about["source"]))
@@ -169,6 +171,13 @@ def _prompts(dataset: Dataset) -> list[list[str]]:
     info = dataset.info
     names = [[name, *info.synonyms.get(name, ())] for name in info.class_names]
     return [[prompt for template in TEMPLATES for prompt in class_prompts(words, template)] for words in names]
+
+
+def _require_prompts(clip: Clip, dataset: Dataset) -> None:
+    """Raises UserError where the architecture cannot see a prompt whole, or tell two classes apart by their names."""
+    names = dataset.info.class_names
+    for template in TEMPLATES:
+        require_distinct_prompts(clip, class_prompts(names, template), names)
 
 
 def _augmented(dataset: Dataset, batch: Ints, *, spec: PretrainSpec, epoch: int) -> Pixels:

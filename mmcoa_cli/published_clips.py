@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -11,6 +12,8 @@ import open_clip
 from store.errors import UserError
 
 from .catalog import ModelRow
+from .weights.files import Weights
+from .weights.tensors import Weight
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,41 @@ def _parts(row: ModelRow) -> tuple[str, str]:
     """Architecture and pretrained tag."""
     architecture, _, tag = row.name.partition(":")
     return row.architecture or architecture, row.pretrained or tag
+
+
+def openai_source(sha256: str) -> str:
+    """The address of OpenAI's file with this SHA-256, which the address names; empty for any other file."""
+    for architecture, tag in open_clip.list_pretrained():
+        url = str((open_clip.get_pretrained_cfg(architecture, tag) or {}).get("url", ""))
+        if tag == "openai" and f"/{sha256}/" in url:
+            return url
+    return ""
+
+
+def similar(weights: Weights) -> list[str]:
+    """open_clip's architectures whose image encoder has the shapes of the file's, as far as three tensors tell."""
+    tensors = max(weights.entries.values(), key=len)
+    found = []
+    for name in open_clip.list_models():
+        model = open_clip.get_model_config(name)
+        expected = _telling_shapes(model)
+        if expected and all(_has(tensors, ending, shape) for ending, shape in expected.items()):
+            found.append(name)
+    return sorted(found, key=len)
+
+
+def _telling_shapes(model: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    vision = model["vision_cfg"]
+    width, patch, side = vision.get("width"), vision.get("patch_size"), vision.get("image_size")
+    if not isinstance(vision.get("layers"), int) or "timm_model_name" in vision or not isinstance(side, int):
+        return {}
+    return {
+        "conv1.weight": (width, 3, patch, patch),
+        "positional_embedding": ((side // patch) ** 2 + 1, width),
+        "proj": (width, model["embed_dim"]),
+        f"resblocks.{vision['layers'] - 1}.ln_1.weight": (width,),
+    }
+
+
+def _has(tensors: Mapping[str, Weight], ending: str, shape: tuple[int, ...]) -> bool:
+    return any(name == ending or name.endswith(f".{ending}") for name, w in tensors.items() if w.shape == shape)

@@ -10,8 +10,8 @@ from store.datasets import Dataset
 from store.index import Index
 from store.schema import Evaluation, Run
 
-from . import catalog
-from .console import out, print_json, say
+from . import catalog, console
+from .console import print_json, say
 from .datasets.fetching import dataset_path
 from .reports.formats import as_dict
 from .reports.rows import row_of
@@ -29,13 +29,13 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
     if results:
         print_table([row_of(*result) for result in results], task=catalog.tasks()["iid"])
     for _, evaluation in results if files else ():
-        out.print(f"{evaluation.attack}: {home().examples / evaluation.examples}.h5", soft_wrap=True)
+        console.show(f"{evaluation.attack}: {home().examples / evaluation.examples}.h5")
         for _, name, clean, adversarial in _prompts(evaluation):
-            out.print(f"  {name}: {clean} -> {adversarial}", soft_wrap=True)
+            console.show(f"  {name}: {clean} -> {adversarial}")
     if outcome.run and not results:
         say(f"next: mmcoa evaluate --checkpoint {outcome.run} --dataset DATASET")
     if outcome.run:
-        out.print(f"run {outcome.run}", soft_wrap=True)
+        console.show(f"run {outcome.run}")
 
 
 def show_all(outcomes: Sequence[Outcome]) -> None:

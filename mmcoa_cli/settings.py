@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
+
+from store.errors import UserError
+
+from .names import require_printable
+
+ANOTHER = "set MMCOA_HOME to a folder you may write to"
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,43 @@ class Home:
     def runs(self) -> Path:
         return self.root / "runs"
 
+    @property
+    def index_file(self) -> Path | None:
+        """The file of the index, where it is one."""
+        address, _, path = self.database_url.partition(":///")
+        return Path(unquote(path.partition("?")[0])) if path and address.startswith("sqlite") else None
+
 
 def home() -> Home:
-    """The store that MMCOA_HOME and MMCOA_DATABASE_URL name (default: the platform's user data folder)."""
+    """The store that MMCOA_HOME and MMCOA_DATABASE_URL name (default: the platform's user data folder).
+
+    Raises UserError where MMCOA_HOME can be no folder: it does not print, is a file, or a link to nowhere.
+    """
+    named = os.environ.get("MMCOA_HOME", "")
+    root = _expanded(require_printable(named, "MMCOA_HOME")) if named else _default()
+    try:
+        if not root.is_dir() and os.path.lexists(root):
+            what = "a link to nothing" if root.is_symlink() else "no folder"
+            raise UserError(f"cannot write to {root} (it is {what})", hint=ANOTHER)
+    except OSError as error:
+        raise UserError(f"cannot write to {root} ({error.strerror})", hint=ANOTHER) from None
+    url = os.environ.get("MMCOA_DATABASE_URL")
+    return Home(root, url or f"sqlite:///{_quoted(root / 'index.db')}")
+
+
+def _expanded(named: str) -> Path:
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError as error:  # "~" where there is no such user
+        raise UserError(f"MMCOA_HOME {named} leads nowhere ({error})", hint=ANOTHER) from None
+
+
+def _default() -> Path:
     from platformdirs import user_data_path
 
-    root = Path(os.environ.get("MMCOA_HOME") or user_data_path("mmcoa", appauthor=False)).expanduser().absolute()
-    return Home(root, os.environ.get("MMCOA_DATABASE_URL") or f"sqlite:///{root / 'index.db'}")
+    return user_data_path("mmcoa", appauthor=False).expanduser().absolute()
+
+
+def _quoted(path: Path) -> str:
+    """A path as it stands in a URL; only what has a meaning there is quoted, so that messages stay readable."""
+    return re.sub("[%?#]", lambda sign: f"%{ord(sign[0]):02X}", str(path))

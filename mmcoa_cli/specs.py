@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, fields
-from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from store.errors import UserError
 
 from . import catalog
+from .radii import LEVELS, canonical, canonical_or_same, fraction, radius, written
 
 TUNES = ("both", "image", "text")
 CONTRASTS = ("batch", "class")
@@ -33,11 +33,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class ImageAttack:
-    """PGD's specification. `eps` and `alpha` stay the text the user wrote ("1/255"), in units of a pixel in [0, 1]."""
+    """PGD's specification. `eps` and `alpha` are texts in their canonical form ("1/255"), in units of a pixel in
+    [0, 1]; an `alpha` of None becomes the norm's own."""
 
     norm: str = "linf"
     eps: str = "1/255"
-    alpha: str = "1/255"
+    alpha: str | None = None
     steps: int = 100
     random_start: bool = True
     stop_when_fooled: bool = False
@@ -47,36 +48,49 @@ class ImageAttack:
             raise UserError(f"there is no norm called {self.norm!r}", hint=f"--norm {' or '.join(NORMS)}")
         if self.steps < 0:
             raise UserError(f"an attack of {self.steps} steps cannot be run", hint="--steps 100, as in the paper")
-        for option, text in (("--eps", self.eps), ("--alpha", self.alpha)):
-            if self.norm == "linf" and radius(text, option) >= 1:
-                raise UserError(f"{option} {text} is the whole range of a pixel", hint=f"{option} {text}/255")
+        eps = canonical(self.eps)
+        alpha = default_alpha(self.norm, eps, self.steps) if self.alpha is None else canonical(self.alpha, "--alpha")
+        object.__setattr__(self, "eps", eps)
+        object.__setattr__(self, "alpha", alpha)
+        for option, text in (("--eps", eps), ("--alpha", alpha)):
+            if self.norm == "linf" and radius(text) >= 1:
+                raise UserError(f"{option} {text} is the whole range of a pixel", hint=_smaller(option, text))
+
+    @property
+    def step_size(self) -> float:
+        """alpha as a number."""
+        return radius(str(self.alpha), "--alpha")
 
     @property
     def stays_on_grid(self) -> bool:
         """Whether perturbed 8-bit images can be 8-bit images again: L-inf with eps and alpha in whole 1/255."""
-        whole = all((_fraction(text) * 255).denominator == 1 for text in (self.eps, self.alpha))
+        whole = all((fraction(text) * LEVELS).denominator == 1 for text in (self.eps, str(self.alpha)))
         return self.norm == "linf" and whole
 
+    @property
+    def caution(self) -> str:
+        """Why a model that withstands this attack need not withstand its eps; empty for an attack that fits."""
+        eps, alpha = fraction(self.eps), fraction(str(self.alpha))
+        if self.steps * alpha < eps:
+            return f"steps x alpha = {self.steps} x {self.alpha} does not reach eps {self.eps}: a weak attack"
+        if alpha > 2 * eps:
+            return f"alpha {self.alpha} is more than twice eps {self.eps}: every step crosses the whole ball"
+        return ""
 
-def radius(text: str, option: str = "--eps") -> float:
-    """ "1/255", "0.5/255" or "0.01" as a number. Raises UserError for anything else, and for what is not positive."""
-    try:
-        value = float(_fraction(text))
-    except (ValueError, ArithmeticError):
-        raise UserError(f"{option} {text!r} is not a number", hint=f"{option} 1/255") from None
-    if value <= 0:
-        raise UserError(f"{option} {text} is not positive", hint=f"{option} 1/255")
-    return value
+
+def default_alpha(norm: str, eps: str, steps: int) -> str:
+    """The step size where none is given: 1/255 in L-inf; 2.5 eps / steps in L2, for which 1/255 is next to nothing."""
+    return "1/255" if norm == "linf" else written(fraction(canonical(eps)) * Fraction(5, 2) / max(steps, 1))
 
 
-def _fraction(text: str) -> Fraction:
-    above, slash, below = text.partition("/")
-    return Fraction(above) / Fraction(Decimal(below) if slash else 1)
+def _smaller(option: str, text: str) -> str:
+    """For a radius of 1 or more in L-inf: 8 is meant as 8/255."""
+    return f"{option} {text}/{LEVELS}" if "/" not in text and fraction(text) < LEVELS else f"{option} 8/{LEVELS}"
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """One training run. Names are those of the store; `eps` and `alpha` are text, in pixels of [0, 1] ("1/255")."""
+    """One training run. Names are those of the store; `eps` and `alpha` are texts in their canonical form ("1/255")."""
 
     method: str
     dataset: str = DEFAULT_DATASET
@@ -111,7 +125,9 @@ class TrainSpec:
                 raise UserError(f"{option} {weight} is no weight of a loss", hint=f"{option} 0.5, as in the paper")
         positive("--image-weight + --text-weight", self.image_weight + self.text_weight)
         not_negative("--seed", self.seed)
-        assert self.image_attack  # raises UserError for what PGD cannot be run with
+        checked = self.image_attack  # raises UserError for what PGD cannot be run with
+        object.__setattr__(self, "eps", checked.eps)
+        object.__setattr__(self, "alpha", checked.alpha)
 
     @property
     def image_attack(self) -> ImageAttack:
@@ -135,7 +151,7 @@ class EvaluationSpec:
     mlm: str = DEFAULT_MLM
     norm: str = "linf"
     eps: str = "1/255"
-    alpha: str = "1/255"
+    alpha: str | None = None
     steps: int = 100
     limit: int | None = None
     pixel_size: int | None = None  # the side of the images that are attacked; None: the dataset's own
@@ -157,7 +173,9 @@ class EvaluationSpec:
         if self.pixel_size is not None:
             positive("--pixel-size", self.pixel_size)
         not_negative("--seed", self.seed)
-        assert self.image_attack  # raises UserError for what PGD cannot be run with
+        checked = self.image_attack  # raises UserError for what PGD cannot be run with
+        object.__setattr__(self, "eps", checked.eps)
+        object.__setattr__(self, "alpha", checked.alpha)
 
     @property
     def image_attack(self) -> ImageAttack:
@@ -184,9 +202,12 @@ def evaluation_after(spec: TrainSpec) -> EvaluationSpec:
 
 
 def options_in(text: str, kind: type[TrainSpec] | type[EvaluationSpec]) -> dict[str, Any]:
-    """The options among what the index says of a run or evaluation (JSON); what else stands there was not asked for."""
+    """The options among what the index says of a run or evaluation (JSON), with eps and alpha in their canonical form;
+    what else stands there was not asked for."""
     known = {field.name for field in fields(kind)}
-    return {name: value for name, value in json.loads(text).items() if name in known}
+    found = {name: value for name, value in json.loads(text).items() if name in known}
+    radii = {name: canonical_or_same(found[name]) for name in ("eps", "alpha") if name in found}
+    return {**found, **radii}
 
 
 def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

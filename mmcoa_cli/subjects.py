@@ -30,7 +30,7 @@ def now() -> str:
 
 def origin_of(model: Clip | MaskedLM) -> str:
     """Where a model is from, as the index holds it."""
-    return "stand-in" if model.stand_in else "published"
+    return model.origin.kind
 
 
 def load_model(name: str, home: Home) -> Clip:

@@ -43,6 +43,7 @@ from .randomness import shuffled
 from .settings import Home
 from .specs import TrainSpec
 from .subjects import load_mlm, load_model, now, origin_of, zero_shot_run
+from .token_rows import require_distinct_prompts
 
 VERSION = 2  # part of a run's id: raise it when the same specification would give other weights
 
@@ -148,6 +149,7 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     clip = load_model(spec.model, home)
     indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
     prompts = class_prompts(dataset.info.class_names, dataset.info.template)
+    require_distinct_prompts(clip, prompts, dataset.info.class_names)
     attack = TextAttack(compat=spec.compat)
     mlm = load_mlm(spec.mlm, home) if "text" in row.attacks else None
     target = prepare(prompts, dataset.info.class_names, mlm=mlm, attack=attack) if mlm else None

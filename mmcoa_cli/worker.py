@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 import warnings
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
-from store.files import lock, replacing
 
 from .errors import explained
 from .settings import home
+from .signals import Stopped, raised
 from .specs import EvaluationSpec, TrainSpec
+
+OUTCOME = "mmcoa/outcome"  # where the launcher's store has the result
+LAUNCHER = "MMCOA_LAUNCHER"  # the variable that says which process that is
+LOOK = 0.25  # seconds between two looks whether it is alive
 
 
 @dataclass(frozen=True)
@@ -78,23 +83,45 @@ def compute_repeatably(torch: Any) -> None:
 
 
 def main() -> None:
-    """`python -m mmcoa_cli.worker JOB OUTCOME`: read the one file, write the other.
+    """`python -m mmcoa_cli.worker JOB PORT`: do the one, tell the outcome to the launcher's store at the other.
 
-    The first process writes the outcome; a process that fails writes why, and its exit code ends the others.
+    The first process tells the outcome; a process that fails tells why, and its exit code ends the others. A signal
+    ends each without a word, and so does the end of the launcher.
     """
-    job_file, outcome_file = (Path(argument) for argument in sys.argv[1:3])
-    document = json.loads(job_file.read_text(encoding="utf8"))
+    threading.Thread(target=_end_with, args=(os.environ[LAUNCHER],), daemon=True).start()
+    try:
+        with raised():
+            sys.exit(_work(json.loads(sys.argv[1]), port=int(sys.argv[2])))
+    except Stopped as stop:
+        sys.exit(stop.exit_code)
+
+
+def _work(document: dict[str, Any], *, port: int) -> int:
+    """The exit code, when the job is done or has failed."""
     try:
         outcome = asdict(perform(_job(document), processes=document["processes"]))
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as error:
         if not _lost_another(error):
             reason = explained(error)
-            _write(outcome_file, {"error": str(reason), "hint": reason.hint})
-        sys.exit(1)
+            _tell({"error": str(reason), "hint": reason.hint}, port)
+        return 1
     if os.environ.get("RANK", "0") == "0":
-        _write(outcome_file, outcome)
+        _tell(outcome, port)
+    return 0
+
+
+def _end_with(launcher: str) -> None:
+    """End this process when the launcher ("PID:START") has ended, killed perhaps: nobody waits for the result."""
+    import psutil  # type: ignore[import-untyped]
+
+    pid, _, start = launcher.partition(":")
+    try:
+        process = psutil.Process(int(pid))
+        while process.create_time() == float(start) and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(LOOK)
+    except psutil.Error:
+        pass
+    os._exit(1)
 
 
 def _lost_another(error: Exception) -> bool:
@@ -102,12 +129,11 @@ def _lost_another(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "onnection" in str(error)
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
-    """The first to write is the one that failed; others that fail at the same moment wait, and find it written."""
-    with lock(path, what="the outcome"):
-        if not path.exists():
-            with replacing(path) as partial:
-                partial.write_text(json.dumps(document), encoding="utf8")
+def _tell(document: dict[str, Any], port: int) -> None:
+    """The first to tell is the one that failed; others that fail at the same moment change nothing."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    TCPStore("127.0.0.1", port).compare_set(OUTCOME, "", json.dumps(document))
 
 
 def _job(document: dict[str, Any]) -> Job:

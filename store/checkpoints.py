@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from .errors import UserError
 from .files import replacing
 from .keys import digest_file
+from .verification import remembered_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, STATE, SPEC = "model.safetensors", "state.safetensors", "spec.json"
+SEAL = "seal"  # the hash of all that the specification says before; it is last, but for the first version's digests
 DIGESTS = {WEIGHTS: "sha256", STATE: "state_sha256"}  # where the specification records the hash of a file
 
 
@@ -37,7 +41,24 @@ def save_checkpoint(
         for name, text in (files or {}).items():
             (partial / name).write_text(text, encoding="utf8")
         digests = {name: digest_file(partial / file) for file, name in DIGESTS.items() if (partial / file).exists()}
-        (partial / SPEC).write_text(json.dumps({**spec, **digests}, indent=1), encoding="utf8")
+        _write_spec(partial, {**spec, **digests})
+
+
+def copy_checkpoint(source: Path, target: Path, *, spec: Mapping[str, Any]) -> None:
+    """The checkpoint under another name, with other values of its specification.
+
+    Its files are linked where the disk can: none of a checkpoint is ever written into.
+    """
+    with replacing(target) as partial:
+        partial.mkdir()
+        for file in source.iterdir():
+            if file.name == SPEC:
+                continue
+            try:
+                os.link(file, partial / file.name)
+            except OSError:  # not every file system has links
+                shutil.copy2(file, partial / file.name)
+        _write_spec(partial, {**load_spec(source), **spec})
 
 
 def load_tensors(folder: Path) -> dict[str, Tensor]:
@@ -51,13 +72,16 @@ def load_state(folder: Path) -> dict[str, Tensor] | None:
 
 
 def load_spec(folder: Path) -> dict[str, Any]:
-    """The specification. Raises UserError when it is missing or damaged."""
+    """The specification. Raises UserError when it is missing, damaged or altered."""
     try:
         spec = json.loads((folder / SPEC).read_text(encoding="utf8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder, str(error)) from error
     if not isinstance(spec, dict):
         raise _damaged(folder, "its specification is no JSON object")
+    last = next(reversed(spec), "")
+    if last not in DIGESTS.values() and spec.pop(last, "") != _seal(json.dumps(spec, indent=1)):
+        raise _damaged(folder, f"{SPEC} was altered")
     return spec
 
 
@@ -85,11 +109,20 @@ def _load(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        if digest_file(path) != load_spec(path.parent).get(DIGESTS[path.name]):
+        if remembered_digest(path) != load_spec(path.parent).get(DIGESTS[path.name]):
             raise _damaged(path.parent, f"{path.name} is not what was saved")
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path.parent, str(error)) from error
+
+
+def _write_spec(folder: Path, spec: Mapping[str, Any]) -> None:
+    whole = json.dumps(spec, indent=1)
+    (folder / SPEC).write_text(json.dumps({**json.loads(whole), SEAL: _seal(whole)}, indent=1), encoding="utf8")
+
+
+def _seal(spec: str) -> str:
+    return hashlib.sha256(spec.encode()).hexdigest()
 
 
 def _damaged(folder: Path, reason: str) -> UserError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -15,10 +15,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from .dataset_content import SplitDigest, compute_checksum, content_checksum, crc_of_captions, parse_info
 from .errors import UserError
 from .files import replacing
-from .hdf5 import DAMAGE, open_finished, writing
-from .keys import canonical_json
+from .hdf5 import DAMAGE, descriptor, finish, new_array, open_finished, sealed, writing
+from .verification import verified
 
 BUFFER = 256  # images held in memory before they are written
 
@@ -104,7 +105,8 @@ class DatasetWriter:
         if split not in self._splits:
             group = self._file.create_group(split)
             self._splits[split] = _SplitWriter(group, self._info.image_size, self._info.captions)
-        self._splits[split].add(image, label, captions)
+        if self._splits[split].add(image, label, captions):
+            self._file.check()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -127,16 +129,14 @@ class DatasetWriter:
     def _finish(self) -> None:
         digests = {split: writer.finish() for split, writer in sorted(self._splits.items())}
         seen = set().union(*(writer.classes for writer in self._splits.values()))
-        content = {"class_names": self._info.class_names, "splits": digests}
         info = {
             **asdict(self._info),
             "splits": {split: writer.count for split, writer in self._splits.items()},
             "present": {split: len(writer.classes) for split, writer in self._splits.items()},
-            "checksum": hashlib.sha256(canonical_json(content).encode()).hexdigest(),
+            "checksum": content_checksum(self._info.class_names, digests),
             "partial": len(seen) < len(self._info.class_names),
         }
-        self._file.attrs["info"] = json.dumps(info)
-        self._file.attrs["complete"] = True
+        finish(self._file, info=json.dumps(info))
 
 
 class _SplitWriter:
@@ -146,13 +146,19 @@ class _SplitWriter:
         self.count, self.classes = 0, set[int]()
         self._images: list[npt.NDArray[np.uint8]] = []
         self._labels: list[int] = []
-        self._size, self._digest = image_size, hashlib.sha256()
+        self._size, self._digest = image_size, SplitDigest()
+        # of what HDF5 keeps in its heap, where its own checksums of chunks do not reach
+        self._crcs: list[int] = []
+        self._caption_crcs: list[int] = []
+        self._group = group
         shape = () if image_size is None else (image_size, image_size, 3)
         kind = h5py.vlen_dtype(np.uint8) if image_size is None else np.uint8
         # chunks of about 100 kB: a few-shot draw reads little more than it needs, a full pass few chunks
         rows = max(1, 100_000 // max(1, int(np.prod(shape)))) if shape else 16
-        self._out = group.create_dataset("images", (0, *shape), kind, maxshape=(None, *shape), chunks=(rows, *shape))
-        self._out_labels = group.create_dataset("labels", (0,), np.int64, maxshape=(None,), chunks=(4096,))
+        self._out = group.create_dataset(
+            "images", (0, *shape), kind, maxshape=(None, *shape), chunks=(rows, *shape), fletcher32=bool(shape)
+        )
+        self._out_labels = new_array(group, "labels", np.zeros(0, np.int64), rows=4096)
         self._captions: list[Sequence[str]] = []
         self._out_captions = None
         if captions:
@@ -160,26 +166,33 @@ class _SplitWriter:
                 "captions", (0, captions), h5py.string_dtype(), maxshape=(None, captions), chunks=(256, captions)
             )
 
-    def add(self, image: npt.NDArray[np.uint8] | bytes, label: int, captions: Sequence[str] = ()) -> None:
+    def add(self, image: npt.NDArray[np.uint8] | bytes, label: int, captions: Sequence[str] = ()) -> bool:
+        """Returns whether something was written to the file."""
         array = np.frombuffer(image, np.uint8) if isinstance(image, bytes) else np.array(image, order="C")
         expected = (len(array),) if self._size is None else (self._size, self._size, 3)
         if array.shape != expected or array.dtype != np.uint8:
             raise ValueError(f"an image {array.shape} of {array.dtype} where {expected} of uint8 is expected")
-        self._digest.update(len(array).to_bytes(8, "little") + label.to_bytes(8, "little", signed=True))
-        self._digest.update(array.reshape(-1).data)
+        self._digest.update(array, label, captions)
+        if self._size is None:
+            self._crcs.append(zlib.crc32(array.data))
         if captions:
-            self._digest.update(canonical_json(list(captions)).encode())
+            self._caption_crcs.append(crc_of_captions(captions))
         self._images.append(array)
         self._labels.append(label)
         self._captions.append(captions)
         if label >= 0:
             self.classes.add(label)
         self.count += 1
-        if len(self._images) >= BUFFER:
-            self._write()
+        if len(self._images) < BUFFER:
+            return False
+        self._write()
+        return True
 
     def finish(self) -> str:
         self._write()
+        for name, crcs in (("images_crc32", self._crcs), ("captions_crc32", self._caption_crcs)):
+            if crcs:
+                new_array(self._group, name, np.array(crcs, np.uint32))
         return self._digest.hexdigest()
 
     def _write(self) -> None:
@@ -206,10 +219,14 @@ class Dataset:
     def __init__(self, file: Any, info: DatasetInfo) -> None:
         self._file, self._path, self.info = file, Path(file.filename), info
         self._labels: dict[str, npt.NDArray[np.int64]] = {}
+        self._crcs: dict[str, npt.NDArray[np.uint32] | None] = {}
 
     @classmethod
-    def open(cls, path: Path) -> Dataset:
-        """Raises UserError when the file is missing, unfinished or damaged."""
+    def open(cls, path: Path, *, again: bool = False) -> Dataset:
+        """The dataset, its content verified: once a file, or `again`.
+
+        Raises UserError when the file is missing, unfinished, damaged or altered.
+        """
         try:
             file = open_finished(path)
         except FileNotFoundError:
@@ -217,10 +234,15 @@ class Dataset:
         except DAMAGE as error:
             raise _damaged(path, error) from error
         try:
-            return cls(file, _info(file))
+            info = _info(file)
+            _require_content(path, file, info, again=again)
+            return cls(file, info)
         except DAMAGE as error:
             file.close()
             raise _damaged(path, error) from error
+        except BaseException:
+            file.close()
+            raise
 
     @property
     def encoded(self) -> bool:
@@ -240,7 +262,7 @@ class Dataset:
             return []
         rows, place = np.unique(wanted, return_inverse=True)
         if self.encoded:
-            read = {int(row): self._read(images, int(row)).tobytes() for row in rows}
+            read = {int(row): self._encoded(split, images, int(row)) for row in rows}
             return [read[int(index)] for index in wanted]
         first, last = int(rows[0]), int(rows[-1]) + 1
         dense = last - first <= 4 * len(rows)  # HDF5 reads a range far faster than a list of rows
@@ -253,14 +275,32 @@ class Dataset:
         if not self.info.captions:
             raise UserError(f"{self.info.name} has classes and no captions", hint="mscoco has captions")
         try:
-            return [[str(line) for line in lines] for lines in self._group(split)["captions"].asstr()[:]]
+            every = [[str(line) for line in lines] for lines in self._group(split)["captions"].asstr()[:]]
         except DAMAGE as error:
             raise _damaged(self._path, error) from error
+        crcs = self._crcs_of(split, "captions_crc32")
+        if crcs is not None and [crc_of_captions(lines) for lines in every] != crcs.tolist():
+            raise _damaged(self._path, "its captions were altered")
+        return every
+
+    def _encoded(self, split: str, images: Any, row: int) -> bytes:
+        image, crcs = self._read(images, row).tobytes(), self._crcs_of(split, "images_crc32")
+        if crcs is not None and zlib.crc32(image) != crcs[row]:
+            raise _damaged(self._path, f"image {row} of its split {split!r} was altered")
+        return image
+
+    def _crcs_of(self, split: str, name: str) -> npt.NDArray[np.uint32] | None:
+        """The checksums of what HDF5 itself has none of; None in files of the first version."""
+        place = f"{split}/{name}"
+        if place not in self._crcs:
+            group = self._group(split)
+            self._crcs[place] = self._read(group[name], slice(None)) if name in group else None
+        return self._crcs[place]
 
     def _read(self, array: Any, rows: int | slice) -> npt.NDArray[Any]:
         try:
             return np.asarray(array[rows])
-        except OSError as error:
+        except DAMAGE as error:
             raise _damaged(self._path, error) from error
 
     def _group(self, split: str) -> Any:
@@ -282,22 +322,21 @@ class Dataset:
 
 def _info(file: Any) -> DatasetInfo:
     """What the file says of itself. Raises one of DAMAGE where that is not so, or cannot be."""
-    said = json.loads(str(file.attrs["info"]))
+    said = parse_info(file, str(sealed(file, "info")["info"]))
     said["class_names"] = tuple(said["class_names"])
     said["synonyms"] = {word: tuple(words) for word, words in said["synonyms"].items()}
-    info = DatasetInfo(**said)
-    for split, n in info.splits.items():
-        images, labels = file[split]["images"], file[split]["labels"]
-        shape = (n,) if info.image_size is None else (n, info.image_size, info.image_size, 3)
-        kind = images.dtype if info.image_size is not None else h5py.check_vlen_dtype(images.dtype)
-        if images.shape != shape or labels.shape != (n,) or kind != np.uint8 or labels.dtype != np.int64:
-            raise ValueError(f"its split {split!r} is not what it says")
-        if info.captions and file[split]["captions"].shape != (n, info.captions):
-            raise ValueError(f"its split {split!r} has not the captions it says")
-    return info
+    return DatasetInfo(**said)
 
 
-def _damaged(path: Path, error: BaseException) -> UserError:
+def _require_content(path: Path, file: Any, info: DatasetInfo, *, again: bool) -> None:
+    """Raises ValueError where the content is not what was written. Large files are read for a while, once."""
+    if not verified(
+        path, lambda: compute_checksum(file, info), info.checksum, descriptor=descriptor(file), again=again
+    ):
+        raise ValueError("its content is not what was written")
+
+
+def _damaged(path: Path, error: BaseException | str) -> UserError:
     return UserError(
         f"the dataset file {path} cannot be read: {error}", hint=f"remove it and type: mmcoa fetch {path.stem}"
     )

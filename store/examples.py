@@ -7,8 +7,8 @@ those that are missing. When all are there they become one file.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -21,14 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UserError
+from .example_content import DELTA, FLOAT_ROW, FLOATS, LEVELS, TEXTS, append, checksum, write_images
 from .files import lock, replacing
-from .hdf5 import DAMAGE, open_finished, writing
+from .hdf5 import DAMAGE, descriptor, finish, new_array, open_finished, sealed, writing
+from .hdf5_limits import attribute, refuse_unbounded
 from .keys import canonical_json, key_of
+from .verification import verified
+
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
-LEVELS = np.float32(255)
-BATCH = 64  # rows hashed at a time
-DELTA, FLOATS, FLOAT_ROW = "images/delta", "images/float32", "images/float32_row"
 
 
 class ExampleSet:
@@ -36,16 +38,22 @@ class ExampleSet:
 
     def __init__(self, root: Path, spec: Mapping[str, Any], *, n: int, block_size: int) -> None:
         self.spec, self.n, self._wanted_size = spec, n, block_size
+        self._told = False
         self.key = key_of(spec)
         self.path, self.parts = root / f"{self.key}.h5", root / f"{self.key}.parts"
 
     @property
     def complete(self) -> bool:
-        """Whether the file is there, finished, and of this very specification."""
+        """Whether the file is there, finished, intact, and of this very specification. A damaged one is made again."""
+        if not self.path.exists():
+            return False
         try:
-            with open_finished(self.path) as file:
-                return str(file.attrs["spec"]) == canonical_json(self.spec)
-        except DAMAGE:
+            with self._open() as file:
+                return str(attribute(file, "spec")) == canonical_json(self.spec)
+        except UserError as error:
+            if not self._told:
+                log.warning("%s; it is made again", error)
+                self._told = True
             return False
 
     @property
@@ -53,8 +61,8 @@ class ExampleSet:
         """The block size the set was begun with, else the one given: blocks of two sizes would not fit together."""
         if self.complete:
             with self._open() as file:
-                return int(file.attrs["block_size"])
-        return int(self._begun.read_text(encoding="utf8")) if self._begun.exists() else self._wanted_size
+                return int(attribute(file, "block_size"))
+        return self._read_begun() if self._begun.exists() else self._wanted_size
 
     def lock(self) -> AbstractContextManager[None]:
         """Held by the run that makes the set, which may take it again; another run of the same set waits."""
@@ -90,10 +98,11 @@ class ExampleSet:
                 return
             with replacing(part) as partial, writing(partial) as file:
                 for name, values in columns.items():
-                    file[name] = values
+                    new_array(file, name, values)
                 if images is not None:
-                    _write_images(file, *images)
-                file.attrs["complete"] = True
+                    write_images(file, *images)
+                rows_of = {"key": self.key, "start": self.blocks()[number].start, "rows": rows}
+                finish(file, **rows_of, checksum=checksum(file))
 
     def finish(
         self, *, texts: Mapping[str, Sequence[str]] | None = None, notes: Mapping[str, Any] | None = None
@@ -113,15 +122,32 @@ class ExampleSet:
             raise UserError("an example set is not whole", hint="type the same command again to go on")
         with replacing(self.path) as partial, writing(partial) as file:
             for part, block in zip(parts, self.blocks(), strict=True):
-                with _reading(part) as source:
-                    _append(file, source, block.start, self.n)
+                self._append_part(file, part, block)
+                file.check()
             for name, lines in texts.items():
-                file.create_dataset(f"texts/{name}", data=list(lines), dtype=h5py.string_dtype())
-            file.attrs["spec"] = canonical_json(self.spec)
-            file.attrs["notes"] = canonical_json(notes)
-            file.attrs["block_size"] = self.block_size
-            file.attrs["checksum"] = _checksum(file)
-            file.attrs["complete"] = True
+                new_array(file, f"{TEXTS}{name}", np.frombuffer(canonical_json(list(lines)).encode(), np.uint8))
+            texts_of = {"spec": canonical_json(self.spec), "notes": canonical_json(notes)}
+            finish(file, **texts_of, block_size=self.block_size, checksum=checksum(file, *texts_of.values()))
+
+    def _append_part(self, file: Any, part: Path, block: range) -> None:
+        """Raises UserError where the part is not what was written of this block; it is removed, to be made again."""
+        try:
+            with open_finished(part) as source:
+                said = sealed(source, "key", "start", "rows", "checksum")
+                if [said["key"], said["start"], said["rows"]] != [self.key, block.start, len(block)]:
+                    raise ValueError("it is another block")
+                refuse_unbounded(source)
+                if checksum(source) != said["checksum"]:
+                    raise ValueError("its content is not what was written")
+                append(file, source, block.start, self.n)
+        except DAMAGE as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the system: the file itself may be whole
+                raise
+            part.unlink()
+            raise UserError(
+                f"the block of examples {part} was damaged, and is removed: {error}",
+                hint="type the same command again: the block is made anew",
+            ) from error
 
     def columns(self, name: str) -> Array:
         """A column of the finished set: one row a sample. Raises UserError, as all reading does, for a damaged file."""
@@ -130,23 +156,25 @@ class ExampleSet:
     def texts(self, name: str) -> list[str]:
         """A list of strings of the finished set."""
         with self._open() as file:
-            return [str(line) for line in file[f"texts/{name}"].asstr()[:]]
+            array = file[f"{TEXTS}{name}"]
+            if array.dtype == np.uint8:
+                return [str(line) for line in json.loads(array[:].tobytes())]
+            return [str(line) for line in array.asstr()[:]]  # as the first version wrote them
 
     @property
     def notes(self) -> dict[str, Any]:
         with self._open() as file:
-            notes: dict[str, Any] = json.loads(str(file.attrs["notes"]))
-            return notes
+            return dict(json.loads(str(attribute(file, "notes"))))
 
     @property
     def checksum(self) -> str:
+        """SHA-256 of all that the finished set holds."""
         with self._open() as file:
-            return str(file.attrs["checksum"])
+            return str(attribute(file, "checksum"))
 
     def verify(self) -> bool:
-        """Whether the file still holds what was written. Raises UserError where it cannot even be read."""
-        with self._open() as file:
-            return str(file.attrs["checksum"]) == _checksum(file)
+        """Whether the file still holds what was written: all of it is read again."""
+        return damage(self.path) is None
 
     def images(self, start: int, stop: int, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Samples start..stop, bit for bit as they were attacked: float32 (b, 3, H, W). `clean`: uint8 (b, H, W, 3)."""
@@ -166,8 +194,14 @@ class ExampleSet:
     def _part(self, number: int) -> Path:
         return self.parts / f"{number:06d}.h5"
 
-    def _open(self) -> AbstractContextManager[Any]:
-        return _reading(self.path)
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """The finished file, its content verified. Raises UserError where it cannot be read or was altered."""
+        with _reading(self.path) as file:
+            _require_content(self.path, file)
+            if any(len(array) != self.n for array in file.values() if isinstance(array, h5py.Dataset)):
+                raise ValueError(f"it is not of {self.n} samples")
+            yield file
 
     @property
     def _begun(self) -> Path:
@@ -176,7 +210,26 @@ class ExampleSet:
     def _begin(self) -> None:
         if not self._begun.exists():
             with replacing(self._begun) as partial:
-                partial.write_text(str(self._wanted_size), encoding="utf8")
+                partial.write_text(f"{self._wanted_size} {key_of(self._wanted_size)}", encoding="utf8")
+
+    def _read_begun(self) -> int:
+        size, *check = self._begun.read_text(encoding="utf8", errors="replace").split(" ")
+        if (
+            size.isascii() and size.isdecimal() and check in ([], [key_of(int(size))])
+        ):  # the first version wrote no check
+            return int(size)
+        hint = f"remove the folder {self.parts} and type the same command again"
+        raise UserError(f"{self._begun} is damaged", hint=hint)
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a finished example set, in words, after all of it was read again; None where it is intact."""
+    try:
+        with open_finished(path) as file:
+            _require_content(path, file, again=True)
+    except DAMAGE as error:
+        return str(error)
+    return None
 
 
 @contextmanager
@@ -189,71 +242,13 @@ def _reading(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} cannot be read: {error}", hint="remove it and evaluate again") from error
 
 
-def _write_images(file: Any, clean: npt.NDArray[np.uint8], adversarial: Array) -> None:
-    """Samples on the 1/255 grid as their 8-bit difference from the clean image, all others as float32."""
-    if adversarial.dtype != np.float32 or clean.dtype != np.uint8:
-        raise ValueError(f"images are uint8 and float32, not {clean.dtype} and {adversarial.dtype}")
-    floats = np.ascontiguousarray(adversarial)
-    levels = np.rint(floats * LEVELS).clip(0, 255).astype(np.int16)
-    delta = levels - clean.transpose(0, 3, 1, 2)
-    same_bits = (levels.astype(np.float32) / LEVELS).view(np.uint32) == floats.view(np.uint32)
-    packed = (same_bits & (np.abs(delta) <= 127)).reshape(len(clean), -1).all(axis=1)
-    delta[~packed] = 0
-    _new_images(file, DELTA, delta.shape, np.int8)[:] = delta
-    _new_images(file, FLOATS, floats[~packed].shape, np.float32)[:] = floats[~packed]
-    file[FLOAT_ROW] = np.where(packed, -1, np.cumsum(~packed) - 1).astype(np.int64)
+def _require_content(path: Path, file: Any, *, again: bool = False) -> None:
+    """Raises ValueError where the content is not what was written."""
+    said = sealed(file, "spec", "notes", "block_size", "checksum")
 
+    def compute() -> str:
+        refuse_unbounded(file)
+        return checksum(file, str(said["spec"]), str(said["notes"]))
 
-def _new_images(file: Any, name: str, shape: tuple[int, ...], dtype: type) -> Any:
-    """One image a chunk, so that a sample is read without its neighbours. Differences are compressed; floats hardly
-    become smaller by it."""
-    packing = {"compression": 1, "shuffle": True} if name == DELTA else {}  # 1: gzip at its fastest
-    return file.create_dataset(name, shape, dtype, maxshape=(None, *shape[1:]), chunks=(1, *shape[1:]), **packing)
-
-
-def _append(file: Any, part: Any, start: int, n: int) -> None:
-    """Put a block's rows behind those that are there."""
-    if start and _arrays(part) != _arrays(file):
-        raise ValueError("its columns are not those of the blocks before it")
-    floats_before = len(file[FLOATS]) if FLOATS in file else 0
-    for name in _arrays(part):
-        if name in (DELTA, FLOATS):
-            _append_images(file, part[name], name)
-            continue
-        values = part[name][:]
-        if name == FLOAT_ROW:
-            values = np.where(values >= 0, values + floats_before, values)
-        column = file[name] if name in file else file.create_dataset(name, (n,), values.dtype)
-        column[start : start + len(values)] = values
-
-
-def _append_images(file: Any, source: Any, name: str) -> None:
-    """Copy the chunks, one an image, compressed as they are."""
-    if name not in file:
-        _new_images(file, name, (0, *source.shape[1:]), source.dtype)
-    target, rest = file[name], (0,) * (source.ndim - 1)
-    before = len(target)
-    target.resize(before + len(source), axis=0)
-    for row in range(len(source)):
-        filters, chunk = source.id.read_direct_chunk((row, *rest))
-        target.id.write_direct_chunk((before + row, *rest), chunk, filters)
-
-
-def _checksum(file: Any) -> str:
-    """SHA-256 over the specification, the notes, and every array: name, shape, dtype, content."""
-    digest = hashlib.sha256(str(file.attrs["spec"]).encode() + str(file.attrs["notes"]).encode())
-    for name in _arrays(file):
-        digest.update(canonical_json([name, file[name].dtype.str, list(file[name].shape)]).encode())
-        if name.startswith("texts/"):
-            digest.update(canonical_json([str(line) for line in file[name].asstr()[:]]).encode())
-            continue
-        for start in range(0, len(file[name]), BATCH):
-            digest.update(file[name][start : start + BATCH].tobytes())
-    return digest.hexdigest()
-
-
-def _arrays(file: Any) -> list[str]:
-    """The names of all arrays of a file, sorted."""
-    names: list[str] = []
-    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return sorted(names)
+    if not verified(path, compute, str(said["checksum"]), descriptor=descriptor(file), again=again):
+        raise ValueError("its content is not what was written")

@@ -2,59 +2,72 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+import numpy.typing as npt
+
+from .hdf5_limits import attribute, refuse_foreign
+from .hdf5_output import Output
+from .keys import canonical_json
 
 # what h5py raises, depending on the bytes that are damaged
-DAMAGE = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError)
+DAMAGE = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError)
+ROWS = 4096  # rows of a chunk of numbers
+SEAL = "seal"
+
+
+class NewFile(h5py.File):  # type: ignore[misc]
+    """An HDF5 file that is being written. The layout is one whose own structure has checksums."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output, "w", libver=("v110", "v110"))
+        self.check = output.check  # raises OSError where something could not be written
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Any]:
-    """A new HDF5 file. Raises OSError when the block ends and not all of it could be written."""
-    with _Output(path, "w+") as output:
+def writing(path: Path) -> Iterator[NewFile]:
+    """A new HDF5 file. Raises OSError when the block ends and not all of it could be written; `check` does so before.
+
+    What the disk has no room for is kept in memory until then, so a loop calls `check` each time round.
+    """
+    with Output(path, "w+") as output:
         try:
-            with h5py.File(output, "w") as file:
+            with NewFile(output) as file:
                 yield file
         finally:
-            if output.failure is not None:
-                raise output.failure
+            output.check()
 
 
-class _Output(io.FileIO):
-    """A file that keeps the first error of writing to itself: the HDF5 library, told of one, crashes at exit."""
+def finish(file: NewFile, **said: Any) -> None:
+    """Write what the file says of itself, sealed with a checksum, and the mark that it is complete."""
+    for name, value in said.items():
+        file.attrs[name] = value
+    file.attrs[SEAL] = _seal(said)
+    file.attrs["complete"] = True
 
-    failure: OSError | None = None
 
-    def write(self, data: Any) -> int:
-        rest = memoryview(data).cast("B")
-        try:
-            while len(rest) and self.failure is None:
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            self.failure = error
-        return len(data)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return size or 0
+def new_array(group: Any, name: str, values: npt.NDArray[Any], *, rows: int = 0) -> Any:
+    """An array of numbers, with a checksum on each chunk (of `rows`, where it will grow), so that a flipped bit is an
+    error when it is read."""
+    chunks = (rows or min(ROWS, max(1, len(values))), *values.shape[1:])
+    return group.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), chunks=chunks, fletcher32=True)
 
 
 def open_finished(path: Path) -> Any:
     """The file, open for reading. Raises OSError where it is missing or no HDF5, ValueError where it is unfinished, or
     holds links, data kept in other files, or anything but numbers, text and bytes."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
     file = h5py.File(path, "r")
     try:
-        _refuse_foreign(file)
-        if not bool(file.attrs.get("complete")):
+        refuse_foreign(file)
+        if "complete" not in file.attrs or not bool(attribute(file, "complete")):
             raise ValueError("it was never finished")
     except BaseException:
         file.close()
@@ -62,18 +75,22 @@ def open_finished(path: Path) -> Any:
     return file
 
 
-def _refuse_foreign(group: Any) -> None:
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name!r} is a link")
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            _refuse_foreign(item)  # a group within itself ends in RecursionError
-        elif not isinstance(item, h5py.Dataset) or item.external or item.is_virtual or not _plain(item.dtype):
-            raise ValueError(f"{name!r} is not plain data")
+def sealed(file: Any, *names: str) -> dict[str, Any]:
+    """What the file says of itself, by these names. Raises ValueError where that is not what was written.
+
+    Files of the first version have no seal; what they say is covered only as far as their content's checksum goes.
+    """
+    said = {name: attribute(file, name) for name in names}
+    if SEAL in file.attrs and attribute(file, SEAL) != _seal(said):
+        raise ValueError("what it says of itself was altered")
+    return said
 
 
-def _plain(dtype: Any) -> bool:
-    """Numbers, text, and byte strings of varying length; no references, no compounds, no opaque objects."""
-    inside = h5py.check_vlen_dtype(dtype)
-    return dtype.kind in "biuf" or h5py.check_string_dtype(dtype) is not None or inside == "uint8"
+def descriptor(file: Any) -> int:
+    """The open file that the content is read from."""
+    return int(file.id.get_vfd_handle())
+
+
+def _seal(said: dict[str, Any]) -> str:
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in said.items()}
+    return hashlib.sha256(canonical_json(plain).encode()).hexdigest()

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from alembic import command
 from alembic.config import Config
@@ -37,6 +38,7 @@ from .schema import Evaluation, Run, evaluations, runs
 
 BUSY_SECONDS = 30
 VERSION_TABLE = "mmcoa_version"
+_DECODED = make_url("sqlite:///%41").database == "A"  # SQLAlchemy 2.0 leaves the path of a URL as it is quoted
 
 
 class Index:
@@ -139,6 +141,8 @@ def _parsed(url: str) -> URL:
         raise UserError(
             "MMCOA_DATABASE_URL is not a database URL", hint="for example postgresql://user@host/mmcoa"
         ) from None
+    if parsed.database and not _DECODED:
+        parsed = parsed.set(database=unquote(parsed.database))
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
 
 

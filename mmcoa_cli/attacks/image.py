@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..finite import require_finite
+from ..radii import radius
 from ..randomness import keyed
-from ..specs import ImageAttack, radius
+from ..specs import ImageAttack
 
 VERSION = 1  # part of every key: raise it when the same specification would give other images
 
@@ -99,7 +100,7 @@ def iterates(
     delta <- project(delta + alpha * normalize(grad_delta CE(classify(x + delta), label))), then into the image box.
     `classify` maps pixels (B, 3, H, W) to logits (B, K). With `stop_when_fooled` a misclassified sample stays as it is.
     """
-    norm, eps, alpha = NORMS[attack.norm], radius(attack.eps), radius(attack.alpha, "--alpha")
+    norm, eps, alpha = NORMS[attack.norm], radius(attack.eps), attack.step_size
     delta = _into_box(start, images)
     active = torch.arange(len(images), device=images.device)
     yield (images + delta).clamp(0, 1)

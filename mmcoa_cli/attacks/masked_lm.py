@@ -7,35 +7,55 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from store.errors import UserError
-from store.keys import digest_arrays, key_of
+from store.keys import digest_arrays
+
+from ..architectures import first_line
+from ..foreign_code import forbid_foreign_code
+from ..mlm_checks import check_mlm
+from ..model_digests import digest_of, digest_of_config, fetch_again, model_digest, verify
+from ..origins import Origin, read_record
 
 PIECES, BEST_PER_PIECE, COMBINATIONS = 12, 4, 24  # a word of several word-pieces, as in BERT-Attack's own code
 BATCH = 256
+forbid_foreign_code()
 
 
 class MaskedLM:
-    """A BERT-style masked LM with its tokenizer, frozen."""
+    """A BERT-style masked LM with its tokenizer, frozen. `folder` is where it was loaded from."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str, stand_in: bool
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        origin: Origin,
+        folder: Path | None = None,
     ) -> None:
         self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
-        self.name, self.stand_in = name, stand_in
+        self.name, self.origin, self.folder = name, origin, folder
 
     def digest(self) -> str:
-        """The hash of its weights and vocabulary."""
+        """The hash of everything that decides its predictions: of all files of its folder, or, of one that has none, of
+        its weights, configuration and tokenizer."""
+        if self.folder is not None:
+            return model_digest(self.folder, name=self.name)
         weights = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
-        return key_of({"weights": digest_arrays(weights), "vocabulary": self.tokenizer.get_vocab()})
+        tokenizer = getattr(self.tokenizer, "backend_tokenizer", None)
+        parts = {
+            "config": digest_of_config(self.model.config.to_dict()),
+            "tokenizer": tokenizer.to_str() if tokenizer else json.dumps(self.tokenizer.get_vocab(), sort_keys=True),
+            "length": str(self.tokenizer.model_max_length),
+        }
+        return digest_of(digest_arrays(weights), parts)
 
     def predict(self, texts: Sequence[str], *, max_tokens: int | None, k: int) -> list[Prediction]:
         """The k best tokens at every position of every text, longer texts cut to `max_tokens`."""
@@ -110,17 +130,23 @@ class Prediction:
 
 
 def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
-    """The masked LM in a Hugging Face folder (config, safetensors, tokenizer). Raises UserError when there is none."""
+    """The masked LM in a Hugging Face folder (config, safetensors, tokenizer), in float32.
+
+    Raises UserError when there is none, or not the one that was fetched.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{name} is not in the store", hint=f"mmcoa fetch {name}")
     quiet_transformers()
+    verify(folder, name=name)
+    check_mlm(folder, name=name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model = AutoModelForMaskedLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"{name} cannot be loaded: {reason}", hint=f"mmcoa fetch {name}") from error
-    return MaskedLM(model, tokenizer, name=name, stand_in=_about(folder).get("stand_in", True))
+    except Exception as error:  # the tokenizers library raises no other class
+        raise UserError(f"{name} cannot be loaded: {first_line(error)}", hint=fetch_again(folder, name)) from error
+    return MaskedLM(model.float(), tokenizer, name=name, origin=read_record(folder).origin, folder=folder)
 
 
 def quiet_transformers() -> None:
@@ -128,8 +154,3 @@ def quiet_transformers() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 
-
-def _about(folder: Path) -> dict[str, Any]:
-    source = folder / "source.json"
-    about: dict[str, Any] = json.loads(source.read_text(encoding="utf8")) if source.exists() else {}
-    return about

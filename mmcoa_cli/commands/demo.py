@@ -11,7 +11,7 @@ EXAMPLES = "[bold]mmcoa demo[/]  the second time takes seconds: everything is in
 def command(json: o.Json = False) -> None:
     """Fetch, train four methods, attack and report on embedded digits: a few minutes on two cores, no network."""
     from .. import demo, results
-    from ..console import out, print_json
+    from ..console import print_json, show
     from ..settings import home
 
     outcomes = demo.run_demo(home())
@@ -20,4 +20,4 @@ def command(json: o.Json = False) -> None:
         return
     results.show_all(outcomes)
     for line in demo.closing(home(), outcomes):
-        out.print(line, soft_wrap=True)
+        show(line)

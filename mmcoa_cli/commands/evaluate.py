@@ -24,7 +24,7 @@ def command(
     mlm: o.Mlm = specs.DEFAULT_MLM,
     norm: o.Norm = "linf",
     eps: o.Eps = "1/255",
-    alpha: o.Alpha = "1/255",
+    alpha: o.Alpha = None,
     steps: o.Steps = 100,
     limit: o.Limit = None,
     pixel_size: o.PixelSize = None,

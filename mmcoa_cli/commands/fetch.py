@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store.printable import visible
+
 from ..specs import Kind
 from . import options as o
 
@@ -50,7 +52,7 @@ def command(
 ) -> None:
     """Bring datasets and models into the store, from the network or from this machine; what is here is left alone."""
     from .. import inventory
-    from ..console import out, print_json
+    from ..console import out, print_json, show
     from ..settings import home
 
     if list_:
@@ -58,7 +60,7 @@ def command(
         print_json(found) if json else out.print(_table(found))
         return
     wanted = _wanted(names, all_, task, from_)
-    said = (lambda _: None) if json else (lambda one: out.print(_line(one), soft_wrap=True))
+    said = (lambda _: None) if json else (lambda one: show(_line(one)))
     fetched, failed = inventory.fetch_each(
         wanted, home(), said, source=from_, kind=kind, class_names=class_names, template=template
     )
@@ -83,10 +85,9 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
 
 def _line(fetched: Any) -> str:
     from rich.filesize import decimal
-    from rich.markup import escape
 
     size = decimal(fetched.bytes)
-    return escape(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
+    return f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}"
 
 
 def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
@@ -106,8 +107,8 @@ def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
 
 def _add(table: Table, row: dict[str, Any], what: str) -> None:
     from rich.filesize import decimal
-    from rich.markup import escape
+    from rich.text import Text
 
     size = decimal(row["bytes"]) if row["bytes"] else "-"
-    here = "[yellow]a part[/]" if row.get("part") else "[green]yes[/]" if row["here"] else "no"
-    table.add_row(escape(row["name"]), what, size, here)
+    here, style = ("a part", "yellow") if row.get("part") else ("yes", "green") if row["here"] else ("no", "")
+    table.add_row(visible(row["name"]), what, size, Text(here, style=style))

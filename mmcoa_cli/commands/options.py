@@ -10,7 +10,10 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Mlm = Annotated[str, typer.Option(help="Masked LM of the text attack: a name, or one you fetched.")]
 Eps = Annotated[str, typer.Option(help="Radius of the image attack, in pixels of [0, 1]; written as 1/255.")]
-Alpha = Annotated[str, typer.Option(help="Step size of the image attack.")]
+Alpha = Annotated[
+    str | None,
+    typer.Option(help="Step size of the image attack; default: 1/255, for l2 2.5 eps / steps.", show_default=False),
+]
 Steps = Annotated[int, typer.Option(help="Steps of the image attack.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 BatchSize = Annotated[int, typer.Option(help="Images a block; an interrupted evaluation resumes at the next block.")]

@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Train a stand-in CLIP of any open_clip architecture from scratch, on class prompts."""
     from .. import pretraining
-    from ..console import out, print_json
+    from ..console import print_json, show
     from ..settings import home
 
     spec = pretraining.PretrainSpec(
@@ -38,4 +38,5 @@ def command(
     if json:
         print_json({"name": name, "folder": str(folder), "stand_in": True})
     else:
-        out.print(f"{name} is in the store", f"try: mmcoa evaluate --checkpoint {name} --dataset {dataset}", sep="\n")
+        show(f"{name} is in the store")
+        show(f"try: mmcoa evaluate --checkpoint {name} --dataset {dataset}")

@@ -34,7 +34,7 @@ def command(
     batch_size: Annotated[int | None, typer.Option(help="Images a step; default: the paper's.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of Adam; default: the method's in the paper.")] = None,
     eps: o.Eps = "1/255",
-    alpha: o.Alpha = "1/255",
+    alpha: Annotated[str, typer.Option(help="Step size of the image attack.")] = "1/255",
     steps: Annotated[int, typer.Option(help="Steps of the image attack in training; the evaluation takes 100.")] = 10,
     seed: o.Seed = 0,
     tune: Annotated[str, typer.Option(help="both, image or text: the encoders that are trained.")] = "both",

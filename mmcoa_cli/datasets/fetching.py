@@ -13,17 +13,16 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from rich.markup import escape
-
 from store.datasets import Dataset, DatasetWriter
 from store.errors import UserError
 from store.files import lock
+from store.printable import visible
 
 from .. import catalog
 from ..catalog import DatasetRow, Source
 from ..console import progress, say
 from ..hubs import dataset_folder
-from ..names import store_name
+from ..names import require_printable, store_name
 from ..settings import Home
 from .downloads import download, require_space
 from .layouts import Recognised, recognised
@@ -88,6 +87,7 @@ def own_row(name: str, *, class_names: Path | None, template: str | None) -> Dat
     """
     if class_names is None and template is None:
         return None
+    require_printable(template or "", "--template")
     if template is not None and template.count("{}") != 1:
         raise UserError(f"--template {template!r} has no place for the class", hint='--template "a photo of a {}"')
     return DatasetRow(name, class_names=_names_in(class_names), template=template or catalog.TEMPLATE)
@@ -97,13 +97,13 @@ def _names_in(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        text = path.read_text(encoding="utf8")
-        names = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
+        text = path.read_text(encoding="utf-8-sig")  # an editor on Windows begins a file with a mark
+        names = json.loads(text) if path.suffix.lower() == ".json" else text.split("\n")
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read the class names in {path}: {error}", hint="one name a line") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path} is no list of names", hint='one name a line, or ["first", "second"]')
-    found = tuple(name.strip() for name in names if name.strip())
+    found = tuple(require_printable(name.strip(), f"in {path} the name") for name in names if name.strip())
     if not found:
         raise UserError(f"there are no names in {path}", hint='one name a line, or ["first", "second"]')
     return found
@@ -114,7 +114,7 @@ def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None) -> boo
     target = dataset_path(row.name, home)
     if _is_whole(target):
         return False
-    wait = escape(f"waiting for another process that fetches {row.name}")
+    wait = f"waiting for another process that fetches {row.name}"
     with lock(target, what=f"the dataset {row.name}", on_wait=lambda: say(wait)):
         if _is_whole(target):
             return False
@@ -135,7 +135,7 @@ def _is_whole(target: Path) -> bool:
     try:
         Dataset.open(target).close()
     except UserError as error:
-        say(escape(f"{error}; fetching it again"))
+        say(f"{error}; fetching it again")
         return False
     return True
 
@@ -164,7 +164,7 @@ def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path) -> 
     trouble = UserError(f"{row.name} has no source to download it from", hint=f"mmcoa fetch {row.name} --from PATH")
     for number, source in enumerate(row.sources):
         if number:
-            say(escape(f"{trouble}; trying another source: {_title(source)}"))
+            say(f"{trouble}; trying another source: {_title(source)}")
         place = home.datasets / f".{store_name(row.name)}.download" / store_name(_title(source))
         try:
             folder, origin = _downloaded(row, source, place)
@@ -207,6 +207,8 @@ def _title(source: Source) -> str:
 def _write(found: Recognised, target: Path, *, origin: str, expected: Mapping[str, int], whole: bool = False) -> None:
     """Write what was found. Raises UserError where it is to be `whole` and is not as many images as `expected`."""
     row = found.row
+    for class_name in row.class_names:
+        require_printable(class_name, "the class name")
     require_space(found.bytes, folder=target.parent, name=row.name)
     writer = DatasetWriter(
         target,
@@ -215,7 +217,7 @@ def _write(found: Recognised, target: Path, *, origin: str, expected: Mapping[st
         pixel_size=row.pixel_size,
         resize=row.resize,
         template=row.template,
-        source=origin,
+        source=visible(origin),
         licence=row.licence,
         synonyms=row.synonyms,
         image_size=row.pixel_size if row.resize is None else None,
@@ -240,7 +242,7 @@ def _say_part(target: Path) -> None:
         parts = [f"{split}: {part}" for split in dataset.info.splits if (part := dataset.info.part(split))]
         if parts:
             name, what = dataset.info.name, "; ".join(parts)
-            say(escape(f"{name} is not the whole dataset, and every result over it will say so ({what})"))
+            say(f"{name} is not the whole dataset, and every result over it will say so ({what})")
 
 
 def _absent(name: str, home: Home) -> UserError:

@@ -81,6 +81,7 @@ def as_row(found: Average) -> Row:
         attack_success_rate=None,
         pixel_size=None,
         collisions=None,
+        distinct_prompts=None,
         prompts=None,
         data="",
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
+from store.printable import visible
 
 from .. import catalog
 from .missing import Missing
@@ -30,7 +31,8 @@ LATEX = str.maketrans(
         **{"±": r"$\pm$", "·": r"$\cdot$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}"},
     }
 )
-MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<["})
+MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<[&"})
+FORMULA = tuple("=+-@")  # what a spreadsheet would compute
 
 
 def render(
@@ -88,8 +90,16 @@ def _csv(rows: Sequence[Row]) -> str:
     for row in rows:
         values = asdict(row)
         low, high = values.pop("ci95")
-        writer.writerow({**values, "ci95_low": low, "ci95_high": high})
+        cells = {name: _cell(value) for name, value in values.items()}
+        writer.writerow({**cells, "ci95_low": low, "ci95_high": high})
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet takes for text: a formula in a name from elsewhere is set behind an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    return f"'{visible(value)}" if value.startswith(FORMULA) else visible(value)
 
 
 def _columns(field: str) -> tuple[str, ...]:
@@ -101,21 +111,26 @@ def _markdown(sheet: Sheet, task: catalog.TaskRow) -> str:
         return f"| {' | '.join(cells)} |"
 
     def styled(line: Printed) -> list[str]:
-        label, *cells = (cell.translate(MARKDOWN) for cell in (line.label, *line.cells))
+        label, *cells = map(_md, (line.label, *line.cells))
         return [f"**{label}**" if line.kind == "value" else f"*{label}*", *cells]
 
     lines = [
-        *(f"### {sheet.title.translate(MARKDOWN)}", "", f"{task.title}. {sheet.caption}.", ""),
-        *(f"- {line.translate(MARKDOWN)}" for line in sheet.circumstances),
+        *(f"### {_md(sheet.title)}", "", f"{task.title}. {_md(sheet.caption)}.", ""),
+        *(f"- {_md(line)}" for line in sheet.circumstances),
         *(
             "",
-            row(["method", *(name.translate(MARKDOWN) for name in sheet.columns)]),
+            row(["method", *map(_md, sheet.columns)]),
             row(["---", *("---:" for _ in sheet.columns)]),
         ),
         *(row(styled(line)) for line in sheet.lines),
-        *("", *(f"- {note.translate(MARKDOWN)}" for note in (*sheet.trainings, *sheet.notes))),
+        *("", *(f"- {_md(note)}" for note in (*sheet.trainings, *sheet.notes))),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _md(text: str) -> str:
+    """Text for Markdown: no table cell, emphasis, link or tag of a name's own."""
+    return visible(text).translate(MARKDOWN)
 
 
 def _latex(sheet: Sheet, _: catalog.TaskRow) -> str:
@@ -151,4 +166,4 @@ def _latex(sheet: Sheet, _: catalog.TaskRow) -> str:
 
 def _tex(text: str) -> str:
     """Text for LaTeX; two hyphens, as of an option, stay two."""
-    return text.translate(LATEX).replace("--", "-{}-").replace("–", "--")
+    return visible(text).translate(LATEX).replace("--", "-{}-").replace("–", "--")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..specs import EvaluationSpec, train_spec
+from ..specs import EvaluationSpec, TrainSpec, default_alpha, options_in, train_spec
 from ..typed import changed, typed
 from .rows import Row
 
@@ -34,6 +33,8 @@ class Gap:
     @property
     def command(self) -> str:
         defaults = asdict(EvaluationSpec(self.checkpoint, self.datasets))
+        ball = {name: self.settings.get(name, defaults[name]) for name in ("norm", "eps", "steps")}
+        defaults["alpha"] = default_alpha(**ball)
         named = {"checkpoint": self.checkpoint, "dataset": ",".join(self.datasets), "attack": ",".join(self.attacks)}
         return typed("evaluate", {**named, **changed(self.settings, defaults)})
 
@@ -77,7 +78,7 @@ def merged(gaps: Sequence[Gap]) -> list[Gap]:
 
 def training_command(method: str, *, source: str, shots: str, model: str, like: Sequence[Run]) -> str:
     """The command that trains what is not there, with the settings in which all of `like` differ from the defaults."""
-    specs = [json.loads(run.spec) for run in like]
+    specs = [options_in(run.spec, TrainSpec) for run in like]
     alike = {name: specs[0][name] for name in TRAINING if specs and all(_has(spec, name, specs[0]) for spec in specs)}
     usual = asdict(train_spec(method, dataset=source))
     named = {"method": method, "dataset": source, "shots": shots}

@@ -20,6 +20,7 @@ from .wording import (
     Sheet,
     collisions,
     deviation,
+    distinct,
     image_attack,
     model_name,
     notes,
@@ -28,6 +29,7 @@ from .wording import (
     percent,
     plain,
     setting,
+    shares_prompts,
     text_attack,
     trainings,
 )
@@ -145,6 +147,8 @@ def _value_lines(
         lines.append(printed("detail", "paper", [*map(_paper, own)], middle, [*map(_paper, others)]))
     if any(row.collisions for cell in every for row in cell):
         lines.append(printed("detail", "collisions", [*map(collisions, own)], "", [*map(collisions, others)]))
+    if any(shares_prompts(row) for cell in every for row in cell):
+        lines.append(printed("detail", "distinct", [*map(distinct, own)], "", [*map(distinct, others)]))
     return lines
 
 

@@ -6,13 +6,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.markup import escape
-from rich.text import Text
-
 from store.index import Index
 
 from .. import catalog
-from ..console import out, print_json, say
+from ..console import print_json, say, show
 from ..present import Present
 from ..settings import Home
 from .figure_data import Figure, figure
@@ -58,12 +55,12 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
     if report.figure and picture:
         draw(report.figure, picture)
         if kind == "table" and not as_json:
-            out.print(Text(str(picture)), soft_wrap=True)
+            show(str(picture))
         else:
-            say(escape(f"written to {picture}"))
+            say(f"written to {picture}")
     elif output:
         save(_text(report, kind, seeds=seeds), output)
-        say(escape(f"written to {output}"))
+        say(f"written to {output}")
     if as_json:
         print_json(document(report.rows, task=report.task, missing=report.missing))
     elif kind == "table" and (picture or not output):

@@ -13,7 +13,8 @@ from store.errors import UserError
 
 from .. import catalog
 from ..present import Present, data_key
-from ..specs import TrainSpec, one_of, train_spec
+from ..radii import canonical_or_same
+from ..specs import TrainSpec, one_of, options_in, train_spec
 from . import earlier
 from .paper import note, number
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --he
 class Row:
     """One result. `value`, `ci95`, `paper` and `attack_success_rate` are fractions in [0, 1].
 
-    What an attack does not have is None: `norm` to `stop_when_fooled` belong to the image attack, `mlm` to `collisions`
-    to the text attack, and a multimodal attack has both.
+    What an attack does not have is None: `norm` to `stop_when_fooled` belong to the image attack, `mlm` to
+    `distinct_prompts` to the text attack, and a multimodal attack has both.
     """
 
     method: str
@@ -59,6 +60,7 @@ class Row:
     max_words_changed: int | None = None
     no_collisions: bool | None = None
     collisions: int | None = None  # of `prompts` adversarial prompts, those that name another class
+    distinct_prompts: int | None = None  # of them, how many are different to the model
     prompts: int | None = None
     stand_in: bool = False  # the CLIP model is no published one
     limit: int | None = None
@@ -213,8 +215,8 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
         evaluation=evaluation.id,
         attack_success_rate=evaluation.attack_success_rate,
         norm=evaluation.norm,
-        eps=evaluation.eps,
-        alpha=evaluation.alpha,
+        eps=canonical_or_same(evaluation.eps),
+        alpha=canonical_or_same(evaluation.alpha),
         steps=evaluation.steps,
         stop_when_fooled=evaluation.stop_when_fooled if image else None,
         pixel_size=_nested(spec, "examples", "data", "pixel_size"),
@@ -223,6 +225,7 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
         max_words_changed=_nested(spec, "examples", "text", "max_words_changed"),
         no_collisions=evaluation.no_collisions if text else None,
         collisions=evaluation.collisions,
+        distinct_prompts=evaluation.distinct_prompts,
         prompts=len(json.loads(evaluation.prompts)) if evaluation.prompts else None,
         stand_in=run.model_origin != "published",
         limit=evaluation.limit,
@@ -268,7 +271,7 @@ def wilson(correct: float, n: int) -> tuple[float, float]:
 
 def _unusual(run: Run) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
-    spec, row = json.loads(run.spec), catalog.methods().get(run.method)
+    spec, row = options_in(run.spec, TrainSpec), catalog.methods().get(run.method)
     usual = asdict(train_spec(run.method, dataset=run.source) if row else TrainSpec(run.method))
     settings = ["epochs", "batch_size", "lr", "tune", "precision"]
     if row is None or "image" in row.attacks:

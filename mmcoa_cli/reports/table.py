@@ -11,8 +11,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from store.printable import visible
+
 from .. import catalog
-from ..console import out
+from ..console import Terminal, out
 from .paper import NOTES
 from .rows import Row
 from .sheets import sheets
@@ -36,7 +38,7 @@ def text_table(
 ) -> str:
     """The same as text without colours, `width` columns wide or as few more as its figures need."""
     text = StringIO()
-    console = Console(file=text, width=width, color_system=None, force_terminal=False)
+    console = Terminal(file=text, width=width, color_system=None, force_terminal=False)
     _print(console, rows, task=task, seeds=seeds, below=below)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
@@ -47,18 +49,18 @@ def _print(console: Console, rows: Sequence[Row], *, task: catalog.TaskRow, seed
         shown = sheets(rows, task=task, seeds=seeds, digits=1)
     narrowest = max(_narrowest(sheet) for sheet in shown)
     if narrowest > console.width:  # better lines that the terminal wraps than figures cut off
-        console = Console(file=console.file, width=narrowest, highlight=False)
+        console = Terminal(file=console.file, width=narrowest)
     captions = {sheet.caption for sheet in shown}
     notes = sorted({note for sheet in shown for note in sheet.notes}, key=EXPLANATIONS.index)
     console.print(
         Text(task.title, style="bold"),
-        *(Text(caption, style="dim") for caption in captions if len(captions) == 1),
+        *(_text(caption, "dim") for caption in captions if len(captions) == 1),
         *(_section(sheet, console.width, captioned=len(captions) > 1) for sheet in shown),
-        *([Text(), *(Text(note, style="dim") for note in notes)] if notes else []),
+        *([Text(), *(_text(note, "dim") for note in notes)] if notes else []),
         sep="\n",
     )
     if below:  # commands to copy: the terminal may wrap them, we do not
-        console.print(Text(), *(Text(plain(line), style="dim") for line in below), sep="\n", soft_wrap=True)
+        console.print(Text(), *(_text(plain(line), "dim") for line in below), sep="\n", soft_wrap=True)
 
 
 def _least_width(sheet: Sheet) -> int:
@@ -109,9 +111,9 @@ def _columns(sheet: Sheet) -> list[list[str]]:
 
 def _section(sheet: Sheet, width: int, *, captioned: bool) -> RenderableType:
     said = [*([sheet.caption] if captioned else []), *sheet.circumstances]
-    head = [Text(), Text(sheet.title, style="bold cyan"), *(Text(line, style="dim") for line in said)]
+    head = [Text(), _text(sheet.title, "bold cyan"), *(_text(line, "dim") for line in said)]
     tables = [part for panel in _panels(sheet, width) for part in (Text(), _table(panel))]
-    foot = [Text(), *(Text(line, style="dim") for line in sheet.trainings)] if sheet.trainings else []
+    foot = [Text(), *(_text(line, "dim") for line in sheet.trainings)] if sheet.trainings else []
     return Group(*head, *tables, *foot)
 
 
@@ -120,11 +122,16 @@ def _table(sheet: Sheet) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("", min_width=LABEL)
     for column in columns:
-        table.add_column(column[0], no_wrap=True)
+        table.add_column(_text(column[0]), no_wrap=True)
     for number, line in enumerate(sheet.lines):
         if number and line.kind == "value":
             table.add_row()
         label = line.label if line.kind == "value" else f"  {line.label}"
-        cells = [Text(column[number + 1]) for column in columns]
-        table.add_row(Text(label), *cells, style=STYLES[line.kind])
+        cells = [_text(column[number + 1]) for column in columns]
+        table.add_row(_text(label), *cells, style=STYLES[line.kind])
     return table
+
+
+def _text(line: str, style: str = "") -> Text:
+    """One line, also where a name from elsewhere holds a newline."""
+    return Text(visible(line), style=style)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
-from html import escape
+
+from store.printable import visible
 
 from .wording import Printed, Sheet
 
@@ -56,3 +58,7 @@ def _line(line: Printed) -> str:
 
 def _list(lines: Sequence[str]) -> list[str]:
     return ["<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"] if lines else []
+
+
+def escape(text: str) -> str:
+    return html.escape(visible(text))

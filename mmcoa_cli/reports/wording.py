@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
+from store.errors import UserError
+
 from .. import catalog
+from ..specs import ImageAttack
 from .paper import NOTES, marks
 from .rows import Row
 from .sections import Line, Section, sections
 
 CAPTION = "Clean accuracy, and robust accuracy under each attack, in percent"
 COLLISIONS = "collisions: adversarial prompts whose new word is another class's name; none where the line is missing"
+DISTINCT = "distinct: adversarial prompts that are different to the model; a tie among m classes counts 1/m"
 RELEASE = "release: trained with the gradient leak of the paper's released code (--compat release)"
 WIDTHS = "±: the larger side of the 95% Wilson interval; both ends are in --format csv and json"
 AVERAGES = (
@@ -25,8 +29,8 @@ AVERAGES = (
 UNEQUAL = "averages over other datasets are not comparable; the number before each says over how many it is"
 SEEDS = "sd: the standard deviation over seeds, and their number"
 SIGNS = [f"{sign} {text}" for sign, text in NOTES.items()]
-EXPLANATIONS = [WIDTHS, AVERAGES, UNEQUAL, SEEDS, *SIGNS, COLLISIONS, RELEASE]  # in the order they print
 OLD_CODE = ", by an earlier version of mmcoa"
+EXPLANATIONS = [WIDTHS, AVERAGES, UNEQUAL, SEEDS, *SIGNS, COLLISIONS, DISTINCT, RELEASE]  # in the order they print
 NONE = "–"
 
 
@@ -126,8 +130,9 @@ def notes(rows: Sequence[Row], lines: Sequence[Printed]) -> list[str]:
     printed = "".join(cell for line in lines for cell in line.cells)
     called = [sign in printed for sign in NOTES]
     called.append(any(row.collisions is not None for row in rows))
+    called.append(any(map(shares_prompts, rows)))
     called.append(any(row.train_compat == "release" for row in rows))
-    return [text for text, wanted in zip((*SIGNS, COLLISIONS, RELEASE), called, strict=True) if wanted]
+    return [text for text, wanted in zip((*SIGNS, COLLISIONS, DISTINCT, RELEASE), called, strict=True) if wanted]
 
 
 def _value_lines(line: Line, attacks: list[str], *, seeds: bool, digits: int) -> list[Printed]:
@@ -142,6 +147,8 @@ def _value_lines(line: Line, attacks: list[str], *, seeds: bool, digits: int) ->
         lines.append(Printed("detail", "paper", [paper_cell(cell[0]) if cell else NONE for cell in cells]))
     if any(row.collisions for cell in cells for row in cell):
         lines.append(Printed("detail", "collisions", [collisions(cell) for cell in cells]))
+    if any(shares_prompts(row) for cell in cells for row in cell):
+        lines.append(Printed("detail", "distinct", [distinct(cell) for cell in cells]))
     return lines
 
 
@@ -167,6 +174,17 @@ def collisions(cell: list[Row]) -> str:
     """ "3/10": of ten prompts three; over seeds, their mean."""
     counts = [row.collisions for row in cell if row.collisions is not None]
     return f"{mean(counts):.3g}/{cell[0].prompts}" if counts else NONE
+
+
+def distinct(cell: list[Row]) -> str:
+    """ "6/10": ten classes have six different adversarial prompts; over seeds, their mean."""
+    counts = [row.distinct_prompts for row in cell if row.distinct_prompts is not None]
+    return f"{mean(counts):.3g}/{cell[0].prompts}" if counts else NONE
+
+
+def shares_prompts(row: Row) -> bool:
+    """Whether some classes were given the same adversarial prompt."""
+    return row.distinct_prompts is not None and row.distinct_prompts != row.prompts
 
 
 def _reference_line(section: Section, method: str, attacks: list[str]) -> list[Printed]:
@@ -218,7 +236,16 @@ def image_attack(row: Row, *, side: int | None = None) -> str:
     pixels = f", on {side} x {side} pixels" if side else ""
     stop = ", each image left once it is fooled" if row.stop_when_fooled else ""
     code = OLD_CODE if row.earlier_code else ""
-    return f"image attack: {norm}, eps {row.eps}, alpha {row.alpha}, {row.steps} steps{pixels}{stop}{code}"
+    caution = f" (warning: {found})" if (found := _caution(row)) else ""
+    return f"image attack: {norm}, eps {row.eps}, alpha {row.alpha}, {row.steps} steps{pixels}{stop}{code}{caution}"
+
+
+def _caution(row: Row) -> str:
+    """Why the attack is weaker than its eps says, where it is; what an index from elsewhere has may be no attack."""
+    try:
+        return ImageAttack(row.norm or "", row.eps or "", row.alpha, row.steps or 0).caution
+    except UserError:
+        return ""
 
 
 def text_attack(row: Row) -> str:

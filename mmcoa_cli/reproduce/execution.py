@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rich.markup import escape
-
 from store.errors import UserError
 
 from .. import inventory, launch
@@ -40,8 +38,8 @@ def carry_out(plan: Plan, home: Home) -> list[Failure]:
         if lost := worker.lost(step):
             failures.append(Failure(step.title, f"not begun: it needs what failed ({lost})", ""))
             continue
-        say(f"[bold]{number}/{len(todo)}[/] {escape(step.title)}{_about(step)}")
-        say(f"[dim]{escape(step.command)}[/]")
+        say(f"{step.title}{_about(step)}", head=f"{number}/{len(todo)}")
+        say(step.command, style="dim")
         try:
             worker.do(step)
         except (UserError, OSError, RuntimeError) as error:  # RuntimeError: the accelerator's memory, for one

@@ -203,7 +203,7 @@ def _speed(order: Order, home: Home, *, fetch_models: bool) -> Speed | None:
             raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
     if not (clip_path(order.model, home).exists() and mlm_path(order.mlm, home).exists()):
         return None
-    say("[dim]measuring what this machine does in ten seconds[/]")
+    say("measuring what this machine does in ten seconds", style="dim")
     from .speed import measure
 
     return measure(order, home)

@@ -16,9 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from mmcoa_cli.attacks.image import pgd, random_start
+from mmcoa_cli.classification import FOOLED, HELD, TIED, WRONG_BEFORE
 from mmcoa_cli.datasets.fetching import open_dataset
 from mmcoa_cli.datasets.pixels import attacked_at, load_pixels, to_unit
-from mmcoa_cli.evaluation import FOOLED, HELD, WRONG_BEFORE, Trial, evaluate
+from mmcoa_cli.evaluation import Trial, evaluate
 from mmcoa_cli.settings import Home
 from mmcoa_cli.specs import EvaluationSpec
 from mmcoa_cli.subjects import load_mlm, load_subject
@@ -97,14 +98,22 @@ def test_the_index_has_what_a_person_counts_in_the_examples(tested: Evaluated) -
         images, prompts = shown[attack]
         logits = by_block(tested, images, prompts)
         predictions = logits.argmax(dim=1).numpy()
+        tied = [{k for k, logit in enumerate(row) if logit == max(row)} for row in logits.tolist()]
+        shares = [(label in classes) / len(classes) for label, classes in zip(trial.labels, tied, strict=True)]
         examples, row = tested.examples(attack), tested.rows[attack]
         assert examples.columns("prediction").tolist() == predictions.tolist()
-        assert row.value == (predictions == trial.labels).mean()
-        assert (row.n, row.correct) == (60, (predictions == trial.labels).sum())
-        outcome = np.where(clean != trial.labels, WRONG_BEFORE, np.where(predictions == trial.labels, HELD, FOOLED))
-        assert examples.columns("outcome").tolist() == outcome.tolist()
-        rate = (outcome == FOOLED).sum() / (outcome != WRONG_BEFORE).sum()
-        assert row.attack_success_rate == (None if attack == "clean" else rate)
+        assert examples.columns("credit").tolist() == shares
+        assert row.value == pytest.approx(np.mean(shares), abs=1e-12)
+        assert (row.n, row.correct) == (60, pytest.approx(sum(shares), abs=1e-9))
+        before = (clean == trial.labels).tolist()
+        outcome = [
+            (HELD if share == 1 else FOOLED if share == 0 else TIED) if was else WRONG_BEFORE
+            for was, share in zip(before, shares, strict=True)
+        ]
+        assert examples.columns("outcome").tolist() == outcome
+        turned = sum(1 - share for was, share in zip(before, shares, strict=True) if was)
+        assert row.attack_success_rate == (None if attack == "clean" else pytest.approx(turned / sum(before)))
+        assert row.distinct_prompts == (len(set(prompts)) if attack in ("text", "multimodal") else None)
     assert tested.rows["image"].value < tested.rows["clean"].value - 0.1  # or all this would say little
 
 

@@ -124,7 +124,7 @@ def _evaluation(run: Run, attack: str, *, dataset: str, n: int, correct: int, se
         mlm="bert-base-uncased" if text else None,
         mlm_origin="published" if text else None,
         weights=None,
-        distinct_prompts=None,
+        distinct_prompts=PROMPTS.get(dataset, 10) if text else None,
         prompts=json.dumps(prompts) if text else None,
         spec=json.dumps(
             {

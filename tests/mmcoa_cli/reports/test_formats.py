@@ -56,6 +56,42 @@ def test_the_table_of_one_run(index: Index, add: Add) -> None:
     )
 
 
+def test_shared_prompts_have_a_line_and_a_column(index: Index, add: Add) -> None:
+    """None where every class has a prompt of its own, or where an older index does not say."""
+    assert report_with(index, add) == []
+    assert report_with(index, add, distinct_prompts=6) == [
+        "  distinct                –        6/10         6/10             –",
+        "distinct: adversarial prompts that are different to the model; a tie among m",
+    ]
+    told = json.loads(report(index, format="json"))["rows"]
+    assert {row["distinct_prompts"] for row in told} == {None, 10, 6}
+    assert "distinct_prompts" in report(index, format="csv").splitlines()[0].split(",")
+
+
+def report_with(index: Index, add: Add, **changes: Any) -> list[str]:
+    """The lines on distinct prompts in the table of a run with such results."""
+    add("mmcoa", ALL, seed=len(rows_of(index)), **changes)
+    return [line for line in report(index, width=80).splitlines() if "distinct" in line]
+
+
+def rows_of(index: Index) -> list[object]:
+    return list(index.evaluations())
+
+
+def test_eps_in_the_form_of_an_older_index_stands_in_the_same_table(index: Index, add: Add) -> None:
+    add("clip", ALL, eps="2/510", alpha="0.00392156862745098")
+    add("mmcoa", ALL)
+    text = report(index, width=100)
+    assert text.count("image attack: L-inf, eps 1/255, alpha 1/255, 100 steps") == 1
+    assert text.count("paper  ") >= 2  # so the paper's numbers stand beside both
+    assert "2/510" not in text + report(index, format="json") + report(index, format="csv")
+
+
+def test_steps_that_do_not_fit_eps_are_named_with_the_attack(index: Index, add: Add) -> None:
+    add("clip", ALL, norm="l2", eps="4", steps=10)
+    assert "(warning: steps x alpha = 10 x 1/255 does not reach eps 4: a weak attack)" in report(index, width=200)
+
+
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 140])
 def test_no_percent_is_ever_broken(index: Index, everything: None, width: int) -> None:
     text = report(index, width=width)

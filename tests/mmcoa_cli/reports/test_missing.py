@@ -88,6 +88,18 @@ def test_the_settings_of_the_other_evaluations_are_kept(index: Index, add: Add, 
     assert "--alpha" not in gap.command and "--precision" not in gap.command  # the defaults
 
 
+@pytest.mark.parametrize("alpha,typed", [("0.1", False), ("1/255", True), ("0.5", True)])
+def test_alpha_is_typed_where_it_is_not_the_norms_own(
+    index: Index, add: Add, home: Home, alpha: str, typed: bool
+) -> None:
+    """2.5 x 4 / 100 is what `--norm l2 --eps 4` takes; the L-inf default has to be typed there."""
+    add("clip", {"image": 10}, dataset="cifar10", norm="l2", eps="4", alpha=alpha)
+    (gap,) = lacks(index, home, "image").gaps
+    options = parsed(gap.command)
+    assert (options["norm"], options["eps"]) == ("l2", "4")
+    assert options["alpha"] == (alpha if typed else None)
+
+
 def test_one_command_for_attacks_that_lack_the_same(index: Index, add: Add, home: Home) -> None:
     add("clip", {"image": 10, "text": 10, "multimodal": 10}, dataset="cifar10")
     (gap,) = lacks(index, home, "multimodal", "image", "text").gaps

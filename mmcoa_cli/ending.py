@@ -1,0 +1,123 @@
+"""How the program ends: what each error says, and each signal; exit codes. Only the standard library is imported at
+once, so that Ctrl-C is heard while the rest is."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from .signals import Stopped, raised, stopped
+
+SAID = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal was closed"}
+GO_ON = "type the same command again to go on"
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Every error a user can cause ends in one line and a hint, exit code 1; so does a signal, exit code 128 + its
+    number. With --debug an error is raised as it is."""
+    debug, before = "--debug" in sys.argv, sys.stdout
+    _open_standard_streams()
+    output: Any = _Output(sys.stdout)
+    sys.stdout = output
+    try:
+        with raised(on_leave=_say_at_once):
+            yield
+    except BaseException as error:
+        if (stop := stopped()) is not None:  # whatever it became on the way up
+            _say(stop)
+            sys.exit(stop.exit_code)
+        code = error.code if isinstance(error, SystemExit) else None
+        if code or not isinstance(error, SystemExit | Exception) or (debug and not isinstance(error, SystemExit)):
+            raise
+        with suppress(OSError):
+            output.flush()
+        if isinstance(error, SystemExit) and output.failure is None:
+            raise
+        _end_with(error, output.failure)
+    finally:
+        if output.failure is not None:  # what it could not take is forgotten: the interpreter would complain of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout = before
+
+
+class _Output:
+    """Standard output, which remembers that it could not be written: its errors look like those of any file."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> Any:
+        return self._watched(self._stream.write, text)
+
+    def flush(self) -> None:
+        self._watched(self._stream.flush)
+
+    def _watched(self, do: Callable[..., Any], *values: Any) -> Any:
+        try:
+            return do(*values)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _end_with(error: BaseException, unprinted: OSError | None) -> None:
+    if isinstance(unprinted or error, BrokenPipeError):  # `mmcoa report | head`: stop quietly
+        sys.exit(1)
+    from store.errors import UserError
+
+    from .console import print_error
+    from .errors import explained
+
+    if unprinted is not None:
+        hint = "see where it leads: to a full disk, perhaps"
+        reason = UserError(f"standard output cannot be written ({unprinted.strerror})", hint=hint)
+    else:
+        assert isinstance(error, Exception)
+        reason = explained(error)
+    with suppress(OSError):
+        print_error(reason)
+    sys.exit(1)
+
+
+def _say(stop: Stopped) -> None:
+    """The two lines of a signal; nothing where the terminal is gone."""
+    from store.errors import UserError
+
+    from .console import print_error
+
+    with suppress(OSError):
+        print_error(UserError(_what(stop), hint=GO_ON))
+
+
+def _say_at_once(stop: Stopped) -> None:
+    """The same from another thread, whatever the first is in the middle of; a progress bar has hidden the cursor."""
+    cursor = "\x1b[?25h\n" if os.isatty(2) else ""
+    os.write(2, f"{cursor}error: {_what(stop)}\nhint: {GO_ON}\n".encode())
+
+
+def _what(stop: Stopped) -> str:
+    return f"{SAID.get(str(stop), str(stop))}; what was finished is kept"
+
+
+def _open_standard_streams() -> None:
+    """Where one was closed (`>&-`), the next file that is opened would take its number, and every message with it. What
+    an encoding lacks is written as \\\\xNN."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
