@@ -38,6 +38,7 @@ from .finite import require_finite_loss, require_finite_weights, smaller_lr
 from .methods import METHODS
 from .methods.step import Step
 from .models import Clip
+from .present import data_key
 from .prompts import class_prompts
 from .randomness import shuffled
 from .settings import Home
@@ -70,7 +71,8 @@ class Plan:
         return {
             "part": self.dataset.info.part("train"),
             "base": self.identity["weights"],
-            "data": self.dataset.info.checksum,
+            "data_key": data_key(self.dataset.info.checksum, self.prompts),
+            "mlm_weights": self.identity["text_attack"][2] if self.identity["text_attack"] else "",
             "recipe": key_of(recipe),
         }
 
