@@ -31,9 +31,11 @@ from .datasets.pixels import Pixels, load_pixels, to_unit
 from .epochs import clip_files, epochs_in, resume, save_epoch
 from .methods.losses import supervised_contrastive
 from .models import Clip, new_clip
+from .names import store_name
 from .prompts import class_prompts
 from .randomness import keyed, shuffled
 from .settings import Home
+from .specs import PRECISIONS, not_negative, one_of, positive
 from .token_rows import require_distinct_prompts
 
 VERSION = 1  # raise it when the same specification would give other weights
@@ -68,6 +70,14 @@ class PretrainSpec:
     precision: str = "fp32"
     flip: bool = False
 
+    def __post_init__(self) -> None:
+        if store_name(self.name) != self.name:
+            raise UserError(f"{self.name!r} cannot be a name", hint=f"--name {store_name(self.name)}")
+        for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
+            positive(option, value)
+        not_negative("--seed", self.seed)
+        one_of("--precision", self.precision, PRECISIONS)
+
 
 def pretrain(spec: PretrainSpec, home: Home) -> Path:
     """Train the model into the store, under `spec.name`; returns its folder (an open_clip local folder).
@@ -99,7 +109,7 @@ def read_architecture(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", hint="--config ARCH.json") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}", hint="see open_clip's model_configs for examples") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} holds no architecture", hint="see open_clip's model_configs for examples")
