@@ -13,6 +13,7 @@ from store.errors import UserError
 
 from . import __version__
 from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, store, train
+from .commands.given import OnceEach
 from .ending import in_words
 from .names import require_printable
 from .settings import home
@@ -28,7 +29,7 @@ app = typer.Typer(
     epilog="Start with [bold]mmcoa demo[/]: the whole way on embedded data, no network needed.",
 )
 for _verb in VERBS:
-    app.command(_verb.NAME, epilog=_verb.EXAMPLES)(_verb.command)
+    app.command(_verb.NAME, epilog=_verb.EXAMPLES, cls=OnceEach)(_verb.command)
 app.add_typer(store.app, name=store.NAME)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from fractions import Fraction
@@ -120,6 +121,10 @@ class TrainSpec:
             raise UserError(f"--shots {self.shots} is no number of images a class", hint="--shots 5, or --shots full")
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
             positive(option, value)
+        for option, weight in (("--image-weight", self.image_weight), ("--text-weight", self.text_weight)):
+            if not 0 <= weight < math.inf:
+                raise UserError(f"{option} {weight} is no weight of a loss", hint=f"{option} 0.5, as in the paper")
+        positive("--image-weight + --text-weight", self.image_weight + self.text_weight)
         not_negative("--seed", self.seed)
         checked = self.image_attack  # raises UserError for what PGD cannot be run with
         object.__setattr__(self, "eps", checked.eps)
@@ -213,9 +218,10 @@ def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def positive(option: str, value: float) -> None:
-    """Raises UserError unless `value` is above 0."""
-    if not value > 0:
-        raise UserError(f"{option} {value} is not positive", hint="mmcoa VERB --help shows the default")
+    """Raises UserError unless `value` is above 0, and finite."""
+    if not 0 < value < math.inf:
+        told = "is not positive" if value <= 0 else "is no number to compute with"
+        raise UserError(f"{option} {value} {told}", hint="mmcoa VERB --help shows the default")
 
 
 def not_negative(option: str, value: int) -> None:
