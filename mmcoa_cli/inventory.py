@@ -67,27 +67,42 @@ def fetch(
     kind = kind or kind_of(name, home, source)
     if kind is not Kind.dataset and (class_names or template):
         raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
+    if kind is not Kind.dataset and skip_broken:
+        raise UserError(f"--skip-broken is for images, and {name} is a model", hint="leave it out")
     if kind is not Kind.clip and (base or arch):
         raise UserError(f"--base and --arch are for a CLIP, and {name} is none", hint="--kind clip, if it is one")
     if kind is Kind.dataset:
-        from store.datasets import Dataset
-
-        from .datasets.asked import Asked, class_names_in, require_template
-        from .datasets.fetching import dataset_path, fetch_dataset
-        from .datasets.summary import summary_of
-
-        names = class_names_in(class_names) if class_names else None
-        said = require_template(template) if template is not None else None
-        new = fetch_dataset(name, home, Asked(source, names, said, skip_broken, replace))
-        path = dataset_path(name, home)
-        with Dataset.open(path) as dataset:
-            return Fetched(name, kind, path, size_of(path), new, summary_of(dataset))
+        return _fetch_dataset(name, home, source, class_names, template, skip_broken=skip_broken, replace=replace)
     if kind is Kind.clip:
         new = fetch_clip(name, home, source=source, base=base, arch=arch, replace=replace)
         path = clip_path(name, home)
     else:
         new, path = fetch_mlm(name, home, source=source, replace=replace), mlm_path(name, home)
     return Fetched(name, kind, path, size_of(path), new, ModelSummary(read_record(path)))
+
+
+def _fetch_dataset(
+    name: str,
+    home: Home,
+    source: Path | None,
+    class_names: Path | None,
+    template: str | None,
+    *,
+    skip_broken: bool,
+    replace: bool,
+) -> Fetched:
+    from store.datasets import Dataset
+
+    from .datasets.asked import Asked, class_names_in, require_template
+    from .datasets.fetching import dataset_path, fetch_dataset
+    from .datasets.summary import summary_of
+
+    names = class_names_in(class_names) if class_names else None
+    said = require_template(template) if template is not None else None
+    new = fetch_dataset(name, home, Asked(source, names, said, skip_broken, replace))
+    path = dataset_path(name, home)
+    with Dataset.open(path) as dataset:
+        return Fetched(name, Kind.dataset, path, size_of(path), new, summary_of(dataset))
 
 
 def fetch_each(
@@ -192,8 +207,7 @@ def _info(path: Path) -> Any:
     if not path.exists():
         return None
     try:
-        with Dataset.open(path) as dataset:
-            return dataset.info
+        return Dataset.info_of(path)
     except UserError:
         return None
 

@@ -25,6 +25,7 @@ EXAMPLES = (
     "[bold]mmcoa fetch --task ood[/]  all datasets that a table of the paper needs\n\n"
     "[bold]mmcoa fetch imagenet --from /data/imagenet[/]  train/WNID and val/WNID, or the official tars\n\n"
     "[bold]mmcoa fetch mybirds --from birds.zip[/]  train/CLASS/, test/CLASS/; parquet; webdataset\n\n"
+    "[bold]mmcoa fetch mybirds --from birds --class-names names.txt --replace[/]  in place of what is here\n\n"
     "[bold]mmcoa fetch fare2 --from fare_eps_2.pt --base ViT-L-14:openai[/]  an image encoder, completed\n\n"
     "[bold]mmcoa fetch ViT-B-16:laion2b_s34b_b88k hf-hub:ORG/NAME[/]  any CLIP that open_clip loads"
 )
@@ -47,13 +48,15 @@ def command(
     kind: Annotated[Kind | None, typer.Option(help="What NAME is, where that is not clear.")] = None,
     class_names: Annotated[
         Path | None,
-        typer.Option(help="Class names of a dataset of your own: a file of one a line, in the order of its folders."),
+        typer.Option(help="Class names of your own dataset: a file of one a line, in the order of its folders."),
     ] = None,
     template: Annotated[
         str | None, typer.Option(help='Class prompt of a dataset of your own: "a photo of a {}".', show_default=False)
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")] = False,
-    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be used.")] = False,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out images that cannot be used, and say which.")
+    ] = False,
     base: Annotated[
         str,
         typer.Option(metavar="MODEL", help="The CLIP that completes a file of only one encoder.", show_default=False),
@@ -66,7 +69,9 @@ def command(
     ] = "",
     json: o.Json = False,
 ) -> None:
-    """Bring datasets and models into the store, from the network or from this machine; what is here is left alone."""
+    """Bring datasets and models into the store, from the network or from this machine, and say what was understood.
+
+    The same request again is nothing to do; another one under a name that is taken needs --replace or another name."""
     from .. import inventory
     from ..console import out, print_json
     from ..settings import home

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from store.errors import UserError
 
 from ..catalog import DatasetRow
 
+_alone = threading.Lock()
 Pixels = npt.NDArray[np.uint8]
 
 Image.init()
@@ -29,6 +32,7 @@ Image.init()
 FORMATS = tuple(f for f in ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF") if f in Image.OPEN)
 MAX_IMAGE = 64 << 20  # bytes of one image file
 MAX_PIXELS = 89_478_485  # of one image; from here on Pillow warns of a bomb
+LARGE = 2**24  # pixels of an image that is decoded while no other large one is: it takes hundreds of megabytes
 MAX_NATIVE = 1024  # pixels a side of images that are kept at their own size
 MAX_SCANS = 500  # of a JPEG: each goes over all pixels anew
 MAX_READS = 1_000_000  # of one file by Pillow, which reads a header part by part
@@ -106,7 +110,7 @@ def prepared(image: Encoded, row: DatasetRow) -> Prepared:
 
 def decoded(data: bytes, path: str, *, oriented: bool) -> Image.Image:
     """An image file as 8-bit RGB, turned as its EXIF says where it is to be `oriented`. Raises UserError."""
-    with _opened(data, path) as image:
+    with _opened(data, path) as image, _alone if image.width * image.height > LARGE else nullcontext():
         return _converted(image, data, path, oriented=oriented)[0]
 
 
@@ -182,8 +186,8 @@ def _seen(image: Image.Image) -> tuple[str, ...]:
 
 def _verify(data: bytes, path: str) -> None:
     """Raises UserError for a PNG whose checksums are wrong, which loading does not look at."""
-    with _opened(data, path) as image:
-        if image.format == "PNG":
+    if data.startswith(b"\x89PNG"):
+        with _opened(data, path) as image:
             try:
                 image.verify()
             except Exception as error:  # whatever odd bytes lead Pillow's plugins to

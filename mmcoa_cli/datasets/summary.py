@@ -56,6 +56,8 @@ class Summary:
         if self.own and info.class_names:
             yield "classes", f"{len(info.class_names):,}: {_few(_named_classes(info))}"
         yield "images", ", ".join(self._images())
+        if parts := [f"{split}: {part}" for split in info.splits if (part := info.part(split))]:
+            yield "a part", "; ".join(parts)
         if self.own:
             size, of = info.pixel_size, f"the shorter side at {info.resize}, then the centre"
             yield "attacked at", f"{size} x {size} pixels ({of if info.resize else 'their own size'})"

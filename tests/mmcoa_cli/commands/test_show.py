@@ -144,8 +144,9 @@ def test_what_cannot_be_shown(words: list[str], line: str) -> None:
 
 def test_a_run_is_for_later(home: Home) -> None:
     run = Run(
-        id="mmcoa-digits", kind="train", method="mmcoa", model="tiny-clip", model_origin="stand-in", source="digits", shots="5", seed=0,
-        compat="none", status="complete", spec="{}", created_at="2026-01-01T00:00:00+00:00",
+        id="mmcoa-digits", kind="train", method="mmcoa", model="tiny-clip", model_origin="stand-in", source="digits",
+        shots="5", seed=0, compat="none", status="complete", spec="{}", weights="",
+        created_at="2026-01-01T00:00:00+00:00", finished_at="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
     Index(home.database_url).save_run(run)
     with pytest.raises(UserError, match="mmcoa-digits is a run, and this version shows datasets"):

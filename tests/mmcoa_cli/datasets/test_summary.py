@@ -76,7 +76,9 @@ def test_a_thousand_classes_and_files_are_few_lines(home: Home, image: Make, lai
 def test_of_the_catalog_only_what_it_does_not_say(home: Home, image: Make, laid: Make) -> None:
     assert [title for title, _ in about(fetch("digits", home)).lines()] == ["images"]
     part = about(fetch("dtd", home, source=laid("x", {"banded/1.jpg": image(1, 12, "JPEG")})))
-    assert dict(part.lines()) == {"images": "1 test (0 to 1 a class)"}
+    assert dict(part.lines()) == {
+        "images": "1 test (0 to 1 a class)", "a part": "test: 1 of 1,880 test images, 1 of 47 classes"
+    }  # fmt: skip
     assert part.document()["part"] == {"test": "1 of 1,880 test images, 1 of 47 classes"}
 
 
