@@ -54,9 +54,7 @@ def model_digest(folder: Path, *, name: str = "") -> str:
     try:
         contents = {file: content_of(path) for file, path in files_of(folder).items()}
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"{name or folder.name} cannot be read: {error}", hint=fetch_again(folder, name)
-        ) from error
+        raise UserError(f"{name or folder.name} cannot be read: {error}", hint=fetch_again(folder, name)) from error
     weights = weights_of(folder)
     others = {file: content for file, content in contents.items() if not file.endswith(WEIGHTS)}
     return digest_of(contents[weights.name] if weights else "", others)

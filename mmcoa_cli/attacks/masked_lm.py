@@ -159,4 +159,3 @@ def quiet_transformers() -> None:
     """No bars and no advice from transformers: the console shows our own progress."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from store.datasets import Dataset, DatasetWriter
 from store.errors import UserError
-from store.files import lock
+from store.files import lock, read_text
 from store.printable import visible
 
 from .. import catalog
@@ -97,7 +97,7 @@ def _names_in(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        text = path.read_text(encoding="utf-8-sig")  # an editor on Windows begins a file with a mark
+        text = read_text(path)
         names = json.loads(text) if path.suffix.lower() == ".json" else text.split("\n")
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read the class names in {path}: {error}", hint="one name a line") from error
