@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -54,12 +55,12 @@ class ImageAttack:
         if self.steps < 0:
             raise UserError(f"an attack of {self.steps} steps cannot be run", hint="--steps 100, as in the paper")
         within("--steps", self.steps)
-        eps = canonical(self.eps)
+        typed, eps = (self.eps, self.alpha), canonical(self.eps)
         alpha = default_alpha(self.norm, eps, self.steps) if self.alpha is None else canonical(self.alpha, "--alpha")
         object.__setattr__(self, "eps", eps)
         object.__setattr__(self, "alpha", alpha)
-        for option, text in (("--eps", eps), ("--alpha", alpha)):
-            if self.norm == "linf" and radius(text) >= 1:
+        for option, text in (("--eps", typed[0]), ("--alpha", typed[1])):
+            if self.norm == "linf" and text is not None and radius(text, option) >= 1:
                 raise UserError(f"{option} {text} is the whole range of a pixel", hint=_smaller(option, text))
 
     @property
@@ -91,7 +92,8 @@ def default_alpha(norm: str, eps: str, steps: int) -> str:
 
 def _smaller(option: str, text: str) -> str:
     """For a radius of 1 or more in L-inf: 8 is meant as 8/255."""
-    return f"{option} {text}/{LEVELS}" if "/" not in text and fraction(text) < LEVELS else f"{option} 8/{LEVELS}"
+    level = "/" not in text and fraction(text) < LEVELS
+    return f"{option} {written(fraction(text) / LEVELS)}" if level else f"{option} 8/{LEVELS}"
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,10 @@ class TrainSpec:
             raise UserError(f"--shots {self.shots} is no number of images a class", hint="--shots 5, or --shots full")
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
             positive(option, value)
+        for option, weight in (("--image-weight", self.image_weight), ("--text-weight", self.text_weight)):
+            if not 0 <= weight < math.inf:
+                raise UserError(f"{option} {weight} is no weight of a loss", hint=f"{option} 0.5, as in the paper")
+        positive("--image-weight + --text-weight", self.image_weight + self.text_weight)
         not_negative("--seed", self.seed)
         checked = self.image_attack  # raises UserError for what PGD cannot be run with
         object.__setattr__(self, "eps", checked.eps)
@@ -219,9 +225,10 @@ def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def positive(option: str, value: float) -> None:
-    """Raises UserError unless `value` is above 0."""
-    if not value > 0:
-        raise UserError(f"{option} {value} is not positive", hint="mmcoa VERB --help shows the default")
+    """Raises UserError unless `value` is above 0, finite, and no more than can be meant."""
+    if not 0 < value < math.inf:
+        told = "is not positive" if value <= 0 else "is no number to compute with"
+        raise UserError(f"{option} {value} {told}", hint="mmcoa VERB --help shows the default")
     within(option, value)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +22,11 @@ from .files import replacing
 from .hdf5 import DAMAGE, descriptor, finish, new_array, open_finished, sealed, writing
 from .verification import verified
 
-BUFFER = 256  # images held in memory before they are written
+BUFFER, BUFFER_BYTES = 256, 32 << 20  # images held in memory before they are written
+LARGE = 2**31  # bytes that take a while to look through
+LISTED = 1000  # names of left out files that are kept for each reason
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,12 @@ class DatasetInfo:
     captions: int = 0  # captions an image, of a dataset without classes
     expected: dict[str, int] = field(default_factory=dict)  # the images of the whole dataset, where that is known
     present: dict[str, int] = field(default_factory=dict)  # the classes that have images
+    oriented: bool = False  # turned as their EXIF says, here or (encoded images) where they are decoded
+    folders: tuple[str, ...] = ()  # what the classes were called where the images came from
+    changes: dict[str, int] = field(default_factory=dict)  # what decoding changes, in words -> images
+    left_out: dict[str, list[str]] = field(default_factory=dict)  # reason -> files, the first `LISTED` of them
+    left_out_counts: dict[str, int] = field(default_factory=dict)  # reason -> how many
+    request: dict[str, str] = field(default_factory=dict)  # what was asked for when it was fetched
 
     def part(self, split: str) -> str:
         """What sets the images of `split` apart from the whole dataset's, in words; empty where they are the whole."""
@@ -76,11 +87,15 @@ class DatasetWriter:
         image_size: int | None = None,
         captions: int = 0,
         expected: Mapping[str, int] | None = None,
+        oriented: bool = False,
+        folders: Sequence[str] = (),
+        request: Mapping[str, str] | None = None,
     ) -> None:
         self._info = DatasetInfo(
             name, tuple(class_names), {}, image_size, pixel_size, resize, template, source, licence,
             synonyms={word: tuple(words) for word, words in (synonyms or {}).items()},
-            captions=captions, expected=dict(expected or {}),
+            captions=captions, expected=dict(expected or {}), oriented=oriented, folders=tuple(folders),
+            request=dict(request or {}),
         )  # fmt: skip
         self._path = path
         self._splits: dict[str, _SplitWriter] = {}
@@ -117,6 +132,15 @@ class DatasetWriter:
         """The images of `split` so far."""
         return self._splits[split].count if split in self._splits else 0
 
+    def note(self, *, changes: Mapping[str, int], left_out: Mapping[str, Sequence[str]]) -> None:
+        """What decoding changes in how many images, and which files were left out, by the reason."""
+        self._info = replace(
+            self._info,
+            changes=dict(changes),
+            left_out={reason: list(files[:LISTED]) for reason, files in left_out.items() if files},
+            left_out_counts={reason: len(files) for reason, files in left_out.items() if files},
+        )
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -133,7 +157,7 @@ class DatasetWriter:
             **asdict(self._info),
             "splits": {split: writer.count for split, writer in self._splits.items()},
             "present": {split: len(writer.classes) for split, writer in self._splits.items()},
-            "checksum": content_checksum(self._info.class_names, digests),
+            "checksum": content_checksum(self._info, digests),
             "partial": len(seen) < len(self._info.class_names),
         }
         finish(self._file, info=json.dumps(info))
@@ -145,6 +169,7 @@ class _SplitWriter:
     def __init__(self, group: Any, image_size: int | None, captions: int) -> None:
         self.count, self.classes = 0, set[int]()
         self._images: list[npt.NDArray[np.uint8]] = []
+        self._bytes = 0
         self._labels: list[int] = []
         self._size, self._digest = image_size, SplitDigest()
         # of what HDF5 keeps in its heap, where its own checksums of chunks do not reach
@@ -183,7 +208,8 @@ class _SplitWriter:
         if label >= 0:
             self.classes.add(label)
         self.count += 1
-        if len(self._images) < BUFFER:
+        self._bytes += array.nbytes
+        if len(self._images) < BUFFER and self._bytes < BUFFER_BYTES:
             return False
         self._write()
         return True
@@ -210,7 +236,7 @@ class _SplitWriter:
         if self._out_captions is not None:
             self._out_captions.resize(self.count, axis=0)
             self._out_captions[start:] = np.array([list(captions) for captions in self._captions], dtype=object)
-        self._images, self._labels, self._captions = [], [], []
+        self._images, self._labels, self._captions, self._bytes = [], [], [], 0
 
 
 class Dataset:
@@ -227,22 +253,23 @@ class Dataset:
 
         Raises UserError when the file is missing, unfinished, damaged or altered.
         """
+        file, info = _described(path)
         try:
-            file = open_finished(path)
-        except FileNotFoundError:
-            raise UserError(f"{path.stem} is not in the store", hint=f"mmcoa fetch {path.stem}") from None
-        except DAMAGE as error:
-            raise _damaged(path, error) from error
-        try:
-            info = _info(file)
             _require_content(path, file, info, again=again)
-            return cls(file, info)
         except DAMAGE as error:
             file.close()
             raise _damaged(path, error) from error
         except BaseException:
             file.close()
             raise
+        return cls(file, info)
+
+    @classmethod
+    def info_of(cls, path: Path) -> DatasetInfo:
+        """What the file says of itself; its images are not looked at. Raises UserError as `open` does."""
+        file, info = _described(path)
+        file.close()
+        return info
 
     @property
     def encoded(self) -> bool:
@@ -320,23 +347,43 @@ class Dataset:
         self.close()
 
 
+def _described(path: Path) -> tuple[Any, DatasetInfo]:
+    """The open file, and what it says of itself. Raises UserError."""
+    try:
+        file = open_finished(path)
+    except FileNotFoundError:
+        raise UserError(f"{path.stem} is not in the store", hint=f"mmcoa fetch {path.stem}") from None
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+    try:
+        return file, _info(file)
+    except DAMAGE as error:
+        file.close()
+        raise _damaged(path, error) from error
+
+
 def _info(file: Any) -> DatasetInfo:
     """What the file says of itself. Raises one of DAMAGE where that is not so, or cannot be."""
     said = parse_info(file, str(sealed(file, "info")["info"]))
-    said["class_names"] = tuple(said["class_names"])
+    said["class_names"], said["folders"] = tuple(said["class_names"]), tuple(said.get("folders", ()))
     said["synonyms"] = {word: tuple(words) for word, words in said["synonyms"].items()}
     return DatasetInfo(**said)
 
 
 def _require_content(path: Path, file: Any, info: DatasetInfo, *, again: bool) -> None:
-    """Raises ValueError where the content is not what was written. Large files are read for a while, once."""
-    if not verified(
-        path, lambda: compute_checksum(file, info), info.checksum, descriptor=descriptor(file), again=again
-    ):
+    """Raises ValueError where the content is not what was written."""
+
+    def compute() -> str:
+        if path.stat().st_size > LARGE and not again:
+            log.warning("looking through %s once, to see that it is intact", path)
+        return compute_checksum(file, info)
+
+    if not verified(path, compute, info.checksum, descriptor=descriptor(file), again=again):
         raise ValueError("its content is not what was written")
 
 
 def _damaged(path: Path, error: BaseException | str) -> UserError:
-    return UserError(
-        f"the dataset file {path} cannot be read: {error}", hint=f"remove it and type: mmcoa fetch {path.stem}"
-    )
+    hint = f"remove it and type: mmcoa fetch {path.stem}"
+    if isinstance(error, PermissionError):
+        hint = "see that you may read it"
+    return UserError(f"the dataset file {path} cannot be read: {error}", hint=hint)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from store.errors import UserError
 
+from ..finite import require_finite
 from ..prompts import clean_name
 from .masked_lm import MaskedLM
 from .stop_words import STOP_WORDS
@@ -27,6 +28,10 @@ RELEASE_MAX_TOKENS = 30
 
 Encoder = Callable[[list[str]], Tensor]  # strings -> unit embeddings (n, D)
 Candidates = list[list[list[str]]]  # [prompt][word] -> words that may replace it
+
+
+def _never(text: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class TextTarget:
     attack: TextAttack
     as_encoded: Callable[[str], str]
     forbidden: frozenset[str]  # what an attack may not bring into a prompt: all class names under `no_collisions`
-    is_cut: Callable[[str], bool]  # whether the context is too short for a text; such a candidate is not used
+    is_cut: Callable[[str], bool] = _never  # whether the context is too short for a text: such candidates are not used
 
 
 def prepare(
@@ -64,7 +69,7 @@ def prepare(
     *,
     mlm: MaskedLM,
     attack: TextAttack,
-    is_cut: Callable[[str], bool] = lambda text: False,
+    is_cut: Callable[[str], bool] = _never,
 ) -> TextTarget:
     """The prompts with the candidates of their words: one pass of the masked LM over the prompts. `is_cut` says of a
     text whether the CLIP under attack cannot see its end."""
@@ -79,7 +84,7 @@ def prepare(
     # the release hands CLIP what BERT's tokenizer makes of a text, which spaces out some punctuation
     as_encoded = mlm.round_trip(RELEASE_MAX_TOKENS) if release else str
     forbidden = frozenset(map(_bare_name, class_names)) if attack.no_collisions else frozenset()
-    return TextTarget(list(prompts), kept, attack, as_encoded, forbidden, (lambda text: False) if release else is_cut)
+    return TextTarget(list(prompts), kept, attack, as_encoded, forbidden, _never if release else is_cut)
 
 
 def _kept(word: str, candidates: list[str], *, attack: TextAttack) -> list[str]:
@@ -185,7 +190,7 @@ def _divergences(
 
 
 def _encoded(encode: Encoder, target: TextTarget, texts: Sequence[str]) -> Tensor:
-    return encode([target.as_encoded(text) for text in texts])
+    return require_finite(encode([target.as_encoded(text) for text in texts]), "the text embeddings of the attack")
 
 
 def _replaced(target: TextTarget, words: list[str], position: int, word: str) -> list[str]:

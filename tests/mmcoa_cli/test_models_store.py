@@ -249,3 +249,12 @@ def test_every_tag_of_open_clip_has_a_repository() -> None:
         repository = published(ModelRow(f"{architecture}:{tag}")).repository
         assert repository.count("/") == 1
         assert not repository.endswith("/")
+
+
+def test_two_names_that_share_a_folder(home: Home, folder: Path) -> None:
+    fetch_clip("my clip", home, source=folder)
+    assert not fetch_clip("my clip", home, source=folder)
+    for source in (folder, None):
+        with pytest.raises(UserError, match="'my-clip' and 'my clip' have the same place in the store") as caught:
+            fetch_clip("my-clip", home, source=source)
+        assert "--replace" in caught.value.hint
