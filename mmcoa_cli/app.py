@@ -12,7 +12,8 @@ import typer
 from store.errors import UserError
 
 from . import __version__
-from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, train
+from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, store, train
+from .commands.given import OnceEach
 from .ending import in_words
 from .names import require_printable
 from .settings import home
@@ -28,7 +29,8 @@ app = typer.Typer(
     epilog="Start with [bold]mmcoa demo[/]: the whole way on embedded data, no network needed.",
 )
 for _verb in VERBS:
-    app.command(_verb.NAME, epilog=_verb.EXAMPLES)(_verb.command)
+    app.command(_verb.NAME, epilog=_verb.EXAMPLES, cls=OnceEach)(_verb.command)
+app.add_typer(store.app, name=store.NAME)
 
 
 def _print_version(wanted: bool) -> None:

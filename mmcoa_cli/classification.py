@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from .finite import require_finite
 from .models import Clip
 
 WRONG_BEFORE, HELD, FOOLED, TIED = 0, 1, 2, 3  # the outcome of one sample; TIED: held by some choices, not by others
@@ -33,6 +34,7 @@ def classifier(clip: Clip, prompts: Sequence[str]) -> Classifier:
     columns = [numbers[row] for row in rows]
     unique = [prompts[columns.index(number)] for number in range(len(numbers))]
     text_features, scale = clip.embed_texts(unique), clip.scale.detach()
+    require_finite(text_features, f"the text embeddings of {clip.name}")
     return lambda images: (scale * clip.encode_images(images) @ text_features.T)[:, columns]
 
 

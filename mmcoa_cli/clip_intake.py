@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
+from store.checkpoints import save_tensors
 from store.errors import UserError
 
 from .architectures import activation, shapes_of
@@ -275,7 +275,7 @@ def _write(best: Fit, completed: list[str], request: Request, target: Path) -> N
         with open_weights(weights, title=f"{weights.name} of {request.base.name}") as opened:
             (own,) = opened.entries.values()
             tensors |= {name: _finite(name, own[name], request) for name in completed}
-    save_file(tensors, target)
+    save_tensors(tensors, target)
 
 
 def _taken(best: Fit, weights: Weights, request: Request, completed: list[str]) -> str:

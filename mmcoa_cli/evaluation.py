@@ -37,11 +37,13 @@ from .console import Task, progress
 from .datasets.fetching import open_classes
 from .datasets.pixels import attacked_at, load_pixels, to_unit
 from .datasets.sampling import balanced_subset
+from .finite import require_finite
 from .models import Clip
+from .present import DIGESTS
 from .prompts import class_prompts
 from .settings import Home
 from .specs import EvaluationSpec
-from .subjects import load_mlm, load_subject, now, origin_of
+from .subjects import load_mlm, load_subject, now, origin_of, seen_with
 from .token_rows import cut_by, require_distinct_prompts
 
 VERSION = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
@@ -64,6 +66,8 @@ def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list
         require_distinct_prompts(clip, class_prompts(info.class_names, info.template), info.class_names)
     mlm = load_mlm(spec.mlm, home) if {"text", "multimodal"} & set(spec.attacks) else None
     weights, rows = clip.digest(), []
+    if accelerator.is_main_process:
+        run = seen_with(run, clip, weights, index)
     for dataset in datasets:
         trial = Trial(spec, home, accelerator, clip, weights, run, dataset, mlm)
         for attack in spec.attacks:
@@ -122,6 +126,7 @@ class Trial:
         spec = {
             "version": VERSION,
             "attack": attack,
+            "digests": DIGESTS,
             "weights": self.weights,
             "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
             "subset": {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None,
@@ -174,7 +179,8 @@ class Trial:
                 if attack != "image":
                     task.advance(len(block))
                 with torch.no_grad():
-                    columns = self._columns(block, classify(images), needed)
+                    logits = require_finite(classify(images), f"the logits of {self.clip.name}")
+                    columns = self._columns(block, logits, needed)
                 stored = (pixels, images.cpu().numpy()) if attack == "image" else None
                 examples.write_block(number, columns, stored)
         self.accelerator.wait_for_everyone()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
+from store.verification import FOLDER as MEMORY
 
 from . import catalog
 from .catalog import DatasetRow, MlmRow, ModelRow
@@ -163,7 +164,7 @@ def listing(home: Home) -> dict[str, list[dict[str, Any]]]:
 
 def size_of(path: Path) -> int:
     """The bytes of a file, or of all files in a folder."""
-    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
+    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file() and p.parent.name != MEMORY)
 
 
 def _kind_of_path(source: Path) -> Kind:
@@ -206,8 +207,7 @@ def _info(path: Path) -> Any:
     if not path.exists():
         return None
     try:
-        with Dataset.open(path) as dataset:
-            return dataset.info
+        return Dataset.info_of(path)
     except UserError:
         return None
 

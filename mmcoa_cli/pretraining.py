@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,15 @@ from store.keys import key_of
 from .console import progress, say
 from .datasets.fetching import open_classes
 from .datasets.pixels import Pixels, load_pixels, to_unit
-from .epochs import clip_files, epochs_in, resume, save_epoch
+from .epochs import clip_files, epochs_in, number_of, resume, save_epoch
+from .finite import require_finite_loss, require_finite_weights, smaller_lr
 from .methods.losses import supervised_contrastive
 from .models import Clip, new_clip
+from .names import store_name
 from .prompts import class_prompts
 from .randomness import keyed, shuffled
 from .settings import Home
+from .specs import PRECISIONS, not_negative, one_of, positive
 from .token_rows import require_distinct_prompts
 
 VERSION = 1  # raise it when the same specification would give other weights
@@ -68,6 +71,14 @@ class PretrainSpec:
     precision: str = "fp32"
     flip: bool = False
 
+    def __post_init__(self) -> None:
+        if store_name(self.name) != self.name:
+            raise UserError(f"{self.name!r} cannot be a name", hint=f"--name {store_name(self.name)}")
+        for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
+            positive(option, value)
+        not_negative("--seed", self.seed)
+        one_of("--precision", self.precision, PRECISIONS)
+
 
 def pretrain(spec: PretrainSpec, home: Home) -> Path:
     """Train the model into the store, under `spec.name`; returns its folder (an open_clip local folder).
@@ -76,7 +87,7 @@ def pretrain(spec: PretrainSpec, home: Home) -> Path:
     when another model has the name, and for an architecture that is none.
     """
     dataset = open_classes(spec.dataset, home)
-    key = key_of({"version": VERSION, "spec": spec, "data": dataset.info.checksum, "prompts": _prompts(dataset)})
+    key = key_of(identity(spec, dataset))
     target, epochs = home.clips / spec.name, home.checkpoints / f"pretrain-{spec.name}-{key[:8]}"
     with lock(target, what=f"the model {spec.name}"):
         if target.exists():
@@ -93,13 +104,20 @@ def pretrain(spec: PretrainSpec, home: Home) -> Path:
     return target
 
 
+def identity(spec: PretrainSpec, dataset: Dataset) -> dict[str, Any]:
+    """Everything that decides the model's weights."""
+    info = dataset.info
+    pixels = [info.checksum, info.pixel_size, info.resize]
+    return {"version": VERSION, "spec": asdict(spec), "data": pixels, "prompts": _prompts(dataset)}
+
+
 def read_architecture(path: Path) -> dict[str, Any]:
     """The open_clip architecture in a JSON file. Raises UserError when there is none."""
     try:
         config = json.loads(path.read_text(encoding="utf8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", hint="--config ARCH.json") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}", hint="see open_clip's model_configs for examples") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} holds no architecture", hint="see open_clip's model_configs for examples")
@@ -116,7 +134,7 @@ def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> No
     labels, prompts = dataset.labels("train"), _prompts(dataset)
     steps = math.ceil(len(labels) / spec.batch_size)
     optimizer = torch.optim.AdamW(clip.parameters(), lr=spec.lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
-    done, saved = resume(folder, clip, optimizer), time.monotonic()
+    done, saved = resume(folder, clip, optimizer, epochs=spec.epochs), time.monotonic()
     with progress(spec.name, total=spec.epochs * len(labels), unit="images", done=done * len(labels)) as task:
         for epoch in range(done, spec.epochs):
             clip.model.train()  # from scratch, so BatchNorm learns its statistics
@@ -132,13 +150,16 @@ def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> No
                 optimizer.step()
                 with torch.no_grad():
                     clip.model.logit_scale.clamp_(max=math.log(100))
-                task.advance(len(batch), note=f"epoch {epoch + 1}/{spec.epochs}, loss {loss.item():.3f}")
+                shown = require_finite_loss(loss.item(), lr=spec.lr)
+                task.advance(len(batch), note=f"epoch {epoch + 1}/{spec.epochs}, loss {shown:.3f}")
             clip.model.eval()
+            require_finite_weights(clip.model, f"{spec.name} after epoch {epoch + 1}", hint=smaller_lr(spec.lr))
             if time.monotonic() - saved > SAVE_EVERY:
                 save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec={"name": spec.name})
                 saved = time.monotonic()
-                for earlier in epochs_in(folder)[:-1]:
-                    shutil.rmtree(earlier)
+                for earlier in epochs_in(folder):
+                    if number_of(earlier) <= epoch:
+                        shutil.rmtree(earlier)
 
 
 def _schedule(progress: float) -> float:

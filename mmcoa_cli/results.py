@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from store.datasets import Dataset
-from store.errors import UserError
 from store.index import Index
 from store.schema import Evaluation, Run
 
@@ -17,27 +16,16 @@ from .datasets.fetching import dataset_path
 from .reports.formats import as_dict
 from .reports.rows import row_of
 from .reports.table import print_table
-from .settings import Home, home
-from .specs import TrainSpec, options_in
+from .settings import home
 from .worker import Outcome
 
 
-def spec_of(run: str, home: Home) -> TrainSpec:
-    """The specification of a run in the index, for `--resume`. Raises UserError when there is no such run."""
-    found = Index(home.database_url).find_run(run)
-    if found.kind != "train":
-        raise UserError(f"{found.id} was not trained", hint="mmcoa train --method mmcoa")
-    return TrainSpec(**options_in(found.spec, TrainSpec))
-
-
 def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
-    """Print the run's id and the table of its evaluations; with `files`, where the examples lie."""
+    """Print the table of the evaluations, and the run's id last; with `files`, where the examples lie."""
     if as_json:
         print_json(document([outcome]))
         return
     results = _results([outcome])
-    if outcome.run:
-        console.show(f"run {outcome.run}")
     if results:
         print_table([row_of(*result) for result in results], task=catalog.tasks()["iid"])
     for _, evaluation in results if files else ():
@@ -46,6 +34,8 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
             console.show(f"  {name}: {clean} -> {adversarial}")
     if outcome.run and not results:
         say(f"next: mmcoa evaluate --checkpoint {outcome.run} --dataset DATASET")
+    if outcome.run:
+        console.show(f"run {outcome.run}")
 
 
 def show_all(outcomes: Sequence[Outcome]) -> None:
@@ -77,6 +67,6 @@ def _prompts(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
     """(dataset, class, clean, adversarial) of every class prompt, where a text attack took part."""
     if evaluation.prompts is None:
         return []
-    names = Dataset.open(dataset_path(evaluation.dataset, home())).info.class_names
+    names = Dataset.info_of(dataset_path(evaluation.dataset, home())).class_names
     pairs = json.loads(evaluation.prompts)
     return [(evaluation.dataset, name, *pair) for name, pair in zip(names, pairs, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from store.schema import Run
 
 from . import catalog
 from .attacks.masked_lm import MaskedLM, load_masked_lm
-from .epochs import epochs_in
+from .continuing import epochs_of
+from .epochs import damage, path_of
+from .finite import require_finite_weights
 from .models import Clip, load_clip
 from .models_store import ensure_clip, ensure_mlm, is_clip
 from .settings import Home
+
+OTHERS = "fetch other weights: mmcoa fetch NAME --from PATH"
 
 
 def now() -> str:
@@ -30,12 +35,16 @@ def origin_of(model: Clip | MaskedLM) -> str:
 
 def load_model(name: str, home: Home) -> Clip:
     """The CLIP model `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
-    return load_clip(ensure_clip(name, home), name=name)
+    clip = load_clip(ensure_clip(name, home), name=name)
+    require_finite_weights(clip, f"the model {name}", hint=OTHERS)
+    return clip
 
 
 def load_mlm(name: str, home: Home) -> MaskedLM:
     """The masked LM `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
-    return load_masked_lm(ensure_mlm(name, home), name=name)
+    mlm = load_masked_lm(ensure_mlm(name, home), name=name)
+    require_finite_weights(mlm.model, f"the masked LM {name}", hint=OTHERS)
+    return mlm
 
 
 def load_subject(checkpoint: str, home: Home, index: Index) -> tuple[Clip, Run]:
@@ -49,16 +58,33 @@ def load_subject(checkpoint: str, home: Home, index: Index) -> tuple[Clip, Run]:
     run = run or index.find_run(checkpoint)
     if run.kind == "zero-shot":
         return load_model(run.model, home), run
-    folder = last_checkpoint(home, run.id)
-    if run.status != "complete" or folder is None:
-        raise UserError(f"run {run.id} is not finished", hint=f"mmcoa train --resume {run.id}")
-    return load_clip(folder, name=run.model), run
+    clip = load_clip(final_weights(run, home), name=run.model)
+    require_finite_weights(clip, f"run {run.id}", hint="train it again, with a smaller --lr")
+    return clip, run
 
 
-def last_checkpoint(home: Home, run: str) -> Path | None:
-    """The folder of the last whole epoch, None before the first."""
-    epochs = epochs_in(home.checkpoints / run)
-    return epochs[-1] if epochs else None
+def seen_with(run: Run, clip: Clip, weights: str, index: Index) -> Run:
+    """The run as the index has it from now on: with the weights, and their origin, that are there under its name.
+
+    A model may be replaced under its name. Results carry their own weights, so that those of others are known as such.
+    """
+    run_now = replace(run, weights=weights)
+    if run.kind == "zero-shot":
+        run_now = replace(run_now, model_origin=origin_of(clip))
+    if run_now != run:
+        index.save_run(run_now)
+    return run_now
+
+
+def final_weights(run: Run, home: Home) -> Path:
+    """The folder of a trained run's last epoch. Raises UserError unless it is there, and whole."""
+    folder = home.checkpoints / run.id
+    last = path_of(folder, epochs_of(run))
+    reason = damage(last) if last.exists() else ""
+    if run.status != "complete" or reason is not None:
+        told = f"run {run.id} is not finished" if not reason else f"run {run.id} is damaged: {reason}"
+        raise UserError(told, hint=f"mmcoa train --resume {run.id}")
+    return last
 
 
 def zero_shot_run(model: str, home: Home, index: Index) -> Run:
@@ -80,7 +106,7 @@ def zero_shot_run(model: str, home: Home, index: Index) -> Run:
         seed=0,
         compat="none",
         status="complete",
-        spec=json.dumps({"method": "clip", "model": model}),
+        spec=json.dumps({"method": "clip", "model": model, "model_sha256": clip.origin.sha256}),
         created_at=now(),
         finished_at=now(),
     )

@@ -7,9 +7,9 @@ run again: finished, it is not repeated; interrupted, it goes on at the last who
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from store.datasets import Dataset
-from store.errors import UserError
 from store.files import lock, replacing
 from store.index import Index
 from store.keys import key_of
@@ -30,21 +29,24 @@ from .attacks.image import VERSION as IMAGE_VERSION
 from .attacks.text import VERSION as TEXT_VERSION
 from .attacks.text import TextAttack, TextTarget, prepare
 from .console import progress, say
+from .continuing import epochs_of, require_continuable
 from .datasets.fetching import open_classes
 from .datasets.pixels import load_pixels, to_unit
 from .datasets.sampling import few_shot
-from .epochs import resume, save_epoch
+from .epochs import epochs_in, last_epoch, number_of, resume, save_epoch, take_over
+from .finite import require_finite_loss, require_finite_weights, smaller_lr
 from .methods import METHODS
 from .methods.step import Step
 from .models import Clip
+from .present import data_key
 from .prompts import class_prompts
 from .randomness import shuffled
 from .settings import Home
 from .specs import TrainSpec
-from .subjects import last_checkpoint, load_mlm, load_model, now, origin_of, zero_shot_run
+from .subjects import load_mlm, load_model, now, origin_of, zero_shot_run
 from .token_rows import cut_by, require_distinct_prompts
 
-VERSION = 1  # part of a run's id: raise it when the same specification would give other weights
+VERSION = 2  # part of a run's id: raise it when the same specification would give other weights
 
 
 @dataclass(frozen=True)
@@ -61,24 +63,41 @@ class Plan:
     text_target: TextTarget | None
     identity: dict[str, Any]
 
+    @property
+    def made_of(self) -> dict[str, str]:
+        """What the index says of the run beside its specification: the part of the data, the model it starts from,
+        and the `recipe`, which runs have in common that differ in nothing but their seed."""
+        recipe = {name: part for name, part in self.identity.items() if name not in ("seed", "indices")}
+        return {
+            "part": self.dataset.info.part("train"),
+            "base": self.identity["weights"],
+            "model_sha256": self.clip.origin.sha256,
+            "data_key": data_key(self.dataset.info.checksum, self.prompts),
+            "mlm_weights": self.identity["text_attack"][2] if self.identity["text_attack"] else "",
+            "recipe": key_of(recipe),
+        }
 
-def train(spec: TrainSpec, home: Home, accelerator: Accelerator) -> Run:
+
+def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str = "") -> Run:
     """Train (or finish, or find) the run that `spec` describes. Returns its row of the index.
 
-    Raises UserError for names that are not there and options that do not fit. A method that trains nothing gives the
-    zero-shot run of the model.
+    `resumed` is the run to go on with: `spec` is its own, perhaps with more epochs, which make another run. Raises
+    UserError for names that are not there, options that do not fit, and a run that cannot be gone on with. A method
+    that trains nothing gives the zero-shot run of the model.
     """
     row = catalog.lookup(catalog.methods(), spec.method, "method")
     index = Index(home.database_url)
     if not row.loss:
         return zero_shot_run(spec.model, home, index)
+    if resumed and (found := _decided(_finished(resumed, spec, home, index))):  # whatever its model is by now
+        return _told(found, accelerator)
     plan = make_plan(spec, home)
-    # the first process decides for all: another launch may finish this very run at any moment
-    decided: list[Run | None] = broadcast_object_list([_finished(plan.run, home, index)])
-    if decided[0] is not None:
-        if accelerator.is_main_process:
-            say(f"run {plan.run} is in the store already")
-        return decided[0]
+    if resumed:
+        require_continuable(resumed, plan.run, plan.identity, home)
+    if accelerator.is_main_process:
+        say(f"run {plan.run}")
+    if found := _decided(_finished(plan.run, spec, home, index)):
+        return _told(found, accelerator)
     run = _run_row(plan)
     if not accelerator.is_main_process:
         _train_epochs(plan, home, accelerator)
@@ -86,15 +105,44 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator) -> Run:
     with lock(home.runs / plan.run, what=f"run {plan.run}"):
         index.save_run(run)
         _write_run(plan, home)
+        if resumed != plan.run and resumed:
+            _take_over(resumed, plan, home)
         _train_epochs(plan, home, accelerator)
         run = replace(run, status="complete", weights=plan.clip.digest(), finished_at=now())
         index.save_run(run)
     return run
 
 
-def _finished(run_id: str, home: Home, index: Index) -> Run | None:
+def _decided(found: Run | None) -> Run | None:
+    """What the first process found, for all: another launch may finish this very run at any moment."""
+    decided: list[Run | None] = broadcast_object_list([found])
+    return decided[0]
+
+
+def _told(run: Run, accelerator: Accelerator) -> Run:
+    if accelerator.is_main_process:
+        say(f"run {run.id} is in the store already")
+    return run
+
+
+def _finished(run_id: str, spec: TrainSpec, home: Home, index: Index) -> Run | None:
+    """The run of this id, where it has all of the epochs of `spec` and the last of them is whole."""
     run = index.run(run_id)
-    return run if run and run.status == "complete" and last_checkpoint(home, run_id) is not None else None
+    if run is None or run.status != "complete" or epochs_of(run) != spec.epochs:
+        return None
+    return run if last_epoch(home.checkpoints / run_id, spec.epochs) else None
+
+
+def _take_over(resumed: str, plan: Plan, home: Home) -> None:
+    """Begin with the epochs of a run that differs in its number of epochs alone: the learning rate is constant, so
+    they are bit for bit those that this one would compute."""
+    target = home.checkpoints / plan.run
+    if epochs_in(target):
+        return
+    with lock(home.runs / resumed, what=f"run {resumed}"):
+        spec = {"run": plan.run, **asdict(plan.spec)}
+        done = take_over(home.checkpoints / resumed, target, spec=spec)
+    say(f"going on after epoch {done} of run {resumed}" if done else f"run {resumed} has no epoch to go on from")
 
 
 def make_plan(spec: TrainSpec, home: Home) -> Plan:
@@ -119,7 +167,7 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
         "text_attack": [TEXT_VERSION, asdict(attack), mlm.digest()] if mlm else None,
         "compat": spec.compat,
         "weights": clip.digest(),
-        "data": dataset.info.checksum,
+        "data": [dataset.info.checksum, dataset.info.pixel_size, dataset.info.resize],
         "prompts": prompts,
         "indices": indices.tolist(),
         "seed": spec.seed,
@@ -136,10 +184,12 @@ def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
     weights = [weight for weight in clip.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=plan.spec.lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2)
     folder = home.checkpoints / plan.run
-    done = resume(folder, clip, optimizer)
+    done = resume(folder, clip, optimizer, epochs=plan.spec.epochs)
     encoder, optimizer = accelerator.prepare(clip, optimizer)
     total = plan.spec.epochs * len(plan.indices)
     quiet = not accelerator.is_main_process
+    if not quiet:
+        _tell_what_is_lost(plan.run, folder, done)
     title, seen = f"{plan.row.name} on {plan.spec.dataset}", done * len(plan.indices)
     with progress(title, total=total, unit="images", done=seen, quiet=quiet) as task:
         for epoch in range(done, plan.spec.epochs):
@@ -149,18 +199,22 @@ def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
                 loss = METHODS[plan.row.loss](step)
                 accelerator.backward(loss)
                 optimizer.step()
-                losses.append(_finite(loss.item(), plan.spec))
+                losses.append(require_finite_loss(loss.item(), lr=plan.spec.lr))
                 task.advance(len(step.all_labels), note=f"epoch {epoch + 1}/{plan.spec.epochs}, loss {losses[-1]:.3f}")
+            require_finite_weights(clip.model, f"run {plan.run} after epoch {epoch + 1}", hint=smaller_lr(plan.spec.lr))
             if accelerator.is_main_process:
                 spec = {"run": plan.run, "loss": float(np.mean(losses)), **asdict(plan.spec)}
                 save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec=spec)
             accelerator.wait_for_everyone()
 
 
-def _finite(loss: float, spec: TrainSpec) -> float:
-    if not math.isfinite(loss):
-        raise UserError(f"the loss became {loss}", hint=f"try a smaller learning rate: --lr {spec.lr / 10:g}")
-    return loss
+def _tell_what_is_lost(run: str, folder: Path, done: int) -> None:
+    lost = [str(number_of(epoch)) for epoch in epochs_in(folder) if number_of(epoch) > done]
+    if lost:
+        several = "s" if len(lost) > 1 else ""
+        reason = "damaged, or without the optimizer's state"
+        goes_on = f"goes on after epoch {done}" if done else "begins again"
+        say(f"epoch{several} {', '.join(lost)} of run {run}: {reason}; training {goes_on}, to the same weights")
 
 
 def _steps(plan: Plan, clip: Clip, encoder: Any, accelerator: Accelerator, epoch: int) -> Iterator[Step]:
@@ -218,7 +272,7 @@ def _run_row(plan: Plan) -> Run:
         seed=plan.spec.seed,
         compat=plan.spec.compat,
         status="running",
-        spec=json.dumps({**asdict(plan.spec), "part": plan.dataset.info.part("train")}),
+        spec=json.dumps({**asdict(plan.spec), **plan.made_of}),
         created_at=now(),
         finished_at=None,
     )

@@ -25,10 +25,13 @@ LOOK = 0.25  # seconds between two looks whether it is alive
 
 @dataclass(frozen=True)
 class Job:
-    """Train, then evaluate; either may be left out. After a training run the evaluation's checkpoint is that run."""
+    """Train, then evaluate; either may be left out. After a training run the evaluation's checkpoint is that run.
+
+    `resume` is the run that the training goes on with."""
 
     train: TrainSpec | None = None
     evaluate: EvaluationSpec | None = None
+    resume: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
             )
         run, evaluations = "", []
         if job.train:
-            run = train(job.train, home(), accelerator).id
+            run = train(job.train, home(), accelerator, resumed=job.resume).id
         if job.evaluate:
             spec = replace(job.evaluate, checkpoint=run or job.evaluate.checkpoint)
             evaluations = [row.id for row in evaluate(spec, home(), accelerator)]
@@ -138,7 +141,8 @@ def _job(document: dict[str, Any]) -> Job:
     for key in ("datasets", "attacks"):
         if evaluate:
             evaluate[key] = tuple(evaluate[key])
-    return Job(TrainSpec(**train) if train else None, EvaluationSpec(**evaluate) if evaluate else None)
+    spec, test = TrainSpec(**train) if train else None, EvaluationSpec(**evaluate) if evaluate else None
+    return Job(spec, test, document["resume"])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,14 +35,30 @@ def save_checkpoint(
     """Write a checkpoint; it exists complete or not at all. `state` is the optimizer's, `files` are texts by name."""
     with replacing(folder) as partial:
         partial.mkdir()
-        _save(tensors, partial / WEIGHTS)
+        save_tensors(tensors, partial / WEIGHTS)
         if state is not None:
-            _save(state, partial / STATE)
+            save_tensors(state, partial / STATE)
         for name, text in (files or {}).items():
             (partial / name).write_text(text, encoding="utf8")
         digests = {name: digest_file(partial / file) for file, name in DIGESTS.items() if (partial / file).exists()}
-        whole = json.dumps({**spec, **digests}, indent=1)
-        (partial / SPEC).write_text(json.dumps({**json.loads(whole), SEAL: _seal(whole)}, indent=1), encoding="utf8")
+        _write_spec(partial, {**spec, **digests})
+
+
+def copy_checkpoint(source: Path, target: Path, *, spec: Mapping[str, Any]) -> None:
+    """The checkpoint under another name, with other values of its specification.
+
+    Its files are linked where the disk can: none of a checkpoint is ever written into.
+    """
+    with replacing(target) as partial:
+        partial.mkdir()
+        for file in source.iterdir():
+            if file.name == SPEC:
+                continue
+            try:
+                os.link(file, partial / file.name)
+            except OSError:  # not every file system has links
+                shutil.copy2(file, partial / file.name)
+        _write_spec(partial, {**load_spec(source), **spec})
 
 
 def load_tensors(folder: Path) -> dict[str, Tensor]:
@@ -68,12 +85,31 @@ def load_spec(folder: Path) -> dict[str, Any]:
     return spec
 
 
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, in words, after all of it was read again; None where it is intact."""
+    try:
+        spec = load_spec(folder)
+        texts = spec.get("files", {})  # the hashes that whoever saved it recorded of its other files
+        recorded = {WEIGHTS: spec.get(DIGESTS[WEIGHTS]), **(texts if isinstance(texts, dict) else {})}
+        if (folder / STATE).exists():
+            recorded[STATE] = spec.get(DIGESTS[STATE])
+        for name, digest in recorded.items():
+            if remembered_digest(folder / name, again=True) != digest:
+                return f"{name} is not what was saved"
+    except UserError as error:
+        return str(error)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
 def drop_state(folder: Path) -> None:
     """Remove the optimizer's state; the weights stay."""
     (folder / STATE).unlink(missing_ok=True)
 
 
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write safetensors. Raises OSError for a disk that is full, which the library itself does not."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -97,6 +133,11 @@ def _load(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path.parent, str(error)) from error
+
+
+def _write_spec(folder: Path, spec: Mapping[str, Any]) -> None:
+    whole = json.dumps(spec, indent=1)
+    (folder / SPEC).write_text(json.dumps({**json.loads(whole), SEAL: _seal(whole)}, indent=1), encoding="utf8")
 
 
 def _seal(spec: str) -> str:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..finite import require_finite
 from ..radii import radius
 from ..randomness import keyed
 from ..specs import ImageAttack
@@ -79,7 +80,16 @@ def pgd(
     adv_images = next(trajectory)
     for adv_images in trajectory:  # noqa: B007  (the last one is what PGD returns)
         on_step()
-    return snap_to_grid(adv_images) if attack.stays_on_grid else adv_images
+    return finished(adv_images, attack)
+
+
+def finished(images: Tensor, attack: ImageAttack) -> Tensor:
+    """The last iterate as an attack's result, float noise around the 1/255 grid removed.
+
+    Raises UserError for NaN, into which a gradient that is none turns a pixel for good.
+    """
+    require_finite(images, "the images of the attack")
+    return snap_to_grid(images) if attack.stays_on_grid else images
 
 
 def iterates(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from store.errors import UserError
 
+from ..finite import require_finite
 from ..prompts import clean_name
 from .masked_lm import MaskedLM
 from .stop_words import STOP_WORDS
@@ -189,7 +190,7 @@ def _divergences(
 
 
 def _encoded(encode: Encoder, target: TextTarget, texts: Sequence[str]) -> Tensor:
-    return encode([target.as_encoded(text) for text in texts])
+    return require_finite(encode([target.as_encoded(text) for text in texts]), "the text embeddings of the attack")
 
 
 def _replaced(target: TextTarget, words: list[str], position: int, word: str) -> list[str]:

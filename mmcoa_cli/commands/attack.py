@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from .. import specs
+from ..used import unused_in_test
 from . import options as o
+from .given import refuse_unused
 
 NAME = "attack"
 EXAMPLES = (
@@ -17,6 +19,7 @@ EXAMPLES = (
 
 
 def command(
+    context: typer.Context,
     attack: Annotated[str, typer.Argument(help="image, text or multimodal.")],
     checkpoint: o.Checkpoint = specs.DEFAULT_MODEL,
     dataset: o.Datasets = specs.DEFAULT_DATASET,
@@ -46,6 +49,7 @@ def command(
         limit=limit, pixel_size=pixel_size, seed=seed, batch_size=batch_size, precision=precision,
         stop_when_fooled=stop_when_fooled, no_collisions=no_collisions, compat=compat,
     )  # fmt: skip
+    refuse_unused(context, unused_in_test(spec.attacks), by=f"the attack {attack} has no use for it")
     job = Job(evaluate=spec)
     outcome = launch.run(job, processes=processes, accelerate_config=accelerate_config)
     results.show(outcome, as_json=json, files=True)

@@ -8,17 +8,21 @@ from typing import Annotated
 import typer
 
 from .. import specs
+from ..used import unused_in_training
 from . import options as o
+from .given import given, refuse_unused
 
 NAME = "train"
 EXAMPLES = (
     "[bold]mmcoa train --method mmcoa --shots 5[/]  on CIFAR-100, from OpenAI's ViT-B-32\n\n"
     "[bold]mmcoa train --method tecoa --dataset digits --model tiny-clip --mlm tiny-mlm[/]  needs no network\n\n"
-    "[bold]mmcoa train --resume RUN[/]  goes on after the last whole epoch"
+    "[bold]mmcoa train --resume RUN[/]  goes on after the last whole epoch; with --epochs 20 it goes on to 20"
 )
+WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluate", "json"}
 
 
 def command(
+    context: typer.Context,
     method: Annotated[str, typer.Option(help="clip, ft-standard, tecoa or mmcoa.")] = "mmcoa",
     dataset: Annotated[str, typer.Option(help="The dataset to train on.")] = specs.DEFAULT_DATASET,
     shots: Annotated[str, typer.Option(help="Training images a class, or full.")] = "full",
@@ -41,24 +45,31 @@ def command(
     precision: o.Precision = "fp32",
     processes: o.Processes = 1,
     accelerate_config: o.AccelerateConfig = None,
-    resume: Annotated[str | None, typer.Option(help="Go on with this run; its own options hold.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="Go on with this run; its own options hold, but it may take more --epochs.")
+    ] = None,
     no_evaluate: Annotated[bool, typer.Option("--no-evaluate", help="Stop when the weights are there.")] = False,
     json: o.Json = False,
 ) -> None:
     """Train a defence on a dataset; then test it clean and under the image, text and multimodal attack."""
     from .. import launch, results
+    from ..continuing import spec_to_go_on_with
     from ..settings import home
     from ..worker import Job
 
+    run = ""
     if resume:
-        spec = results.spec_of(resume, home())
+        refuse_unused(context, set(given(context)) - WITH_RESUME, by="a run that goes on keeps its own options")
+        run, spec = spec_to_go_on_with(resume, home(), epochs=epochs)
     else:
+        unused = unused_in_training(method, tested=not no_evaluate)
+        refuse_unused(context, unused, by=f"--method {method} has no use for it")
         spec = specs.train_spec(
             method, dataset=dataset, shots=shots, model=model, mlm=mlm, epochs=epochs, batch_size=batch_size, lr=lr,
             eps=eps, alpha=alpha, steps=steps, seed=seed, tune=tune, contrast=contrast, compat=compat,
             precision=precision,
         )  # fmt: skip
-    job = Job(spec, None if no_evaluate else specs.evaluation_after(spec))
+    job = Job(spec, None if no_evaluate else specs.evaluation_after(spec), resume=run)
     results.show(launch.run(job, processes=processes, accelerate_config=_absolute(accelerate_config)), as_json=json)
 
 

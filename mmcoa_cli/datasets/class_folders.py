@@ -18,6 +18,7 @@ from .samples import SPLITS
 BESIDE = "beside the class folders"
 OUTSIDE = "outside the split folders"
 FEW = 3  # images beside the classes that are a logo and the like; more, and more than a hundredth, are refused
+MAX_DEPTH = 100  # folders within folders
 LAYOUT = "it takes train/<class>/<image> and test/<class>/<image>, or <class>/<image>"
 _NO_CLASSES = {  # where others lie beside them
     "images", "image", "imgs", "img", "jpegimages", "masks", "labels", "annotations", "ground_truth", "groundtruth",
@@ -64,7 +65,7 @@ class Places:
 
 def find_classes(images: Iterable[str], *, title: str) -> Places:
     """Where the classes of these images lie. Raises UserError where that is not clear."""
-    node, loose = _tree(images), 0
+    node, loose = _tree(images, title=title), 0
     above: tuple[str, ...] = ()
     if not node.count:
         raise UserError(f"{title} holds no images in folders of classes, nor others", hint=LAYOUT)
@@ -95,11 +96,15 @@ def _no_classes(node: Folder, above: Sequence[str], *, title: str) -> UserError:
     return UserError(f"{title} holds no images in folders of classes: {what} ({node.example})", hint=LAYOUT)
 
 
-def _tree(images: Iterable[str]) -> Folder:
+def _tree(images: Iterable[str], *, title: str) -> Folder:
     root = Folder()
     for path in images:
-        node = root
-        for part in path.split("/")[:-1]:
+        node, folders = root, path.split("/")[:-1]
+        if len(folders) > MAX_DEPTH:
+            raise UserError(
+                f"{title}: {path[:60]}... lies {len(folders)} folders deep", hint="is that the right folder?"
+            )
+        for part in folders:
             node = node.folders.setdefault(part, Folder(example=path))
         if not node.direct:
             node.example = path

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from store.errors import UserError
@@ -74,9 +74,16 @@ def damage_named(title: str) -> Iterator[None]:
         raise UserError(f"{title} is damaged: {error}", hint="download it again") from error
 
 
+def ending(path: str) -> str:
+    """What a file's name ends in, as ".jpg"; much faster than pathlib, of which a million paths notice."""
+    name = path.rpartition("/")[2]
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
+
 def is_image(path: str) -> bool:
     """Whether the file's name says that it is an image."""
-    return PurePosixPath(path).suffix.lower() in IMAGES
+    return ending(path) in IMAGES
 
 
 def without_ending(path: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import PurePosixPath
 
 from PIL import Image
 
 from .decoding import FORMATS
-from .files import ARCHIVES, Files, is_image
+from .files import ARCHIVES, IMAGES, Files, ending
 
 NO_IMAGE = "no image"
 ARCHIVE = "an archive beside the images"
@@ -34,17 +33,17 @@ def images_among(files: Files) -> tuple[list[str], dict[str, tuple[str, ...]]]:
     archives: list[str] = []
     foreign: list[str] = []
     for path in files.sizes:
-        ending = PurePosixPath(path).suffix.lower()
-        if is_image(path):
+        own = ending(path)
+        if own in IMAGES:
             images.append(path)
         elif path.lower().endswith(ARCHIVES):
             archives.append(path)
-        elif ending in _NO_IMAGES:
+        elif own in _NO_IMAGES:
             others.append(path)
         elif _is_image_inside(files, path):
             images.append(path)
         else:
-            (foreign if ending in _OTHER_KINDS else others).append(path)
+            (foreign if own in _OTHER_KINDS else others).append(path)
     return images, {NO_IMAGE: tuple(others), OTHER_KIND: tuple(foreign), ARCHIVE: tuple(archives)}
 
 

@@ -65,16 +65,18 @@ def recognised(row: DatasetRow, source: Path, *, scratch: Path) -> Iterator[Reco
     reader = READERS.get(row.reader)
     with open_files(source, scratch=scratch) as outer:
         if reader is not None and reader.recognises(outer):
-            yield Recognised(row, reader.read(outer, row), sum(outer.sizes.values()), None)
+            yield Recognised(row, reader.read(outer, row), sum(outer.sizes.values()), None, outer.left_out)
             return
         with expanded(outer) as files:
             size = sum(files.sizes.values())
             if reader is not None and reader.recognises(files):
-                yield Recognised(row, reader.read(files, row), size, None)
+                yield Recognised(row, reader.read(files, row), size, None, files.left_out)
             elif (base := base_folder(files, row.torchvision)) is not None:
                 with torchvision_root(files, row, base=base, scratch=scratch) as root:
                     listed = list_torchvision(root, files, row)
-                    yield Recognised(row, read_torchvision(listed, title=files.title), size, len(listed))
+                    yield Recognised(
+                        row, read_torchvision(listed, title=files.title), size, len(listed), files.left_out
+                    )
             elif (hub := _hub_layout(files, row)) is not None:
                 full = row if (row.class_names and row.splits) or row.captions else describe_hub(hub, row)
                 yield Recognised(full, read_hub(hub, full), size, sum(hub.counts.values()), hub.left_out)

@@ -19,13 +19,13 @@ _LABELS = (".cls", ".json", ".txt")  # of a webdataset's sample
 
 @contextmanager
 def expanded(files: Files, *, depth: int = MAX_DEPTH) -> Iterator[Files]:
-    """`files` with the content of the archives among them in their place. Beside images only shards are opened: other
-    archives are copies of the images, or none of the dataset."""
+    """`files` with the content of the archives among them in their place. Beside folders of images only shards are
+    opened: other archives are copies of the images, or none of the dataset."""
     inner = [path for path in files.sizes if path.lower().endswith(ARCHIVES)]
     if not inner or depth == 0 or files.inner is None:
         yield files
         return
-    if any(map(is_image, files.sizes)) and not (inner := _shards(files, inner)):
+    if any("/" in path and is_image(path) for path in files.sizes) and not (inner := _shards(files, inner)):
         yield files
         return
     with ExitStack() as stack:

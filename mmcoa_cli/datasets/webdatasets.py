@@ -11,6 +11,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from store.errors import UserError
@@ -120,15 +121,11 @@ def _splits(files: Files, shards: Iterable[str]) -> dict[str, str | None]:
 
 def _paired(files: Files, ending: str) -> Pairs:
     """Each label with its image. Raises UserError where there are two to choose from."""
-    groups: dict[str, tuple[list[str], list[str]]] = {}
-    for path in files.sizes:
-        if path.lower().endswith(ending) and path.rpartition("/")[2] != NAMES:
-            groups.setdefault(sample_key(path), ([], []))[1].append(path)
-        elif is_image(path):
-            groups.setdefault(sample_key(path), ([], []))[0].append(path)
     pairs = Pairs()
-    for images, labels in groups.values():
-        _pair(pairs, images, labels, title=files.title)
+    for _, group in groupby(files.sizes, sample_key):  # in the order of their paths, those of a key follow each other
+        own = list(group)
+        labels = [path for path in own if path.lower().endswith(ending) and path.rpartition("/")[2] != NAMES]
+        _pair(pairs, list(filter(is_image, own)), labels, title=files.title)
     return pairs
 
 

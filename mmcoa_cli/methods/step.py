@@ -14,7 +14,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from ..attacks.image import iterates, random_start, snap_to_grid
+from ..attacks.image import finished, iterates, random_start
 from ..attacks.text import TextTarget, attack_prompts
 from ..models import Clip
 from ..specs import ImageAttack
@@ -68,7 +68,7 @@ class Step:
             if self.compat == "release":
                 self._leak(adv_images)
             adv_images = next_images
-        return snap_to_grid(adv_images) if self.image_attack.stays_on_grid else adv_images
+        return finished(adv_images, self.image_attack)
 
     def _leak(self, adv_images: Tensor) -> None:
         (features,), text_features, tau = self.encode([adv_images], self.class_prompts)

@@ -13,10 +13,11 @@ from statistics import mean, stdev
 from store.errors import UserError
 
 from .. import catalog
+from . import earlier
 from .averages import NAME, as_row, average
 from .grid import Grid, grids
 from .rows import Row, order
-from .sections import Key, Line, image_of, text_of
+from .sections import Key, Line, image_of, text_of, told_of_seed
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ def figure(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False) -
     """The figure of `task` from its rows, never empty; with `seeds` the points are means over seeds."""
     chosen = _alike(grids(rows, task=task, seeds=seeds), task)
     make = {"shots": _by_shots, "datasets": _by_datasets}[task.x]
-    return make(chosen, task, len(rows))
+    return make(chosen, task, len(rows), seeds)
 
 
 def _alike(every: list[Grid], task: catalog.TaskRow) -> list[Grid]:
     """One grid for each attack, in the order of the task: the best one, and those that were measured as it was."""
-    ranked = sorted(every, key=lambda grid: (grid.source != task.source, -len(grid.rows)))
+    ranked = sorted(every, key=lambda grid: (grid.source != task.source, -_of_today(grid), -len(grid.rows)))
     found: list[Grid] = []
     for grid in ranked:
         if grid.rows[0].attack not in [other.rows[0].attack for other in found] and all(
@@ -78,6 +79,11 @@ def _alike(every: list[Grid], task: catalog.TaskRow) -> list[Grid]:
         ):
             found.append(grid)
     return sorted(found, key=lambda grid: task.attacks.index(grid.rows[0].attack))
+
+
+def _of_today(grid: Grid) -> int:
+    """How many results are of weights, data and models that have not been replaced since."""
+    return sum(not row.earlier for row in grid.rows)
 
 
 def _agree(one: Grid, other: Grid) -> bool:
@@ -91,7 +97,7 @@ def _setting(grid: Grid) -> Key:
     return (grid.source, grid.limit, row.model, row.compat, row.precision, row.seed)
 
 
-def _by_shots(chosen: list[Grid], task: catalog.TaskRow, every: int) -> Figure:
+def _by_shots(chosen: list[Grid], task: catalog.TaskRow, every: int, seeds: bool) -> Figure:
     """Averages against shots; zero-shot stands at 0."""
     if not any(grid.datasets for grid in chosen):
         names = ", ".join(task.datasets[:3])
@@ -112,7 +118,7 @@ def _by_shots(chosen: list[Grid], task: catalog.TaskRow, every: int) -> Figure:
             drawn += [row for cell in line.cells.values() for row in cell]
             averages.append(row)
             xs[row.shots] = _place(row)
-            name = _name(row, [other.first for other in kept])
+            name = _name(row, [other.first for other in kept], seeds=seeds)
             point = _point(row.shots, row, found.by_seed)
             series.setdefault(_run_of(row), Series(name, row.method, [])).points.append(point)
         panels.append(Panel(grid.rows[0].attack, sorted(series.values(), key=_rank)))
@@ -122,7 +128,7 @@ def _by_shots(chosen: list[Grid], task: catalog.TaskRow, every: int) -> Figure:
     )  # fmt: skip
 
 
-def _by_datasets(chosen: list[Grid], task: catalog.TaskRow, every: int) -> Figure:
+def _by_datasets(chosen: list[Grid], task: catalog.TaskRow, every: int, seeds: bool) -> Figure:
     """Each dataset's accuracies at the shots of most results, and the averages of lines that have all datasets."""
     trained = [row for grid in chosen for row in grid.rows if row.source]
     counts = {row.shots: (sum(o.shots == row.shots for o in trained), _place(row)) for row in trained}
@@ -143,7 +149,7 @@ def _by_datasets(chosen: list[Grid], task: catalog.TaskRow, every: int) -> Figur
             if found is not None and len(found.datasets) == len(datasets) > 1:
                 averages.append(as_row(found))
                 points.append(_point(NAME, averages[-1], found.by_seed))
-            name = _name(line.first, [other.first for other in kept])
+            name = _name(line.first, [other.first for other in kept], seeds=seeds)
             series.append(Series(name, line.first.method, points))
         panels.append(Panel(grid.rows[0].attack, sorted(series, key=_rank)))
     xs = [*datasets, *others, *([NAME] if averages else [])]
@@ -170,15 +176,16 @@ def _first_of_each(lines: list[Line], key: Callable[[Row], Key]) -> list[Line]:
 
 def _run_of(row: Row) -> Key:
     """What the runs of one series have in common: everything but their shots."""
-    return (row.method, row.source, row.train_compat, row.training, row.train_part)
+    return (row.method, row.source, row.train_compat, row.training, row.train_part, *earlier.state(row))
 
 
-def _name(row: Row, every: Sequence[Row]) -> str:
-    """The method, and what else a series of the same method needs to be told apart."""
+def _name(row: Row, every: Sequence[Row], *, seeds: bool) -> str:
+    """The method, what of it has been replaced since, and what else a series needs to be told apart from others."""
     others = {_run_of(other) for other in every if other.method == row.method}
     release = ", release" if row.train_compat == "release" else ""
     told = (row.training or "the paper's settings", row.train_part) if len(others) > 1 else ()
-    return ", ".join([row.method + release, *(text for text in told if text)])
+    named = row.method + release + told_of_seed(row, every, seeds=seeds)
+    return ", ".join([named, *earlier.words(row), *(text for text in told if text)])
 
 
 def _rank(series: Series) -> tuple[int, str]:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..specs import EvaluationSpec, TrainSpec, default_alpha, options_in, train_spec
 from ..typed import changed, typed
+from ..used import IMAGE, TEXT, unused_in_test, unused_in_training
 from .rows import Row
 
 if TYPE_CHECKING:
     from store.schema import Run
 
 ANY = ("seed", "precision", "compat")
-IMAGE = ("norm", "eps", "alpha", "steps", "stop_when_fooled")
-TEXT = ("mlm", "no_collisions")
 TRAINING = ("mlm", "epochs", "batch_size", "lr", "eps", "alpha", "steps", "tune", "contrast", "compat", "precision")
 
 
@@ -36,7 +35,9 @@ class Gap:
         ball = {name: self.settings.get(name, defaults[name]) for name in ("norm", "eps", "steps")}
         defaults["alpha"] = default_alpha(**ball)
         named = {"checkpoint": self.checkpoint, "dataset": ",".join(self.datasets), "attack": ",".join(self.attacks)}
-        return typed("evaluate", {**named, **changed(self.settings, defaults)})
+        unused = unused_in_test(self.attacks)
+        settings = {name: value for name, value in self.settings.items() if name not in unused}
+        return typed("evaluate", {**named, **changed(settings, defaults)})
 
 
 def settings_of(rows: Sequence[Row]) -> dict[str, Any]:
@@ -80,6 +81,8 @@ def training_command(method: str, *, source: str, shots: str, model: str, like: 
     """The command that trains what is not there, with the settings in which all of `like` differ from the defaults."""
     specs = [options_in(run.spec, TrainSpec) for run in like]
     alike = {name: specs[0][name] for name in TRAINING if specs and all(_has(spec, name, specs[0]) for spec in specs)}
+    unused = unused_in_training(method, tested=True)
+    alike = {name: value for name, value in alike.items() if name not in unused}
     usual = asdict(train_spec(method, dataset=source))
     named = {"method": method, "dataset": source, "shots": shots}
     return typed("train", {**named, **changed({"model": model, **alike}, usual)})

@@ -17,6 +17,7 @@ from ..datasets.fetching import dataset_path
 from ..settings import Home
 from ..specs import TrainSpec, evaluation_after, options_in
 from ..typed import typed
+from ..used import IMAGE, TEXT
 from .gaps import Gap, gap, merged, settings_of, training_command
 from .rows import Row
 from .sections import grouped, image_of, text_of
@@ -121,11 +122,12 @@ def _datasets_lacking(rows: Sequence[Row], task: catalog.TaskRow) -> list[Gap]:
     """For each run, attack and threat model the task's datasets that it was not tested on."""
 
     def alike(row: Row) -> tuple[object, ...]:
-        return (row.run, row.attack, row.compat, row.precision, row.seed, image_of(row), text_of(row))
+        threat = (image_of(row)[: len(IMAGE)], text_of(row)[: len(TEXT) + 1])  # by whatever version of its code
+        return (row.run, row.attack, row.compat, row.precision, row.seed, threat)
 
     found = []
     for group in grouped(rows, alike):
-        there = {row.dataset for row in group}
+        there = {row.dataset for row in group if not row.earlier}
         lacking = [name for name in task.datasets if name not in there]
         if lacking:
             found.append(gap(group[0], lacking, [group[0].attack], settings_of(group)))
@@ -136,8 +138,8 @@ def _untested(
     runs: Sequence[Run], rows: Sequence[Row], task: catalog.TaskRow, attacks: tuple[str, ...], trained_on: list[str]
 ) -> list[Gap]:
     """Finished runs, and the models that they started from, without any result under an attack."""
-    tested = {(row.run, row.attack) for row in rows}
-    zero_shot = {(row.model, row.attack) for row in rows if not row.source}
+    tested = {(row.run, row.attack) for row in rows if not row.earlier}
+    zero_shot = {(row.model, row.attack) for row in rows if not (row.source or row.earlier)}
     found = []
     for run in runs:
         if run.kind == "train" and run.status == "complete" and run.source in trained_on:
@@ -165,11 +167,11 @@ def _attacks_lacking(rows: Sequence[Row], task: catalog.TaskRow, attacks: tuple[
     """For each run on its own dataset the attacks it was not tested under; and models that were not tested there."""
     found = []
     for group in grouped(rows, lambda row: (row.run, row.dataset, row.compat, row.precision, row.seed)):
-        lacking = [attack for attack in attacks if all(row.attack != attack for row in group)]
+        lacking = [attack for attack in attacks if all(row.attack != attack or row.earlier for row in group)]
         if lacking:
             found.append(gap(group[0], [group[0].dataset], lacking, settings_of(group)))
     for group in grouped([row for row in rows if row.dataset in task.datasets], lambda row: (row.dataset, row.model)):
-        if all(row.source for row in group):
+        if all(row.source or row.earlier for row in group):
             found.append(Gap("", group[0].model, (group[0].dataset,), attacks, settings_of(group)))
     return found
 

@@ -10,6 +10,7 @@ from store.index import Index
 
 from .. import catalog
 from ..console import print_json, say, show
+from ..present import Present
 from ..settings import Home
 from .figure_data import Figure, figure
 from .figures import check_ending, draw, is_picture
@@ -35,7 +36,7 @@ def make_report(
     """What the index of `home` holds for the task. Raises UserError when that is nothing, and for unknown attacks."""
     attacks = attacks_of(task, attacks)
     index = Index(home.database_url)
-    found = rows(index, task, attacks=attacks, paper=paper)
+    found = rows(index, task, attacks=attacks, paper=paper, present=Present(home))
     lacking = missing(index.runs(), found, task=task, attacks=attacks, home=home)
     if task.layout != "figure":
         return Report(task, found, lacking)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
+from ..present import Present, data_key
 from ..radii import canonical_or_same
 from ..specs import TrainSpec, one_of, options_in, train_spec
+from . import earlier
 from .paper import note, number
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
@@ -54,13 +56,14 @@ class Row:
     stop_when_fooled: bool | None = None
     pixel_size: int | None = None  # the side of the images that were attacked
     mlm: str | None = None
-    mlm_stand_in: bool | None = None
+    mlm_origin: str | None = None  # as `origin`
     max_words_changed: int | None = None
     no_collisions: bool | None = None
     collisions: int | None = None  # of `prompts` adversarial prompts, those that name another class
     distinct_prompts: int | None = None  # of them, how many are different to the model
     prompts: int | None = None
-    stand_in: bool = False  # the CLIP model is no published one
+    origin: str = "published"  # where the CLIP model is from: published, own or stand-in
+    sha256: str = ""  # of the file of an own model
     limit: int | None = None
     partial: bool = False  # some classes of the dataset have no image
     part: str = ""  # which part of the test set the images are, as "400 of 1,880 test images"; empty for the whole
@@ -70,6 +73,23 @@ class Row:
     train_compat: str = "none"
     training: str = ""  # the settings of the training run that are not the paper's
     train_part: str = ""  # which part of the training images the run was trained on; empty for the whole
+    weights: str = ""  # the digest of the weights that were tested; empty where it was not recorded
+    earlier_weights: bool = False  # the run or model of this name has other weights by now
+    earlier_data: bool = False  # the dataset of this name has other images or prompts by now
+    earlier_mlm: bool = False  # the masked LM of this name is another by now
+    mlm_weights: str = ""  # the digest of the masked LM
+    base: str = ""  # the digest of the weights that the run was trained from
+    recipe: str = ""  # of the training: runs that share it differ in nothing but their seed
+    earlier_base: bool = False  # the model of that name has other weights by now
+    image_version: int | None = None  # of the code of the image attack
+    text_version: int | None = None
+    digests: int = 1  # how models were hashed when it was measured
+    earlier_code: bool = False  # the report has results by a newer version of the attack, or of mmcoa
+
+    @property
+    def earlier(self) -> bool:
+        """Whether it is of something that has been replaced since under its name, or by older code."""
+        return self.earlier_weights or self.earlier_data or self.earlier_mlm or self.earlier_code
 
 
 SELECTIONS: dict[str, Callable[[Run, Evaluation], bool]] = {  # by a task's layout
@@ -80,18 +100,30 @@ SELECTIONS: dict[str, Callable[[Run, Evaluation], bool]] = {  # by a task's layo
 Order = tuple[Any, ...]
 
 
-def rows(index: Index, task: catalog.TaskRow, *, attacks: tuple[str, ...] = (), paper: bool = True) -> list[Row]:
+def rows(
+    index: Index,
+    task: catalog.TaskRow,
+    *,
+    attacks: tuple[str, ...] = (),
+    paper: bool = True,
+    present: Present | None = None,
+) -> list[Row]:
     """Every evaluation in the index that belongs to `task`, in the order of its tables; without the paper's numbers
-    unless `paper`. `attacks` are those asked for, by default the ones that the task shows.
+    unless `paper`. `attacks` are those asked for, by default the ones that the task shows. Where it is told what is
+    `present`, results of what has been replaced since are marked as `earlier`.
 
     Raises UserError when there is none, and for an attack that the task does not have.
     """
     attacks = attacks_of(task, attacks)
-    found = [
-        row_of(run, evaluation, task=task.results) if paper else _without_paper(run, evaluation)
+    chosen = [
+        (run, evaluation)
         for run, evaluation in index.evaluations()
         if evaluation.attack in attacks and SELECTIONS[task.layout](run, evaluation)
     ]
+    made = [row_of(*one, task=task.results) if paper else _without_paper(*one) for one in chosen]
+    if present:
+        made = [earlier.compared(row, run, present) for row, (run, _) in zip(made, chosen, strict=True)]
+    found = earlier.of_code(made)
     if not found:
         under = f" under the attack {' or '.join(attacks)}" if attacks != task.attacks else ""
         raise UserError(
@@ -121,7 +153,8 @@ def attacks_of(task: catalog.TaskRow, asked: tuple[str, ...] = ()) -> tuple[str,
 
 def order(row: Row) -> Order:
     """What lines of a table are sorted by: the catalog's methods, those it does not know last, then the shots."""
-    return (*_method(row), _shots(row), row.source, row.train_compat, row.training, row.train_part)
+    settings = (row.source, row.train_compat, row.training, row.train_part)
+    return (*_method(row), _shots(row), *settings, *earlier.state(row))
 
 
 def order_by_shots(row: Row) -> Order:
@@ -165,7 +198,7 @@ def row_of(run: Run, evaluation: Evaluation, *, task: str = "iid") -> Row:
 
 def _without_paper(run: Run, evaluation: Evaluation) -> Row:
     image, text = evaluation.norm is not None, evaluation.mlm is not None
-    spec = json.loads(evaluation.spec)
+    spec, trained = json.loads(evaluation.spec), json.loads(run.spec)
     return Row(
         method=run.method,
         model=run.model,
@@ -189,23 +222,41 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
         stop_when_fooled=evaluation.stop_when_fooled if image else None,
         pixel_size=_nested(spec, "examples", "data", "pixel_size"),
         mlm=evaluation.mlm,
-        mlm_stand_in=evaluation.mlm_origin != "published" if text else None,
+        mlm_origin=evaluation.mlm_origin if text else None,
         max_words_changed=_nested(spec, "examples", "text", "max_words_changed"),
         no_collisions=evaluation.no_collisions if text else None,
         collisions=evaluation.collisions,
         distinct_prompts=evaluation.distinct_prompts,
         prompts=len(json.loads(evaluation.prompts)) if evaluation.prompts else None,
-        stand_in=run.model_origin != "published",
+        origin=run.model_origin,
+        sha256=str(_nested(json.loads(run.spec), "model_sha256") or ""),
         limit=evaluation.limit,
         partial=evaluation.partial,
         part=str(_nested(spec, "part") or ""),
-        data=str(_nested(spec, "examples", "data", "checksum") or "")[:8],
+        data=data_of(_nested(spec, "examples")),
         precision=evaluation.precision,
         train_seed=run.seed,
         train_compat=run.compat,
         training=_unusual(run) if run.kind == "train" else "",
-        train_part=str(_nested(json.loads(run.spec), "part") or ""),
+        train_part=str(_nested(trained, "part") or ""),
+        weights=evaluation.weights or "",
+        mlm_weights=str(_nested(spec, "examples", "text", "mlm") or ""),
+        base=str(_nested(trained, "base") or ""),
+        recipe=str(_nested(trained, "recipe") or ""),
+        digests=_number(_nested(spec, "examples", "digests")) or 1,
+        image_version=_number(_nested(spec, "examples", "image", "version")),
+        text_version=_number(_nested(spec, "examples", "text", "version")),
     )
+
+
+def data_of(examples: Any) -> str:
+    """The key of the images and prompts that an example set was made of; empty where it does not say."""
+    images, prompts = _nested(examples, "data", "checksum"), _nested(examples, "prompts")
+    return data_key(str(images), prompts if isinstance(prompts, list) else []) if images else ""
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def wilson(correct: float, n: int) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import earlier
 from .rows import Row, order
 
 Key = tuple[Any, ...]
@@ -82,12 +83,13 @@ def _threats(rows: list[Row]) -> list[tuple[Key, Key]]:
 
 
 def image_of(row: Row) -> Key:
-    settings = (row.norm, row.eps, row.alpha, row.steps, row.stop_when_fooled)
+    settings = (row.norm, row.eps, row.alpha, row.steps, row.stop_when_fooled, row.image_version or 0)
     return settings if row.norm is not None else ()
 
 
 def text_of(row: Row) -> Key:
-    return (row.mlm, row.max_words_changed, row.no_collisions) if row.mlm is not None else ()
+    settings = (row.mlm, row.max_words_changed, row.no_collisions, row.mlm_weights, row.text_version or 0)
+    return settings if row.mlm is not None else ()
 
 
 def lines_of(
@@ -98,10 +100,19 @@ def lines_of(
     label: Callable[[Row], str],
     seeds: bool = False,
 ) -> list[Line]:
-    """The lines of one section, sorted by `order`; with `seeds`, runs and evaluations of several seeds share a line."""
+    """The lines of one section, sorted by `order`; with `seeds`, runs and evaluations of several seeds share a line.
+
+    A line is of one state of the weights: what a run or model of the same name was before stands in a line of its own.
+    """
+    rows = list(rows)
+    weights: dict[str, set[str]] = {}
+    for row in rows:
+        weights.setdefault(row.run, set()).add(row.weights)
 
     def of_one_line(row: Row) -> Key:
-        return (*order(row), "" if seeds else row.run)
+        if seeds:  # other seeds are other weights; but of one run there is one state only
+            return (*order(row), row.recipe, row.weights if len(weights[row.run]) > 1 else "")
+        return (*order(row), row.train_seed, row.run, row.weights)
 
     groups = grouped(sorted(rows, key=of_one_line), of_one_line)
     cells = [cell for group in groups for cell in _without_repeats(group, column)]
@@ -109,7 +120,7 @@ def lines_of(
 
 
 def _without_repeats(rows: list[Row], column: Callable[[Row], str]) -> list[dict[str, list[Row]]]:
-    """The cells of a line by column, and of as many more lines as the same thing was measured on changed weights."""
+    """The cells of a line by column, and of as many more lines as the same thing was measured again."""
     lines: list[dict[str, list[Row]]] = []
     for same in grouped(rows, lambda row: (column(row), row.train_seed, row.seed, row.run)):
         for number, row in enumerate(same):
@@ -122,12 +133,13 @@ def _without_repeats(rows: list[Row], column: Callable[[Row], str]) -> list[dict
 def _labels(lines: list[dict[str, list[Row]]], label: Callable[[Row], str], *, seeds: bool) -> list[str]:
     """The method and shots of each line; what else tells lines apart is named only where it must be."""
     firsts = [next(iter(cells.values()))[0] for cells in lines]
-    labels = [label(row) for row in firsts]
+    labels = [label(row) + told_of_seed(row, firsts, seeds=seeds) for row in firsts]
     details: list[Callable[[Row], str]] = [
         lambda row: row.training or "the paper's settings",
         lambda row: f"on {row.train_part}" if row.train_part else "on all images",
-        lambda row: "" if seeds else f"training seed {row.train_seed}",
         lambda row: f"run {row.run[-8:]}",
+        lambda row: f"weights {row.weights[:8]}" if row.weights else "weights not recorded",
+        lambda row: f"started from {row.base[:8]}",
         lambda row: f"evaluation {row.evaluation[:8]}",
     ]
     for detail in details:
@@ -140,10 +152,18 @@ def _labels(lines: list[dict[str, list[Row]]], label: Callable[[Row], str], *, s
     return labels
 
 
+def told_of_seed(row: Row, others: Sequence[Row], *, seeds: bool = False) -> str:
+    """The training seed, where those of lines that are shown together differ."""
+    trained = {other.train_seed for other in others if other.source}
+    return f", training seed {row.train_seed}" if row.source and len(trained) > 1 and not seeds else ""
+
+
 def name_of(row: Row, source: str = "") -> str:
-    """The method, the shots, the `source` and the training's compat, as "mmcoa, 5-shot from imagenet, release"."""
+    """The method, the shots, the `source` and the training's compat, as "mmcoa, 5-shot from imagenet, release"; and
+    what has been replaced since."""
     shots = {"0": "zero-shot", "full": "full"}.get(row.shots, f"{row.shots}-shot")
-    return f"{row.method}, {shots}{source}" + (", release" if row.train_compat == "release" else "")
+    name = f"{row.method}, {shots}{source}" + (", release" if row.train_compat == "release" else "")
+    return ", ".join([name, *earlier.words(row)])
 
 
 def _label(row: Row) -> str:

@@ -29,6 +29,7 @@ AVERAGES = (
 UNEQUAL = "averages over other datasets are not comparable; the number before each says over how many it is"
 SEEDS = "sd: the standard deviation over seeds, and their number"
 SIGNS = [f"{sign} {text}" for sign, text in NOTES.items()]
+OLD_CODE = ", by an earlier version of mmcoa"
 EXPLANATIONS = [WIDTHS, AVERAGES, UNEQUAL, SEEDS, *SIGNS, COLLISIONS, DISTINCT, RELEASE]  # in the order they print
 NONE = "–"
 
@@ -94,8 +95,10 @@ def _title(section: Section) -> str:
 
 
 def model_name(row: Row) -> str:
-    """The model, and whether it is a stand-in."""
-    return row.model + (" (a stand-in model)" if row.stand_in else "")
+    """The model, and where it is from, unless it is a published one."""
+    sha256 = f", sha256 {row.sha256[:8]}" if row.sha256 else ""
+    words = {"stand-in": " (a stand-in model)", "own": f" (own weights{sha256})"}
+    return row.model + words.get(row.origin, "")
 
 
 def part_of(row: Row) -> str:
@@ -214,21 +217,29 @@ def _images(section: Section) -> str:
 
 
 def setting(rows: Sequence[Row]) -> list[str]:
-    """The seeds of `rows`, and what else of their common circumstances is not the default."""
-    seeds, row = sorted({row.seed for row in rows}), rows[0]
+    """The seeds of `rows`, and what else of their common circumstances is not the default.
+
+    Where the runs were trained with other seeds than they were tested with, both are named.
+    """
+    row, tested, trained = rows[0], {row.seed for row in rows}, {row.train_seed for row in rows if row.source}
     return [
-        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
+        *([_seeds(tested)] if trained <= tested else [f"test {_seeds(tested)}", f"training {_seeds(trained)}"]),
         *([row.precision] if row.precision != "fp32" else []),
         *(["compat release"] if row.compat == "release" else []),
     ]
+
+
+def _seeds(found: set[int]) -> str:
+    return f"seed{'s' if len(found) > 1 else ''} {', '.join(map(str, sorted(found)))}"
 
 
 def image_attack(row: Row, *, side: int | None = None) -> str:
     norm = {"linf": "L-inf", "l2": "L2"}.get(row.norm or "", row.norm)
     pixels = f", on {side} x {side} pixels" if side else ""
     stop = ", each image left once it is fooled" if row.stop_when_fooled else ""
+    code = OLD_CODE if row.earlier_code else ""
     caution = f" (warning: {found})" if (found := _caution(row)) else ""
-    return f"image attack: {norm}, eps {row.eps}, alpha {row.alpha}, {row.steps} steps{pixels}{stop}{caution}"
+    return f"image attack: {norm}, eps {row.eps}, alpha {row.alpha}, {row.steps} steps{pixels}{stop}{code}{caution}"
 
 
 def _caution(row: Row) -> str:
@@ -242,6 +253,8 @@ def _caution(row: Row) -> str:
 def text_attack(row: Row) -> str:
     words = f"{row.max_words_changed} word, " if row.max_words_changed else ""
     kind = "the release's own" if row.compat == "release" else "aligned"
-    stand_in = " (a stand-in)" if row.mlm_stand_in else ""
+    origin = {"stand-in": " (a stand-in)", "own": " (own weights)"}.get(row.mlm_origin or "", "")
     names = ", no other class's name" if row.no_collisions else ""
-    return f"text attack: {words}masked LM {row.mlm}{stand_in}, {kind}{names}"
+    earlier = f", an earlier one of that name ({row.mlm_weights[:8]})" if row.earlier_mlm else ""
+    code = OLD_CODE if row.earlier_code else ""
+    return f"text attack: {words}masked LM {row.mlm}{origin}{earlier}, {kind}{names}{code}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..specs import EvaluationSpec, TrainSpec, train_spec
 from ..typed import changed, typed
+from ..used import unused_in_test, unused_in_training
 from .order import Order
 
 TRAINING = ("model", "mlm", "epochs", "lr", "batch_size", "seed", "compat", "precision")
@@ -17,7 +18,8 @@ def train(spec: TrainSpec, order: Order) -> str:
     """The training of one run, without the tests that `mmcoa train` ends with."""
     named = {"method": spec.method, "dataset": spec.dataset, "shots": spec.shots}
     usual = asdict(train_spec(spec.method, dataset=spec.dataset))
-    settings = changed({name: getattr(spec, name) for name in TRAINING}, usual)
+    unused = unused_in_training(spec.method, tested=False)
+    settings = changed({name: getattr(spec, name) for name in TRAINING if name not in unused}, usual)
     return typed("train", {**named, **settings, **_start(order), "no_evaluate": True})
 
 
@@ -26,7 +28,10 @@ def evaluate(spec: EvaluationSpec, order: Order) -> str:
     named = {"checkpoint": spec.checkpoint, "dataset": spec.datasets[0]}
     if spec.attacks != EvaluationSpec.attacks:
         named["attack"] = ",".join(spec.attacks)
-    settings = changed({name: getattr(spec, name) for name in TEST}, asdict(EvaluationSpec("", ())))
+    unused = unused_in_test(spec.attacks)
+    settings = changed(
+        {name: getattr(spec, name) for name in TEST if name not in unused}, asdict(EvaluationSpec("", ()))
+    )
     return typed("evaluate", {**named, **settings, **_start(order)})
 
 

@@ -181,7 +181,7 @@ def _test(order: Order, scale: Scale, data: Data, *, run: TrainSpec | None, know
     found = known.run(run) if run else known.zero_shot(order.model)
     checkpoint = (found or run.run_name) if run else order.model
     spec = order.test_of(checkpoint, data.name, scale)
-    missing = known.missing(found, spec, order.model)
+    missing = known.missing(found, spec)
     seconds = evaluation_seconds(spec, data, speed, attacks=missing) if speed else None if missing else 0.0
     title = f"test {label(run)}{f' from {run.dataset}' if run else ''} on {data.name}"
     return Step(Evaluate(run, spec, missing), title, commands.evaluate(spec, order), not missing, seconds)

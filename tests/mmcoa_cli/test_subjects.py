@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from mmcoa_cli.settings import Home
 from mmcoa_cli.specs import TrainSpec
-from mmcoa_cli.subjects import last_checkpoint, load_subject, zero_shot_run
+from mmcoa_cli.subjects import final_weights, load_subject, zero_shot_run
 from mmcoa_cli.training import train
 from store.checkpoints import load_tensors
 from store.errors import UserError
@@ -25,8 +25,8 @@ def index(home: Home) -> Index:
 
 def test_a_run_by_its_id_or_the_beginning_of_it(home: Home, index: Index) -> None:
     run = train(SPEC, home, Accelerator(cpu=True))
-    folder = last_checkpoint(home, run.id)
-    assert folder is not None and folder.name == "epoch-002"
+    folder = final_weights(run, home)
+    assert folder.name == "epoch-002"
     for checkpoint in (run.id, run.id[:-3], "ft"):
         clip, found = load_subject(checkpoint, home, index)
         assert found == run

@@ -113,6 +113,7 @@ REFUSED = {
     "labels of a flat folder": Case("*3 labels.csv=x", refused="labels.csv is not read"),
     "labels beside the classes": Case("0/* 1/* labels.csv=a,b", refused="has labels.csv, which is not read"),
     "names of the classes": Case("0/* 1/* classes.txt=cat\ndog", refused="has classes.txt, which is not read"),
+    "five hundred deep": Case("/".join(["x"] * 500) + "/1.png b/1.png", refused="lies 500 folders deep"),
     "no class in both splits": Case("train/a/* train/b/* test/unknown/*", refused="test/unknown/0.png, and train/a/0"),
     "splits in camel case": Case("TrainSet/a/* TestSet/a/*", refused="TestSet/ (TestSet/a/0.png), TrainSet/"),
     "splits of domains": Case("trainA/* trainB/* testA/*", refused="testA/ (testA/0.png), trainA/"),

@@ -74,8 +74,10 @@ def test_archives_are_opened_three_deep(depth: int, zip_of: Make, tmp_path: Path
 
 
 def test_beside_images_archives_stay_closed(zip_of: Make, laid: Make) -> None:
-    files = {"a.png": b"image", "more.zip": zip_of(SEEN)}
+    files = {"a/a.png": b"image", "more.zip": zip_of(SEEN)}
     assert read_expanded(laid("x", files)) == files
+    files = {"logo.png": b"image", "more.zip": zip_of(SEEN)}
+    assert read_expanded(laid("y", files)) == {"logo.png": b"image", **SEEN}
 
 
 def test_a_tar_in_a_tar_is_not_copied(tar_of: Make, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from mmcoa_cli import catalog
+from mmcoa_cli.present import data_key
 from mmcoa_cli.reports.rows import Row, rows, wilson
 from store.errors import UserError
 from store.index import Index
@@ -41,7 +42,7 @@ def test_a_row_holds_what_was_evaluated(index: Index, add: Add) -> None:
     assert (row.norm, row.eps, row.alpha, row.steps, row.stop_when_fooled) == ("linf", "1/255", "1/255", 100, False)
     assert (row.mlm, row.collisions, row.prompts, row.max_words_changed) == ("bert-base-uncased", 2, 10, 1)
     assert row.ci95 == pytest.approx((0.79204, 0.80773), abs=1e-4)
-    assert (row.pixel_size, row.data) == (32, "01234567")
+    assert (row.pixel_size, row.data) == (32, data_key("0123456789abcdef", []))
 
 
 def test_what_an_attack_does_not_have_is_none(index: Index, add: Add) -> None:

@@ -1,0 +1,38 @@
+"""Numbers that are none: NaN and infinity are refused where they arise, before they become a model or a result."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from store.errors import UserError
+
+OVERFLOW = "the model overflows: in training take a smaller --lr, in bf16 --precision fp32"
+
+
+def require_finite(tensor: Tensor, what: str, *, hint: str = OVERFLOW) -> Tensor:
+    """The tensor itself. Raises UserError unless all of it is finite; `what` is what it holds, in the plural."""
+    if not tensor.isfinite().all():
+        bad = int((~tensor.isfinite()).sum())
+        raise UserError(f"{what} are not all finite numbers ({bad:,} of {tensor.numel():,} are not)", hint=hint)
+    return tensor
+
+
+def require_finite_weights(model: nn.Module, name: str, *, hint: str) -> None:
+    """Raises UserError, with the first of the weights that are not finite, unless all are."""
+    for of, weight in model.state_dict().items():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise UserError(f"{name} has weights that are not finite numbers ({of})", hint=hint)
+
+
+def require_finite_loss(loss: float, *, lr: float) -> float:
+    """The loss itself. Raises UserError unless it is finite."""
+    if not math.isfinite(loss):
+        raise UserError(f"the loss became {loss}", hint=smaller_lr(lr))
+    return loss
+
+
+def smaller_lr(lr: float) -> str:
+    """What helps a training whose numbers grew beyond all bounds."""
+    return f"try a smaller learning rate: --lr {lr / 10:g}"

@@ -1,0 +1,65 @@
+"""Results of what has been replaced since under its name: marked, named in labels, and never in a line with others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..present import DIGESTS, Present
+
+if TYPE_CHECKING:
+    from store.schema import Run
+
+    from .rows import Row
+
+VERSIONS: tuple[Callable[[Row], int | None], ...] = (
+    lambda row: row.digests,
+    lambda row: row.image_version,
+    lambda row: row.text_version,
+)
+
+
+def compared(row: Row, run: Run, present: Present) -> Row:
+    """The row with what has been replaced since it was measured. Digests of version 0.1 say nothing about that."""
+
+    def other(then: str, now: str) -> bool:
+        return bool(row.digests == DIGESTS and then and now and then != now)
+
+    data = present.data(row.dataset)
+    return replace(
+        row,
+        earlier_weights=other(row.weights, present.weights(run)),
+        earlier_data=bool(row.data and data and row.data != data),
+        earlier_mlm=other(row.mlm_weights, present.mlm(row.mlm) if row.mlm else ""),
+        earlier_base=other(row.base, present.model(run.model)),
+    )
+
+
+def of_code(rows: Sequence[Row]) -> list[Row]:
+    """The rows, those marked that older code made than others."""
+    newest = [max((version(row) or 0 for row in rows), default=0) for version in VERSIONS]
+    return [
+        replace(row, earlier_code=True)
+        if any((version(row) or last) < last for version, last in zip(VERSIONS, newest, strict=True))
+        else row
+        for row in rows
+    ]
+
+
+def state(row: Row) -> tuple[bool, bool, bool, int]:
+    """Whether the weights and the data are those of today; results of today come first, and share no line with others.
+
+    (Another masked LM or attack is another threat model, and has a table of its own.)
+    """
+    return (row.earlier_weights, row.earlier_data, row.earlier_base, -row.digests)
+
+
+def words(row: Row) -> list[str]:
+    """What weights and data of a result have been replaced since under their name."""
+    return [
+        *([f"of earlier weights {row.weights[:8]}"] if row.earlier_weights else []),
+        *([f"started from an earlier {row.model}"] if row.earlier_base and not row.earlier_weights else []),
+        *([f"on an earlier {row.dataset}"] if row.earlier_data else []),
+        *(["by an earlier version of mmcoa"] if row.earlier_code and row.digests < DIGESTS else []),
+    ]
