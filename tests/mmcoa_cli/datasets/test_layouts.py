@@ -206,6 +206,7 @@ def test_a_link_back_multiplies_nothing(image: Make, tmp_path: Path) -> None:
     (folder / "train" / "cow").symlink_to(folder / "train" / "cat")
     (folder / "test").symlink_to("train")
     (folder / "train" / "dog" / "up").symlink_to(tmp_path)
+    (folder / "train" / "dog" / "root").symlink_to("/")
     (folder / "train" / "dog" / "0-again.png").symlink_to("0.png")
     (folder / "circle").symlink_to("circle")
     (folder / "gone.png").symlink_to("nowhere")
@@ -214,7 +215,7 @@ def test_a_link_back_multiplies_nothing(image: Make, tmp_path: Path) -> None:
     assert left_out == {
         "a broken link": ("circle", "gone.png"),
         "a link to what is read already": (
-            "test/", "train/cat/again/", "train/cow/", "train/dog/0-again.png", "train/dog/up/"
+            "test/", "train/cat/again/", "train/cow/", "train/dog/0-again.png", "train/dog/root/", "train/dog/up/",
         ),
     }  # fmt: skip
 
