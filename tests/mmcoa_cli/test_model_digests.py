@@ -161,9 +161,10 @@ def test_that_of_the_folder_is_that_of_what_is_loaded(own: Path, mlm: Path, tmp_
         save_epoch(tmp_path / loaded.name, loaded, optimizer, epoch=1, spec={})
         epoch = tmp_path / loaded.name / "epoch-001"
         assert loaded.digest() == model_digest(epoch) == load_clip(epoch, name="again").digest()
-    assert load_clip(tmp_path / "own" / "epoch-001", name="own").tokenize(["a cat"]).tolist() == load_clip(
-        own, name="own"
-    ).tokenize(["a cat"]).tolist()
+    assert (
+        load_clip(tmp_path / "own" / "epoch-001", name="own").tokenize(["a cat"]).tolist()
+        == load_clip(own, name="own").tokenize(["a cat"]).tolist()
+    )
 
 
 def test_it_needs_no_torch(mlm: Path) -> None:
