@@ -239,6 +239,9 @@ def test_another_preprocessing_or_precision_of_the_weights_is_another_model(test
     config["preprocess_cfg"]["mean"] = [0.5, 0.5, 0.5]
     (folder / "open_clip_config.json").unlink()  # it is a link to that of other tests
     (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf8")
+    with pytest.raises(UserError, match="was altered"):
+        load_subject("vit", tested.home, Index(tested.home.database_url))
+    (folder / "source.json").unlink()  # a model that somebody put there
     clip, _ = load_subject("vit", tested.home, Index(tested.home.database_url))
     assert clip.digest() != tested.trial.weights
 
@@ -304,7 +307,7 @@ def test_what_the_rows_say_of_the_attack(tested: Evaluated) -> None:
         image, text = attack in ("image", "multimodal"), attack in ("text", "multimodal")
         threat = ("linf", "16/255", "4/255", 4) if image else (None, None, None, None)
         assert (row.norm, row.eps, row.alpha, row.steps) == threat
-        assert (row.mlm, row.mlm_origin) == (("mlm", "stand-in") if text else (None, None))
+        assert (row.mlm, row.mlm_origin) == (("mlm", "own") if text else (None, None))
         assert (row.collisions is not None) == (row.prompts is not None) == text
         assert json.loads(row.spec)["examples"] == tested.examples(attack).spec
         assert (row.run_id, row.device, row.batch_size) == ("clip-vit", "cpu", 25)
