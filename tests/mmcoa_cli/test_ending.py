@@ -26,7 +26,7 @@ def shell(tmp_path: Path) -> Callable[..., Ended]:
     def run(line: str, **variables: str) -> Ended:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("MMCOA_", "HF_"))}
         env |= {"PYTHONPATH": str(Path(store.__file__).parents[1]), "MMCOA_HOME": str(tmp_path / "home"), **variables}
-        line = line.replace("mmcoa", f"{sys.executable} -m mmcoa_cli", 1)
+        line = line.replace("mmcoa ", f"{sys.executable} -m mmcoa_cli ", 1)
         ended = subprocess.run(["bash", "-c", line], env=env, cwd=tmp_path, capture_output=True, text=True)
         assert "Traceback" not in ended.stderr and "bug in mmcoa" not in ended.stderr
         assert "Exception ignored" not in ended.stderr
@@ -101,7 +101,7 @@ def test_the_file_of_the_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_that_was_ignored_before_stays_ignored(shell: Callable[..., Ended], ignored: signal.Signals) -> None:
     """As with nohup, and for jobs in the background of a script."""
-    script = "import os, mmcoa_cli.signals as s\nwith s.raised(): os.kill(os.getpid(), NUMBER)\nos.write(1, b'alive')"
+    script = "import os; from mmcoa_cli import signals as s\nwith s.raised(): os.kill(os.getpid(), NUMBER)\nos.write(1, b'alive')"
     script = script.replace("NUMBER", str(int(ignored)))
     code, out, _ = shell(f'trap "" {ignored.name}; {sys.executable} -c "{script}"')
     assert (code, out) == (0, "alive")
