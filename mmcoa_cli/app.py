@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
+from store.errors import UserError
+
 from . import __version__
-from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, train
+from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, store, train
 from .commands.given import OnceEach
 from .ending import in_words
 from .names import require_printable
+from .settings import home
 
-VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, doctor, demo)
+VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, show, doctor, demo)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +30,7 @@ app = typer.Typer(
 )
 for _verb in VERBS:
     app.command(_verb.NAME, epilog=_verb.EXAMPLES, cls=OnceEach)(_verb.command)
+app.add_typer(store.app, name=store.NAME)
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,5 +60,7 @@ def run() -> None:
     words = [word for word in sys.argv[1:] if word != "--debug"]
     for word in words:  # the checks that follow, and typer's, may quote it
         require_printable(word, "on the command line")
+    with suppress(UserError):  # of a home that can be none, which the verbs that use it say
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(home().runs / ".torch"))  # torch makes it, in TMPDIR else
     sys.argv[1:] = [*(["--debug"] if len(words) < len(sys.argv) - 1 else []), *words]
     app(prog_name="mmcoa")

@@ -25,7 +25,7 @@ NO_MODEL = (
     RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, OSError,
     NotImplementedError, SafetensorError,
 )  # fmt: skip
-MAX_NUMBER, MAX_LAYERS, MAX_TEXT, MAX_GRID, MAX_SIDE = 10_000_000, 1000, 4096, 128, 4096
+MAX_NUMBER, MAX_LAYERS, MAX_TEXT, MAX_GRID, MAX_SIDE = 10_000_000, 200, 4096, 128, 4096
 TOKENIZER_SETTINGS = {"clean": str, "strip_sep_token": bool, "language": str}
 SEE = "see open_clip's model_configs for examples"
 Shapes = dict[str, tuple[int, ...]]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
+from store.checkpoints import save_tensors
 from store.errors import UserError
 
 from .architectures import activation, shapes_of
@@ -27,7 +27,7 @@ from .weights.tensors import Weight
 from .weights.transformers_names import is_transformers
 
 CLIP_WEIGHTS = "open_clip_model.safetensors"
-SLACK = 2**20  # bytes
+SLACK, NEARLY = 2**20, 0.8  # bytes; the share of its tensors that makes a file an incomplete one of that model
 
 
 @dataclass(frozen=True)
@@ -198,11 +198,14 @@ def _completed_by(request: Request, best: Fit, shapes: Mapping[str, tuple[int, .
     if request.base is not None and not lacking and not reason:
         raise UserError(
             f"{weights.path.name} holds both encoders, and {request.base.name} would be ignored",
-            hint="leave --base out",
+            hint="leave --base out, and put its open_clip_config.json beside the file, or say --arch",
         )
     if not alone or best.misshapen or best.unexpected:
         if reason:
-            raise UserError(f"{weights.path.name} is not {_model(request)}: {reason}", hint=_other(request, weights))
+            raise UserError(
+                f"{weights.path.name} is not {_model(request)}: {reason}",
+                hint=_other(request, weights, nearly=best.found > len(shapes) * NEARLY),
+            )
         return []
     if request.base is None:
         kind = "image" if whole == "text" else "text"
@@ -221,7 +224,9 @@ def _model(request: Request) -> str:
     return "the model that its configuration describes" if any(config_beside(request.source)) else request.name
 
 
-def _other(request: Request, weights: Weights) -> str:
+def _other(request: Request, weights: Weights, *, nearly: bool) -> str:
+    if nearly:
+        return "save the whole state dictionary of that model again; nothing that is missing is made up"
     likely = similar(weights)
     if likely:
         return f"its shapes are those of {' and '.join(likely[:3])}: --arch {likely[0]}:TAG, or --base for one encoder"
@@ -267,10 +272,10 @@ def _write(best: Fit, completed: list[str], request: Request, target: Path) -> N
         weights = weights_of(request.base.folder)
         if weights is None:
             raise UserError(f"{request.base.name} has no weights", hint=f"mmcoa fetch {request.base.name} --replace")
-        with open_weights(weights) as opened:
+        with open_weights(weights, title=f"{weights.name} of {request.base.name}") as opened:
             (own,) = opened.entries.values()
             tensors |= {name: _finite(name, own[name], request) for name in completed}
-    save_file(tensors, target)
+    save_tensors(tensors, target)
 
 
 def _taken(best: Fit, weights: Weights, request: Request, completed: list[str]) -> str:

@@ -61,6 +61,18 @@ def show(line: str) -> None:
     out.print(visible(line), soft_wrap=True)
 
 
+def indented(lines: Iterable[tuple[str, str]]) -> RenderableType:
+    """Titles and what each of them says, below the line they belong to."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for title, text in lines:
+        grid.add_row(f"  {title}", visible(text))
+    return grid
+
+
 def say(message: str, *, head: str = "", style: str = "") -> None:
     """A line for a person, on stderr; `head` stands before it in bold."""
     err.print(_line(message, head=head, style=style), soft_wrap=True)

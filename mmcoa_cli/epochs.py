@@ -82,9 +82,9 @@ def save_epoch(folder: Path, clip: Clip, optimizer: Any, *, epoch: int, spec: di
 def clip_files(clip: Clip, *, source: str) -> dict[str, str]:
     """The text files that make a folder of weights a model: open_clip's configuration, the tokenizer where it is not
     open_clip's own, and where the model comes from."""
-    record = Record(clip.name, replace(clip.origin, source=source))
-    config = json.dumps(clip.config, indent=2)
-    return {CONFIG: config, **clip.tokenizer_files, RECORD: record.text()}
+    files = {CONFIG: json.dumps(clip.config, indent=2), **clip.tokenizer_files}
+    digests = {name: _hash(text) for name, text in files.items()}
+    return {**files, RECORD: Record(clip.name, replace(clip.origin, source=source), digests).text()}
 
 
 def resume(folder: Path, clip: Clip, optimizer: torch.optim.Optimizer, *, epochs: int) -> int:

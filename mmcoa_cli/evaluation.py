@@ -44,7 +44,7 @@ from .prompts import class_prompts
 from .settings import Home
 from .specs import EvaluationSpec
 from .subjects import load_mlm, load_subject, now, origin_of, seen_with
-from .token_rows import require_distinct_prompts
+from .token_rows import cut_by, require_distinct_prompts
 
 VERSION = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
 SPLIT = "test"
@@ -218,7 +218,8 @@ class Trial:
     @cached_property
     def _text_target(self) -> Any:
         assert self.mlm is not None
-        return prepare(self.prompts, self.dataset.info.class_names, mlm=self.mlm, attack=self.text_attack)
+        names, is_cut = self.dataset.info.class_names, cut_by(self.clip)
+        return prepare(self.prompts, names, mlm=self.mlm, attack=self.text_attack, is_cut=is_cut)
 
     def _extras(self, adv_prompts: list[str] | None) -> dict[str, Any]:
         if adv_prompts is None:

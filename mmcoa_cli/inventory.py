@@ -8,32 +8,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
+from store.verification import FOLDER as MEMORY
 
 from . import catalog
 from .catalog import DatasetRow, MlmRow, ModelRow
 from .console import print_error
 from .model_digests import read_json
+from .model_words import ModelSummary
 from .models_store import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .names import store_name
 from .origins import PUBLISHED, STAND_IN, Record, read_record
 from .settings import Home
 from .specs import Kind
 
+if TYPE_CHECKING:
+    from .datasets.summary import Summary
+
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """One thing that is in the store now. `new` is False when it was there before."""
+    """One thing that is in the store now. `new` is False when it was there before; `about` is what it was understood to
+    be, None where nothing was recorded of it."""
 
     name: str
     kind: Kind
     path: Path
     bytes: int
     new: bool
+    about: Summary | ModelSummary | None = None
 
 
 def fetch(
@@ -44,24 +51,58 @@ def fetch(
     kind: Kind | None = None,
     class_names: Path | None = None,
     template: str | None = None,
+    skip_broken: bool = False,
+    replace: bool = False,
+    base: str = "",
+    arch: str = "",
 ) -> Fetched:
     """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there.
 
-    `class_names` (a file) and `template` are for a dataset of one's own. Raises UserError.
+    `class_names` (a file) and `template` are for a dataset of one's own; `skip_broken` leaves out images that cannot be
+    used; `base` and `arch` are for a CLIP from `source`; `replace` fetches it anew in place of what is here. Raises
+    UserError, also where something else than what is asked for is here.
     """
+    if source is not None and source.exists() and not (source.is_file() or source.is_dir()):
+        raise UserError(f"{source} is neither a file nor a folder", hint="save what comes from it to a file first")
     kind = kind or kind_of(name, home, source)
     if kind is not Kind.dataset and (class_names or template):
         raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
+    if kind is not Kind.dataset and skip_broken:
+        raise UserError(f"--skip-broken is for images, and {name} is a model", hint="leave it out")
+    if kind is not Kind.clip and (base or arch):
+        raise UserError(f"--base and --arch are for a CLIP, and {name} is none", hint="--kind clip, if it is one")
     if kind is Kind.dataset:
-        from .datasets.fetching import dataset_path, fetch_dataset, own_row
-
-        own = own_row(name, class_names=class_names, template=template)
-        new, path = fetch_dataset(name, home, source=source, own=own), dataset_path(name, home)
-    elif kind is Kind.clip:
-        new, path = fetch_clip(name, home, source=source), clip_path(name, home)
+        return _fetch_dataset(name, home, source, class_names, template, skip_broken=skip_broken, replace=replace)
+    if kind is Kind.clip:
+        new = fetch_clip(name, home, source=source, base=base, arch=arch, replace=replace)
+        path = clip_path(name, home)
     else:
-        new, path = fetch_mlm(name, home, source=source), mlm_path(name, home)
-    return Fetched(name, kind, path, size_of(path), new)
+        new, path = fetch_mlm(name, home, source=source, replace=replace), mlm_path(name, home)
+    return Fetched(name, kind, path, size_of(path), new, ModelSummary(read_record(path)))
+
+
+def _fetch_dataset(
+    name: str,
+    home: Home,
+    source: Path | None,
+    class_names: Path | None,
+    template: str | None,
+    *,
+    skip_broken: bool,
+    replace: bool,
+) -> Fetched:
+    from store.datasets import Dataset
+
+    from .datasets.asked import Asked, class_names_in, require_template
+    from .datasets.fetching import dataset_path, fetch_dataset
+    from .datasets.summary import summary_of
+
+    names = class_names_in(class_names) if class_names else None
+    said = require_template(template) if template is not None else None
+    new = fetch_dataset(name, home, Asked(source, names, said, skip_broken, replace))
+    path = dataset_path(name, home)
+    with Dataset.open(path) as dataset:
+        return Fetched(name, Kind.dataset, path, size_of(path), new, summary_of(dataset))
 
 
 def fetch_each(
@@ -123,7 +164,7 @@ def listing(home: Home) -> dict[str, list[dict[str, Any]]]:
 
 def size_of(path: Path) -> int:
     """The bytes of a file, or of all files in a folder."""
-    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
+    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file() and p.parent.name != MEMORY)
 
 
 def _kind_of_path(source: Path) -> Kind:

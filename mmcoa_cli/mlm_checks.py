@@ -33,11 +33,11 @@ def check_mlm(folder: Path, *, name: str) -> None:
     check_tokenizer(files, name=name)
     config = _read(files[CONFIG], name, hint)
     refuse_asking_for_code(config, name=name)
-    if config.get("model_type") not in CONFIG_MAPPING:
+    if str(config.get("model_type")) not in CONFIG_MAPPING:
         refuse_own_classes(config, name=name)
         raise UserError(f"transformers knows no model of the type {str(config.get('model_type'))[:40]!r}", hint=hint)
     _refuse_giants(config, name=name, key="", depth=0)
-    with open_weights(files[WEIGHTS]) as opened:
+    with open_weights(files[WEIGHTS], title=f"{WEIGHTS} of {name}", hint=hint) as opened:
         held = sum(math.prod(weight.shape) for weight in opened.entries[""].values())
     described = _size(config, name=name, hint=hint)
     if described > 2 * held + 100_000:  # two: embeddings that are shared count twice

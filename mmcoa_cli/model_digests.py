@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from store.checkpoints import DIGESTS, SPEC, STATE, load_spec
+from store.checkpoints import WEIGHTS as SAVED_WEIGHTS
 from store.errors import UserError
 from store.keys import canonical_json, key_of
 from store.verification import remembered, remembered_digest
@@ -25,7 +27,7 @@ SCHEME = 2  # raise it when the digest of the same model would change
 WEIGHTS, MAX_HEADER = ".safetensors", 2**24
 PREFERRED = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
 # of no influence: where a model is from, a checkpoint's record, the optimizer's state, texts for people
-IRRELEVANT = {RECORD, "spec.json", "state.safetensors"}
+IRRELEVANT = {RECORD, SPEC, STATE}
 FOR_PEOPLE = ("readme", "license", "licence", "notice")
 NUMPY = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1",
@@ -54,9 +56,7 @@ def model_digest(folder: Path, *, name: str = "") -> str:
     try:
         contents = {file: content_of(path) for file, path in files_of(folder).items()}
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"{name or folder.name} cannot be read: {error}", hint=fetch_again(folder, name)
-        ) from error
+        raise UserError(f"{name or folder.name} cannot be read: {error}", hint=fetch_again(folder, name)) from error
     weights = weights_of(folder)
     others = {file: content for file, content in contents.items() if not file.endswith(WEIGHTS)}
     return digest_of(contents[weights.name] if weights else "", others)
@@ -107,14 +107,16 @@ def digest_of_config(config: Any) -> str:
 
 def verify(folder: Path, *, name: str) -> None:
     """Raises UserError when a file of a model is not what was fetched, as its record says."""
-    record = read_record(folder)
-    for file, expected in record.files.items():
+    recorded = dict(read_record(folder, name=name).files)
+    if (folder / SPEC).is_file():  # of a checkpoint, which records its weights
+        recorded[SAVED_WEIGHTS] = str(load_spec(folder).get(DIGESTS[SAVED_WEIGHTS], ""))
+    for file, expected in recorded.items():
         path = folder / file
         if not path.is_file():
             raise UserError(f"{file} of {name} is missing from the store", hint=fetch_again(folder, name))
         if remembered_digest(path) != expected:
             raise UserError(f"{file} of {name} was altered since it was fetched", hint=fetch_again(folder, name))
-    unknown = sorted(set(files_of(folder)) - set(record.files)) if record.files else []
+    unknown = sorted(set(files_of(folder)) - set(recorded)) if recorded.keys() - {SAVED_WEIGHTS} else []
     if unknown:
         raise UserError(f"{unknown[0][:80]} was added to {name} since it was fetched", hint=fetch_again(folder, name))
 

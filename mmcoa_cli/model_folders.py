@@ -24,7 +24,7 @@ from .foreign_code import VOCABULARIES
 from .mlm_checks import require_head
 from .model_digests import CLIP_CONFIG, has_own_tokenizer, model_digest, read_json, record_of
 from .models import Clip, load_clip
-from .origins import RECORD, Origin, Record, read_record
+from .origins import OWN, PUBLISHED, RECORD, Origin, Record, read_record
 from .published_clips import openai_source
 from .weights.files import open_weights
 
@@ -91,6 +91,8 @@ def save_mlm(files: Sequence[Path], target: Path, *, name: str, origin: Origin, 
 def local_origin(source: Path, weights: Path) -> Origin:
     """That of a file of this machine: what its folder's record says, if it is of these very weights, or OpenAI's
     address of the file, or else an own file."""
+    if not weights.is_file():  # a pipe would be waited for
+        raise UserError(f"{weights.name} is no regular file", hint="--from takes a folder or a file of weights")
     sha256 = digest_file(weights)
     record = weights.parent / RECORD
     if record.is_file():
@@ -98,8 +100,8 @@ def local_origin(source: Path, weights: Path) -> Origin:
         if sha256 in (said.files.get(weights.name), about.get("sha256")):
             return said.origin
     if address := openai_source(sha256):
-        return Origin("published", address)
-    return Origin("own", str(source.absolute()), sha256)
+        return Origin(PUBLISHED, address)
+    return Origin(OWN, str(source.absolute()), sha256)
 
 
 def choose_weights(names: Sequence[str]) -> str:

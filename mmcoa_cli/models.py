@@ -194,7 +194,7 @@ def load_clip(folder: Path, *, name: str) -> Clip:
     if weights is None:
         raise UserError(f"{name} has no weights in safetensors format", hint=fetch_again(folder, name))
     shapes = shapes_of(config, name=name)
-    with open_weights(weights) as opened:
+    with open_weights(weights, title=f"{weights.name} of {name}", hint=fetch_again(folder, name)) as opened:
         if reason := misfit(fit(opened, shapes), shapes):
             raise UserError(
                 f"the weights of {name} are not its architecture's: {reason}", hint=fetch_again(folder, name)

@@ -80,7 +80,7 @@ def fetch_clip(
         if source
         else (lambda target: _download_clip(row, target))
     )
-    return _once(clip_path(name, home), f"the model {name}", get, asked=asked, replace=replace)
+    return _once(clip_path(name, home), name, f"the model {name}", get, asked=asked, replace=replace)
 
 
 def fetch_mlm(name: str, home: Home, *, source: Path | None = None, replace: bool = False) -> bool:
@@ -97,18 +97,20 @@ def fetch_mlm(name: str, home: Home, *, source: Path | None = None, replace: boo
         if source
         else (lambda target: _download_mlm(row, target))
     )
-    return _once(mlm_path(name, home), f"the masked LM {name}", get, asked=asked, replace=replace)
+    return _once(mlm_path(name, home), name, f"the masked LM {name}", get, asked=asked, replace=replace)
 
 
-def _once(target: Path, what: str, get: Callable[[Path], None], *, asked: Mapping[str, str], replace: bool) -> bool:
+def _once(
+    target: Path, name: str, what: str, get: Callable[[Path], None], *, asked: Mapping[str, str], replace: bool
+) -> bool:
     """Run `get` unless its result is there; a second process waits, and then finds it."""
     if target.exists() and not replace:
-        _require_same(target, what, asked)
+        _require_same(target, name, what, asked)
         return False
     wait = f"waiting for another process that fetches {what}"
     with lock(target, what=what, on_wait=lambda: say(wait)):
         if target.exists() and not replace:
-            _require_same(target, what, asked)
+            _require_same(target, name, what, asked)
             return False
         get(target)
     return True
@@ -131,9 +133,15 @@ def _files_at(source: Path) -> list[Path]:
     return sorted(path for path in source.iterdir() if path.is_file() and path.name not in ours)
 
 
-def _require_same(target: Path, what: str, asked: Mapping[str, str]) -> None:
-    """Raises UserError where the model of that name was asked for in another way."""
-    there = read_record(target).request
+def _require_same(target: Path, name: str, what: str, asked: Mapping[str, str]) -> None:
+    """Raises UserError where the model of that name was asked for in another way, or is another name's."""
+    record = read_record(target)
+    if record.name and record.name != name:
+        raise UserError(
+            f"{name!r} and {record.name!r} have the same place in the store, and {record.name!r} is there",
+            hint=f"choose another name, or put {name} in its place: --replace",
+        )
+    there = record.request
     if not asked or not there:  # the name alone, or a model of version 0.1 or a hub
         differs = "--from" if asked else ""
     else:

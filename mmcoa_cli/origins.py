@@ -49,7 +49,7 @@ class Record:
         return json.dumps({"name": self.name, **origin, **{k: dict(v) for k, v in parts.items() if v}}, indent=2)
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path, *, name: str = "") -> Record:
     """What a model's folder says of itself; an own model where it says nothing.
 
     Raises UserError for a record that is damaged: nothing could be verified by it.
@@ -60,7 +60,7 @@ def read_record(folder: Path) -> Record:
             raise ValueError("it is no JSON object")
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{RECORD} of {folder.name} is damaged: {error}", hint=f"remove {folder}, and fetch it again"
+            f"{RECORD} of {name or folder.name} is damaged: {error}", hint=f"remove {folder}, and fetch it again"
         ) from error
     maps = {name: about.get(name) for name in ("files", "request", "understood")}
     found = {name: value for name, value in maps.items() if isinstance(value, dict)}

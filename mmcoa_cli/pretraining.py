@@ -175,9 +175,9 @@ def _prompts(dataset: Dataset) -> list[list[str]]:
 
 def _require_prompts(clip: Clip, dataset: Dataset) -> None:
     """Raises UserError where the architecture cannot see a prompt whole, or tell two classes apart by their names."""
-    names = dataset.info.class_names
+    names, longer = dataset.info.class_names, 'a greater "context_length" in the architecture, or shorter class names'
     for template in TEMPLATES:
-        require_distinct_prompts(clip, class_prompts(names, template), names)
+        require_distinct_prompts(clip, class_prompts(names, template), names, where_cut=longer)
 
 
 def _augmented(dataset: Dataset, batch: Ints, *, spec: PretrainSpec, epoch: int) -> Pixels:

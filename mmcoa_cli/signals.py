@@ -32,6 +32,7 @@ class Stopped(KeyboardInterrupt):
 
 
 _stopped: list[Stopped] = []  # the first of this process
+_kept: list[socket.socket] = []
 
 
 def stopped() -> Stopped | None:
@@ -66,7 +67,9 @@ def raised(on_leave: Callable[[Stopped], None] | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        if not _stopped:  # else the watch goes on until the process has ended
+        if _stopped:  # the watch goes on until the process has ended
+            _kept.append(theirs)
+        else:
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)

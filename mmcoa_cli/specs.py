@@ -48,12 +48,12 @@ class ImageAttack:
             raise UserError(f"there is no norm called {self.norm!r}", hint=f"--norm {' or '.join(NORMS)}")
         if self.steps < 0:
             raise UserError(f"an attack of {self.steps} steps cannot be run", hint="--steps 100, as in the paper")
-        eps = canonical(self.eps)
+        typed, eps = (self.eps, self.alpha), canonical(self.eps)
         alpha = default_alpha(self.norm, eps, self.steps) if self.alpha is None else canonical(self.alpha, "--alpha")
         object.__setattr__(self, "eps", eps)
         object.__setattr__(self, "alpha", alpha)
-        for option, text in (("--eps", eps), ("--alpha", alpha)):
-            if self.norm == "linf" and radius(text) >= 1:
+        for option, text in (("--eps", typed[0]), ("--alpha", typed[1])):
+            if self.norm == "linf" and text is not None and radius(text, option) >= 1:
                 raise UserError(f"{option} {text} is the whole range of a pixel", hint=_smaller(option, text))
 
     @property
@@ -85,7 +85,8 @@ def default_alpha(norm: str, eps: str, steps: int) -> str:
 
 def _smaller(option: str, text: str) -> str:
     """For a radius of 1 or more in L-inf: 8 is meant as 8/255."""
-    return f"{option} {text}/{LEVELS}" if "/" not in text and fraction(text) < LEVELS else f"{option} 8/{LEVELS}"
+    level = "/" not in text and fraction(text) < LEVELS
+    return f"{option} {written(fraction(text) / LEVELS)}" if level else f"{option} 8/{LEVELS}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ measured, so both are refused by name before anything is computed.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from .models import Clip
 
 MORE = 8  # tokens that a longer context has
 SHOWN = 100  # characters of a prompt in a message
+SHORTER = 'shorter names, or a shorter template: mmcoa fetch DATASET --template "a photo of a {}" --replace'
 
 
 def are_cut(clip: Clip, texts: Sequence[str]) -> list[bool]:
@@ -32,6 +34,16 @@ def are_cut(clip: Clip, texts: Sequence[str]) -> list[bool]:
     return [not whole[i] or not torch.equal(short[i, end:], short[-1, end:]) for i, end in enumerate(read)]
 
 
+def cut_by(clip: Clip) -> Callable[[str], bool]:
+    """`are_cut` of one text, remembered: a training run meets the same texts at every step."""
+
+    @cache
+    def is_cut(text: str) -> bool:
+        return are_cut(clip, [text])[0]
+
+    return is_cut
+
+
 def _is_padded(short: Tensor, long: Tensor, *, empty: Tensor) -> bool:
     """Whether `long` is `short` with padding put in somewhere (behind, before, or ahead of a last class token)."""
     differs = (short != long[: len(short)]).nonzero()
@@ -40,15 +52,18 @@ def _is_padded(short: Tensor, long: Tensor, *, empty: Tensor) -> bool:
     return torch.equal(long[start:end], empty[start:end]) and torch.equal(short[start:], long[end:])
 
 
-def require_distinct_prompts(clip: Clip, prompts: Sequence[str], class_names: Sequence[str]) -> None:
-    """Raises UserError that names the classes whose prompts `clip` cannot see whole, or cannot tell apart."""
+def require_distinct_prompts(
+    clip: Clip, prompts: Sequence[str], class_names: Sequence[str], *, where_cut: str = SHORTER
+) -> None:
+    """Raises UserError that names the classes whose prompts `clip` cannot see whole (with `where_cut` as the hint), or
+    cannot tell apart."""
     cut = [k for k, is_cut in enumerate(are_cut(clip, prompts)) if is_cut]
     if cut:
         size = clip.tokenizer([""]).shape[1]
         raise UserError(
-            f"{clip.name} reads {size} tokens of a text, too few for the prompt of "
-            f'{_named([class_names[k] for k in cut])}: "{prompts[cut[0]][:SHOWN]}"',
-            hint='shorter names, or a shorter template: mmcoa fetch DATASET --template "a photo of a {}" --replace',
+            f"{clip.name} reads {size} tokens of a text, too few for the prompts of "
+            f"{_named([class_names[k] for k in cut])}: {_shown(prompts[cut[0]])}",
+            hint=where_cut,
         )
     classes: dict[tuple[int, ...], list[int]] = {}
     for k, row in enumerate(clip.token_rows(prompts)):
@@ -57,9 +72,13 @@ def require_distinct_prompts(clip: Clip, prompts: Sequence[str], class_names: Se
     if same:
         raise UserError(
             f"to {clip.name} the prompts of {_named([class_names[k] for k in same])} are the same tokens: "
-            f'"{prompts[same[0]][:SHOWN]}"',
+            f"{_shown(prompts[same[0]])}",
             hint="give each class a name of its own: mmcoa fetch DATASET --class-names FILE --replace",
         )
+
+
+def _shown(prompt: str) -> str:
+    return f'"{prompt}"' if len(prompt) <= SHOWN else f'"{prompt[:SHOWN]}..."'
 
 
 def _named(names: Sequence[str]) -> str:

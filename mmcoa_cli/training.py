@@ -44,7 +44,7 @@ from .randomness import shuffled
 from .settings import Home
 from .specs import TrainSpec
 from .subjects import load_mlm, load_model, now, origin_of, zero_shot_run
-from .token_rows import require_distinct_prompts
+from .token_rows import cut_by, require_distinct_prompts
 
 VERSION = 2  # part of a run's id: raise it when the same specification would give other weights
 
@@ -71,6 +71,7 @@ class Plan:
         return {
             "part": self.dataset.info.part("train"),
             "base": self.identity["weights"],
+            "model_sha256": self.clip.origin.sha256,
             "data_key": data_key(self.dataset.info.checksum, self.prompts),
             "mlm_weights": self.identity["text_attack"][2] if self.identity["text_attack"] else "",
             "recipe": key_of(recipe),
@@ -154,7 +155,8 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     require_distinct_prompts(clip, prompts, dataset.info.class_names)
     attack = TextAttack(compat=spec.compat)
     mlm = load_mlm(spec.mlm, home) if "text" in row.attacks else None
-    target = prepare(prompts, dataset.info.class_names, mlm=mlm, attack=attack) if mlm else None
+    names, is_cut = dataset.info.class_names, cut_by(clip)
+    target = prepare(prompts, names, mlm=mlm, attack=attack, is_cut=is_cut) if mlm else None
     identity = {
         "version": VERSION,
         "method": row.name,

@@ -35,9 +35,9 @@ def save_checkpoint(
     """Write a checkpoint; it exists complete or not at all. `state` is the optimizer's, `files` are texts by name."""
     with replacing(folder) as partial:
         partial.mkdir()
-        _save(tensors, partial / WEIGHTS)
+        save_tensors(tensors, partial / WEIGHTS)
         if state is not None:
-            _save(state, partial / STATE)
+            save_tensors(state, partial / STATE)
         for name, text in (files or {}).items():
             (partial / name).write_text(text, encoding="utf8")
         digests = {name: digest_file(partial / file) for file, name in DIGESTS.items() if (partial / file).exists()}
@@ -85,12 +85,31 @@ def load_spec(folder: Path) -> dict[str, Any]:
     return spec
 
 
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, in words, after all of it was read again; None where it is intact."""
+    try:
+        spec = load_spec(folder)
+        texts = spec.get("files", {})  # the hashes that whoever saved it recorded of its other files
+        recorded = {WEIGHTS: spec.get(DIGESTS[WEIGHTS]), **(texts if isinstance(texts, dict) else {})}
+        if (folder / STATE).exists():
+            recorded[STATE] = spec.get(DIGESTS[STATE])
+        for name, digest in recorded.items():
+            if remembered_digest(folder / name, again=True) != digest:
+                return f"{name} is not what was saved"
+    except UserError as error:
+        return str(error)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
 def drop_state(folder: Path) -> None:
     """Remove the optimizer's state; the weights stay."""
     (folder / STATE).unlink(missing_ok=True)
 
 
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write safetensors. Raises OSError for a disk that is full, which the library itself does not."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 

@@ -23,9 +23,11 @@ READ = 2**20  # bytes of images read at a time
 SIZES = 100_000  # pixels of a side, captions of an image
 
 
-def content_checksum(class_names: Sequence[str], splits: Mapping[str, str]) -> str:
-    """The checksum of a dataset: SHA-256 over its class names and the digests of its splits."""
-    content = {"class_names": class_names, "splits": splits}
+def content_checksum(info: DatasetInfo, splits: Mapping[str, str]) -> str:
+    """The checksum of a dataset: SHA-256 over its class names, the digests of its splits, and how they are decoded."""
+    content: dict[str, Any] = {"class_names": info.class_names, "splits": splits}
+    if info.oriented and info.image_size is None:  # the same bytes become other pixels
+        content["oriented"] = True
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
@@ -55,7 +57,7 @@ def compute_checksum(file: Any, info: DatasetInfo) -> str:
     Memory is bounded by the largest image, time by the size of the file.
     """
     refuse_unbounded(file)
-    return content_checksum(info.class_names, {split: _digest(file[split], info, split) for split in info.splits})
+    return content_checksum(info, {split: _digest(file[split], info, split) for split in info.splits})
 
 
 def _digest(group: Any, info: DatasetInfo, split: str) -> str:
@@ -107,10 +109,14 @@ def parse_info(file: Any, text: str) -> dict[str, Any]:
         _require(isinstance(said.get(name, ""), str), name)
     for name in ("image_size", "resize", "pixel_size", "captions"):
         _require(said.get(name) is None or _count(said[name], SIZES), name)
-    for name in ("splits", "expected", "present"):
+    for name in ("splits", "expected", "present", "changes", "left_out_counts"):
         _require(all(_count(n, 2**62) for n in dict(said.get(name, {})).values()), name)
-    names = said["class_names"]
-    _require(isinstance(names, list) and all(isinstance(word, str) for word in names), "class_names")
+    names, folders = said["class_names"], said.get("folders", [])
+    _require(_is_text(names), "class_names")
+    _require(_is_text(folders) and len(folders) in (0, len(names)), "folders")
+    _require(type(said.get("oriented", False)) is bool, "oriented")
+    _require(all(map(_is_text, dict(said.get("left_out", {})).values())), "left_out")
+    _require(_is_text(list(dict(said.get("request", {})).values())), "request")
     for split, n in said["splits"].items():
         _require_split(file, split, n, said["image_size"], said.get("captions", 0))
     return said
@@ -136,6 +142,10 @@ def _require_split(file: Any, split: str, n: int, size: int | None, captions: in
 def _require(right: bool, name: str) -> None:
     if not right:
         raise ValueError(f"its {name!r} is not what it can be")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _count(value: object, most: int) -> bool:

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +21,8 @@ from .files import replacing
 from .hdf5 import DAMAGE, descriptor, finish, new_array, open_finished, sealed, writing
 from .verification import verified
 
-BUFFER = 256  # images held in memory before they are written
+BUFFER, BUFFER_BYTES = 256, 32 << 20  # images held in memory before they are written
+LISTED = 1000  # names of left out files that are kept for each reason
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class DatasetInfo:
     captions: int = 0  # captions an image, of a dataset without classes
     expected: dict[str, int] = field(default_factory=dict)  # the images of the whole dataset, where that is known
     present: dict[str, int] = field(default_factory=dict)  # the classes that have images
+    oriented: bool = False  # turned as their EXIF says, here or (encoded images) where they are decoded
+    folders: tuple[str, ...] = ()  # what the classes were called where the images came from
+    changes: dict[str, int] = field(default_factory=dict)  # what decoding changes, in words -> images
+    left_out: dict[str, list[str]] = field(default_factory=dict)  # reason -> files, the first `LISTED` of them
+    left_out_counts: dict[str, int] = field(default_factory=dict)  # reason -> how many
+    request: dict[str, str] = field(default_factory=dict)  # what was asked for when it was fetched
 
     def part(self, split: str) -> str:
         """What sets the images of `split` apart from the whole dataset's, in words; empty where they are the whole."""
@@ -76,11 +83,15 @@ class DatasetWriter:
         image_size: int | None = None,
         captions: int = 0,
         expected: Mapping[str, int] | None = None,
+        oriented: bool = False,
+        folders: Sequence[str] = (),
+        request: Mapping[str, str] | None = None,
     ) -> None:
         self._info = DatasetInfo(
             name, tuple(class_names), {}, image_size, pixel_size, resize, template, source, licence,
             synonyms={word: tuple(words) for word, words in (synonyms or {}).items()},
-            captions=captions, expected=dict(expected or {}),
+            captions=captions, expected=dict(expected or {}), oriented=oriented, folders=tuple(folders),
+            request=dict(request or {}),
         )  # fmt: skip
         self._path = path
         self._splits: dict[str, _SplitWriter] = {}
@@ -117,6 +128,15 @@ class DatasetWriter:
         """The images of `split` so far."""
         return self._splits[split].count if split in self._splits else 0
 
+    def note(self, *, changes: Mapping[str, int], left_out: Mapping[str, Sequence[str]]) -> None:
+        """What decoding changes in how many images, and which files were left out, by the reason."""
+        self._info = replace(
+            self._info,
+            changes=dict(changes),
+            left_out={reason: list(files[:LISTED]) for reason, files in left_out.items() if files},
+            left_out_counts={reason: len(files) for reason, files in left_out.items() if files},
+        )
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -133,7 +153,7 @@ class DatasetWriter:
             **asdict(self._info),
             "splits": {split: writer.count for split, writer in self._splits.items()},
             "present": {split: len(writer.classes) for split, writer in self._splits.items()},
-            "checksum": content_checksum(self._info.class_names, digests),
+            "checksum": content_checksum(self._info, digests),
             "partial": len(seen) < len(self._info.class_names),
         }
         finish(self._file, info=json.dumps(info))
@@ -145,6 +165,7 @@ class _SplitWriter:
     def __init__(self, group: Any, image_size: int | None, captions: int) -> None:
         self.count, self.classes = 0, set[int]()
         self._images: list[npt.NDArray[np.uint8]] = []
+        self._bytes = 0
         self._labels: list[int] = []
         self._size, self._digest = image_size, SplitDigest()
         # of what HDF5 keeps in its heap, where its own checksums of chunks do not reach
@@ -183,7 +204,8 @@ class _SplitWriter:
         if label >= 0:
             self.classes.add(label)
         self.count += 1
-        if len(self._images) < BUFFER:
+        self._bytes += array.nbytes
+        if len(self._images) < BUFFER and self._bytes < BUFFER_BYTES:
             return False
         self._write()
         return True
@@ -210,7 +232,7 @@ class _SplitWriter:
         if self._out_captions is not None:
             self._out_captions.resize(self.count, axis=0)
             self._out_captions[start:] = np.array([list(captions) for captions in self._captions], dtype=object)
-        self._images, self._labels, self._captions = [], [], []
+        self._images, self._labels, self._captions, self._bytes = [], [], [], 0
 
 
 class Dataset:
@@ -323,7 +345,7 @@ class Dataset:
 def _info(file: Any) -> DatasetInfo:
     """What the file says of itself. Raises one of DAMAGE where that is not so, or cannot be."""
     said = parse_info(file, str(sealed(file, "info")["info"]))
-    said["class_names"] = tuple(said["class_names"])
+    said["class_names"], said["folders"] = tuple(said["class_names"]), tuple(said.get("folders", ()))
     said["synonyms"] = {word: tuple(words) for word, words in said["synonyms"].items()}
     return DatasetInfo(**said)
 

@@ -36,7 +36,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def lock(path: Path, *, what: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+def lock(
+    path: Path, *, what: str, on_wait: Callable[[], None] | None = None, poll_seconds: float = 0.05
+) -> Iterator[None]:
     """Hold `path`.lock: one process at a time, released by the system when its holder dies.
 
     Whoever holds it may take it again. When another process holds it, `on_wait` is called once, or a
@@ -51,7 +53,7 @@ def lock(path: Path, *, what: str, on_wait: Callable[[], None] | None = None) ->
             log.warning("waiting for another process that writes %s", what)
         else:
             on_wait()
-        file_lock.acquire()
+        file_lock.acquire(poll_interval=poll_seconds)
     try:
         yield
     finally:

@@ -12,9 +12,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from .hdf5_heaps import heaps_end
 from .hdf5_limits import attribute, refuse_foreign
 from .hdf5_output import Output
 from .keys import canonical_json
+from .verification import remembered
 
 # what h5py raises, depending on the bytes that are damaged
 DAMAGE = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError)
@@ -47,8 +49,9 @@ def writing(path: Path) -> Iterator[NewFile]:
 def finish(file: NewFile, **said: Any) -> None:
     """Write what the file says of itself, sealed with a checksum, and the mark that it is complete."""
     for name, value in said.items():
-        file.attrs[name] = value
-    file.attrs[SEAL] = _seal(said)
+        # text of a fixed length lies where HDF5 has checksums
+        file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
+    file.attrs[SEAL] = np.bytes_(_seal(said).encode())
     file.attrs["complete"] = True
 
 
@@ -64,6 +67,8 @@ def open_finished(path: Path) -> Any:
     holds links, data kept in other files, or anything but numbers, text and bytes."""
     if path.exists() and not path.is_file():
         raise ValueError("it is no file")
+    if path.exists() and remembered(path, "heaps", lambda: str(heaps_end(path))) != str(True):
+        raise ValueError("its structure is damaged")
     file = h5py.File(path, "r")
     try:
         refuse_foreign(file)

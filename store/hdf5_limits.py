@@ -45,6 +45,7 @@ def attribute(file: Any, name: str) -> Any:
     if identifier.shape != () or identifier.get_storage_size() > TEXT:
         raise ValueError(f"its {name!r} is no single value")
     value = file.attrs[name]
+    value = value.decode() if isinstance(value, bytes) else value
     if isinstance(value, str) and len(value) > TEXT:
         raise ValueError(f"its {name!r} is too long")
     return value

@@ -70,9 +70,9 @@ class MaskedLM:
             predictions += [Prediction(self, s, t, limit) for s, t in zip(scores.cpu(), tokens.cpu(), strict=True)]
         return predictions
 
-    def word_spans(self, text: str, *, first: int) -> list[tuple[int, int]]:
-        """Where each space-separated word's pieces lie; `first` is the position of the first piece (1 behind [CLS])."""
-        lengths = [len(self.tokenizer.tokenize(word)) for word in text.split(" ")]
+    def spans(self, parts: Sequence[str], *, first: int) -> list[tuple[int, int]]:
+        """Where the pieces of each part of a text lie; `first` is the position of the first piece (1 behind [CLS])."""
+        lengths = [len(self.tokenizer.tokenize(part)) for part in parts]
         ends = list(itertools.accumulate(lengths, initial=first))
         return list(itertools.pairwise(ends))
 
@@ -111,22 +111,28 @@ class Prediction:
     tokens: Tensor
     limit: int
 
-    def words(self, start: int, end: int, *, min_score: float) -> list[str]:
-        """Candidates for the word whose pieces are at start..end, best first; empty where the text was cut."""
+    def words(self, start: int, end: int, *, min_score: float, one_word: bool = False) -> list[str]:
+        """Candidates for the word whose pieces are at start..end, best first; empty where the text was cut. With
+        `one_word` a word of several pieces becomes one word, else as many as its new pieces make."""
         if start > self.limit - 2 or end <= start:
             return []
         if end - start > 1:
-            return self._combinations(start, end)
+            return self._combinations(start, end, one_word=one_word)
         chosen = self.tokens[start][self.scores[start] >= min_score]
         return [str(token) for token in self.mlm.tokenizer.convert_ids_to_tokens(chosen.tolist())]
 
-    def _combinations(self, start: int, end: int) -> list[str]:
+    def _combinations(self, start: int, end: int, *, one_word: bool) -> list[str]:
         """For a word of several pieces: combinations of the best per piece, by rising perplexity."""
+        names = self.mlm.tokenizer.convert_ids_to_tokens
         best = self.tokens[start:end][:PIECES, :BEST_PER_PIECE].tolist()
-        pieces = torch.tensor(list(itertools.islice(itertools.product(*best), COMBINATIONS)))
+        if one_word:  # a piece that begins a word, then pieces that go on with it
+            best = [[t for t in some if str(names(t)).startswith("##") == (i > 0)] for i, some in enumerate(best)]
+        combinations = list(itertools.islice(itertools.product(*best), COMBINATIONS))
+        if not combinations:
+            return []
+        pieces = torch.tensor(combinations)
         order = torch.argsort(self.mlm.perplexities(pieces), stable=True)
-        rows = [self.mlm.tokenizer.convert_ids_to_tokens(row) for row in pieces[order].tolist()]
-        return [" ".join(row).replace(" ##", "").strip() for row in rows]
+        return [" ".join(names(row)).replace(" ##", "").strip() for row in pieces[order].tolist()]
 
 
 def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
@@ -153,4 +159,3 @@ def quiet_transformers() -> None:
     """No bars and no advice from transformers: the console shows our own progress."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-

@@ -79,6 +79,7 @@ class DatasetRow:
     splits: Mapping[str, int] = field(default_factory=dict)
     pixel_size: int = 224
     resize: int | None = None
+    oriented: bool = False  # turned as their EXIF says, which torchvision's loader does not do
     template: str = TEMPLATE
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reader: str = ""

@@ -15,13 +15,18 @@ from . import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..inventory import Fetched
+
 NAME = "fetch"
+WORDS = {"own": "own weights", "stand-in": "a stand-in"}
 EXAMPLES = (
     "[bold]mmcoa fetch cifar10 ViT-B-32 bert-base-uncased[/]\n\n"
     "[bold]mmcoa fetch --list[/]  what there is, how large it is, and what is here\n\n"
     "[bold]mmcoa fetch --task ood[/]  all datasets that a table of the paper needs\n\n"
     "[bold]mmcoa fetch imagenet --from /data/imagenet[/]  train/WNID and val/WNID, or the official tars\n\n"
     "[bold]mmcoa fetch mybirds --from birds.zip[/]  train/CLASS/, test/CLASS/; parquet; webdataset\n\n"
+    "[bold]mmcoa fetch mybirds --from birds --class-names names.txt --replace[/]  in place of what is here\n\n"
+    "[bold]mmcoa fetch fare2 --from fare_eps_2.pt --base ViT-L-14:openai[/]  an image encoder, completed\n\n"
     "[bold]mmcoa fetch ViT-B-16:laion2b_s34b_b88k hf-hub:ORG/NAME[/]  any CLIP that open_clip loads"
 )
 
@@ -43,16 +48,32 @@ def command(
     kind: Annotated[Kind | None, typer.Option(help="What NAME is, where that is not clear.")] = None,
     class_names: Annotated[
         Path | None,
-        typer.Option(help="Class names of a dataset of your own: a file of one a line, in the order of its folders."),
+        typer.Option(help="Class names of your own dataset: a file of one a line, in the order of its folders."),
     ] = None,
     template: Annotated[
         str | None, typer.Option(help='Class prompt of a dataset of your own: "a photo of a {}".', show_default=False)
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")] = False,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out images that cannot be used, and say which.")
+    ] = False,
+    base: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help="The CLIP that completes a file of only one encoder.", show_default=False),
+    ] = "",
+    arch: Annotated[
+        str,
+        typer.Option(
+            metavar="ARCH[:TAG]", help="Architecture of a file of weights: ViT-B-32:openai.", show_default=False
+        ),
+    ] = "",
     json: o.Json = False,
 ) -> None:
-    """Bring datasets and models into the store, from the network or from this machine; what is here is left alone."""
+    """Bring datasets and models into the store, from the network or from this machine, and say what was understood.
+
+    The same request again is nothing to do; another one under a name that is taken needs --replace or another name."""
     from .. import inventory
-    from ..console import out, print_json, show
+    from ..console import out, print_json
     from ..settings import home
 
     if list_:
@@ -60,12 +81,23 @@ def command(
         print_json(found) if json else out.print(_table(found))
         return
     wanted = _wanted(names, all_, task, from_)
-    said = (lambda _: None) if json else (lambda one: show(_line(one)))
+    said = (lambda _: None) if json else _say
     fetched, failed = inventory.fetch_each(
-        wanted, home(), said, source=from_, kind=kind, class_names=class_names, template=template
+        wanted,
+        home(),
+        said,
+        source=from_,
+        kind=kind,
+        class_names=class_names,
+        template=template,
+        skip_broken=skip_broken,
+        replace=replace,
+        base=base,
+        arch=arch,
     )
     if json:
-        print_json({"fetched": fetched, "failed": {name: str(error) for name, error in failed.items()}})
+        documents = [{**vars(one), "about": one.about.document() if one.about else None} for one in fetched]
+        print_json({"fetched": documents, "failed": {name: str(error) for name, error in failed.items()}})
     if failed:
         raise inventory.summary(failed, of=len(wanted))
 
@@ -83,11 +115,16 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
     return wanted
 
 
-def _line(fetched: Any) -> str:
+def _say(fetched: Fetched) -> None:
+    """What is in the store now, and below it what was understood."""
     from rich.filesize import decimal
 
+    from ..console import indented, out, show
+
     size = decimal(fetched.bytes)
-    return f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}"
+    show(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
+    if fetched.about:
+        out.print(indented(fetched.about.lines()))
 
 
 def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
@@ -101,7 +138,7 @@ def _table(found: dict[str, list[dict[str, Any]]]) -> Table:
         _add(table, row, f"{row['classes']:,} classes, {images}" if row["classes"] else f"captions, {images}")
     for kind, title in (("models", "CLIP"), ("mlms", "masked LM")):
         for row in found[kind]:
-            _add(table, row, f"{title}, a stand-in" if row["stand_in"] else title)
+            _add(table, row, title if row["origin"] == "published" else f"{title}, {WORDS[row['origin']]}")
     return table
 
 

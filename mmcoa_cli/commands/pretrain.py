@@ -36,7 +36,7 @@ def command(
     )  # fmt: skip
     folder = pretraining.pretrain(spec, home())
     if json:
-        print_json({"name": name, "folder": str(folder), "stand_in": True})
+        print_json({"name": name, "folder": str(folder), "origin": "stand-in"})
     else:
         show(f"{name} is in the store")
         show(f"try: mmcoa evaluate --checkpoint {name} --dataset {dataset}")

@@ -5,28 +5,28 @@ Whatever they come from, images pass one at a time from reader to writer, so tha
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from store.datasets import Dataset, DatasetWriter
+from store.datasets import Dataset
 from store.errors import UserError
 from store.files import lock
-from store.printable import visible
 
 from .. import catalog
 from ..catalog import DatasetRow, Source
-from ..console import progress, say
+from ..console import say
 from ..hubs import dataset_folder
-from ..names import require_printable, store_name
+from ..names import store_name
 from ..settings import Home
+from .asked import Asked, require_same
 from .downloads import download, require_space
 from .layouts import Recognised, recognised
 from .readers import EMBEDDED
+from .writing import write_dataset
 
 
 def open_dataset(name: str, home: Home) -> Dataset:
@@ -63,80 +63,52 @@ def registered_datasets(home: Home) -> list[str]:
     return sorted(path.stem for path in home.datasets.glob("[!.]*.h5"))
 
 
-def fetch_dataset(name: str, home: Home, *, source: Path | None = None, own: DatasetRow | None = None) -> bool:
-    """Bring the dataset `name` into the store, from `source` if that is given; False when it is there already.
+def fetch_dataset(name: str, home: Home, asked: Asked | None = None) -> bool:
+    """Bring the dataset `name` into the store; False when it is there already.
 
-    A name that the catalog does not have is registered, with the classes that `source` has, or that the row `own`
-    names. Raises UserError.
+    A name that the catalog does not have is registered, with the classes that its source has, or that are given.
+    Raises UserError, also where another dataset than what is asked for is there.
     """
+    asked = asked or Asked()
     row = catalog.datasets().get(name)
-    if row is not None and own is not None:
+    if row is not None and (asked.class_names is not None or asked.template is not None):
         raise UserError(
             f"{name} has its class names and template in the catalog",
             hint=f"fetch it under a name of its own: mmcoa fetch my-{store_name(name)} --from PATH --template ...",
         )
-    if row is None and source is None and not dataset_path(name, home).exists():
+    if row is None and asked.source is None and (asked.replace or not dataset_path(name, home).exists()):
         raise _absent(name, home)
-    return fetch_row(row or own or DatasetRow(name), home, source=source)
+    return fetch_row(row or asked.row(name), home, asked)
 
 
-def own_row(name: str, *, class_names: Path | None, template: str | None) -> DatasetRow | None:
-    """The row of a dataset of one's own, None where nothing is said of it.
-
-    `class_names` is a file of one name a line, or a JSON list. Raises UserError for a file or template that is none.
-    """
-    if class_names is None and template is None:
-        return None
-    require_printable(template or "", "--template")
-    if template is not None and template.count("{}") != 1:
-        raise UserError(f"--template {template!r} has no place for the class", hint='--template "a photo of a {}"')
-    return DatasetRow(name, class_names=_names_in(class_names), template=template or catalog.TEMPLATE)
-
-
-def _names_in(path: Path | None) -> tuple[str, ...]:
-    if path is None:
-        return ()
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # an editor on Windows begins a file with a mark
-        names = json.loads(text) if path.suffix.lower() == ".json" else text.split("\n")
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read the class names in {path}: {error}", hint="one name a line") from error
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path} is no list of names", hint='one name a line, or ["first", "second"]')
-    found = tuple(require_printable(name.strip(), f"in {path} the name") for name in names if name.strip())
-    if not found:
-        raise UserError(f"there are no names in {path}", hint='one name a line, or ["first", "second"]')
-    return found
-
-
-def fetch_row(row: DatasetRow, home: Home, *, source: Path | None = None) -> bool:
-    """`fetch_dataset` for a row that need not be in the catalog; one without class names takes those of `source`."""
+def fetch_row(row: DatasetRow, home: Home, asked: Asked | None = None) -> bool:
+    """`fetch_dataset` for a row that need not be in the catalog; one without class names takes those of its source."""
+    asked = asked or Asked()
     target = dataset_path(row.name, home)
-    if _is_whole(target):
+    if row.embedded and asked.source is not None:
+        raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
+    if not asked.replace and _is_here(target, row, asked):
         return False
     wait = f"waiting for another process that fetches {row.name}"
     with lock(target, what=f"the dataset {row.name}", on_wait=lambda: say(wait)):
-        if _is_whole(target):
+        if not asked.replace and _is_here(target, row, asked):
             return False
         with _scratch(target) as scratch:
-            if row.embedded:
-                _take_embedded(row, target, source)
-            elif source is not None:
-                with recognised(row, source, scratch=scratch) as found:
-                    _write(found, target, origin=source.name, expected=row.splits)
-            else:
-                _take_first(row, home, target, scratch=scratch)
+            _take(row, home, target, asked, scratch=scratch)
     return True
 
 
-def _is_whole(target: Path) -> bool:
+def _is_here(target: Path, row: DatasetRow, asked: Asked) -> bool:
+    """Whether what is asked for is in the store. Raises UserError where something else is."""
     if not target.exists():
         return False
     try:
-        Dataset.open(target).close()
+        with Dataset.open(target) as dataset:
+            info = dataset.info
     except UserError as error:
         say(f"{error}; fetching it again")
         return False
+    require_same(info, asked, name=row.name, row=None if row.oriented else row)
     return True
 
 
@@ -152,14 +124,18 @@ def _scratch(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _take_embedded(row: DatasetRow, target: Path, source: Path | None) -> None:
-    if source is not None:
-        raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
-    found = Recognised(row, EMBEDDED[row.reader](row), row.bytes, None)
-    _write(found, target, origin="embedded", expected=row.splits)
+def _take(row: DatasetRow, home: Home, target: Path, asked: Asked, *, scratch: Path) -> None:
+    if row.embedded:
+        found = Recognised(row, EMBEDDED[row.reader](row), row.bytes, None)
+        write_dataset(found, target, origin="embedded", expected=row.splits, asked=asked)
+    elif asked.source is not None:
+        with recognised(row, asked.source, scratch=scratch) as found:
+            write_dataset(found, target, origin=asked.source.name, expected=row.splits, asked=asked)
+    else:
+        _take_first(row, home, target, asked, scratch=scratch)
 
 
-def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path) -> None:
+def _take_first(row: DatasetRow, home: Home, target: Path, asked: Asked, *, scratch: Path) -> None:
     """From the first of the row's sources that gives it; what was downloaded stays until that is done."""
     trouble = UserError(f"{row.name} has no source to download it from", hint=f"mmcoa fetch {row.name} --from PATH")
     for number, source in enumerate(row.sources):
@@ -169,7 +145,8 @@ def _take_first(row: DatasetRow, home: Home, target: Path, *, scratch: Path) -> 
         try:
             folder, origin = _downloaded(row, source, place)
             with recognised(row, folder, scratch=scratch) as found:
-                _write(found, target, origin=origin, expected=row.splits, whole=not source.repository)
+                whole = not source.repository
+                write_dataset(found, target, origin=origin, expected=row.splits, asked=asked, whole=whole)
             shutil.rmtree(place.parent, ignore_errors=True)
             return
         except UserError as error:
@@ -202,47 +179,6 @@ def _downloaded(row: DatasetRow, source: Source, folder: Path) -> tuple[Path, st
 
 def _title(source: Source) -> str:
     return source.repository or urlsplit(source.archives[0].url).hostname or ""
-
-
-def _write(found: Recognised, target: Path, *, origin: str, expected: Mapping[str, int], whole: bool = False) -> None:
-    """Write what was found. Raises UserError where it is to be `whole` and is not as many images as `expected`."""
-    row = found.row
-    for class_name in row.class_names:
-        require_printable(class_name, "the class name")
-    require_space(found.bytes, folder=target.parent, name=row.name)
-    writer = DatasetWriter(
-        target,
-        name=row.name,
-        class_names=row.class_names,
-        pixel_size=row.pixel_size,
-        resize=row.resize,
-        template=row.template,
-        source=visible(origin),
-        licence=row.licence,
-        synonyms=row.synonyms,
-        image_size=row.pixel_size if row.resize is None else None,
-        captions=row.captions,
-        expected=expected,
-    )
-    total = found.count or sum(row.splits.values()) or None
-    with writer as out, progress(row.name, total=total, unit="images") as task:
-        for split, image, label, captions in found.samples:
-            out.add(split, image, label, captions)
-            task.advance()
-        counts = {split: out.count(split) for split in {*expected, *out.splits}}
-        if not any(counts.values()):
-            raise UserError(f"{origin} holds no image of {row.name}", hint="is it the right folder or archive?")
-        if whole and counts != dict(expected):
-            raise UserError(f"{origin} holds {counts} images, {row.name} has {dict(expected)}", hint="report it")
-    _say_part(target)
-
-
-def _say_part(target: Path) -> None:
-    with Dataset.open(target) as dataset:
-        parts = [f"{split}: {part}" for split in dataset.info.splits if (part := dataset.info.part(split))]
-        if parts:
-            name, what = dataset.info.name, "; ".join(parts)
-            say(f"{name} is not the whole dataset, and every result over it will say so ({what})")
 
 
 def _absent(name: str, home: Home) -> UserError:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..prompts import clean_name
-from .archives import Files, is_image
-from .samples import MAX_IMAGE, ORDER, SPLITS, Labels, Sample, common_size, prepared
+from .class_folders import BESIDE, LAYOUT, OUTSIDE, find_classes
+from .decoding import common_size
+from .files import Files, LeftOut, joined
+from .image_kinds import NO_IMAGE, OTHER_KIND, images_among
+from .label_files import MAX_NAMES, NAMES, NOT_READ, label_files, require_none_ignored
+from .samples import ORDER, SPLITS, Labels, Sample
+from .splits import natural
 
-MAX_NAMES = 16 << 20  # bytes of classes.json
 CROPPED = (224, 256)  # pixel size and resize of images of varying size
-_LAYOUT = "it takes train/<class>/<image> and test/<class>/<image>, or <class>/<image>"
+NO_CLASS = "in no folder of a class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,13 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Layout:
-    """The images of a folder or archive, and the class names of its folders."""
+    """The images of a folder or archive, and the class names of its folders; `left_out` is what is no part of it, and
+    `label_files` are those that may say other labels."""
 
     images: tuple[ImageFile, ...]
     titles: Mapping[str, str]  # class folder -> class name, in the order of the folders
+    left_out: LeftOut
+    label_files: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -48,39 +56,80 @@ class Layout:
 
 
 def scan(files: Files, *, labels: Labels | None = None) -> Layout:
-    """Find the images; those of classes that the row of `labels` says are none are left out.
+    """Find the images; `labels` are those of a row of the catalog, whose folders are known; of one's own dataset the
+    folders say what the classes are.
 
-    Raises UserError when there is no layout of classes.
+    Raises UserError when there is no layout of classes, or more than one.
     """
-    images = [image for path in files.sizes if (image := _in_split(path)) is not None]
-    images = images or [image for path in files.sizes if (image := _in_class(path, labels)) is not None]
-    if labels is not None:
-        images = [image for image in images if not labels.is_left_out(image.folder)]
-    if not images:
-        raise UserError(f"{files.title} holds no images in folders of classes", hint=_LAYOUT)
+    paths, others = images_among(files)
+    if labels is None:
+        images, left_out = _own(files, paths, others)
+    else:
+        images, left_out = _known(files, paths, labels)
     if not any(image.split == "test" for image in images):
         images = [ImageFile("test" if i.split == "val" else i.split, i.folder, i.path) for i in images]
-    names = _names_of_folders(files)
-    folders = sorted({image.folder for image in images})
-    return Layout(tuple(images), {folder: names.get(folder, folder) for folder in folders})
+    folders = sorted({image.folder for image in images}, key=natural)
+    titles = _titles(files, folders, all_named=labels is None)
+    listed = _outside(label_files(others[NO_IMAGE]), images)
+    read = {*listed, *(path for path in files.sizes if path.rpartition("/")[2] in NAMES)}
+    others = {**others, NO_IMAGE: tuple(path for path in others[NO_IMAGE] if path not in read), NOT_READ: tuple(listed)}
+    return Layout(tuple(images), titles, joined(left_out, others, files.left_out), tuple(listed))
 
 
 def describe(files: Files, layout: Layout, *, row: DatasetRow) -> DatasetRow:
     """`row`, of a dataset that the catalog does not have, completed: its classes, unless it names them, in the order of
     their folders; images at their own size where they all share one, else resized and cropped.
 
-    Raises UserError when classes cannot be told apart in prompts, or are not as many as the row names.
+    Raises UserError for a single class, for classes that cannot be told apart in prompts or are not as many as the row
+    names, and for a file that may say other classes than the folders.
     """
-    folders, names = tuple(layout.titles), row.class_names or tuple(layout.titles.values())
-    if len(names) != len(folders):
+    folders = tuple(layout.titles)
+    if len(folders) == 1:
         raise UserError(
-            f"{len(names)} class names are given, and {files.title} has {len(folders)} classes",
-            hint=f"one line a class, in this order: {', '.join(folders[:5])} ...",
+            f"{files.title} has a single class, {folders[0]} ({layout.images[0].path}): all would be right",
+            hint=LAYOUT,
         )
-    if len(set(map(clean_name, names))) < len(names):
-        raise UserError(f"two classes of {files.title} have the same name in prompts", hint="rename one of the folders")
-    size = common_size((files.read(image.path, at_most=MAX_IMAGE), image.path) for image in layout.images)
+    _require_common_classes(layout, title=files.title)
+    if not row.class_names:
+        require_none_ignored(files, layout.label_files, folders)
+    names = row.class_names or tuple(layout.titles.values())
+    require_classes(names, folders, title=files.title)
+    size = common_size(files.image(image.path) for image in layout.images)
     return sized(row, size, class_names=names, folders=folders)
+
+
+def _require_common_classes(layout: Layout, *, title: str) -> None:
+    """Raises UserError where no class of the test set is one of the training set, as in test/unknown/."""
+    folders: dict[str, dict[str, str]] = {}
+    for image in layout.images:
+        folders.setdefault(image.split, {}).setdefault(image.folder, image.path)
+    train, test = folders.get("train", {}), folders.get("test", {})
+    if train and test and not train.keys() & test.keys():
+        one, other = next(iter(test.values())), next(iter(train.values()))
+        raise UserError(
+            f"{title} has no class in both train and test: {one}, and {other}",
+            hint="name the folders of a class alike, or fetch one of the splits by itself",
+        )
+
+
+def require_classes(names: Sequence[str], theirs: Sequence[str], *, title: str) -> None:
+    """Raises UserError for class names that are not as many as `theirs` (what the dataset calls its classes), or that
+    cannot be told apart in prompts."""
+    few = ", ".join(theirs[:5]) + (" ..." if len(theirs) > 5 else "")
+    if len(names) != len(theirs):
+        raise UserError(
+            f"{len(names)} class names are given, and {title} has {len(theirs)} classes",
+            hint=f"one line a class, in this order: {few}",
+        )
+    seen: dict[str, str] = {}
+    for name in names:
+        clean = clean_name(name)
+        if clean in seen:
+            raise UserError(
+                f"two classes of {title} have the same name in prompts, {clean!r}: {seen[clean]!r} and {name!r}",
+                hint=f"rename one of them, or name the classes, one a line in this order ({few}): --class-names FILE",
+            )
+        seen[clean] = name
 
 
 def sized(row: DatasetRow, size: int | None, **classes: tuple[str, ...]) -> DatasetRow:
@@ -90,44 +139,100 @@ def sized(row: DatasetRow, size: int | None, **classes: tuple[str, ...]) -> Data
 
 
 def read_images(files: Files, layout: Layout, row: DatasetRow) -> Iterator[Sample]:
-    """Every image in the order of splits, classes and paths: as pixels where the row's images have one size, else as
-    it is encoded. Raises UserError for a folder that is no class of the row and for an image that cannot be used."""
+    """Every image in the order of splits, classes and paths. Raises UserError for a folder that is no class of the
+    row."""
     known = Labels(row)
     labels = {folder: known.of(folder, name, title=files.title) for folder, name in layout.titles.items()}
-    return _samples(files, layout, row, labels)
+    return _samples(files, layout, labels)
 
 
-def _samples(files: Files, layout: Layout, row: DatasetRow, labels: Mapping[str, int | None]) -> Iterator[Sample]:
+def _samples(files: Files, layout: Layout, labels: Mapping[str, int | None]) -> Iterator[Sample]:
     for image in sorted(layout.images, key=lambda i: (ORDER.index(i.split), labels[i.folder] or 0, i.path)):
         label = labels[image.folder]
         if label is not None:
-            data = files.read(image.path, at_most=MAX_IMAGE)
-            yield Sample(image.split, prepared(data, image.path, row), label)
+            yield Sample(image.split, files.image(image.path), label)
 
 
-def _in_split(path: str) -> ImageFile | None:
-    if not is_image(path):
-        return None
+def _own(files: Files, paths: Sequence[str], others: LeftOut) -> tuple[list[ImageFile], LeftOut]:
+    try:
+        places = find_classes(paths, title=files.title)
+    except UserError as error:
+        unread = [*label_files(others[NO_IMAGE]), *others[OTHER_KIND]]
+        more = f"; {unread[0]} is not read" if unread else ""
+        raise UserError(f"{error}{more}", hint=error.hint) from error
+    images, outside = [], []
+    for path in paths:
+        if (place := places.of(path)) is None:
+            outside.append(path)
+        else:
+            images.append(ImageFile(place[0], sys.intern(place[1]), path))
+    beside = tuple(path for path in outside if path.count("/") <= len(places.above))
+    return images, {BESIDE: beside, OUTSIDE: tuple(path for path in outside if path.count("/") > len(places.above))}
+
+
+def _known(files: Files, paths: Sequence[str], labels: Labels) -> tuple[list[ImageFile], LeftOut]:
+    """The images of a dataset of the catalog; those of folders that its row says are no classes are left out."""
+    placed = [place for path in paths if (place := _in_split(path)) is not None]
+    placed = placed or [place for path in paths if (place := _in_class(path, labels)) is not None]
+    placed = [place for place in placed if not labels.is_left_out(place[1].folder)]
+    if not placed:
+        raise UserError(f"{files.title} holds no images in folders of classes", hint=LAYOUT)
+    _require_one_place(placed, title=files.title)
+    taken = {image.path for _, image in placed}
+    return [image for _, image in placed], {NO_CLASS: tuple(path for path in paths if path not in taken)}
+
+
+def _require_one_place(placed: Sequence[tuple[str, ImageFile]], *, title: str) -> None:
+    """Raises UserError where two folders of one split, or of one class, are two copies of the dataset."""
+    seen: dict[tuple[str, str], str] = {}
+    for place, image in placed:
+        other = seen.setdefault((image.split, image.folder), place)
+        if other != place:
+            raise UserError(
+                f"{title} has {image.split} images of {image.folder} in {other or '.'}/ and in {place or '.'}/",
+                hint="give --from the folder of one of them",
+            )
+
+
+def _outside(listed: Sequence[str], images: Sequence[ImageFile]) -> list[str]:
+    """Those of `listed` that do not lie in a folder of images."""
+    folders = {image.path.rpartition("/")[0] for image in images} if listed else set()
+    return [path for path in listed if path.rpartition("/")[0] not in folders]
+
+
+def _in_split(path: str) -> tuple[str, ImageFile] | None:
+    """The folder that the class's lies in, and the image."""
     folders = path.split("/")[:-1]
     place = next((i for i, folder in enumerate(folders) if folder.lower() in SPLITS), None)
     if place is None or place + 1 >= len(folders):
         return None
-    return ImageFile(SPLITS[folders[place].lower()], sys.intern(folders[place + 1]), path)
+    image = ImageFile(SPLITS[folders[place].lower()], sys.intern(folders[place + 1]), path)
+    return sys.intern("/".join(folders[: place + 1])), image
 
 
-def _in_class(path: str, labels: Labels | None) -> ImageFile | None:
-    """An image directly in a folder; for a known dataset, images in folders within a class's are litter."""
-    folders = path.split("/")[:-1]
-    if not folders or not is_image(path) or (labels is None and folders[-1].lower() in SPLITS):
+def _in_class(path: str, labels: Labels) -> tuple[str, ImageFile] | None:
+    """An image directly in a folder; images in folders within a class's are litter."""
+    *above, folder = path.split("/")[:-1] or [""]
+    if not folder or (labels.find(folder) is None and any(labels.find(f) is not None for f in above)):
         return None
-    if labels is not None and labels.find(folders[-1]) is None and any(labels.find(f) is not None for f in folders):
-        return None
-    return ImageFile("test", sys.intern(folders[-1]), path)
+    return sys.intern("/".join(above)), ImageFile("test", sys.intern(folder), path)
+
+
+def _titles(files: Files, folders: Sequence[str], *, all_named: bool) -> dict[str, str]:
+    """The class names of `folders`. Raises UserError for a classes.json that lacks one, if it is to have all."""
+    names = _names_of_folders(files)
+    lacking = [folder for folder in folders if folder not in names]
+    if names and lacking and all_named:
+        raise UserError(
+            f"the classes.json of {files.title} has no name for the folder {lacking[0]}",
+            hint="add it, or remove the file",
+        )
+    return {folder: names.get(folder, folder) for folder in folders}
 
 
 def _names_of_folders(files: Files) -> dict[str, str]:
     """The content of the outermost classes.json, if there is one."""
-    found = [path for path in files.sizes if path.rpartition("/")[2] in ("classes.json", "class.json")]
+    found = [path for path in files.sizes if path.rpartition("/")[2] in NAMES]
     if not found:
         return {}
     path = min(found, key=lambda p: p.count("/"))
@@ -137,4 +242,4 @@ def _names_of_folders(files: Files) -> dict[str, str]:
         names = None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise UserError(f'{path} in {files.title} is not {{"folder": "class name", ...}}', hint="mend or remove it")
-    return names
+    return {unicodedata.normalize("NFC", folder): name for folder, name in names.items()}

@@ -18,9 +18,10 @@ import numpy as np
 from store.errors import UserError
 
 from ..catalog import DatasetRow
-from .archives import Files, is_image
+from .decoding import MAX_IMAGE
+from .files import Files, is_image
 from .matlab import matlab_value
-from .samples import MAX_IMAGE, Labels, Sample, prepared
+from .samples import Labels, Sample
 
 TRAIN_TAR, VAL_TAR, DEVKIT_TAR = (
     f"ILSVRC2012_{part}" for part in ("img_train.tar", "img_val.tar", "devkit_t12.tar.gz")
@@ -49,7 +50,7 @@ def imagenet(files: Files, row: DatasetRow) -> Iterator[Sample]:
             label = truth.get(PurePosixPath(path).stem)
             if label is None:
                 raise UserError(f"{path} in {files.title} has no label", hint=f"put {DEVKIT_TAR} beside it")
-            yield Sample("test", prepared(val.read(path, at_most=MAX_IMAGE), path, row), label)
+            yield Sample("test", val.image(path), label)
 
 
 def _train(files: Files, row: DatasetRow) -> Iterator[Sample]:
@@ -59,11 +60,11 @@ def _train(files: Files, row: DatasetRow) -> Iterator[Sample]:
             label = labels.of(PurePosixPath(path).stem, title=files.title)
             with _inner(files, path) as images:
                 for name in images.sizes if label is not None else ():
-                    yield Sample("train", prepared(images.read(name, at_most=MAX_IMAGE), name, row), label or 0)
+                    yield Sample("train", images.image(name), label or 0)
         elif is_image(path) and not _LOOSE_VAL.search(path) and "/" in path:
             label = labels.find(path.split("/")[-2])
             if label is not None:
-                yield Sample("train", prepared(files.read(path, at_most=MAX_IMAGE), path, row), label)
+                yield Sample("train", files.image(path), label)
 
 
 def _truth(files: Files, row: DatasetRow) -> dict[str, int]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from store.errors import UserError
 
-from .archives import Files
-from .samples import MAX_IMAGE
+from .decoding import MAX_IMAGE
+from .files import Files
 
 
 def matlab_value(files: Files, path: str, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +15,7 @@ from torchvision.transforms import functional as transforms
 
 from store.datasets import Dataset
 
-from .samples import FORMATS
+from .decoding import decoded
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -31,8 +30,7 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
 
     def decode(data: bytes | Pixels) -> Pixels:
         if isinstance(data, bytes):
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                pixels = image.convert("RGB")
+            pixels = decoded(data, f"an image of {dataset.info.name}", oriented=dataset.info.oriented)
         else:
             pixels = Image.fromarray(data)
         if resize:

@@ -20,11 +20,12 @@ from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..prompts import clean_name
-from .archives import Files, is_image
+from .decoding import MAX_IMAGE
+from .files import Files, is_image
 from .imagenet import imagenet, is_imagenet
 from .matlab import matlab_value
 from .plain_pickles import byte_rows, load_plain
-from .samples import MAX_IMAGE, Labels, Sample, prepared
+from .samples import Labels, Sample
 
 MAX_BATCH = 512 << 20  # bytes of one file that holds many images or captions; the largest there is has 221 MB
 DIGITS_TEST = 50  # test images a class
@@ -141,12 +142,12 @@ def tinyimagenet(files: Files, row: DatasetRow) -> Iterator[Sample]:
         if path.startswith(f"{top}train/") and is_image(path):
             label = labels.of(path[len(top) :].split("/")[1], title=files.title)
             if label is not None:
-                yield Sample("train", prepared(files.read(path, at_most=MAX_IMAGE), path, row), label)
+                yield Sample("train", files.image(path), label)
     for line in files.read(listing, at_most=MAX_IMAGE).decode(errors="replace").splitlines():
         name, _, rest = line.partition("\t")
         path, label = f"{folder}/images/{name}".lstrip("/"), labels.of(rest.partition("\t")[0], title=files.title)
         if path in files.sizes and label is not None:
-            yield Sample("test", prepared(files.read(path, at_most=MAX_IMAGE), path, row), label)
+            yield Sample("test", files.image(path), label)
 
 
 def _is_flowers(files: Files) -> bool:
@@ -161,7 +162,7 @@ def flowers(files: Files, row: DatasetRow) -> Iterator[Sample]:
         for number in sorted(_whole_numbers(files, paths["setid.mat"], name)):
             path = paths.get(f"image_{number:05d}.jpg")
             if path is not None and 0 < number <= len(labels) and 0 < labels[number - 1] <= len(row.class_names):
-                yield Sample(split, prepared(files.read(path, at_most=MAX_IMAGE), path, row), labels[number - 1] - 1)
+                yield Sample(split, files.image(path), labels[number - 1] - 1)
 
 
 def _whole_numbers(files: Files, path: str, name: str) -> list[int]:
@@ -192,8 +193,7 @@ def coco(files: Files, row: DatasetRow) -> Iterator[Sample]:
             lines = captions[name][: row.captions]
             if len(lines) < row.captions:
                 raise UserError(f"{name} has {len(lines)} captions, not {row.captions}", hint="see its source")
-            image = prepared(files.read(paths[name], at_most=MAX_IMAGE), name, row)
-            yield Sample("test", image, captions=lines)
+            yield Sample("test", files.image(paths[name]), captions=lines)
 
 
 def _karpathy(document: Any) -> Iterator[tuple[str, tuple[str, ...]]]:

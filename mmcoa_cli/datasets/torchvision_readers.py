@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +17,10 @@ from typing import Any
 from store.errors import UserError
 
 from ..catalog import DatasetRow, Torchvision
-from .archives import Files, unpacked
-from .samples import MAX_IMAGE, ORDER, Labels, Sample, prepared
+from .archives import unpacked
+from .decoding import MAX_IMAGE, Encoded
+from .files import Files
+from .samples import ORDER, Labels, Sample
 
 Listed = tuple[str, Path, int]  # split, image, label
 
@@ -67,10 +70,10 @@ def list_torchvision(root: Path, files: Files, row: DatasetRow) -> list[Listed]:
     return sorted(there, key=lambda one: (ORDER.index(one[0]), one[2], str(one[1])))
 
 
-def read_torchvision(listed: Iterable[Listed], row: DatasetRow, *, title: str) -> Iterator[Sample]:
-    """The images of `list_torchvision`. Raises UserError for one that cannot be used."""
+def read_torchvision(listed: Iterable[Listed], *, title: str) -> Iterator[Sample]:
+    """The images of `list_torchvision`."""
     for split, path, label in listed:
-        yield Sample(split, prepared(_read(path, title), path.name, row), label)
+        yield Sample(split, Encoded(path.name, partial(_read, path, title)), label)
 
 
 def _listed(root: Path, row: DatasetRow, how: Torchvision, *, files: Files) -> list[Listed]:

@@ -37,7 +37,7 @@ def number(row: Row, *, task: str) -> float | None:
 def marks(row: Row) -> str:
     """The signs (keys of NOTES) that the paper's number takes beside this row; empty where the two are alike."""
     signs = ""
-    if row.model not in MODELS or row.stand_in or row.mlm not in (None, MLM):
+    if row.model not in MODELS or row.origin != "published" or row.mlm not in (None, MLM):
         signs += "†"
     if row.mlm is not None and row.compat != "release":
         signs += "‡"

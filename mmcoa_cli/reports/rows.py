@@ -56,13 +56,14 @@ class Row:
     stop_when_fooled: bool | None = None
     pixel_size: int | None = None  # the side of the images that were attacked
     mlm: str | None = None
-    mlm_stand_in: bool | None = None
+    mlm_origin: str | None = None  # as `origin`
     max_words_changed: int | None = None
     no_collisions: bool | None = None
     collisions: int | None = None  # of `prompts` adversarial prompts, those that name another class
     distinct_prompts: int | None = None  # of them, how many are different to the model
     prompts: int | None = None
-    stand_in: bool = False  # the CLIP model is no published one
+    origin: str = "published"  # where the CLIP model is from: published, own or stand-in
+    sha256: str = ""  # of the file of an own model
     limit: int | None = None
     partial: bool = False  # some classes of the dataset have no image
     part: str = ""  # which part of the test set the images are, as "400 of 1,880 test images"; empty for the whole
@@ -221,13 +222,14 @@ def _without_paper(run: Run, evaluation: Evaluation) -> Row:
         stop_when_fooled=evaluation.stop_when_fooled if image else None,
         pixel_size=_nested(spec, "examples", "data", "pixel_size"),
         mlm=evaluation.mlm,
-        mlm_stand_in=evaluation.mlm_origin != "published" if text else None,
+        mlm_origin=evaluation.mlm_origin if text else None,
         max_words_changed=_nested(spec, "examples", "text", "max_words_changed"),
         no_collisions=evaluation.no_collisions if text else None,
         collisions=evaluation.collisions,
         distinct_prompts=evaluation.distinct_prompts,
         prompts=len(json.loads(evaluation.prompts)) if evaluation.prompts else None,
-        stand_in=run.model_origin != "published",
+        origin=run.model_origin,
+        sha256=str(_nested(json.loads(run.spec), "model_sha256") or ""),
         limit=evaluation.limit,
         partial=evaluation.partial,
         part=str(_nested(spec, "part") or ""),

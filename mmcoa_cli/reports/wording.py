@@ -95,8 +95,10 @@ def _title(section: Section) -> str:
 
 
 def model_name(row: Row) -> str:
-    """The model, and whether it is a stand-in."""
-    return row.model + (" (a stand-in model)" if row.stand_in else "")
+    """The model, and where it is from, unless it is a published one."""
+    sha256 = f", sha256 {row.sha256[:8]}" if row.sha256 else ""
+    words = {"stand-in": " (a stand-in model)", "own": f" (own weights{sha256})"}
+    return row.model + words.get(row.origin, "")
 
 
 def part_of(row: Row) -> str:
@@ -251,8 +253,8 @@ def _caution(row: Row) -> str:
 def text_attack(row: Row) -> str:
     words = f"{row.max_words_changed} word, " if row.max_words_changed else ""
     kind = "the release's own" if row.compat == "release" else "aligned"
-    stand_in = " (a stand-in)" if row.mlm_stand_in else ""
+    origin = {"stand-in": " (a stand-in)", "own": " (own weights)"}.get(row.mlm_origin or "", "")
     names = ", no other class's name" if row.no_collisions else ""
     earlier = f", an earlier one of that name ({row.mlm_weights[:8]})" if row.earlier_mlm else ""
     code = OLD_CODE if row.earlier_code else ""
-    return f"text attack: {words}masked LM {row.mlm}{stand_in}{earlier}, {kind}{names}{code}"
+    return f"text attack: {words}masked LM {row.mlm}{origin}{earlier}, {kind}{names}{code}"

@@ -39,15 +39,18 @@ class Weights:
 
 
 @contextmanager
-def open_weights(path: Path) -> Iterator[Weights]:
-    """The tensors of `path`, to be read while the context lasts. Raises UserError for what is no file of weights."""
-    with mapped(path) as content:
+def open_weights(path: Path, *, title: str = "", hint: str = "") -> Iterator[Weights]:
+    """The tensors of `path`, to be read while the context lasts.
+
+    Raises UserError, under `title` if it is given, for what is no file of weights.
+    """
+    title = title or path.name
+    with mapped(path, title=title, hint=hint) as content:
         try:
             yield _opened(path, content)
         except NotWeights as error:
-            raise UserError(
-                f"{path.name} cannot be taken over: {error}; none of it was run", hint=_hint(path)
-            ) from error
+            told = f"{title} cannot be taken over: {error}; none of it was run"
+            raise UserError(told, hint=hint or _hint(path)) from error
 
 
 def _opened(path: Path, content: mmap.mmap) -> Weights:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from store.errors import UserError
+
 from .files import Weights
 from .tensors import Weight
 from .transformers_names import as_open_clip, is_transformers
@@ -45,11 +47,25 @@ class Fit:
 
 
 def fit(weights: Weights, shapes: Shapes) -> Fit:
-    """The best fit of the file's tensors to the model of these shapes; nothing may be taken in it."""
+    """The best fit of the file's tensors to the model of these shapes; nothing may be taken in it.
+
+    Raises UserError where two models in the file fit alike.
+    """
     fits = [one for entry, tensors in weights.entries.items() for one in _fits(entry, tensors, shapes)]
     best = max(fits, key=lambda one: one.rank)
+    if rival := next((one for one in fits if _rivals(one, best)), None):
+        both = " and ".join((one.entry + " " + one.prefix).strip() for one in (best, rival))
+        raise UserError(f"{weights.path.name} holds two models that fit: {both}", hint="save one of them alone")
     others = tuple(entry for entry in weights.entries if entry != best.entry)
     return Fit(best.entry, best.prefix, best.taken, best.misshapen, best.unexpected, best.beside, others)
+
+
+def _rivals(one: Fit, best: Fit) -> bool:
+    """Whether a fit is as good as the best, and of other tensors, of which none has one of the usual names."""
+    if one.rank[:3] != best.rank[:3] or best.found == 0:
+        return False
+    nested = one.prefix.startswith(best.prefix) or best.prefix.startswith(one.prefix)
+    return best.entry not in ENTRIES if one.entry != best.entry else not nested
 
 
 def missing(one: Fit, shapes: Shapes) -> list[str]:

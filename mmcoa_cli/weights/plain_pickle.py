@@ -16,7 +16,7 @@ import torch
 
 from .tensors import NotWeights, Weight, sizes
 
-MAX_STEPS, MAX_BYTES = 2_000_000, 2**26  # of a pickle; the largest CLIP with its optimizer takes a twentieth
+MAX_STEPS, MAX_BYTES = 1_000_000, 2**26  # of a pickle; the largest CLIP with its optimizer takes a quarter
 STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,

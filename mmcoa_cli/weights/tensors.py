@@ -35,15 +35,15 @@ class Weight:
 
 
 @contextmanager
-def mapped(path: Path) -> Iterator[mmap.mmap]:
+def mapped(path: Path, *, title: str = "", hint: str = "") -> Iterator[mmap.mmap]:
     """The bytes of a file, which are read from the disk as they are looked at.
 
     Raises UserError for what is no regular file (a pipe would be waited for) and for an empty one.
     """
     if not path.is_file():
-        raise UserError(f"{path.name} is no regular file", hint="--from takes a folder or a file of weights")
+        raise UserError(f"{title} is no regular file", hint=hint or "--from takes a folder or a file of weights")
     if path.stat().st_size == 0:
-        raise UserError(f"{path.name} is empty", hint="copy it again")
+        raise UserError(f"{title} is empty", hint=hint or "copy it again")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         yield content
 

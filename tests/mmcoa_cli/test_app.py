@@ -198,7 +198,7 @@ def test_json_of_pretrain_fetch_and_doctor(mmcoa: Callable[..., Ended], tmp_path
     (tmp_path / "arch.json").write_text(json.dumps(config), encoding="utf8")
     words = ("--config", str(tmp_path / "arch.json"), "--dataset", "digits", "--epochs", "1", "--name", "small")
     code, out, _ = mmcoa("pretrain", *words, "--json")
-    assert code == 0 and set(json.loads(out)) == {"name", "folder", "stand_in"}
+    assert code == 0 and set(json.loads(out)) == {"name", "folder", "origin"}
     listed = json.loads(mmcoa("fetch", "--list", "--json")[1])
     assert set(listed) == {"datasets", "models", "mlms"}
     assert {row["name"]: row["here"] for row in listed["models"]}.items() >= {("small", True), ("tiny-clip", False)}

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,11 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 from mmcoa_cli.attacks.masked_lm import MaskedLM, load_masked_lm
 from mmcoa_cli.attacks.stop_words import STOP_WORDS
 from mmcoa_cli.attacks.text import TextAttack, attack_prompts, collisions, divergence, prepare, word_importance
+from mmcoa_cli.attacks.words import bare, parted, replaced
 from mmcoa_cli.models import Clip
+from mmcoa_cli.origins import OWN, STAND_IN, Origin
 from mmcoa_cli.prompts import class_prompts
+from mmcoa_cli.token_rows import are_cut, cut_by
 from store.errors import UserError
 
 TEMPLATE = "This is a photo of a {}"
@@ -60,7 +64,7 @@ def random_mlm(seed: int, *, spread: float = 0.5) -> MaskedLM:
     config = BertConfig(
         vocab_size=len(tokenizer), max_position_embeddings=48, initializer_range=spread, pad_token_id=0, **sizes
     )
-    return MaskedLM(BertForMaskedLM(config), tokenizer, name="random", stand_in=True)
+    return MaskedLM(BertForMaskedLM(config), tokenizer, name="random", origin=Origin(STAND_IN))
 
 
 def fixed_mlm(answers: Callable[[Tensor], Tensor]) -> MaskedLM:
@@ -78,7 +82,8 @@ class Plain:
     """BERT-Attack of one prompt, written down from the description of each variant: no batching over prompts, every
     text padded to the whole context, the masked LM asked one text at a time."""
 
-    def __init__(self, clip: Clip, mlm: MaskedLM, attack: TextAttack) -> None:
+    def __init__(self, clip: Clip, mlm: MaskedLM, attack: TextAttack, *, cuts: bool = False) -> None:
+        self.cuts = cuts
         self.clip, self.bert, self.tokenizer, self.attack = clip, mlm.model, mlm.tokenizer, attack
         self.release = attack.compat == "release"
         self.limit = (
@@ -89,32 +94,57 @@ class Plain:
     def __call__(self, prompt: str) -> str:
         scores, tokens = self.predictions(prompt)
         words = prompt.split(" ")
-        spans, position = [], 0 if self.release else 1  # the release forgets [CLS]
-        for word in words:
-            length = len(self.tokenizer.tokenize(word))
-            spans.append((position, position + length))
-            position += length
+        sides = [("", "") if self.release else attached(word) for word in words]
+        cores = [word[len(a) : len(word) - len(b)] for word, (a, b) in zip(words, sides, strict=True)]
+        spans = self.release_spans(words) if self.release else self.spans(prompt, cores, sides)
         original = self.embed(prompt)
-        importance = [self.kl(original, self.embed(with_word(words, i, "[UNK]"))) for i in range(len(words))]
+        masked = [with_word(words, i, a + "[UNK]" + b) for i, (a, b) in enumerate(sides)]
+        importance = [self.kl(original, self.embed(text)) for text in masked]
         changed, changes = list(words), 0
         for i in sorted(range(len(words)), key=lambda i: importance[i], reverse=True):
             if changes == self.attack.max_words_changed:
                 break
-            same = words[i] if self.release else words[i].lower()
-            if same in STOP_WORDS or spans[i][0] > self.limit - 2:
+            same = cores[i] if self.release else cores[i].lower()
+            if not same or same in STOP_WORDS or spans[i][0] > self.limit - 2:
                 continue
             best, greatest = None, self.kl(original, self.embed(" ".join(changed)))
             for candidate in self.candidates(scores, tokens, *spans[i]):
                 compared = candidate if self.release else candidate.lower()
                 if "##" in candidate or compared in STOP_WORDS or compared == same:
                     continue
-                gain = self.kl(original, self.embed(with_word(changed, i, candidate)))
+                if not self.release and attached(candidate) != ("", ""):
+                    continue  # "'", "[UNK]"
+                new = sides[i][0] + candidate + sides[i][1]
+                text = with_word(changed, i, new)
+                if not self.release and self.cuts and len(self.clip.tokenizer.encode(text)) + 2 > 16:
+                    continue
+                gain = self.kl(original, self.embed(text))
                 if gain > greatest:
-                    best, greatest = candidate, gain
+                    best, greatest = new, gain
             if best is not None:
                 changed[i] = best
                 changes += 1
         return " ".join(changed)
+
+    def release_spans(self, words: list[str]) -> list[tuple[int, int]]:
+        """The release counts the word-pieces of each word, and forgets [CLS]."""
+        spans, position = [], 0
+        for word in words:
+            length = len(self.tokenizer.tokenize(word))
+            spans.append((position, position + length))
+            position += length
+        return spans
+
+    def spans(self, prompt: str, cores: list[str], sides: list[tuple[str, str]]) -> list[tuple[int, int]]:
+        """The tokens that lie over the characters of each word, as the tokenizer itself says where they come from."""
+        encoded = self.tokenizer(prompt, return_offsets_mapping=True)
+        spans, start = [], 0
+        for core, (before, behind) in zip(cores, sides, strict=True):
+            start += len(before)
+            own = [i for i, (a, b) in enumerate(encoded.offset_mapping) if start <= a < b <= start + len(core)]
+            spans.append((own[0], own[-1] + 1) if own else (0, 0))
+            start += len(core) + len(behind) + 1
+        return spans
 
     def predictions(self, prompt: str) -> tuple[Tensor, Tensor]:
         padding = "max_length" if self.release else False
@@ -129,9 +159,13 @@ class Plain:
         if end == start + 1:
             pairs = zip(scores[start].tolist(), tokens[start].tolist(), strict=True)
             return [self.tokenizer.convert_ids_to_tokens(t) for s, t in pairs if s >= self.attack.min_score]
-        combinations = list(itertools.product(*tokens[start:end][:12, :4].tolist()))[:24]
-        ranked = sorted(combinations, key=self.perplexity)
-        return [" ".join(self.tokenizer.convert_ids_to_tokens(list(c))).replace(" ##", "").strip() for c in ranked]
+        combinations = list(itertools.product(*tokens[start:end][:12, :4].tolist()))
+        if not self.release:
+            combinations = [c for c in combinations if " " not in self.joined(c) and "##" not in self.joined(c)]
+        return [self.joined(c) for c in sorted(combinations[:24], key=self.perplexity)]
+
+    def joined(self, pieces: tuple[int, ...]) -> str:
+        return " ".join(self.tokenizer.convert_ids_to_tokens(list(pieces))).replace(" ##", "").strip()
 
     def perplexity(self, pieces: tuple[int, ...]) -> float:
         ids = torch.tensor([pieces])
@@ -148,8 +182,10 @@ class Plain:
             text = text.replace("[CLS]", "").replace("[SEP]", "").strip()
         return self.clip.model.encode_text(self.clip.tokenizer([text]), normalize=True)[0]
 
-    @staticmethod
-    def kl(original: Tensor, other: Tensor) -> float:
+    def kl(self, original: Tensor, other: Tensor) -> float:
+        if self.release:  # its very calls, in single precision
+            loss = torch.nn.KLDivLoss(reduction="none")(other.log_softmax(dim=-1), original.softmax(dim=-1))
+            return float(loss.sum(dim=-1))
         p, q = original.double().softmax(0), other.double().softmax(0)
         return float((p * (p / q).log()).sum())
 
@@ -158,12 +194,23 @@ CLEAN_UP = [(" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), ("
             (" 's", "'s"), (" 've", "'ve"), (" 're", "'re")]  # fmt: skip
 
 
+def attached(word: str) -> tuple[str, str]:
+    """What stands before and behind a word: on both sides all that is no letter and no digit."""
+    found = re.fullmatch(r"([^\w]|_)*?(?P<core>[^\W_].*[^\W_]|[^\W_])?(?P<behind>([^\w]|_)*)", word)
+    assert found
+    if found["core"] is None:
+        return word, ""
+    return word[: found.start("core")], found["behind"]
+
+
 def with_word(words: Sequence[str], i: int, word: str) -> str:
     return " ".join([*words[:i], word, *words[i + 1 :]])
 
 
-def attacked(clip: Clip, mlm: MaskedLM, names: Sequence[str], attack: TextAttack) -> list[str]:
-    prompts = class_prompts(names, TEMPLATE)
+def attacked(
+    clip: Clip, mlm: MaskedLM, names: Sequence[str], attack: TextAttack, *, template: str = TEMPLATE
+) -> list[str]:
+    prompts = class_prompts(names, template)
     return attack_prompts(clip.embed_texts, prepare(prompts, names, mlm=mlm, attack=attack))
 
 
@@ -198,15 +245,15 @@ def test_same_words_on_the_stand_ins(stand_in: Clip, shared: Path, names: list[s
 def test_what_both_variants_write_on_cifar10(shared: Path, stand_in: Clip):
     """Aligned, the masked LM names what could stand in the class's place; the release takes what could stand behind it.
 
-    The released code itself writes "room" where ours has "woman": their divergences, 1.75e-6 and 1.86e-6, differ by
-    less than its single precision can tell (it sees 1.69e-6 and 1.62e-6).
+    The released code writes "room" for the cat, though "woman" would go further: their divergences, 1.75e-6 and
+    1.86e-6, differ by less than its single precision can tell (it sees 1.69e-6 and 1.67e-6).
     """
     mlm = load_masked_lm(shared / "models" / "bert-tiny-captions-mlm", name="bert-tiny")
     aligned = dict(zip(CIFAR10, attacked(stand_in, mlm, CIFAR10, TextAttack()), strict=True))
     assert aligned["cat"] == "This is a photo of a cats"
     assert aligned["dog"] == "This is a photo of a horse"
     release = dict(zip(CIFAR10, attacked(stand_in, mlm, CIFAR10, TextAttack(compat="release")), strict=True))
-    assert release["cat"] == "woman is a photo of a cat"
+    assert release["cat"] == "room is a photo of a cat"
     assert release["dog"] == "This is a large of a dog"
 
 
@@ -226,6 +273,7 @@ RULES = [
     Rule("a score option", {"dog": 0.3, "horse": 0.29}, ["dog", "horse"], min_score=0.0),
     Rule("no word-pieces", {"##s": 9.0, "dog": 3.0}, ["dog"]),
     Rule("no stop words", {"the": 9.0, "some": 8.0, "-": 7.0, "dog": 3.0}, ["dog"]),
+    Rule("no signs", {"'": 9.0, "[UNK]": 8.0, "[SEP]": 7.0, "dog": 3.0}, ["dog"]),
     Rule("not the word itself", {"cat": 9.0, "dog": 3.0}, ["dog"]),
     Rule("k of them", {"dog": 9.0, "horse": 8.0, "deer": 7.0}, ["dog", "horse"], max_candidates=2),
     Rule("k before the filters", {"##s": 9.0, "horse": 8.0, "deer": 7.0}, ["horse"], max_candidates=2),
@@ -293,9 +341,106 @@ def test_a_word_of_several_pieces_takes_combinations_by_perplexity():
     (prediction,) = mlm.predict([prompt], max_tokens=None, k=10)
     words = prediction.words(7, 10, min_score=0.3)
     assert len(words) == 24
-    plain = Plain(None, mlm, TextAttack())  # type: ignore[arg-type]
+    plain = Plain(None, mlm, TextAttack(compat="release"))  # type: ignore[arg-type]
     with torch.no_grad():
         assert words == plain.candidates(*plain.predictions(prompt), 7, 10)
+
+
+def test_a_word_of_several_pieces_becomes_one_word():
+    """Of 4 x 4 x 4 combinations those that one word is made of: a beginning and two ends, here 2 x 2 x 3 of them."""
+    vocabulary = wordpiece_tokenizer().get_vocab()
+    best = {7: ["cat", "##s", "dog", "##es"], 8: ["cat", "##s", "##ing", "dog"], 9: ["##s", "##ed", "##ter", "dog"]}
+
+    def answers(ids: Tensor) -> Tensor:
+        logits = torch.full((*ids.shape, len(vocabulary)), -10.0)
+        for position, pieces in best.items():
+            if position < ids.shape[1]:
+                logits[:, position, [vocabulary[piece] for piece in pieces]] = torch.tensor([9.0, 8, 7, 6])
+        return logits
+
+    (prediction,) = fixed_mlm(answers).predict(["This is a photo of a sunflowers"], max_tokens=None, k=10)
+    ends = [first + second for first in ("s", "ing") for second in ("s", "ed", "ter")]
+    words = prediction.words(7, 10, min_score=0.3, one_word=True)
+    assert sorted(words) == sorted(word + end for word in ("cat", "dog") for end in ends)
+    assert len(prediction.words(7, 10, min_score=0.3)) == 24
+    best[9] = ["dog", "cat", "horse", "bird"]  # no end: nothing that is one word
+    (prediction,) = fixed_mlm(answers).predict(["This is a photo of a sunflowers"], max_tokens=None, k=10)
+    assert prediction.words(7, 10, min_score=0.3, one_word=True) == []
+
+
+class Word(NamedTuple):
+    text: str
+    before: str
+    core: str
+    behind: str
+
+
+WORDS = [
+    Word("cat", "", "cat", ""), Word("cat.", "", "cat", "."), Word("cat,", "", "cat", ","),
+    Word("cat!?", "", "cat", "!?"), Word("(cat)", "(", "cat", ")"), Word('"cat".', '"', "cat", '".'),
+    Word("\u201ccat\u201d", "\u201c", "cat", "\u201d"), Word("don't", "", "don't", ""),
+    Word("john's", "", "john's", ""), Word("dogs'", "", "dogs", "'"), Word("st.", "", "st", "."),
+    Word("t-shirt", "", "t-shirt", ""), Word("u.s.a.", "", "u.s.a", "."), Word("at&t", "", "at&t", ""),
+    Word("c++", "", "c", "++"), Word("$5", "$", "5", ""), Word("...", "...", "", ""), Word("-", "-", "", ""),
+    Word("", "", "", ""), Word("\u00bfqu\u00e9?", "\u00bf", "qu\u00e9", "?"),
+    Word("\u732b\u3002", "", "\u732b", "\u3002"), Word("[mask]", "[", "mask", "]"), Word("_x_", "_", "x", "_"),
+    Word("\U0001f431", "", "\U0001f431", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: ascii(word.text))
+def test_punctuation_at_a_word_is_set_aside(word: Word):
+    assert parted(word.text) == word[1:]
+    assert parted(word.text, whole=True) == ("", word.text, "")
+    if word.core:
+        assert replaced(word.text, "X") == word.before + "X" + word.behind
+        assert bare(word.text) == word.core
+
+
+TEMPLATES = ["a photo of a {}.", "a photo of a {}, a bird", 'this is "{}"!', "({}) in the garden", "the house: {}...",
+             "not a {}; a ship", "an old {}'s picture.", "'{}'", "a photo of a {} ."]  # fmt: skip
+PUNCTUATED = ["cat", "dog", "maple tree", "st. john's", "don't", "t-shirt", "sunflowers", "airplane", "jack-o'-lantern"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_same_beside_punctuation_and_at_most_one_word_changes(small_clips: dict[str, Clip], template: str):
+    clip, prompts, changed = small_clips["vit"], class_prompts(PUNCTUATED, template), 0
+    for seed in range(3):
+        mlm, attack = random_mlm(seed), TextAttack()
+        found = attacked(clip, mlm, PUNCTUATED, attack, template=template)
+        plain = Plain(clip, mlm, attack)
+        assert found == [plain(prompt) for prompt in prompts]
+        for prompt, adv in zip(prompts, found, strict=True):
+            pairs = list(zip(prompt.split(" "), adv.split(" "), strict=True))
+            other = [(old, new) for old, new in pairs if old != new]
+            assert len(other) <= 1
+            for old, new in other:
+                assert attached(old) == attached(new)
+            changed += len(other)
+    assert changed > len(prompts)
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+def test_a_candidate_whose_prompt_is_cut_is_not_used(small_clips: dict[str, Clip], changes: int):
+    """The masked LM has "sun" and "fire" for every word, and for "airplane" also "sunter", which is two tokens."""
+    vocabulary = wordpiece_tokenizer().get_vocab()
+
+    def answers(ids: Tensor) -> Tensor:
+        logits = torch.full((*ids.shape, len(vocabulary)), -10.0)
+        logits[:, :, [vocabulary[piece] for piece in ("sun", "fire", "##ter", "##s")]] = torch.tensor([9.0, 8, 7, 6])
+        return logits
+
+    clip, mlm, attack = small_clips["vit"], fixed_mlm(answers), TextAttack(max_words_changed=changes)
+    names = [*CIFAR10[2:], "tree", "nest"]
+    prompts = class_prompts(names, "a very old airplane photo of the automobile in a garden by the {}")
+    assert {len(row) for row in clip.token_rows(prompts)} == {16}  # the whole context
+    target = prepare(prompts, names, mlm=mlm, attack=attack)
+    reachable = [text for k, prompt in enumerate(prompts) for text in within(prompt, target.candidates[k], 1)]
+    assert any(are_cut(clip, reachable)), "all fit in the first place: the test would show nothing"
+    fitting = attack_prompts(clip.embed_texts, prepare(prompts, names, mlm=mlm, attack=attack, is_cut=cut_by(clip)))
+    assert not any(are_cut(clip, fitting))
+    plain = Plain(clip, mlm, attack, cuts=True)
+    assert fitting == [plain(prompt) for prompt in prompts]
 
 
 def test_words_beyond_the_masked_lm_are_left_alone():
@@ -395,6 +540,8 @@ def test_divergence_by_hand():
     assert float(divergence(p, q)) == pytest.approx(0.13081203594, abs=1e-7)
     assert float(divergence(q, p)) == pytest.approx(0.5 * 0.6931471806 + 0.5 * -0.4054651081, abs=1e-7)
     assert float(divergence(p, p)) == 0
+    assert float(divergence(p, q, single=True)) == pytest.approx(0.13081203594, abs=1e-6)
+    assert divergence(p, q, single=True).dtype == torch.float32 and divergence(p, q).dtype == torch.float64
 
 
 class Collision(NamedTuple):
@@ -410,6 +557,9 @@ COLLISIONS = [
     Collision(["Bird", "DOG"], ["This is a photo of a Dog", "This is a photo of a dog"], 1),
     Collision(["maple_tree", "oak_tree"], ["This is a photo of a oak tree", "This is a photo of a big tree"], 1),
     Collision(["fire-truck", "dog"], ["This is a photo of a fire dog", "This is a photo of a fire truck"], 2),
+    Collision(["bird", "dog"], ["a photo of a dog.", "a photo of a (bird),"], 2),
+    Collision(["st. bernard", "dog"], ["a photo of a cat", "a photo of a st bernard"], 1),
+    Collision(["jack-o'-lantern", "dog"], ["a photo of a dog's", "a jack o' lantern."], 1),
     Collision(["crane", "crane"], ["This is a photo of a crane", "This is a photo of a crane"], 0),
     Collision(["sea lion", "lion"], ["This is a photo of a mountain lion", "This is a photo of a cat"], 0),
 ]
@@ -481,7 +631,7 @@ def test_a_saved_masked_lm_predicts_the_same(tmp_path: Path):
     mlm.tokenizer.save_pretrained(tmp_path)
     loaded = load_masked_lm(tmp_path, name="random")
     assert loaded.digest() == mlm.digest()
-    assert loaded.stand_in
+    assert loaded.origin.kind == OWN
     first, second = (m.predict(class_prompts(NAMES, TEMPLATE), max_tokens=None, k=10) for m in (mlm, loaded))
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(first, second, strict=True))
     with torch.no_grad():

@@ -12,7 +12,7 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.archives import ARCHIVES
+from mmcoa_cli.datasets.files import ARCHIVES
 from mmcoa_cli.datasets.samples import Labels
 from mmcoa_cli.prompts import class_prompts, clean_name
 

@@ -8,6 +8,7 @@ import torch
 from mmcoa_cli import catalog, embedded
 from mmcoa_cli.attacks.masked_lm import load_masked_lm
 from mmcoa_cli.attacks.text import TextAttack, prepare
+from mmcoa_cli.origins import STAND_IN
 from mmcoa_cli.prompts import class_prompts
 from mmcoa_cli.settings import Home
 
@@ -41,7 +42,7 @@ def test_the_masked_lm_knows_other_words_for_a_class(home: Home) -> None:
     row, digits = catalog.mlms()["tiny-mlm"], catalog.datasets()["digits"]
     folder = embedded.build_mlm(row, home)
     mlm = load_masked_lm(folder, name=row.name)
-    assert mlm.stand_in
+    assert mlm.origin.kind == STAND_IN
     prompts = class_prompts(digits.class_names, digits.template)
     target = prepare(prompts, digits.class_names, mlm=mlm, attack=TextAttack())
     offered = [set(words[-1]) for words in target.candidates]

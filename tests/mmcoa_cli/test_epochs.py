@@ -59,4 +59,4 @@ def test_every_epoch_is_a_model_that_open_clip_loads(clip: Clip, tmp_path: Path)
     (folder,) = epochs_in(tmp_path / "run")
     loaded = load_clip(folder, name=clip.name)
     assert loaded.digest() == clip.digest()
-    assert loaded.stand_in == clip.stand_in
+    assert loaded.origin.kind == clip.origin.kind

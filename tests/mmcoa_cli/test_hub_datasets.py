@@ -150,7 +150,7 @@ def row(revision: str = "", repository: str = "org/birds", note: str = "") -> Da
 
 
 def left_in(home: Home) -> list[str]:
-    return sorted(path.name for path in home.datasets.iterdir() if path.suffix != ".lock")
+    return sorted(path.name for path in home.datasets.iterdir() if path.suffix != ".lock" and path.name != ".verified")
 
 
 @pytest.mark.parametrize("revision", ["", COMMIT, "main"])

@@ -132,4 +132,4 @@ def test_a_clip_from_the_hub_is_a_published_one(
     assert fetch_clip("hf-hub:org/clip", home)
     about = json.loads((clip_path("hf-hub:org/clip", home) / "source.json").read_text())
     assert about["source"] == f"org/clip@{COMMIT}"
-    assert not load_clip(clip_path("hf-hub:org/clip", home), name="hf-hub:org/clip").stand_in
+    assert load_clip(clip_path("hf-hub:org/clip", home), name="hf-hub:org/clip").origin.kind == "published"

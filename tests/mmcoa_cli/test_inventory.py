@@ -70,7 +70,7 @@ def test_own_and_damaged_entries_are_listed(home: Home) -> None:
     home.datasets.mkdir(parents=True)
     (home.datasets / "birds.h5").write_bytes(b"damaged")
     (home.clips / "mine").mkdir(parents=True)
-    (home.clips / "mine" / "source.json").write_text(json.dumps({"name": "hf-hub:org/mine", "stand_in": False}))
+    (home.clips / "mine" / "source.json").write_text(json.dumps({"name": "hf-hub:org/mine", "origin": "published"}))
     (home.mlms / "bare").mkdir(parents=True)
     found = listing(home)
     assert found["datasets"][-1] == {
@@ -81,8 +81,8 @@ def test_own_and_damaged_entries_are_listed(home: Home) -> None:
         "here": False,
         "part": "",
     }
-    assert (found["models"][-1]["name"], found["models"][-1]["stand_in"]) == ("hf-hub:org/mine", False)
-    assert (found["mlms"][-1]["name"], found["mlms"][-1]["stand_in"]) == ("bare", True)
+    assert (found["models"][-1]["name"], found["models"][-1]["origin"]) == ("hf-hub:org/mine", "published")
+    assert (found["mlms"][-1]["name"], found["mlms"][-1]["origin"]) == ("bare", "own")
 
 
 def test_listing_needs_no_torch(home: Home) -> None:

@@ -229,18 +229,62 @@ def test_a_worker_that_dies_is_told_of_in_one_line(home: Home, typed: Callable[.
     ]
 
 
+SIGNALS = [
+    (signal.SIGINT, "interrupted", "1"),
+    (signal.SIGINT, "interrupted", "2"),
+    (signal.SIGTERM, "terminated", "1"),
+    (signal.SIGTERM, "terminated", "2"),
+    (signal.SIGHUP, "the terminal was closed", "1"),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", ["1", "2"])
-def test_ctrl_c(home: Home, typed: Callable[..., Any], processes: str) -> None:
-    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", processes)
+@pytest.mark.parametrize(("number", "said", "processes"), SIGNALS)
+def test_a_signal_to_all_processes_of_a_command(
+    home: Home, typed: Callable[..., Any], tmp_path: Path, number: int, said: str, processes: str
+) -> None:
+    """As a terminal sends Ctrl-C, and Slurm SIGTERM; the launcher alone gets it in the next test."""
+    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", processes, **temporary(tmp_path))
     command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
     workers = psutil.Process(command.process.pid).children()
-    os.killpg(command.process.pid, signal.SIGINT)  # as a terminal does
-    code, out, err = command.end()
-    assert (code, out) == (130, "")
-    assert "Traceback" not in err
+    os.killpg(command.process.pid, number)
+    assert_stopped(command, said, 128 + number)
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+    assert not list((tmp_path / "tmp").iterdir())
+    assert not list(home.root.rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_launcher(home: Home, typed: Callable[..., Any], tmp_path: Path) -> None:
+    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", "2", **temporary(tmp_path))
+    command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
+    workers = psutil.Process(command.process.pid).children()
+    command.process.terminate()
+    assert_stopped(command, "terminated", 143)
+    assert len(workers) == 2 and not any(worker.is_running() for worker in workers)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.slow
+def test_a_killed_launcher_takes_its_workers_along(home: Home, typed: Callable[..., Any], tmp_path: Path) -> None:
+    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", "2", **temporary(tmp_path))
+    command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
+    workers = psutil.Process(command.process.pid).children()
+    command.process.kill()  # and nobody waits for it: it stays a zombie
+    assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=30)[1]
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def temporary(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "tmp").mkdir()
+    return {"TMPDIR": str(tmp_path / "tmp")}
+
+
+def assert_stopped(command: Any, said: str, code: int) -> None:
+    ended, out, err = command.end()
+    assert (ended, out) == (code, "")
+    assert "Traceback" not in err and "torch" not in err
     assert err.splitlines()[-2:] == [
-        "error: interrupted; what was finished is kept",
+        f"error: {said}; what was finished is kept",
         "hint: type the same command again to go on",
     ]
-    assert not psutil.wait_procs(workers, timeout=30)[1]

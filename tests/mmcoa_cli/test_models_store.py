@@ -81,7 +81,7 @@ def test_a_local_folder(home: Home, folder: Path, tensors: dict[str, torch.Tenso
     clip = load_clip(clip_path("mine", home), name="mine")
     for name, tensor in clip.tensors().items():
         assert torch.equal(tensor, tensors[name])
-    assert clip.stand_in
+    assert (clip.origin.kind, clip.origin.sha256) == ("own", about(clip_path("mine", home))["sha256"])
     assert is_clip("mine", home)
     assert ensure_clip("mine", home) == clip_path("mine", home)
     assert registered(home.clips) == ["mine"]
@@ -155,13 +155,14 @@ def test_a_fetched_model_keeps_its_label_on_another_machine(home: Home, folder: 
     fetch_clip("mine", home, source=folder)
     path = clip_path("mine", home)
     record = about(path)
-    (path / "source.json").write_text(json.dumps(record | {"stand_in": False, "source": "org/clip@1"}))
+    (path / "source.json").write_text(json.dumps(record | {"origin": "published", "source": "org/clip@1"}))
     other = Home(home.root / "other", "")
     fetch_clip("same", other, source=path)
-    assert about(clip_path("same", other)) == record | {"stand_in": False, "source": "org/clip@1", "name": "same"}
-    (path / "source.json").write_text(json.dumps(record | {"stand_in": False, "sha256": "0" * 64}))
+    same = about(clip_path("same", other))
+    assert (same["name"], same["origin"], same["source"]) == ("same", "published", "org/clip@1")
+    (path / "source.json").write_text(json.dumps(record | {"origin": "published", "sha256": "0" * 64, "files": {}}))
     fetch_clip("altered", other, source=path)
-    assert about(clip_path("altered", other))["stand_in"]
+    assert about(clip_path("altered", other))["origin"] == "own"
 
 
 def test_a_local_masked_lm(home: Home, tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_local_masked_lm(home: Home, tmp_path: Path) -> None:
     assert fetch_mlm("mine", home, source=folder)
     assert not fetch_mlm("mine", home)
     mlm = load_masked_lm(ensure_mlm("mine", home), name="mine")
-    assert mlm.stand_in
+    assert mlm.origin.kind == "own"
     assert not (mlm_path("mine", home) / "evil.py").exists()
 
 
@@ -248,3 +249,12 @@ def test_every_tag_of_open_clip_has_a_repository() -> None:
         repository = published(ModelRow(f"{architecture}:{tag}")).repository
         assert repository.count("/") == 1
         assert not repository.endswith("/")
+
+
+def test_two_names_that_share_a_folder(home: Home, folder: Path) -> None:
+    fetch_clip("my clip", home, source=folder)
+    assert not fetch_clip("my clip", home, source=folder)
+    for source in (folder, None):
+        with pytest.raises(UserError, match="'my-clip' and 'my clip' have the same place in the store") as caught:
+            fetch_clip("my-clip", home, source=source)
+        assert "--replace" in caught.value.hint

@@ -43,9 +43,9 @@ def test_every_part_of_the_specification_matters(new_home: Callable[[str], Home]
 def test_it_is_labelled_and_not_trained_twice(home: Home) -> None:
     folder = pretrain(SPEC, home)
     assert folder == home.clips / "small"
-    assert load_clip(folder, name="small").stand_in
+    assert load_clip(folder, name="small").origin.kind == "stand-in"
     about = json.loads((folder / "source.json").read_text(encoding="utf8"))
-    assert about["stand_in"] is True and "digits" in about["source"]
+    assert about["origin"] == "stand-in" and "digits" in about["source"]
     written = (folder / "model.safetensors").stat()
     assert pretrain(SPEC, home) == folder
     assert (folder / "model.safetensors").stat() == written

@@ -86,12 +86,13 @@ def test_eps_0_names_the_clean_test(text: str):
 
 
 @pytest.mark.parametrize(
-    "text,hint", [("8", "--eps 8/255"), ("1", "--eps 1/255"), ("2.5", "--eps 2.5/255"), ("255/255", "--eps 1/255"),
+    "text,hint", [("8", "--eps 8/255"), ("1", "--eps 1/255"), ("2.5", "--eps 2.5/255"), ("255/255", "--eps 8/255"),
                   ("300/255", "--eps 8/255"), ("255", "--eps 8/255"), ("300", "--eps 8/255"), ("1.0", "--eps 1/255")]
 )  # fmt: skip
 def test_the_hint_for_the_whole_range_can_be_typed(text: str, hint: str):
     with pytest.raises(UserError) as caught:
         ImageAttack(eps=text)
+    assert str(caught.value).startswith(f"--eps {text} is the whole range")
     assert caught.value.hint == hint
     ImageAttack(eps=hint.removeprefix("--eps "))
 

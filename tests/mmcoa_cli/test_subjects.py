@@ -30,7 +30,7 @@ def test_a_run_by_its_id_or_the_beginning_of_it(home: Home, index: Index) -> Non
     for checkpoint in (run.id, run.id[:-3], "ft"):
         clip, found = load_subject(checkpoint, home, index)
         assert found == run
-        assert (clip.name, clip.stand_in) == ("vit", True)
+        assert (clip.name, clip.origin.kind) == ("vit", "stand-in")
         assert clip.tensors()["visual.proj"].equal(load_tensors(folder)["visual.proj"])
 
 

@@ -1,11 +1,15 @@
-"""Other processes that run a few lines of the store and are killed, or raced, at a moment they announce."""
+"""Other processes that run a few lines of the store and are killed, or raced, at a moment they announce; and a
+PostgreSQL server of the tests' own: in a new folder, reached through a socket in it, gone when they end."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -74,3 +78,50 @@ def other(tmp_path: Path) -> Iterator[Callable[[str], Other]]:
     yield start
     for process in started:
         process.kill()
+
+
+SERVER = "-c listen_addresses= -c fsync=off -c max_connections=50 -k"
+
+
+def programs() -> Path | None:
+    """The folder of initdb and pg_ctl, None where they are not installed."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    found = shutil.which("initdb")
+    return folders[-1] if folders else Path(found).parent if found else None
+
+
+@contextmanager
+def server(bin_folder: Path) -> Iterator[str]:
+    """The URL of an empty database. PostgreSQL does not run as root, so root runs it as the user of the package."""
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="mmcoa-postgresql-"))
+    if user:
+        shutil.chown(folder, user)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(bin_folder / program), "-D", str(folder / "data"), *arguments]
+        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
+
+    try:
+        run("initdb", "-A", "trust", "-U", "mmcoa", "--no-sync", "-E", "UTF8")
+        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"{SERVER} {folder}", "start")
+        try:
+            yield f"postgresql://mmcoa@/postgres?host={folder}"
+        finally:
+            run("pg_ctl", "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of an empty database: the one that MMCOA_TEST_DATABASE_URL names, or of a server begun here."""
+    given, folder = os.environ.get("MMCOA_TEST_DATABASE_URL"), programs()
+    if given:
+        yield given
+        return
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'mmcoa[postgres]'")
+    with server(folder) as url:
+        yield url

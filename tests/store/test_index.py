@@ -1,12 +1,11 @@
 """The index: rows come back, two processes write at once, a kill loses nothing, other databases are left alone.
 
-MMCOA_TEST_DATABASE_URL names an empty PostgreSQL database on which the same is tested.
+The same is tested on SQLite and on a PostgreSQL server of the test's own, where its programs are found.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -23,7 +22,8 @@ from sqlalchemy.exc import IntegrityError
 
 import store
 from store.errors import UserError
-from store.index import VERSION_TABLE, Index
+from store.index import Index
+from store.index_origin import VERSION_TABLE
 from store.schema import Evaluation, Run, evaluations, metadata, runs
 
 Start = Callable[[str], Any]
@@ -120,9 +120,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'a % folder' / 'index.db'}"
         return
-    if "MMCOA_TEST_DATABASE_URL" not in os.environ:
-        pytest.skip("MMCOA_TEST_DATABASE_URL names no PostgreSQL database to test on")
-    address = os.environ["MMCOA_TEST_DATABASE_URL"]
+    address = request.getfixturevalue("postgresql")
     yield address
     with connected(address) as connection:
         for table in ("evaluations", "runs", VERSION_TABLE):

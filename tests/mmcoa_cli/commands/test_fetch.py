@@ -36,9 +36,10 @@ def typed(*words: str) -> Result:
 def test_fetching_twice(home: Path) -> None:
     first, second = typed("digits", "--json"), typed("digits", "--json")
     (one,), (two,) = json.loads(first.stdout)["fetched"], json.loads(second.stdout)["fetched"]
+    assert one["about"]["splits"] == {"train": 1297, "test": 500}
     assert one == {
         "name": "digits", "kind": "dataset", "path": str(home / "datasets" / "digits.h5"), "bytes": one["bytes"],
-        "new": True,
+        "new": True, "about": one["about"],
     }  # fmt: skip
     assert two == one | {"new": False}
     assert "already here" in typed("digits").stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 import tarfile
 import threading
@@ -16,15 +17,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import Archive, DatasetRow, Source
+from mmcoa_cli.datasets.asked import Asked
 from mmcoa_cli.datasets.fetching import dataset_path, fetch_row
 from mmcoa_cli.settings import Home
-from store.datasets import Dataset
+from store.dataset_content import compute_checksum
+from store.datasets import Dataset, DatasetInfo
 
 Answer = Callable[["Handler", int], None]
 
@@ -123,12 +127,28 @@ def fetched(tmp_path: Path) -> Iterator[Callable[..., Dataset]]:
             if isinstance(place, Source):
                 changes["sources"] = (place,)
             row, home = replace(row, **changes), Home(tmp_path / f"store{count}", "")
-            assert fetch_row(row, home, source=place if isinstance(place, Path) else None)
+            assert fetch_row(row, home, Asked(place if isinstance(place, Path) else None))
             left = {path.name for path in home.datasets.iterdir() if path.suffix != ".lock"}
-            assert left == {dataset_path(row.name, home).name}
+            assert left - {".verified"} == {dataset_path(row.name, home).name}
             return opened.enter_context(Dataset.open(dataset_path(row.name, home)))
 
         yield fetch
+
+
+@pytest.fixture
+def as_first_written() -> Callable[[Path], None]:
+    """Makes a dataset file one of the first version, which said less of itself and had no seal."""
+
+    def make(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            info = json.loads(file.attrs["info"])
+            for later in ("request", "folders", "oriented", "changes", "left_out", "left_out_counts"):
+                del info[later]
+            del file.attrs["seal"]
+            info["checksum"] = compute_checksum(file, DatasetInfo(**info))
+            file.attrs["info"] = json.dumps(info)
+
+    return make
 
 
 @pytest.fixture

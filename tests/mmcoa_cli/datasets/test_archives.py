@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcoa_cli.datasets import archives
+from mmcoa_cli.datasets import archives, files
 from mmcoa_cli.datasets.archives import open_files
 from store.errors import UserError
 
@@ -51,8 +51,11 @@ def test_a_folder_with_links_of_its_owner(tmp_path: Path) -> None:
     for name, content in CONTENTS.items():
         (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "x" / name).write_bytes(content)
-    (tmp_path / "x" / "c").symlink_to(tmp_path / "x" / "a")
-    assert read_all(tmp_path / "x") == {"a/1.txt": b"one", "b/2.txt": b"two", "c/1.txt": b"one"}
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "3.txt").write_bytes(b"three")
+    (tmp_path / "x" / "c").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "x" / "d.txt").symlink_to(tmp_path / "elsewhere" / "3.txt")
+    assert read_all(tmp_path / "x") == {"a/1.txt": b"one", "b/2.txt": b"two", "c/3.txt": b"three"}
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "C:/evil", "..\\evil"])
@@ -101,7 +104,7 @@ def test_a_zip_that_understates_a_size_gives_no_more_than_it_states(tmp_path: Pa
 
 
 def test_too_many_files_are_refused(tmp_path: Path, tar_of: TarOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MAX_FILES", 1)
+    monkeypatch.setattr(files, "MAX_FILES", 1)
     (tmp_path / "x").write_bytes(tar_of(CONTENTS))
     with pytest.raises(UserError, match="more than 1 files"):
         read_all(tmp_path / "x")

@@ -24,6 +24,7 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import Archive, DatasetRow, Source
 from mmcoa_cli.datasets import downloads
+from mmcoa_cli.datasets.asked import Asked
 from mmcoa_cli.datasets.fetching import dataset_path, fetch_dataset, fetch_row, open_dataset, registered_datasets
 from mmcoa_cli.datasets.samples import Sample
 from mmcoa_cli.settings import Home
@@ -64,7 +65,8 @@ def source_of(url: str, data: bytes) -> Source:
 
 
 def files_in(home: Home) -> list[str]:
-    return sorted(path.name for path in home.datasets.iterdir() if path.suffix != ".lock")
+    names = {path.name for path in home.datasets.iterdir() if path.suffix != ".lock"}
+    return sorted(names - {".verified"})
 
 
 def test_from_a_server(server: Any, home: Home, archive: bytes) -> None:
@@ -104,7 +106,7 @@ def test_the_same_from_a_folder_an_archive_and_a_server(
     checksums = set()
     for number, source in enumerate((tmp_path / "own.tar.gz", tmp_path / "own", tmp_path / "own.zip", None)):
         place = Home(tmp_path / str(number), "")
-        fetch_row(served(server, archive), place, source=source)
+        fetch_row(served(server, archive), place, Asked(source))
         with Dataset.open(dataset_path("cifar10", place)) as dataset:
             checksums.add(dataset.info.checksum)
     assert len(checksums) == 1
@@ -127,6 +129,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from mmcoa_cli.catalog import Archive, DatasetRow, Source
+from mmcoa_cli.datasets.asked import Asked
 from mmcoa_cli.datasets.fetching import fetch_row
 from mmcoa_cli.settings import Home
 row = json.loads(sys.argv[1])
@@ -136,7 +139,7 @@ row["sources"] = tuple(
 )
 row["class_names"] = tuple(row["class_names"])
 source = Path(sys.argv[3]) if len(sys.argv) > 3 else None
-fetch_row(DatasetRow(**row), Home(Path(sys.argv[2]), ""), source=source)
+fetch_row(DatasetRow(**row), Home(Path(sys.argv[2]), ""), Asked(source))
 """
 
 
@@ -172,13 +175,13 @@ def test_a_kill_while_downloading(server: Any, home: Home, cifar10_files: dict[s
 
 
 def test_a_kill_while_writing(home: Home, tmp_path: Path, image: Image) -> None:
-    row = DatasetRow("pets", class_names=("cat",), pixel_size=8)
-    folder = tmp_path / "pets" / "train" / "cat"
-    folder.mkdir(parents=True)
+    row = DatasetRow("pets", class_names=("cat", "dog"), pixel_size=8)
     for number in range(400):
-        (folder / f"{number:03}.png").write_bytes(image(number))
+        path = tmp_path / "pets" / "train" / ("cat", "dog")[number % 2] / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image(number))
     with zipfile.ZipFile(tmp_path / "pets.zip", "w") as packed:
-        for path in sorted(folder.iterdir()):
+        for path in sorted((tmp_path / "pets").rglob("*.png")):
             packed.write(path, path.relative_to(tmp_path))
     process = start(row, home, str(tmp_path / "pets.zip"))
     partial = home.datasets / ".pets.h5.partial"
@@ -186,9 +189,9 @@ def test_a_kill_while_writing(home: Home, tmp_path: Path, image: Image) -> None:
         pass
     process.send_signal(signal.SIGKILL)
     process.wait()
-    fetch_row(row, home, source=tmp_path / "pets.zip")
+    fetch_row(row, home, Asked(tmp_path / "pets.zip"))
     whole = Home(tmp_path / "whole", "")
-    fetch_row(row, whole, source=tmp_path / "pets")
+    fetch_row(row, whole, Asked(tmp_path / "pets"))
     with Dataset.open(dataset_path("pets", home)) as one, Dataset.open(dataset_path("pets", whole)) as other:
         assert one.info.checksum == other.info.checksum
     assert files_in(home) == ["pets.h5"]
@@ -199,7 +202,7 @@ def test_a_dataset_of_ones_own(home: Home, tmp_path: Path, image: Image) -> None
         for bird in ("wren", "robin"):
             (tmp_path / "birds" / split / bird).mkdir(parents=True)
             (tmp_path / "birds" / split / bird / "1.jpg").write_bytes(image(1, (30, 40), "JPEG"))
-    assert fetch_dataset("my birds", home, source=tmp_path / "birds")
+    assert fetch_dataset("my birds", home, Asked(tmp_path / "birds"))
     assert not fetch_dataset("my birds", home)
     with open_dataset("my birds", home) as dataset:
         assert dataset.info.class_names == ("robin", "wren")
@@ -212,7 +215,7 @@ def test_a_dataset_of_ones_own(home: Home, tmp_path: Path, image: Image) -> None
 def test_a_part_of_a_catalog_dataset_keeps_all_classes(home: Home, tmp_path: Path, image: Image) -> None:
     (tmp_path / "x" / "test" / "ship").mkdir(parents=True)
     (tmp_path / "x" / "test" / "ship" / "1.png").write_bytes(image(1, 32))
-    fetch_dataset("cifar10", home, source=tmp_path / "x")
+    fetch_dataset("cifar10", home, Asked(tmp_path / "x"))
     with open_dataset("cifar10", home) as dataset:
         assert len(dataset.info.class_names) == 10
         assert dataset.labels("test").tolist() == [8]
@@ -223,7 +226,7 @@ def test_digits_are_made_where_they_are_needed(home: Home) -> None:
     with open_dataset("digits", home) as dataset:
         assert dataset.info.splits == {"train": 1297, "test": 500}
     with pytest.raises(UserError, match="embedded"):
-        fetch_dataset("digits", Home(home.root / "other", ""), source=home.root)
+        fetch_dataset("digits", Home(home.root / "other", ""), Asked(home.root))
 
 
 def test_a_damaged_dataset_is_fetched_again(home: Home) -> None:
@@ -252,14 +255,14 @@ def test_a_hostile_pickle_in_the_archive(
     cifar10_files[f"cifar-10-batches-py/{part}"] = pickle.dumps({b"data": Hostile()})
     (tmp_path / "x.tar.gz").write_bytes(tar_of(cifar10_files))
     with pytest.raises(UserError, match="nothing of it was run"):
-        fetch_row(CIFAR10, home, source=tmp_path / "x.tar.gz")
+        fetch_row(CIFAR10, home, Asked(tmp_path / "x.tar.gz"))
     assert not (tmp_path / "hostile").exists()
     assert files_in(home) == []
 
 
 def test_an_archive_that_lacks_images_is_a_part_from_this_machine(home: Home, tmp_path: Path, archive: bytes) -> None:
     (tmp_path / "x.tar.gz").write_bytes(archive)
-    fetch_row(catalog.datasets()["cifar10"], home, source=tmp_path / "x.tar.gz")
+    fetch_row(catalog.datasets()["cifar10"], home, Asked(tmp_path / "x.tar.gz"))
     with open_dataset("cifar10", home) as dataset:
         assert dataset.info.part("train").startswith("20 of 50,000 train images")
         assert dataset.info.part("test").startswith("4 of 10,000 test images, ")
@@ -305,3 +308,41 @@ def test_memory_does_not_grow_with_the_dataset(home: Home) -> None:
         tracemalloc.stop()
         del readers.EMBEDDED["many"]
     assert peak < 20e6  # the images are 61 MB
+
+
+@pytest.fixture
+def scraped(tmp_path: Path, image: Image) -> Path:
+    """Six cats of which three are cut short, and a dog."""
+    for path, data in {
+        **{f"cat/{n}.jpg": image(n, 48, "JPEG")[: -300 if n % 2 else None] for n in range(6)},
+        "dog/0.jpg": image(9, 40, "JPEG"),
+    }.items():
+        (tmp_path / "scraped" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "scraped" / path).write_bytes(data)
+    return tmp_path / "scraped"
+
+
+def test_all_broken_images_are_named_at_once(home: Home, scraped: Path) -> None:
+    with pytest.raises(UserError, match="3 images of pets cannot be used") as raised:
+        fetch_dataset("pets", home, Asked(scraped))
+    assert all(f"cat/{n}.jpg" in str(raised.value) for n in (1, 3, 5))
+    assert "--skip-broken" in raised.value.hint
+    assert files_in(home) == []
+
+
+def test_broken_images_are_left_out_where_that_is_asked_for(
+    home: Home, scraped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fetch_dataset("pets", home, Asked(scraped, skip_broken=True))
+    with Dataset.open(dataset_path("pets", home)) as dataset:
+        assert dataset.labels("test").tolist() == [0, 0, 0, 1]
+    assert "cat/5.jpg" in capsys.readouterr().err
+
+
+def test_a_dataset_of_broken_images_only_is_none(home: Home, tmp_path: Path) -> None:
+    for n in range(9):
+        path = tmp_path / "x" / ("cat", "dog")[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"9 images of pets cannot be used.* and 4 more"):
+        fetch_dataset("pets", home, Asked(tmp_path / "x", skip_broken=True))

@@ -7,12 +7,15 @@ import json
 import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.archives import Files, open_files
+from mmcoa_cli.datasets.archives import open_files
+from mmcoa_cli.datasets.decoding import Encoded, prepared
+from mmcoa_cli.datasets.files import Files
 from mmcoa_cli.datasets.image_folders import describe, read_images, scan
 from mmcoa_cli.datasets.samples import Sample
 from store.errors import UserError
@@ -26,27 +29,33 @@ def files_of(contents: Mapping[str, bytes]) -> Files:
     return Files("pets.zip", sizes, lambda path: io.BytesIO(contents[path]))
 
 
-def samples_of(contents: Mapping[str, bytes], row: DatasetRow = PETS) -> list[Sample]:
+def samples_of(contents: Mapping[str, bytes], row: DatasetRow = PETS) -> list[tuple[str, Any, int]]:
+    """Split, decoded image and label of each."""
     files = files_of(contents)
-    return list(read_images(files, scan(files), row))
+    return [decoded(sample, row) for sample in read_images(files, scan(files), row)]
+
+
+def decoded(sample: Sample, row: DatasetRow) -> tuple[str, Any, int]:
+    assert isinstance(sample.image, Encoded)
+    return sample.split, prepared(sample.image, row).image, sample.label
 
 
 def test_labels_follow_the_row_and_not_the_folders(image: Image) -> None:
     found = samples_of({"test/big dog/1.png": image(0), "train/cat/2.png": image(1), "train/BIG-DOG/1.png": image(2)})
-    assert [(split, label) for split, _, label, _ in found] == [("train", 0), ("train", 1), ("test", 1)]
-    assert found[0][1].shape == (8, 8, 3)  # type: ignore[union-attr]
+    assert [(split, label) for split, _, label in found] == [("train", 0), ("train", 1), ("test", 1)]
+    assert found[0][1].shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("above", ["", "pets/", "a/b/"])
 def test_the_layout_may_lie_below_other_folders(image: Image, above: str) -> None:
     found = samples_of({f"{above}train/cat/1.png": image(0), f"{above}readme.txt": b"", f"{above}loose.png": image(1)})
-    assert [(split, label) for split, _, label, _ in found] == [("train", 0)]
+    assert [(split, label) for split, _, label in found] == [("train", 0)]
 
 
 def test_a_class_may_be_called_like_a_split_and_hold_folders(image: Image) -> None:
     row = DatasetRow("trains", class_names=("train", "test"), pixel_size=8)
-    found = samples_of({"train/test/a/1.png": image(0), "test/train/1.png": image(0)}, row)
-    assert [(split, label) for split, _, label, _ in found] == [("train", 1), ("test", 0)]
+    found = samples_of({"train/test/a/1.png": image(0), "test/train/a/1.png": image(0)}, row)
+    assert [(split, label) for split, _, label in found] == [("train", 1), ("test", 0)]
 
 
 def test_val_is_the_test_set_where_there_is_none(image: Image) -> None:
@@ -58,7 +67,7 @@ def test_val_is_the_test_set_where_there_is_none(image: Image) -> None:
 
 def test_folders_of_classes_without_splits_are_the_test_set(image: Image) -> None:
     found = samples_of({"pets/cat/1.png": image(0), "pets/big_dog/1.png": image(1), "readme.png": image(2)})
-    assert [(split, label) for split, _, label, _ in found] == [("test", 0), ("test", 1)]
+    assert [(split, label) for split, _, label in found] == [("test", 0), ("test", 1)]
 
 
 def test_a_million_paths_take_little_memory() -> None:
@@ -83,7 +92,7 @@ def test_a_million_paths_take_little_memory() -> None:
 def test_classes_json_names_the_folders(image: Image) -> None:
     names = json.dumps({"n01": "cat", "n02": "Big Dog", "n03": "unused"}).encode()
     contents = {"classes.json": names, "train/n02/1.png": image(0), "train/n01/1.png": image(1)}
-    assert [label for _, _, label, _ in samples_of(contents)] == [0, 1]
+    assert [label for _, _, label in samples_of(contents)] == [0, 1]
     assert describe(files_of(contents), scan(files_of(contents)), row=DatasetRow("x")).class_names == ("cat", "Big Dog")
 
 
@@ -94,11 +103,11 @@ def test_a_classes_json_that_is_none(image: Image, content: bytes) -> None:
 
 
 def test_a_dataset_of_ones_own_keeps_its_size_if_all_share_it(image: Image) -> None:
-    same = files_of({"train/b/1.png": image(0, 12), "test/a/1.png": image(1, 12)})
+    same = files_of({"train/b/1.png": image(0, 12), "test/b/1.png": image(0, 12), "test/a/1.png": image(1, 12)})
     row = describe(same, scan(same), row=DatasetRow("own"))
     assert (row.class_names, row.pixel_size, row.resize) == (("a", "b"), 12, None)
     for other in (image(1, 13), image(1, (12, 13))):
-        varying = files_of({"train/b/1.png": image(0, 12), "test/a/1.png": other})
+        varying = files_of({"train/b/1.png": image(0, 12), "test/b/1.png": image(0, 12), "test/a/1.png": other})
         row = describe(varying, scan(varying), row=DatasetRow("own"))
         assert (row.pixel_size, row.resize) == (224, 256)
 
@@ -106,7 +115,7 @@ def test_a_dataset_of_ones_own_keeps_its_size_if_all_share_it(image: Image) -> N
 def test_images_of_varying_size_stay_encoded(image: Image) -> None:
     contents = {"train/cat/1.jpg": image(0, (30, 40), "JPEG"), "train/cat/2.png": image(1, 9)}
     found = samples_of(contents, DatasetRow("pets", class_names=("cat",), resize=256))
-    assert [data for _, data, _, _ in found] == list(contents.values())
+    assert [data for _, data, _ in found] == list(contents.values())
 
 
 def test_grey_images_become_rgb(tmp_path: Path) -> None:
@@ -115,7 +124,7 @@ def test_grey_images_become_rgb(tmp_path: Path) -> None:
     (tmp_path / "train" / "cat").mkdir(parents=True)
     Pillow.fromarray(np.full((8, 8), 7, np.uint8)).save(tmp_path / "train" / "cat" / "1.png")
     with open_files(tmp_path, scratch=tmp_path) as files:
-        ((_, pixels, _, _),) = read_images(files, scan(files), PETS)
+        ((_, pixels, _),) = (decoded(sample, PETS) for sample in read_images(files, scan(files), PETS))
     np.testing.assert_array_equal(pixels, np.full((8, 8, 3), 7))
 
 

@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets import archives
-from mmcoa_cli.datasets.archives import Files, expanded, open_files, unpacked
+from mmcoa_cli.datasets import archives, nested_archives
+from mmcoa_cli.datasets import files as files_of_a_dataset
+from mmcoa_cli.datasets.archives import open_files, unpacked
+from mmcoa_cli.datasets.files import Files
+from mmcoa_cli.datasets.nested_archives import expanded
 from store.errors import UserError
 
 Make = Callable[..., Any]
@@ -67,12 +70,14 @@ def test_archives_are_opened_three_deep(depth: int, zip_of: Make, tmp_path: Path
         data = zip_of({"next.zip": data})
     (tmp_path / "x.zip").write_bytes(data)
     found = read_expanded(tmp_path / "x.zip")
-    assert found == SEEN if depth <= archives.MAX_DEPTH else list(found) == ["next.zip"]
+    assert found == SEEN if depth <= nested_archives.MAX_DEPTH else list(found) == ["next.zip"]
 
 
 def test_beside_images_archives_stay_closed(zip_of: Make, laid: Make) -> None:
-    files = {"a.png": b"image", "more.zip": zip_of(SEEN)}
+    files = {"a/a.png": b"image", "more.zip": zip_of(SEEN)}
     assert read_expanded(laid("x", files)) == files
+    files = {"logo.png": b"image", "more.zip": zip_of(SEEN)}
+    assert read_expanded(laid("y", files)) == {"logo.png": b"image", **SEEN}
 
 
 def test_a_tar_in_a_tar_is_not_copied(tar_of: Make, tmp_path: Path) -> None:
@@ -115,7 +120,7 @@ def test_archives_that_are_called_like_a_split_are_kept_apart(zip_of: Make, tar_
         "img_val2014.zip": zip_of({"y.png": b"5"}),
     }  # fmt: skip
     assert read_expanded(laid("x", files)) == {
-        "train/cat/1.png": b"1", "test/cat/1.png": b"2", "val/cat/1.png": b"3", "shard-train-0/s.jpg": b"4",
+        "train/cat/1.png": b"1", "test/cat/1.png": b"2", "val/cat/1.png": b"3", "train/s.jpg": b"4",
         "y.png": b"5",
     }  # fmt: skip
 
@@ -190,7 +195,7 @@ def test_a_path_of_an_inner_archive_that_leads_elsewhere_is_refused(path: str, p
 def test_too_many_files_over_all_archives_are_refused(
     zip_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "MAX_FILES", 25)
+    monkeypatch.setattr(files_of_a_dataset, "MAX_FILES", 25)
     inner = {f"{k}.zip": zip_of({f"{k}-{n}.txt": b"" for n in range(10)}) for k in range(3)}
     (tmp_path / "x.zip").write_bytes(zip_of(inner))
     with pytest.raises(UserError, match="more than 25 files"):
@@ -237,9 +242,9 @@ def test_a_path_that_is_a_file_here_and_a_folder_there(zip_of: Make, laid: Make,
 
 
 def test_a_folder_that_is_a_link_is_taken(image: Make, laid: Make, fetched: Make, tmp_path: Path) -> None:
-    laid("real", {"train/cat/1.png": image(0), "test/cat/1.png": image(1)})
+    laid("real", {f"{split}/{pet}/1.png": image(0) for split in ("train", "test") for pet in ("cat", "dog")})
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
-    assert fetched(DatasetRow("pets"), tmp_path / "link").info.splits == {"train": 1, "test": 1}
+    assert fetched(DatasetRow("pets"), tmp_path / "link").info.splits == {"train": 2, "test": 2}
 
 
 def test_a_folder_that_holds_itself_ends(image: Make, laid: Make, tmp_path: Path) -> None:

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.fetching import open_classes, open_dataset, own_row
+from mmcoa_cli.datasets.asked import require_template
+from mmcoa_cli.datasets.decoding import SCALED, TURNED
+from mmcoa_cli.datasets.fetching import open_classes, open_dataset
+from mmcoa_cli.datasets.pixels import load_pixels
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.prompts import class_prompts
 from mmcoa_cli.settings import Home
@@ -92,7 +96,7 @@ def test_names_that_do_not_do(
 @pytest.mark.parametrize("template", ["a photo", "{} and {}", "", "{0}", "{name}"])
 def test_a_template_without_one_place_for_the_class(template: str) -> None:
     with pytest.raises(UserError, match="no place for the class") as caught:
-        own_row("birds", class_names=None, template=template)
+        require_template(template)
     assert "{}" in caught.value.hint
 
 
@@ -164,7 +168,8 @@ def test_a_dataset_of_captions_has_no_classes(home: Home, image: Make, laid: Mak
 def test_images_of_any_format(kind: str, mode: str, fetched: Make, laid: Make) -> None:
     buffer = io.BytesIO()
     Image.new(mode, (8, 8), 7 if mode == "L" else (7, 7, 7)).save(buffer, kind)
-    dataset = fetched(DatasetRow("x"), laid("x", {f"test/a/1.{kind.lower()}": buffer.getvalue()}))
+    files = {f"test/{name}/1.{kind.lower()}": buffer.getvalue() for name in "ab"}
+    dataset = fetched(DatasetRow("x"), laid("x", files))
     pixels = dataset.images("test", [0])[0]
     assert pixels.shape == (8, 8, 3) and abs(int(pixels.max()) - 7) <= 1
 
@@ -173,5 +178,30 @@ def test_images_of_any_format(kind: str, mode: str, fetched: Make, laid: Make) -
 def test_images_of_other_modes(mode: str, fetched: Make, laid: Make) -> None:
     buffer = io.BytesIO()
     Image.new(mode, (8, 8)).save(buffer, "JPEG" if mode == "CMYK" else "PNG")
-    dataset = fetched(DatasetRow("x"), laid("x", {"test/a/1.png": buffer.getvalue()}))
+    dataset = fetched(DatasetRow("x"), laid("x", {f"test/{name}/1.png": buffer.getvalue() for name in "ab"}))
     assert dataset.images("test", [0])[0].shape == (8, 8, 3)
+
+
+def test_turned_images_are_turned_where_they_are_attacked(home: Home, laid: Make) -> None:
+    """Images of varying size are kept as they are encoded: the file says that decoding them turns them."""
+    exif = Image.Exif()
+    exif[274] = 6
+    wide = Image.new("RGB", (300, 400), "red")
+    wide.paste("blue", (0, 0, 300, 200))
+    buffer = io.BytesIO()
+    wide.save(buffer, "PNG", exif=exif)
+    fetch("birds", home, source=laid("x", {"test/a/1.png": buffer.getvalue(), "test/b/1.png": buffer.getvalue()}))
+    with open_dataset("birds", home) as dataset:
+        pixels = load_pixels(dataset, "test", [0])[0]
+        assert dataset.info.oriented and dataset.info.changes == {TURNED: 2}
+    assert pixels[:, 200].tolist() == [[0, 0, 255]] * 224 and pixels[:, 20].tolist() == [[255, 0, 0]] * 224
+
+
+def test_16_bits_are_scaled_where_they_are_attacked(home: Home, laid: Make) -> None:
+    for number, value in enumerate((0, 257 * 7, 65535)):
+        buffer = io.BytesIO()
+        Image.new("I;16", (30, 40), value).save(buffer, "PNG")
+        fetch(f"x{number}", home, source=laid(f"x{number}", {f"test/{k}/1.png": buffer.getvalue() for k in "ab"}))
+        with open_dataset(f"x{number}", home) as dataset:
+            assert np.unique(load_pixels(dataset, "test", [0, 1])).tolist() == [value // 257]
+            assert dataset.info.changes == {SCALED: 2}

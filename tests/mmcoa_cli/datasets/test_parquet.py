@@ -186,13 +186,13 @@ def test_a_row_without_an_image_opens_no_file_that_it_names(empty: Any, image: M
 
 
 def test_images_as_plain_bytes(image: Make, laid: Make, fetched: Make) -> None:
-    data = written(pa.table({"jpg": [image(1)], "cls": ["wren"]}))
-    assert fetched(DatasetRow("birds"), laid("x", {"a.parquet": data})).labels("test").tolist() == [0]
+    data = written(pa.table({"jpg": [image(1), image(2)], "cls": ["wren", "robin"]}))
+    assert fetched(DatasetRow("birds"), laid("x", {"a.parquet": data})).labels("test").tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(("columns", "line"), [(("photo", "label"), "no image"), (("image", "kind"), "no label")])
 def test_columns_of_other_names(columns: tuple[str, str], line: str, image: Make, laid: Make, fetched: Make) -> None:
-    with pytest.raises(UserError, match=f"x has {line} column among {columns[0]}, {columns[1]}"):
+    with pytest.raises(UserError, match=f"x: a.parquet has {line} column among {columns[0]}, {columns[1]}"):
         fetched(DatasetRow("birds"), laid("x", {"a.parquet": parquet([image(1)], [0], columns=columns)}))
 
 
@@ -211,8 +211,9 @@ def test_damaged_parquet(image: Make, laid: Make, fetched: Make) -> None:
     "metadata", [b"", b"[", b"[" * 100_000, b"null", b'{"info": 1}', b'{"info": {"features": {"label": {"names": 1}}}}']
 )
 def test_metadata_that_is_none(metadata: bytes, image: Make, laid: Make, fetched: Make) -> None:
-    table = pa.table({"image": [image(1)], "label": ["wren"]}).replace_schema_metadata({"huggingface": metadata})
-    assert fetched(DatasetRow("birds"), laid("x", {"a.parquet": written(table)})).info.class_names == ("wren",)
+    table = pa.table({"image": [image(1), image(2)], "label": ["wren", "robin"]})
+    data = written(table.replace_schema_metadata({"huggingface": metadata}))
+    assert fetched(DatasetRow("birds"), laid("x", {"a.parquet": data})).info.class_names == ("robin", "wren")
 
 
 class Hostile:

@@ -44,7 +44,8 @@ def _adder(index: Index) -> Add:
         correct: dict[str, int],
         *,
         model: str = "ViT-B-32",
-        stand_in: bool = False,
+        origin: str = "published",
+        sha256: str = "",
         dataset: str = "cifar10",
         source: str | None = None,
         shots: str = "full",
@@ -59,8 +60,8 @@ def _adder(index: Index) -> Add:
         **changes: Any,
     ) -> Run:
         run = _run(method, model, source or dataset, shots, seed if run_seed is None else run_seed, training or {})
-        spec = json.dumps({**json.loads(run.spec), **({"part": train_part} if train_part else {})})
-        origin = "stand-in" if stand_in else "published"
+        parts = {"part": train_part} if train_part else {}
+        spec = json.dumps({**json.loads(run.spec), **parts, "model_sha256": sha256})
         run = Run(**{**asdict(run), "model_origin": origin, "spec": spec, "status": status})
         index.save_run(run)
         for attack, count in correct.items():
@@ -152,7 +153,7 @@ def _changed(row: Evaluation, changes: dict[str, Any]) -> Evaluation:
 def everything(add: Add) -> None:
     """Two datasets, four methods, a stand-in and the real model, both variants, a partial dataset, subsets, seeds."""
     stand_in: dict[str, Any] = {
-        "model": "clip-vit-cifar10", "stand_in": True, "mlm": "bert-tiny-captions-mlm", "mlm_origin": "stand-in",
+        "model": "clip-vit-cifar10", "origin": "stand-in", "mlm": "bert-tiny-captions-mlm", "mlm_origin": "stand-in",
         "n": 1000, "limit": 1000,
     }  # fmt: skip
     few = {"shots": "50", "training": {"lr": 1e-4, "epochs": 3}}

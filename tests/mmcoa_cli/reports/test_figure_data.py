@@ -124,7 +124,7 @@ def test_the_caption_tells_stand_ins_parts_and_marks(index: Index, add: Add) -> 
         "mmcoa",
         {"multimodal": 2000},
         model="tiny",
-        stand_in=True,
+        origin="stand-in",
         part="9 of 10 classes",
         train_part="5 of 9",
     )

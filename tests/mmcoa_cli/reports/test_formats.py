@@ -210,3 +210,13 @@ def test_a_report_is_saved_whole(tmp_path: Path) -> None:
     save("84.55 ± 0.1\n", tmp_path / "new" / "table.md")
     assert (tmp_path / "new" / "table.md").read_text(encoding="utf8") == "84.55 ± 0.1\n"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["table.md"]
+
+
+def test_own_weights_are_named_by_their_sha256(index: Index, add: Add) -> None:
+    own = {"model": "lab", "origin": "own", "sha256": "1a2b3c4d" + 56 * "0", "mlm": "words", "mlm_origin": "own"}
+    add("clip", {"text": 500}, n=1000, **own)
+    text = report(index, width=140)
+    assert "cifar10 · lab (own weights, sha256 1a2b3c4d)" in text
+    assert "masked LM words (own weights)" in text and "stand-in" not in text
+    (row,) = json.loads(report(index, "json"))["rows"]
+    assert (row["origin"], row["sha256"][:8], row["mlm_origin"]) == ("own", "1a2b3c4d", "own")

@@ -86,7 +86,7 @@ def test_few_shots_have_the_number_of_full_training_apart(index: Index, add: Add
 
 
 def test_every_difference_has_its_mark(index: Index, add: Add) -> None:
-    add("mmcoa", {"text": 9}, n=1000, limit=1000, model="x", stand_in=True, mlm="tiny-mlm", training={"epochs": 3})
+    add("mmcoa", {"text": 9}, n=1000, limit=1000, model="x", origin="own", mlm="tiny-mlm", training={"epochs": 3})
     row = one(index)
     assert row.paper is not None and paper.marks(row) == "†‡§"
     assert "CLIP ViT-B/32" in row.paper_note and "aligned" in row.paper_note and "settings" in row.paper_note
@@ -106,5 +106,5 @@ def test_an_aligned_text_attack_is_marked(index: Index, add: Add) -> None:
 
 
 def test_a_stand_in_that_took_the_models_name_is_marked(index: Index, add: Add) -> None:
-    add("clip", {"image": 900}, stand_in=True)
+    add("clip", {"image": 900}, origin="stand-in")
     assert paper.marks(one(index)) == "†"

@@ -1,0 +1,104 @@
+"""What a dataset in the store is, in a few lines or as one document: what `fetch` understood, and what `show` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from store.datasets import Dataset, DatasetInfo
+
+from .. import catalog
+from ..prompts import class_prompts
+from .samples import ORDER
+
+FEW, SEVERAL = 3, 10  # how many of many are named, and how many are no more than several
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the file of a dataset says of it; `per_class` is the fewest and the most images of a class, for each split;
+    `own` is False for a dataset of the catalog."""
+
+    info: DatasetInfo
+    per_class: dict[str, tuple[int, int]]
+    own: bool
+
+    def document(self) -> dict[str, Any]:
+        """All of it, as `--json` prints it."""
+        info = self.info
+        folders = info.folders or info.class_names
+        return {
+            "classes": [{"folder": f, "name": n} for f, n in zip(folders, info.class_names, strict=True)],
+            "captions": info.captions,
+            "splits": info.splits,
+            "images_a_class": self.per_class,
+            "part": {split: part for split in info.splits if (part := info.part(split))},
+            "template": info.template,
+            "attacked_at": info.pixel_size,
+            "resized_to": info.resize,
+            "orientation": "applied" if info.oriented else "as stored",
+            "changes": info.changes,
+            "left_out": [
+                {"reason": reason, "count": count, "files": info.left_out.get(reason, [])}
+                for reason, count in info.left_out_counts.items()
+            ],
+            "source": info.source,
+            "licence": info.licence,
+        }
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """What a person should see: a title and its text, a line each. Of a dataset of the catalog only what is not in
+        the catalog."""
+        info = self.info
+        if self.own and info.class_names:
+            yield "classes", f"{len(info.class_names):,}: {_few(_named_classes(info))}"
+        yield "images", ", ".join(self._images())
+        if parts := [f"{split}: {part}" for split in info.splits if (part := info.part(split))]:
+            yield "a part", "; ".join(parts)
+        if self.own:
+            size, of = info.pixel_size, f"the shorter side at {info.resize}, then the centre"
+            yield "attacked at", f"{size} x {size} pixels ({of if info.resize else 'their own size'})"
+        if self.own and info.class_names:
+            yield "prompt", f'"{class_prompts(info.class_names[:1], info.template)[0]}"'
+        if info.changes:
+            images = sorted(info.changes.items(), key=lambda one: -one[1])
+            yield "applied", "; ".join(f"{n:,} image{'s' * (n > 1)} {what}" for what, n in images)
+        if info.left_out_counts:
+            yield "left out", "; ".join(self._left_out())
+
+    def _images(self) -> Iterator[str]:
+        for split in sorted(self.info.splits, key=ORDER.index):
+            least, most = self.per_class.get(split, (0, 0))
+            each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+            yield f"{self.info.splits[split]:,} {split}" + (f" ({each} a class)" if most else "")
+
+    def _left_out(self) -> Iterator[str]:
+        for reason, count in self.info.left_out_counts.items():
+            names = self.info.left_out.get(reason, [])
+            yield f"{reason}: {count:,} ({_few(names, of=count)})"
+
+
+def summary_of(dataset: Dataset) -> Summary:
+    """The summary of an open dataset."""
+    info, per_class = dataset.info, {}
+    for split in info.splits if info.class_names else ():
+        counts = np.bincount(dataset.labels(split), minlength=len(info.class_names))
+        per_class[split] = (int(counts.min()), int(counts.max()))
+    return Summary(info, per_class, own=info.name not in catalog.datasets())
+
+
+def _named_classes(info: DatasetInfo) -> list[str]:
+    folders = info.folders or info.class_names
+    pairs = zip(folders, info.class_names, strict=True)
+    return [name if folder == name else f"{folder} -> {name}" for folder, name in pairs]
+
+
+def _few(names: Sequence[str], *, of: int | None = None) -> str:
+    """All of several names, else the first few of them."""
+    count = of if of is not None else len(names)
+    shown: Iterable[str] = names if count <= SEVERAL and count == len(names) else names[:FEW]
+    rest = count - len(list(shown))
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")

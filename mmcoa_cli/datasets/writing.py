@@ -1,0 +1,130 @@
+"""What was recognised, decoded and written into the store; and what of it cannot be used, all of it at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from store.datasets import Dataset, DatasetWriter
+from store.errors import UserError
+from store.printable import visible
+
+from ..catalog import DatasetRow
+from ..console import progress, say
+from ..names import require_printable
+from .asked import Asked
+from .decoding import Encoded, Prepared, prepared
+from .downloads import require_space
+from .layouts import Recognised
+
+NAMED = 5  # broken images that an error names
+BROKEN = "images that cannot be used"  # why files are left out
+
+
+def write_dataset(
+    found: Recognised,
+    target: Path,
+    *,
+    origin: str,
+    expected: Mapping[str, int],
+    asked: Asked,
+    whole: bool = False,
+) -> None:
+    """Write what was found. Raises UserError for images that cannot be used, unless it is asked for to leave them out,
+    and where it is to be `whole` and is not as many images as `expected`."""
+    row = found.row
+    for class_name in row.class_names:
+        require_printable(class_name, "the class name")
+    require_space(found.bytes, folder=target.parent, name=row.name)
+    total = found.count or sum(row.splits.values()) or None
+    broken, changes = _Broken(row), Counter[str]()
+    writer = _writer(row, target, origin, expected, asked.record())
+    with writer as out, progress(row.name, total=total, unit="images") as task:
+        for split, image, label, captions in found.samples:
+            usable = broken.usable(image, split) if isinstance(image, Encoded) else Prepared(image, ())
+            if usable is not None:
+                out.add(split, usable.image, label, captions)
+                changes.update(usable.changes)
+            task.advance()
+        if broken.count and not asked.skip_broken:
+            raise broken.error()
+        counts = {split: out.count(split) for split in {*expected, *out.splits}}
+        if not any(counts.values()):
+            raise broken.error() if broken.count else _empty(row, origin)
+        if whole and {split: n + broken.splits.get(split, 0) for split, n in counts.items()} != dict(expected):
+            raise UserError(f"{origin} holds {counts} images, {row.name} has {dict(expected)}", hint="report it")
+        left_out = {**found.left_out, BROKEN: broken.paths}
+        out.note(changes=changes, left_out={why: [*map(visible, paths)] for why, paths in left_out.items()})
+    if broken.count:
+        say(f"left out, as they cannot be used: {broken}")
+    _say_part(target)
+
+
+@dataclass
+class _Broken:
+    """The images that cannot be used: which, how many of each split, and why the first few."""
+
+    row: DatasetRow
+    paths: list[str] = field(default_factory=list)
+    splits: Counter[str] = field(default_factory=Counter)
+    errors: list[UserError] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.paths)
+
+    def usable(self, image: Encoded, split: str) -> Prepared | None:
+        """The image as the store keeps it, None for one that cannot be used."""
+        try:
+            return prepared(image, self.row)
+        except UserError as error:
+            self.paths.append(image.path)
+            self.splits[split] += 1
+            if len(self.errors) < NAMED:
+                self.errors.append(error)
+            return None
+
+    def __str__(self) -> str:
+        more = self.count - len(self.errors)
+        return "; ".join(map(str, self.errors)) + (f"; and {more:,} more" if more else "")
+
+    def error(self) -> UserError:
+        hints = dict.fromkeys(error.hint for error in self.errors if error.hint)
+        what = f"{self.count:,} images of {self.row.name} cannot be used: {self}" if self.count > 1 else str(self)
+        return UserError(what, hint="; ".join([*hints, "or leave out what cannot be used: --skip-broken"]))
+
+
+def _writer(
+    row: DatasetRow, target: Path, origin: str, expected: Mapping[str, int], request: Mapping[str, str]
+) -> DatasetWriter:
+    return DatasetWriter(
+        target,
+        name=row.name,
+        class_names=row.class_names,
+        pixel_size=row.pixel_size,
+        resize=row.resize,
+        template=row.template,
+        source=visible(origin),
+        licence=row.licence,
+        synonyms=row.synonyms,
+        image_size=row.pixel_size if row.resize is None else None,
+        captions=row.captions,
+        expected=expected,
+        oriented=row.oriented,
+        folders=[*map(visible, row.folders)],
+        request=request,
+    )
+
+
+def _empty(row: DatasetRow, origin: str) -> UserError:
+    return UserError(f"{origin} holds no image of {row.name}", hint="is it the right folder or archive?")
+
+
+def _say_part(target: Path) -> None:
+    with Dataset.open(target) as dataset:
+        parts = [f"{split}: {part}" for split in dataset.info.splits if (part := dataset.info.part(split))]
+        if parts:
+            name, what = dataset.info.name, "; ".join(parts)
+            say(f"{name} is not the whole dataset, and every result over it will say so ({what})")

@@ -1,0 +1,41 @@
+"""Pictures in a terminal: two pixels a character, as an upper half block in the colour of one on that of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from rich.color import Color
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+SIDE = 20  # characters that a picture is wide; it is half as high
+HALF = "▀"
+
+
+def gallery(pictures: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str], *, width: int) -> Table:
+    """As many of the pictures, (S, S, 3), as fit beside each other, each with its title below it."""
+    fitting = max(1, min(len(pictures), (width + 2) // (SIDE + 2)))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(fitting):
+        grid.add_column(width=SIDE, no_wrap=True, overflow="ellipsis")
+    for start in range(0, len(pictures), fitting):
+        grid.add_row(*(picture(one) for one in pictures[start : start + fitting]))
+        grid.add_row(*(Text(title, style="dim") for title in titles[start : start + fitting]))
+    return grid
+
+
+def picture(pixels: npt.NDArray[np.uint8]) -> Text:
+    """One picture as SIDE x SIDE / 2 characters."""
+    kind = Image.Resampling.NEAREST if len(pixels) < SIDE else Image.Resampling.BOX
+    small = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), kind)).tolist()
+    text = Text(no_wrap=True)
+    for upper, lower in zip(small[::2], small[1::2], strict=True):
+        for above, below in zip(upper, lower, strict=True):
+            text.append(HALF, Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
+        text.append("\n")
+    text.rstrip()
+    return text
