@@ -52,7 +52,7 @@ def copy_checkpoint(source: Path, target: Path, *, spec: Mapping[str, Any]) -> N
     with replacing(target) as partial:
         partial.mkdir()
         for file in source.iterdir():
-            if file.name == SPEC:
+            if file.name == SPEC or not file.is_file():
                 continue
             try:
                 os.link(file, partial / file.name)
