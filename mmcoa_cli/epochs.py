@@ -83,8 +83,8 @@ def clip_files(clip: Clip, *, source: str) -> dict[str, str]:
     """The text files that make a folder of weights a model: open_clip's configuration, the tokenizer where it is not
     open_clip's own, and where the model comes from."""
     files = {CONFIG: json.dumps(clip.config, indent=2), **clip.tokenizer_files}
-    digests = {name: _hash(text) for name, text in files.items()}
-    return {**files, RECORD: Record(clip.name, replace(clip.origin, source=source), digests).text()}
+    record = Record(clip.name, replace(clip.origin, source=source), {name: _hash(text) for name, text in files.items()})
+    return {**files, RECORD: record.text()}
 
 
 def resume(folder: Path, clip: Clip, optimizer: torch.optim.Optimizer, *, epochs: int) -> int:

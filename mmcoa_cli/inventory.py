@@ -207,8 +207,7 @@ def _info(path: Path) -> Any:
     if not path.exists():
         return None
     try:
-        with Dataset.open(path) as dataset:
-            return dataset.info
+        return Dataset.info_of(path)
     except UserError:
         return None
 

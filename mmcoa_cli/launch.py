@@ -27,6 +27,7 @@ from store.errors import UserError
 from .preflight import require
 from .settings import home
 from .signals import NUMBERS, stop
+from .specs import within
 from .worker import LAUNCHER, OUTCOME, Job, Outcome, perform
 
 HOST = "127.0.0.1"
@@ -38,6 +39,7 @@ def run(job: Job, *, processes: int = 1, accelerate_config: Path | None = None) 
     """Do the job in `processes` processes. Raises UserError as the job does, and when a process dies."""
     if processes < 1:
         raise UserError(f"--processes {processes} starts nothing", hint="--processes 1")
+    within("--processes", processes)
     require(job, home())
     if processes == 1 and accelerate_config is None:
         return perform(job)

@@ -63,7 +63,7 @@ def save_clip(request: Request, weights: Path, target: Path, *, origin: Origin, 
         folder.mkdir()
         understood = take(request, weights, folder)
         if has_own_tokenizer(read_json(folder / CLIP_CONFIG)):
-            _copy([path for path in weights.parent.iterdir() if path.name in TOKENIZER_FILES], folder)
+            _copy(_tokenizer_of(weights.parent), folder)
         clip = load_clip(folder, name=request.name)
         understood = _about_clip(clip) | understood
         _write_record(folder, name=request.name, origin=origin, asked=asked, understood=understood)
@@ -168,6 +168,13 @@ def _architecture(model: Mapping[str, Any]) -> str:
         layers, width, patch = vision.get("layers", 12), vision.get("width", 768), vision.get("patch_size", 16)
         image = f"ViT of {layers} layers, width {width}, patches of {patch}"
     return f"{image}; text of {text.get('layers', 12)} layers, width {text.get('width', 512)}"
+
+
+def _tokenizer_of(folder: Path) -> list[Path]:
+    """The files of a CLIP's own tokenizer; binary ones are left out where the text that they became is there."""
+    found = [path for path in folder.iterdir() if path.name in TOKENIZER_FILES]
+    text = any(path.name == "tokenizer.json" for path in found)
+    return [path for path in found if not (text and path.name.endswith(".model"))]
 
 
 def _copy(files: Sequence[Path], folder: Path) -> None:

@@ -32,6 +32,7 @@ from .epochs import clip_files, epochs_in, number_of, resume, save_epoch
 from .finite import require_finite_loss, require_finite_weights, smaller_lr
 from .methods.losses import supervised_contrastive
 from .models import Clip, new_clip
+from .names import store_name
 from .prompts import class_prompts
 from .randomness import keyed, shuffled
 from .settings import Home
@@ -71,6 +72,8 @@ class PretrainSpec:
     flip: bool = False
 
     def __post_init__(self) -> None:
+        if store_name(self.name) != self.name:
+            raise UserError(f"{self.name!r} cannot be a name", hint=f"--name {store_name(self.name)}")
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
             positive(option, value)
         not_negative("--seed", self.seed)
@@ -114,7 +117,7 @@ def read_architecture(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", hint="--config ARCH.json") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}", hint="see open_clip's model_configs for examples") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} holds no architecture", hint="see open_clip's model_configs for examples")

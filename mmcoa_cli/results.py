@@ -67,6 +67,6 @@ def _prompts(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
     """(dataset, class, clean, adversarial) of every class prompt, where a text attack took part."""
     if evaluation.prompts is None:
         return []
-    names = Dataset.open(dataset_path(evaluation.dataset, home())).info.class_names
+    names = Dataset.info_of(dataset_path(evaluation.dataset, home())).class_names
     pairs = json.loads(evaluation.prompts)
     return [(evaluation.dataset, name, *pair) for name, pair in zip(names, pairs, strict=True)]

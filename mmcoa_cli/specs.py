@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from fractions import Fraction
@@ -20,6 +21,11 @@ COMPATS = ("none", "release")
 NORMS = ("linf", "l2")
 PRECISIONS = ("fp32", "bf16")
 ATTACKS = ("clean", "image", "text", "multimodal")
+SHOTS = re.compile(r"0*[1-9][0-9]{0,8}")
+MOST = {  # what an option can be meant to be
+    "--epochs": 10**6, "--batch-size": 10**6, "--lr": 10**6, "--steps": 10**6, "--limit": 10**9, "--pixel-size": 1024,
+    "--hours": 10**5, "--processes": 1024,
+}  # fmt: skip
 DEFAULT_MODEL, DEFAULT_MLM, DEFAULT_DATASET = "ViT-B-32", "bert-base-uncased", "cifar100"
 
 
@@ -48,6 +54,7 @@ class ImageAttack:
             raise UserError(f"there is no norm called {self.norm!r}", hint=f"--norm {' or '.join(NORMS)}")
         if self.steps < 0:
             raise UserError(f"an attack of {self.steps} steps cannot be run", hint="--steps 100, as in the paper")
+        within("--steps", self.steps)
         typed, eps = (self.eps, self.alpha), canonical(self.eps)
         alpha = default_alpha(self.norm, eps, self.steps) if self.alpha is None else canonical(self.alpha, "--alpha")
         object.__setattr__(self, "eps", eps)
@@ -117,7 +124,7 @@ class TrainSpec:
         one_of("--contrast", self.contrast, CONTRASTS)
         one_of("--compat", self.compat, COMPATS)
         one_of("--precision", self.precision, PRECISIONS)
-        if self.shots != "full" and not (self.shots.isdigit() and int(self.shots) > 0):
+        if self.shots != "full" and not SHOTS.fullmatch(self.shots):
             raise UserError(f"--shots {self.shots} is no number of images a class", hint="--shots 5, or --shots full")
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
             positive(option, value)
@@ -218,10 +225,17 @@ def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def positive(option: str, value: float) -> None:
-    """Raises UserError unless `value` is above 0, and finite."""
+    """Raises UserError unless `value` is above 0, finite, and no more than can be meant."""
     if not 0 < value < math.inf:
         told = "is not positive" if value <= 0 else "is no number to compute with"
         raise UserError(f"{option} {value} {told}", hint="mmcoa VERB --help shows the default")
+    within(option, value)
+
+
+def within(option: str, value: float) -> None:
+    """Raises UserError for more than can be meant: it would run for years, or take all memory."""
+    if not value <= MOST.get(option, value):
+        raise UserError(f"{option} {value} is too large", hint=f"{option} takes at most {MOST[option]:,}")
 
 
 def not_negative(option: str, value: int) -> None:

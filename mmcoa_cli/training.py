@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def made_of(self) -> dict[str, str]:
-        """What the index says of the run beside its specification: the part of the data, the weights it starts from,
+        """What the index says of the run beside its specification: the part of the data, the model it starts from,
         and the `recipe`, which runs have in common that differ in nothing but their seed."""
         recipe = {name: part for name, part in self.identity.items() if name not in ("seed", "indices")}
         return {

@@ -43,19 +43,20 @@ def acts_quick(config: Mapping[str, Any], *, name: str) -> bool:
 def open_clip_config(config: Mapping[str, Any], folder: Path, *, name: str) -> dict[str, Any]:
     """The content of open_clip_config.json for a whole CLIP of transformers. Raises UserError for what has no equal."""
     quick = acts_quick(config, name=name)
-    vision, text = (dict(config.get(part) or {}) for part in ("vision_config", "text_config"))
     try:
+        vision, text = (dict(config.get(part) or {}) for part in ("vision_config", "text_config"))
         size, patch = vision.get("image_size", 224), vision.get("patch_size", 32)
         vision_cfg = {**_tower(vision, width=768, heads=12, inner=3072), "image_size": size, "patch_size": patch}
         vision_cfg["head_width"] = vision_cfg["width"] // vision_cfg.pop("heads")
         text_cfg = {
             **_tower(text, width=512, heads=8, inner=2048),
             "context_length": text.get("max_position_embeddings", 77),
-            "vocab_size": text.get("vocab_size", END + 1),
+            "vocab_size": int(text.get("vocab_size", END + 1)),
         }
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise UserError(f"config.json of {name} is damaged: {error}", hint="copy the model's folder again") from error
-    _check_tokenizer(folder, text_cfg["vocab_size"], name=name)
+        _check_tokenizer(folder, text_cfg["vocab_size"], name=name)
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
+        told = f"config.json or the tokenizer of {name} is damaged: {error}"
+        raise UserError(told, hint="copy the model's folder again") from error
     model = {
         "embed_dim": config.get("projection_dim", 512), "quick_gelu": quick, "vision_cfg": vision_cfg,
         "text_cfg": text_cfg,

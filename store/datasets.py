@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -22,7 +23,10 @@ from .hdf5 import DAMAGE, descriptor, finish, new_array, open_finished, sealed, 
 from .verification import verified
 
 BUFFER, BUFFER_BYTES = 256, 32 << 20  # images held in memory before they are written
+LARGE = 2**31  # bytes that take a while to look through
 LISTED = 1000  # names of left out files that are kept for each reason
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -249,22 +253,23 @@ class Dataset:
 
         Raises UserError when the file is missing, unfinished, damaged or altered.
         """
+        file, info = _described(path)
         try:
-            file = open_finished(path)
-        except FileNotFoundError:
-            raise UserError(f"{path.stem} is not in the store", hint=f"mmcoa fetch {path.stem}") from None
-        except DAMAGE as error:
-            raise _damaged(path, error) from error
-        try:
-            info = _info(file)
             _require_content(path, file, info, again=again)
-            return cls(file, info)
         except DAMAGE as error:
             file.close()
             raise _damaged(path, error) from error
         except BaseException:
             file.close()
             raise
+        return cls(file, info)
+
+    @classmethod
+    def info_of(cls, path: Path) -> DatasetInfo:
+        """What the file says of itself; its images are not looked at. Raises UserError as `open` does."""
+        file, info = _described(path)
+        file.close()
+        return info
 
     @property
     def encoded(self) -> bool:
@@ -342,6 +347,21 @@ class Dataset:
         self.close()
 
 
+def _described(path: Path) -> tuple[Any, DatasetInfo]:
+    """The open file, and what it says of itself. Raises UserError."""
+    try:
+        file = open_finished(path)
+    except FileNotFoundError:
+        raise UserError(f"{path.stem} is not in the store", hint=f"mmcoa fetch {path.stem}") from None
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+    try:
+        return file, _info(file)
+    except DAMAGE as error:
+        file.close()
+        raise _damaged(path, error) from error
+
+
 def _info(file: Any) -> DatasetInfo:
     """What the file says of itself. Raises one of DAMAGE where that is not so, or cannot be."""
     said = parse_info(file, str(sealed(file, "info")["info"]))
@@ -351,14 +371,19 @@ def _info(file: Any) -> DatasetInfo:
 
 
 def _require_content(path: Path, file: Any, info: DatasetInfo, *, again: bool) -> None:
-    """Raises ValueError where the content is not what was written. Large files are read for a while, once."""
-    if not verified(
-        path, lambda: compute_checksum(file, info), info.checksum, descriptor=descriptor(file), again=again
-    ):
+    """Raises ValueError where the content is not what was written."""
+
+    def compute() -> str:
+        if path.stat().st_size > LARGE and not again:
+            log.warning("looking through %s once, to see that it is intact", path)
+        return compute_checksum(file, info)
+
+    if not verified(path, compute, info.checksum, descriptor=descriptor(file), again=again):
         raise ValueError("its content is not what was written")
 
 
 def _damaged(path: Path, error: BaseException | str) -> UserError:
-    return UserError(
-        f"the dataset file {path} cannot be read: {error}", hint=f"remove it and type: mmcoa fetch {path.stem}"
-    )
+    hint = f"remove it and type: mmcoa fetch {path.stem}"
+    if isinstance(error, PermissionError):
+        hint = "see that you may read it"
+    return UserError(f"the dataset file {path} cannot be read: {error}", hint=hint)

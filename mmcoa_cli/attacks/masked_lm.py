@@ -152,7 +152,21 @@ def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
         )
     except Exception as error:  # the tokenizers library raises no other class
         raise UserError(f"{name} cannot be loaded: {first_line(error)}", hint=fetch_again(folder, name)) from error
+    _require_word_pieces(tokenizer, name=name)
     return MaskedLM(model.float(), tokenizer, name=name, origin=read_record(folder).origin, folder=folder)
+
+
+def _require_word_pieces(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
+    """Raises UserError for a vocabulary in which the beginnings of words are marked ("Ġdog", "▁dog"), or their ends:
+    the marks would end in the prompts, and no word would be told from a part of one."""
+    vocabulary = tokenizer.get_vocab()
+    marked = [token for token in vocabulary if len(token) > 1 and (token[0] in "Ġ▁" or token.endswith("</w>"))]
+    if len(marked) > len(vocabulary) / 20:
+        raise UserError(
+            f"{name} does not take words apart as BERT does: its vocabulary has {min(marked)!r} where BERT has pieces "
+            "such as '##s'",
+            hint="the text attack takes BERT-like models, such as bert-base-uncased or distilbert-base-uncased",
+        )
 
 
 def quiet_transformers() -> None:

@@ -74,8 +74,7 @@ def look_up(name: str, home: Home) -> Data | None:
     path, row = dataset_path(name, home), catalog.datasets().get(name)
     if path.exists():
         try:
-            with Dataset.open(path) as dataset:
-                info = dataset.info
+            info = Dataset.info_of(path)
             return _data(info, here=True, part=_part(info))
         except UserError:
             pass  # damaged: as if it were not there

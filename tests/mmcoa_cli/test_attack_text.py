@@ -639,6 +639,21 @@ def test_a_saved_masked_lm_predicts_the_same(tmp_path: Path):
     assert loaded.digest() != mlm.digest()
 
 
+@pytest.mark.parametrize("mark", ["\u0120{}", "\u2581{}", "{}</w>"])
+def test_a_vocabulary_that_marks_words_in_another_way_is_refused(tmp_path: Path, mark: str):
+    """RoBERTa, ALBERT and others: "\u0120dog" would end in a prompt."""
+    mlm = random_mlm(0)
+    mlm.model.save_pretrained(tmp_path)
+    mlm.tokenizer.save_pretrained(tmp_path)
+    document = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf8"))
+    vocabulary = document["model"]["vocab"]
+    marked = {(mark.format(piece) if piece.isalpha() else piece): i for piece, i in vocabulary.items()}
+    document["model"]["vocab"] = marked
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document), encoding="utf8")
+    with pytest.raises(UserError, match="as BERT does"):
+        load_masked_lm(tmp_path, name="other")
+
+
 def test_a_folder_from_elsewhere_runs_no_code(tmp_path: Path):
     mlm = random_mlm(0)
     mlm.model.save_pretrained(tmp_path)

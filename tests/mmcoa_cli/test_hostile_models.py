@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save, save_file
-from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, CLIPConfig, CLIPModel
 
 from mmcoa_cli.attacks.masked_lm import load_masked_lm
 from mmcoa_cli.inventory import fetch
@@ -301,6 +301,14 @@ def bert(**changes: Any) -> Make:
     return make
 
 
+def tokenizer_says(**changes: Any) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        path = folder / "tokenizer_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
 def then(make: Make, change: Callable[[Path], object]) -> Make:
     def made(folder: Path, tensors: Tensors) -> Path:
         make(folder, tensors)
@@ -310,12 +318,49 @@ def then(make: Make, change: Callable[[Path], object]) -> Make:
     return made
 
 
-def tokenizer_says(**changes: Any) -> Callable[[Path], object]:
-    def change(folder: Path) -> None:
-        path = folder / "tokenizer_config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+def of_transformers(text: dict[str, Any] | None = None, **changes: Any) -> Make:
+    """A CLIP of transformers, of whose configuration some is changed."""
 
-    return change
+    def make(folder: Path, tensors: Tensors) -> Path:
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+        words = {"vocab_size": 49408, "max_position_embeddings": 16, **sizes}
+        vision = {"image_size": 8, "patch_size": 4, **sizes}
+        CLIPModel(CLIPConfig(text_config=words, vision_config=vision, projection_dim=16)).save_pretrained(folder)
+        config = json.loads((folder / "config.json").read_text())
+        config = {**config, "text_config": {**config["text_config"], **(text or {})}, **changes}
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    return make
+
+
+TRANSFORMERS: dict[str, Make] = {
+    "three million wide": of_transformers({"hidden_size": 3_000_000}),
+    "ten million layers": of_transformers({"num_hidden_layers": 10**7}),
+    "no heads": of_transformers({"num_attention_heads": 0}),
+    "heads that do not divide": of_transformers({"num_attention_heads": 3}),
+    "a text for a number": of_transformers({"hidden_size": "wide"}),
+    "a text for the vocabulary": of_transformers({"vocab_size": "many"}),
+    "an encoder that is a number": of_transformers(vision_config=3),
+    "an embedding that is a list": of_transformers(projection_dim=[1]),
+    "an embedding of another size": of_transformers(projection_dim=32),
+    "an activation that is code": of_transformers({"hidden_act": "__import__('os')"}),
+    "a tokenizer of another kind": then(
+        of_transformers(), lambda f: (f / "tokenizer.json").write_text('{"model": {"vocab": [["a", 1.0]]}}')
+    ),
+    "a tokenizer that is damaged": then(
+        of_transformers(), lambda f: (f / "tokenizer.json").write_text('{"model": {"vocab": 3, "merges": 3}}')
+    ),
+    "a preprocessor that is a list": then(
+        of_transformers(), lambda f: (f / "preprocessor_config.json").write_text("[1]")
+    ),
+    "means that are texts": then(
+        of_transformers(), lambda f: (f / "preprocessor_config.json").write_text('{"image_mean": ["a", "b", "c"]}')
+    ),
+    "weights in several files": then(
+        of_transformers(), lambda f: (f / "model.safetensors.index.json").write_text("{}")
+    ),
+}
 
 
 MLMS: dict[str, Make] = {
@@ -390,6 +435,11 @@ def test_a_hostile_clip_is_one_line(name: str, tmp_path: Path, home: Home, tenso
     attempt(CLIPS[name], tmp_path / "hostile", tensors, home, Kind.clip)
 
 
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_hostile_clip_of_transformers_is_one_line(name: str, tmp_path: Path, home: Home, tensors: Tensors) -> None:
+    attempt(TRANSFORMERS[name], tmp_path / "hostile", tensors, home, Kind.clip)
+
+
 @pytest.mark.parametrize("name", MLMS)
 def test_a_hostile_masked_lm_is_one_line(name: str, tmp_path: Path, home: Home, tensors: Tensors) -> None:
     attempt(MLMS[name], tmp_path / "hostile", tensors, home, Kind.mlm)
@@ -419,4 +469,6 @@ def test_what_is_right_is_taken(tmp_path: Path, home: Home, tensors: Tensors) ->
     (tmp_path / "mlm").mkdir()
     assert fetch("mine", home, source=bert()(tmp_path / "mlm", tensors), kind=Kind.mlm).new
     assert load_masked_lm(home.mlms / "mine", name="mine").digest()
+    (tmp_path / "transformers").mkdir()
+    assert fetch("theirs", home, source=of_transformers()(tmp_path / "transformers", tensors)).new
     assert not list(tmp_path.rglob("ran"))

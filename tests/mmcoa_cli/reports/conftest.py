@@ -60,8 +60,8 @@ def _adder(index: Index) -> Add:
         **changes: Any,
     ) -> Run:
         run = _run(method, model, source or dataset, shots, seed if run_seed is None else run_seed, training or {})
-        parts = {"part": train_part} if train_part else {}
-        spec = json.dumps({**json.loads(run.spec), **parts, "model_sha256": sha256})
+        about = {"model_sha256": sha256, **({"part": train_part} if train_part else {})}
+        spec = json.dumps({**json.loads(run.spec), **about})
         run = Run(**{**asdict(run), "model_origin": origin, "spec": spec, "status": status})
         index.save_run(run)
         for attack, count in correct.items():
