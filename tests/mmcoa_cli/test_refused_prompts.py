@@ -67,7 +67,6 @@ WEAK = "--norm l2 --eps 4 --alpha 1/255"
 @pytest.mark.parametrize(
     "words,times",
     [(f"evaluate --checkpoint vit --dataset digits --attack image,multimodal --mlm mlm --limit 10 --steps 2 {WEAK}", 1),
-     (f"evaluate --checkpoint vit --dataset digits --attack clean --limit 10 --steps 2 {WEAK}", 0),
      ("evaluate --checkpoint vit --dataset digits --attack image --limit 10 --steps 2 --norm l2 --eps 4", 0),
      ("train --method tecoa --dataset digits --model vit --shots 1 --epochs 1 --steps 1 --eps 8/255 --no-evaluate", 1)],
 )  # fmt: skip
