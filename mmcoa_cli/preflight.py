@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from store.datasets import Dataset
 from store.errors import UserError
 from store.index import Index
 
 from . import catalog
 from .console import say
 from .datasets.fetching import dataset_path
+from .datasets.sampling import few_shot
 from .models_store import ensure_clip, ensure_mlm, is_clip
 from .settings import Home
+from .specs import TrainSpec
 from .worker import Job
 
+OTHERS = "fetch it with a folder called test: mmcoa fetch NAME --from PATH"
 OFFLINE = "with no network: mmcoa demo, or --dataset digits --model tiny-clip --mlm tiny-mlm"
 
 
@@ -25,6 +29,10 @@ def require(job: Job, home: Home) -> None:
     datasets = [*([train.dataset] if train else []), *(evaluate.datasets if evaluate else [])]
     for name in dict.fromkeys(datasets):
         _require_dataset(name, home)
+    if train and method and method.loss:
+        _require_training_images(train, home)
+    for name in evaluate.datasets if evaluate else ():
+        _require_test_images(name, home, after_training=train is not None)
     _warn_of_weak_attacks(job)
     if evaluate and not train and not is_clip(evaluate.checkpoint, home):
         Index(home.database_url).find_run(evaluate.checkpoint)
@@ -39,6 +47,28 @@ def require(job: Job, home: Home) -> None:
             ensure_mlm(evaluate.mlm, home)
     except UserError as error:
         raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+
+
+def _require_training_images(spec: TrainSpec, home: Home) -> None:
+    """Raises UserError where there are none, or fewer of a class than `shots`."""
+    path = dataset_path(spec.dataset, home)
+    if not path.exists():  # embedded: it is made when it is opened
+        return
+    with Dataset.open(path) as dataset:
+        if not dataset.info.splits.get("train"):
+            raise UserError(f"{spec.dataset} has no training images", hint="mmcoa fetch --list shows what others have")
+        few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
+
+
+def _require_test_images(name: str, home: Home, *, after_training: bool) -> None:
+    """Raises UserError where there are none."""
+    path = dataset_path(name, home)
+    if not path.exists():
+        return
+    with Dataset.open(path) as dataset:
+        if not dataset.info.splits.get("test"):
+            trains = f"--no-evaluate trains on it all the same, or {OTHERS}" if after_training else OTHERS
+            raise UserError(f"{name} has no test images to evaluate on", hint=trains)
 
 
 def _warn_of_weak_attacks(job: Job) -> None:

@@ -70,7 +70,8 @@ def seen_with(run: Run, clip: Clip, weights: str, index: Index) -> Run:
     """
     run_now = replace(run, weights=weights)
     if run.kind == "zero-shot":
-        run_now = replace(run_now, model_origin=origin_of(clip))
+        spec = json.dumps({**json.loads(run.spec), "model_sha256": clip.origin.sha256})
+        run_now = replace(run_now, model_origin=origin_of(clip), spec=spec)
     if run_now != run:
         index.save_run(run_now)
     return run_now

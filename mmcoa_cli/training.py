@@ -30,6 +30,7 @@ from .attacks.text import VERSION as TEXT_VERSION
 from .attacks.text import TextAttack, TextTarget, prepare
 from .console import progress, say
 from .continuing import epochs_of, require_continuable
+from .datasets.downloads import require_space
 from .datasets.fetching import open_classes
 from .datasets.pixels import load_pixels, to_unit
 from .datasets.sampling import few_shot
@@ -190,6 +191,7 @@ def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
     quiet = not accelerator.is_main_process
     if not quiet:
         _tell_what_is_lost(plan.run, folder, done)
+        _require_space(plan, home, epochs=plan.spec.epochs - done)
     title, seen = f"{plan.row.name} on {plan.spec.dataset}", done * len(plan.indices)
     with progress(title, total=total, unit="images", done=seen, quiet=quiet) as task:
         for epoch in range(done, plan.spec.epochs):
@@ -206,6 +208,15 @@ def _train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
                 spec = {"run": plan.run, "loss": float(np.mean(losses)), **asdict(plan.spec)}
                 save_epoch(folder, clip, optimizer, epoch=epoch + 1, spec=spec)
             accelerator.wait_for_everyone()
+
+
+def _require_space(plan: Plan, home: Home, *, epochs: int) -> None:
+    """Raises UserError unless the disk takes the weights of the epochs to come, and the optimizer's moments twice."""
+    weights = sum(tensor.nbytes for tensor in plan.clip.state_dict().values())
+    trained = sum(weight.nbytes for weight in plan.clip.parameters() if weight.requires_grad)
+    home.checkpoints.mkdir(parents=True, exist_ok=True)
+    if epochs:
+        require_space(epochs * weights + 4 * trained, folder=home.checkpoints, name=f"run {plan.run}")
 
 
 def _tell_what_is_lost(run: str, folder: Path, done: int) -> None:

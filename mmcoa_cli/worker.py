@@ -49,6 +49,7 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
     from accelerate import Accelerator
 
     from .evaluation import evaluate
+    from .subjects import load_mlm
     from .training import train
 
     compute_repeatably(torch)
@@ -61,6 +62,8 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
                 hint=f"start them with: torchrun --nproc_per_node {processes}, or use --processes 1",
             )
         run, evaluations = "", []
+        if job.train and job.evaluate and {"text", "multimodal"} & set(job.evaluate.attacks):
+            load_mlm(job.evaluate.mlm, home())  # what keeps it from being loaded is told before the first step
         if job.train:
             run = train(job.train, home(), accelerator, resumed=job.resume).id
         if job.evaluate:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from store.errors import UserError
+
 from .. import catalog, specs
 from . import options as o
 
@@ -15,7 +17,7 @@ EXAMPLES = (
     "[bold]mmcoa report --task iid[/]  what the index holds, beside Table I\n\n"
     "[bold]mmcoa report --task ood --attack multimodal,clean[/]  Tables II and III, and what is missing\n\n"
     "[bold]mmcoa report --task fig3 --output fig3.pdf[/]  a picture, and the rows behind it\n\n"
-    "[bold]mmcoa report --format latex --output table.tex[/]\n\n"
+    "[bold]mmcoa report --output table.tex[/]  LaTeX, by the name's ending\n\n"
     "[bold]mmcoa report --seeds --no-paper --format markdown[/]  mean and standard deviation over seeds"
 )
 
@@ -29,7 +31,10 @@ def command(
         str | None, typer.Option(help="table (the default), markdown, latex, html, csv or json.", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write to this file; a figure to .png, .pdf or .svg.", dir_okay=False)
+        Path | None, typer.Option(
+            help="Write to this file, as it ends: .md, .tex, .csv, .json, .html, .txt; a figure .png, .pdf, .svg.",
+            dir_okay=False,
+        ),
     ] = None,
     seeds: Annotated[
         bool, typer.Option("--seeds", help="Mean and standard deviation over seeds; csv and json keep every row.")
@@ -39,11 +44,14 @@ def command(
 ) -> None:
     """Print what the index holds: accuracies with n and 95% intervals, next to the paper's numbers."""
     from ..reports.formats import FORMATS
-    from ..reports.report import make_report, write
+    from ..reports.report import check_output, make_report, write
     from ..settings import home
 
     if format:
         specs.one_of("--format", format, FORMATS)
+    if format and json and not output:
+        raise UserError(f"--format {format} would be ignored: --json prints JSON", hint="add --output FILE")
     row = catalog.lookup(catalog.tasks(), task, "task")
+    check_output(row, format=format, output=output)
     report = make_report(row, home(), attacks=o.names(attack), paper=not no_paper, seeds=seeds)
     write(report, format=format, output=output, as_json=json, seeds=seeds)

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
@@ -13,11 +14,16 @@ from ..console import print_json, say, show
 from ..present import Present
 from ..settings import Home
 from .figure_data import Figure, figure
-from .figures import check_ending, draw, is_picture
+from .figures import ENDINGS as ENDINGS_OF_PICTURES
+from .figures import draw, is_picture
 from .formats import document, render, save
 from .missing import Missing, missing
 from .rows import Row, attacks_of, rows
 from .table import print_table
+
+ENDINGS = {  # what a file is written as
+    ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "table",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,26 @@ def make_report(
     return Report(task, picture.rows, lacking, picture)
 
 
+def check_output(task: catalog.TaskRow, *, format: str | None, output: Path | None) -> None:
+    """Raises UserError for a file that the report cannot be written to, before anything is looked up."""
+    if output is None:
+        return
+    pictures = ENDINGS_OF_PICTURES if task.layout == "figure" else ()
+    if not format and output.suffix.lower() not in (*ENDINGS, *pictures):
+        drawn = f", or for a picture in {', '.join(pictures)}" if pictures else ""
+        what = "no picture and no format that a report has" if pictures else "no format that a report has"
+        raise UserError(
+            f"{output.name} ends in {what}", hint=f"end it in {', '.join(ENDINGS)}{drawn}; or name one: --format csv"
+        )
+    if not output.parent.is_dir():
+        raise UserError(f"there is no folder {output.parent} for {output.name}", hint="make it, or name another")
+
+
 def write(report: Report, *, format: str | None, output: Path | None, as_json: bool, seeds: bool) -> None:
     """Put the report where it was asked for: a file, standard output, or both.
 
-    A figure is drawn where no other format is asked for, by default into the current folder, and its path and the table
-    of its rows are printed. Raises UserError when the file of a picture has no ending of one.
+    A file is written in `format`, else as its name ends. A figure is drawn where no other format is asked for, by
+    default into the current folder, and its path and the table of its rows are printed.
     """
     kind = format or ("json" if as_json else "table")
     picture = _picture(report, output, rows_only=bool(format or as_json))
@@ -59,7 +80,7 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
         else:
             say(f"written to {picture}")
     elif output:
-        save(_text(report, kind, seeds=seeds), output)
+        save(_text(report, format or ENDINGS[output.suffix.lower()], seeds=seeds), output)
         say(f"written to {output}")
     if as_json:
         print_json(document(report.rows, task=report.task, missing=report.missing))
@@ -75,8 +96,6 @@ def _picture(report: Report, output: Path | None, *, rows_only: bool) -> Path | 
         return None
     if output is None:
         return None if rows_only else Path(f"{report.task.name}.png")
-    if not rows_only:
-        check_ending(output)
     return output if is_picture(output) else None
 
 

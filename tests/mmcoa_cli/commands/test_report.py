@@ -84,10 +84,40 @@ def test_the_other_formats(index: Index, format: str, begins: str) -> None:
 
 
 def test_output_goes_to_a_file(index: Index, tmp_path: Path) -> None:
-    target = tmp_path / "out" / "table.md"
-    result = mmcoa("--format", "markdown", "--output", str(target))
+    target = tmp_path / "table.md"
+    result = mmcoa("--output", str(target))
     assert result.exit_code == 0 and result.stdout == "" and str(target) in result.stderr.replace("\n", "")
     assert target.read_text(encoding="utf8") == mmcoa("--format", "markdown").stdout
+
+
+@pytest.mark.parametrize(
+    ("ending", "begins"),
+    [
+        ("md", "### cifar10"), ("tex", "% needs"), ("csv", "method,model"), ("json", "{"), ("html", "<!DOCTYPE html>"),
+        ("txt", "Table I"),
+    ],
+)  # fmt: skip
+def test_a_file_is_written_as_its_name_ends(index: Index, tmp_path: Path, ending: str, begins: str) -> None:
+    target = tmp_path / f"report.{ending}"
+    assert mmcoa("--output", str(target)).exit_code == 0
+    assert target.read_text(encoding="utf8").startswith(begins)
+    figure = tmp_path / f"figure.{ending}"
+    assert mmcoa("--task", "fig4", "--attack", "clean", "--output", str(figure)).exit_code == 0
+    assert figure.stat().st_size > 100
+
+
+@pytest.mark.parametrize("name", ["report", "report.xlsx", "report.png", "nowhere/report.csv"])
+def test_a_file_that_cannot_be_written_is_refused_and_nothing_is_made(
+    index: Index, tmp_path: Path, name: str
+) -> None:
+    error = mmcoa("--output", str(tmp_path / name)).exception
+    assert isinstance(error, UserError) and error.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_format_that_would_be_ignored_is_refused(index: Index) -> None:
+    error = mmcoa("--json", "--format", "csv").exception
+    assert isinstance(error, UserError) and "--format csv would be ignored" in str(error)
 
 
 def test_output_and_json_do_both(index: Index, tmp_path: Path) -> None:
@@ -143,7 +173,7 @@ def test_attacks_restrict_a_table(index: Index) -> None:
     [
         (("--task", "ood", "--attack", "pgd"), "--attack pgd is unknown", "multimodal, clean, image, text"),
         (("--task", "ood", "--attack", "text"), "no result for task ood under the attack text yet", "mmcoa train"),
-        (("--task", "fig3", "--attack", "clean", "--output", "x.gif"), "x.gif is no picture", ".png, .pdf, .svg"),
+        (("--task", "fig3", "--attack", "clean", "--output", "x.gif"), "x.gif ends in no picture", ".png, .pdf, .svg"),
     ],
 )
 def test_what_cannot_be_shown_is_told_with_what_to_type(
@@ -186,9 +216,9 @@ def test_a_figure_is_drawn_here_and_its_rows_are_printed(pictured: None, folder:
 
 
 def test_a_figure_goes_where_it_is_told(pictured: None, folder: Path) -> None:
-    result = mmcoa("--task", "fig3", "--output", "new/one.pdf")
-    assert result.stdout.splitlines()[0] == "new/one.pdf"
-    assert (folder / "new" / "one.pdf").read_bytes().startswith(b"%PDF-")
+    result = mmcoa("--task", "fig3", "--output", "one.pdf")
+    assert result.stdout.splitlines()[0] == "one.pdf"
+    assert (folder / "one.pdf").read_bytes().startswith(b"%PDF-")
     result = mmcoa("--task", "fig3", "--output", "two.png", "--json")
     assert json.loads(result.stdout)["task"] == "fig3" and (folder / "two.png").exists()
 
