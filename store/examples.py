@@ -189,7 +189,11 @@ class ExampleSet:
     @cached_property
     def _columns(self) -> dict[str, Array]:
         with self._open() as file:
-            return {name: file[name][:] for name in file if isinstance(file[name], h5py.Dataset)}
+            columns = {name: file[name][:] for name in file if isinstance(file[name], h5py.Dataset)}
+            for name, values in columns.items():
+                if values.dtype.kind == "f" and not np.isfinite(values).all():
+                    raise ValueError(f"its column {name!r} holds what is no number")
+            return columns
 
     def _part(self, number: int) -> Path:
         return self.parts / f"{number:06d}.h5"

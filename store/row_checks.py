@@ -15,6 +15,7 @@ from .printable import is_printable
 from .schema import evaluations, runs
 
 JSON_SIZE = 2**24  # characters
+ROUNDING = 1e-6
 Check = Callable[[Any], str]  # gives what is wrong, "" where nothing is
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -39,8 +40,11 @@ def check(table: Table, values: Mapping[str, Any]) -> None:
         said = wrong(values[name])
         if said:
             raise ValueError(f"{table.name} {values.get('id')!r:.80}: {name} {said}")
-    if table is evaluations and values["correct"] > values["n"]:
-        raise ValueError(f"{table.name} {values['id']!r:.80}: more are correct than there are")
+    if table is evaluations:
+        share = values["correct"] / values["n"]
+        if share > 1 or abs(values["value"] - share) > ROUNDING:
+            said = "more are correct than there are" if share > 1 else "value is not the share that is correct"
+            raise ValueError(f"{table.name} {values['id']!r:.80}: {said}")
 
 
 def _check_of(column: Column[Any]) -> Check:

@@ -305,3 +305,13 @@ def test_keys_take_dataclasses(tmp_path: Path) -> None:
         ExampleSet(tmp_path, asked, n=1, block_size=1).key
         == ExampleSet(tmp_path, {"attack": {"eps": "1/255"}}, n=1, block_size=1).key
     )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_column_that_is_not_finite_is_not_served(tmp_path: Path, value: float) -> None:
+    examples = ExampleSet(tmp_path, SPEC, n=2, block_size=2)
+    for number in examples.missing():
+        examples.write_block(number, {"credit": np.array([1.0, value])})
+    examples.finish()
+    with pytest.raises(UserError, match="its column 'credit' holds what is no number"):
+        examples.columns("credit")

@@ -125,7 +125,7 @@ def test_views_and_triggers_are_refused_on_postgresql(postgresql: str, statement
 
 
 WRONG: dict[str, Any] = {
-    "value": 1.5, "n": 0, "correct": 1001.0, "attack_success_rate": -0.1, "collisions": -1, "distinct_prompts": 0,
+    "value": 0.5, "n": 0, "correct": 1001.0, "attack_success_rate": -0.1, "collisions": -1, "distinct_prompts": 0,
     "seconds": float("inf"), "batch_size": 0, "limit": 0, "spec": "[]", "prompts": "{", "dataset": "a\x1b[31mb",
     "eps": "1" * 41, "attack": "two\nlines", "split": "\u202egpj",
 }  # fmt: skip

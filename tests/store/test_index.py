@@ -159,9 +159,9 @@ def test_saving_again_replaces_and_keeps_the_evaluations(url: str) -> None:
     index.save_evaluation(EVALUATION)
     done = replace(RUN, status="complete", finished_at="2026-11-24T03:00:00+00:00")
     index.save_run(done)
-    index.save_evaluation(replace(EVALUATION, value=0.5))
+    index.save_evaluation(replace(EVALUATION, value=0.5, correct=500.0))
     assert index.runs() == [done]
-    assert index.evaluations() == [(done, replace(EVALUATION, value=0.5))]
+    assert index.evaluations() == [(done, replace(EVALUATION, value=0.5, correct=500.0))]
 
 
 def test_the_oldest_comes_first(url: str) -> None:

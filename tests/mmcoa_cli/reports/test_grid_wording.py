@@ -202,9 +202,10 @@ def test_html_is_a_plain_table(index: Index, fifteen: None) -> None:
 
 @pytest.mark.parametrize("task", catalog.tasks().values(), ids=lambda task: task.name)
 def test_html_shows_hostile_names_as_text(index: Index, add: Add, task: catalog.TaskRow) -> None:
-    hostile = "<script>alert('&')</script>\x1b[31m"
+    hostile = "<script>alert('&')</script>"
     for model, dataset in (("x", hostile), (hostile, "cifar10"), ("x", "cifar10")):
-        add("clip", {"image": 100, "text": 100, "multimodal": 100}, model=model, dataset=dataset, part=hostile)
+        part = f"{hostile}\x1b[31m"  # of the specification; the index refuses a name like this
+        add("clip", {"image": 100, "text": 100, "multimodal": 100}, model=model, dataset=dataset, part=part)
     text = render(rows(index, task), task=task, format="html")
     page = Page(text)
-    assert "script" not in page.tags and "<script>alert('&')</script>?[31m" in page.text and "\x1b" not in text
+    assert "script" not in page.tags and hostile in page.text and "\x1b" not in text
