@@ -166,6 +166,7 @@ def _devices() -> Iterator[Check]:
 def _store(home: Home) -> Iterator[Check]:
     yield _writable(home.root)
     yield from _index(home)
+    yield from _verified(home)
     yield from _unfinished(home)
 
 
@@ -198,6 +199,17 @@ def _index(home: Home) -> Iterator[Check]:
         if run.status != "complete":
             advice = f"if it is not running now: mmcoa train --resume {run.id}"
             yield Check("store", "unfinished run", WARN, run.id, advice)
+
+
+def _verified(home: Home) -> Iterator[Check]:
+    """How many files were looked through since they last changed. Nothing is read here."""
+    from store.verification import recall
+
+    files = [*home.datasets.glob("[!.]*.h5"), *home.examples.glob("[!.]*.h5")]
+    known = sum(recall(path) is not None for path in files)
+    if files:
+        found = f"{known} of {len(files)} files verified since they last changed; mmcoa store verify reads all again"
+        yield Check("store", "content", OK, found)
 
 
 def _unfinished(home: Home) -> Iterator[Check]:

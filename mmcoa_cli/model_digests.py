@@ -14,13 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from store.checkpoints import DIGESTS, SPEC, STATE, load_spec
 from store.checkpoints import WEIGHTS as SAVED_WEIGHTS
 from store.errors import UserError
 from store.keys import canonical_json, key_of
 from store.verification import remembered, remembered_digest
 
-from .origins import OWN, RECORD, read_record
+from . import catalog
+from .origins import OWN, RECORD, STAND_IN, read_record
 
 CLIP_CONFIG = "open_clip_config.json"
 SCHEME = 2  # raise it when the digest of the same model would change
@@ -116,7 +119,7 @@ def verify(folder: Path, *, name: str) -> None:
             raise UserError(f"{file} of {name} is missing from the store", hint=fetch_again(folder, name))
         if remembered_digest(path) != expected:
             raise UserError(f"{file} of {name} was altered since it was fetched", hint=fetch_again(folder, name))
-    unknown = sorted(set(files_of(folder)) - set(recorded)) if recorded.keys() - {SAVED_WEIGHTS} else []
+    unknown = sorted(set(files_of(folder)) - set(recorded)) if recorded.keys() & {CLIP_CONFIG, "config.json"} else []
     if unknown:
         raise UserError(f"{unknown[0][:80]} was added to {name} since it was fetched", hint=fetch_again(folder, name))
 
@@ -127,10 +130,13 @@ def record_of(folder: Path) -> dict[str, str]:
 
 
 def fetch_again(folder: Path, name: str) -> str:
-    """What to type to have a model of the store as it was: an own one comes from its file or folder again."""
-    name = name or folder.name
-    own = read_record(folder).origin.kind == OWN
-    return f"mmcoa fetch {name} --replace{' --from PATH' if own else ''}"
+    """What to type to have a model as it was: how that is done depends on where it is from."""
+    name, origin = name or folder.name, read_record(folder).origin
+    if folder.name.startswith("epoch-"):
+        return f"mmcoa train --resume {folder.parent.name}"
+    if origin.kind == STAND_IN and name not in {**catalog.models(), **catalog.mlms()}:
+        return f"remove {folder}, and train it again: mmcoa pretrain --name {name} ..."
+    return f"mmcoa fetch {name} --replace{' --from PATH' if origin.kind == OWN else ''}"
 
 
 def _matters(name: str) -> bool:
@@ -154,8 +160,18 @@ def _digest_tensors(path: Path) -> str:
                 begin, end = about["data_offsets"]
                 if start + end > len(content) or end - begin < math.prod(about["shape"]):
                     raise ValueError(f"{path.name} is cut off")
-                dtype = NUMPY.get(about["dtype"], about["dtype"])
                 with numbers[start + begin : start + end] as part:
+                    dtype, held = _as_computed(about["dtype"], part)
                     digest.update(canonical_json([name, dtype, about["shape"]]).encode())
-                    digest.update(part)
+                    digest.update(held)
+                    del held
     return digest.hexdigest()
+
+
+def _as_computed(dtype: str, part: memoryview) -> tuple[str, Any]:
+    """The numbers of a tensor as a loaded model has them, which computes in float32."""
+    if dtype == "BF16":  # the upper half of a float32
+        return "<f4", (np.frombuffer(part, "<u2").astype("<u4") << 16).data
+    if dtype in ("F16", "F64"):
+        return "<f4", np.frombuffer(part, NUMPY[dtype]).astype("<f4").data
+    return NUMPY.get(dtype, dtype), part

@@ -41,6 +41,7 @@ from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 
 TEXT_BATCH = 512
+NEEDS = 'it needs "embed_dim", "vision_cfg" and "text_cfg"'
 forbid_foreign_code()
 
 
@@ -251,9 +252,7 @@ def new_clip(config: dict[str, Any], *, name: str, seed: int) -> Clip:
         )
         return Clip(model, tokenizer, name=name, config=config, origin=Origin(STAND_IN, "mmcoa"))
     except NO_MODEL as error:
-        raise UserError(
-            f"this is no open_clip architecture: {error}", hint='it needs "embed_dim", "vision_cfg" and "text_cfg"'
-        ) from error
+        raise UserError(f"this is no open_clip architecture: {error}", hint=NEEDS) from error
 
 
 def _preprocess_of(model: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -293,7 +292,10 @@ def _side(size: Any, name: str) -> int:
 
 def _require_buildable(config: dict[str, Any]) -> None:
     """Raises UserError for an architecture that is none, or that this machine has no memory to train."""
-    shapes = shapes_of(config, name="the new model")
+    try:
+        shapes = shapes_of(config, name="the new model")
+    except UserError as error:
+        raise UserError(f"this is no open_clip architecture: {error}", hint=NEEDS) from error
     count = sum(math.prod(shape) for shape in shapes.values())
     needed, there = 16 * count, psutil.virtual_memory().total  # weights, gradients and two moments, of 4 bytes each
     if needed > there:

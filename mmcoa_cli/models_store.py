@@ -6,6 +6,7 @@ the name under which a local folder was registered. Importing this module does n
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -73,7 +74,9 @@ def fetch_clip(
     if (base or arch) and source is None:
         raise UserError(f"{'--base' if base else '--arch'} is for a file of your own", hint="add --from PATH")
     if row.embedded:
-        return _train_embedded(row, clip_path(name, home), source, lambda embedded: embedded.build_clip(row, home))
+        return _train_embedded(
+            row, clip_path(name, home), source, lambda embedded: embedded.build_clip(row, home), replace=replace
+        )
     asked = _asked(source, base=base, arch=arch)
     get = (
         (lambda target: _take_clip(row, source, target, home, asked))
@@ -90,7 +93,9 @@ def fetch_mlm(name: str, home: Home, *, source: Path | None = None, replace: boo
     """
     row = catalog.mlms().get(name, MlmRow(name))
     if row.embedded:
-        return _train_embedded(row, mlm_path(name, home), source, lambda embedded: embedded.build_mlm(row, home))
+        return _train_embedded(
+            row, mlm_path(name, home), source, lambda embedded: embedded.build_mlm(row, home), replace=replace
+        )
     asked = _asked(source)
     get = (
         (lambda target: _take_mlm(row, source, target, asked))
@@ -154,13 +159,18 @@ def _require_same(target: Path, name: str, what: str, asked: Mapping[str, str]) 
         )
 
 
-def _train_embedded(row: ModelRow | MlmRow, target: Path, source: Path | None, build: Callable[[Any], Any]) -> bool:
+def _train_embedded(
+    row: ModelRow | MlmRow, target: Path, source: Path | None, build: Callable[[Any], Any], *, replace: bool
+) -> bool:
     if source is not None:
         raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
-    if target.exists():
+    if target.exists() and not replace:
         return False
     from . import embedded
 
+    if target.exists():
+        with lock(target, what=f"the model {row.name}"):
+            shutil.rmtree(target)
     build(embedded)
     return True
 

@@ -15,6 +15,7 @@ from typing import Any
 from store.errors import UserError
 
 RECORD = "source.json"
+OLD_WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
 PUBLISHED, OWN, STAND_IN = "published", "own", "stand-in"
 
 
@@ -64,6 +65,8 @@ def read_record(folder: Path, *, name: str = "") -> Record:
         ) from error
     maps = {name: about.get(name) for name in ("files", "request", "understood")}
     found = {name: value for name, value in maps.items() if isinstance(value, dict)}
+    if "origin" not in about and about.get("sha256"):  # how version 0.1 wrote it: of the weights alone
+        found["files"] = {file: str(about["sha256"]) for file in OLD_WEIGHTS if (folder / file).is_file()}
     return Record(str(about.get("name", "")), _origin(about), **found)
 
 

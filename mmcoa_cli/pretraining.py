@@ -22,7 +22,7 @@ from torch import Tensor
 from store.checkpoints import save_checkpoint
 from store.datasets import Dataset
 from store.errors import UserError
-from store.files import lock
+from store.files import lock, read_text
 from store.keys import key_of
 
 from .console import progress, say
@@ -114,7 +114,7 @@ def identity(spec: PretrainSpec, dataset: Dataset) -> dict[str, Any]:
 def read_architecture(path: Path) -> dict[str, Any]:
     """The open_clip architecture in a JSON file. Raises UserError when there is none."""
     try:
-        config = json.loads(path.read_text(encoding="utf8"))
+        config = json.loads(read_text(path))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", hint="--config ARCH.json") from None
     except (ValueError, RecursionError) as error:

@@ -52,7 +52,7 @@ def copy_checkpoint(source: Path, target: Path, *, spec: Mapping[str, Any]) -> N
     with replacing(target) as partial:
         partial.mkdir()
         for file in source.iterdir():
-            if file.name == SPEC or not file.is_file():
+            if file.name == SPEC or not file.is_file():  # what is remembered of its files is of these files alone
                 continue
             try:
                 os.link(file, partial / file.name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +60,17 @@ def lock(
         yield
     finally:
         file_lock.release()
+
+
+def read_text(path: Path, *, most: int = 10**8) -> str:
+    """A file of text that a person wrote, UTF-8 with or without a mark. Raises OSError where it is none (a device
+    never ends) or has more than `most` bytes, UnicodeDecodeError (a ValueError) where it is not text."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    if status.st_size > most:
+        raise OSError(errno.EINVAL, f"it has more than {most:,} bytes", str(path))
+    return path.read_text(encoding="utf-8-sig")
 
 
 def _flush(path: Path) -> None:

@@ -51,7 +51,7 @@ class MaskedLM:
         weights = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
         tokenizer = getattr(self.tokenizer, "backend_tokenizer", None)
         parts = {
-            "config": digest_of_config(self.model.config.to_dict()),
+            "config": digest_of_config(json.loads(self.model.config.to_json_string(use_diff=False))),
             "tokenizer": tokenizer.to_str() if tokenizer else json.dumps(self.tokenizer.get_vocab(), sort_keys=True),
             "length": str(self.tokenizer.model_max_length),
         }

@@ -72,14 +72,22 @@ def prepare(
     is_cut: Callable[[str], bool] = _never,
 ) -> TextTarget:
     """The prompts with the candidates of their words: one pass of the masked LM over the prompts. `is_cut` says of a
-    text whether the CLIP under attack cannot see its end."""
+    text whether the CLIP under attack cannot see its end.
+
+    Raises UserError for a prompt that the masked LM cannot see whole: its last words could not be attacked.
+    """
     release = attack.compat == "release"
     predictions = mlm.predict(prompts, max_tokens=RELEASE_MAX_TOKENS if release else None, k=attack.max_candidates)
     kept = []
     for prompt, predicted in zip(prompts, predictions, strict=True):
         words = [parted(word, whole=release) for word in prompt.split(" ")]
-        spans = mlm.spans([part for word in words for part in word], first=0 if release else 1)[1::3]
-        found = [predicted.words(*span, min_score=attack.min_score, one_word=not release) for span in spans]
+        spans = mlm.spans([part for word in words for part in word], first=0 if release else 1)
+        if not release and spans[-1][1] > predicted.limit - 1:  # the last is [SEP]'s
+            raise UserError(
+                f'{mlm.name} reads {predicted.limit} tokens of a text, too few for "{prompt}"',
+                hint="--mlm bert-base-uncased reads 512; or give the data a shorter template",
+            )
+        found = [predicted.words(*span, min_score=attack.min_score, one_word=not release) for span in spans[1::3]]
         kept.append([_kept(word, some, attack=attack) for (_, word, _), some in zip(words, found, strict=True)])
     # the release hands CLIP what BERT's tokenizer makes of a text, which spaces out some punctuation
     as_encoded = mlm.round_trip(RELEASE_MAX_TOKENS) if release else str

@@ -16,6 +16,7 @@ from store.printable import visible
 
 from ..catalog import TEMPLATE, DatasetRow
 from ..names import require_printable
+from .folder_walk import paths_below
 
 MAX_LISTED = 200_000  # files of a folder that are looked at, to see whether it has changed
 MAX_NAMES = 16 << 20  # bytes of a file of class names
@@ -118,20 +119,13 @@ def content_digest(source: Path) -> str:
 
 
 def _listed(source: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """The files at `source`, in an order that is always the same; no hidden ones, and no folder twice."""
+    """The files at `source` that reading it would see, in an order that is always the same."""
     if not source.is_dir():
         yield "", source.stat()
         return
-    visited: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(source, followlinks=True):
-        status = Path(folder).stat()
-        new = (status.st_dev, status.st_ino) not in visited
-        visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if new and not name.startswith("."))
-        for name in sorted(names):
-            path = Path(folder, name)
-            if new and not name.startswith(".") and name.lower() not in _LITTER and path.is_file():
-                yield str(path.relative_to(source)), path.stat()
+    for path in paths_below(source):
+        if path.rpartition("/")[2].lower() not in _LITTER:
+            yield path, (source / path).stat()
 
 
 def class_names_in(path: Path) -> tuple[str, ...]:

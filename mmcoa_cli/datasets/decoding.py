@@ -35,7 +35,7 @@ MAX_PIXELS = 89_478_485  # of one image; from here on Pillow warns of a bomb
 LARGE = 2**24  # pixels of an image that is decoded while no other large one is: it takes hundreds of megabytes
 MAX_NATIVE = 1024  # pixels a side of images that are kept at their own size
 MAX_SCANS = 500  # of a JPEG: each goes over all pixels anew
-MAX_READS = 1_000_000  # of one file by Pillow, which reads a header part by part
+MAX_READS = 300_000  # of one file by Pillow, which reads a header part by part
 MAX_RATIO = 100  # of the sides: once the shorter is resized, the longer one must fit into memory
 
 TURNED = "turned as their EXIF orientation says"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from rich.filesize import decimal
 from urllib3.util import Retry
 
 from store.errors import UserError
@@ -146,8 +147,8 @@ def require_space(missing: int, *, folder: Path, name: str) -> None:
     free = shutil.disk_usage(folder).free
     if missing > free:
         raise UserError(
-            f"{name} needs {missing / 1e9:.1f} GB more, and the disk has {free / 1e9:.1f} GB left",
-            hint="free some space, or set MMCOA_HOME to a larger disk",
+            f"{name} needs {decimal(missing)} more, and the disk has {decimal(free)} left",
+            hint="free some space, or set MMCOA_HOME to a larger disk, and type the same command again",
         )
 
 

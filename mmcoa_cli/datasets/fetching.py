@@ -76,8 +76,11 @@ def fetch_dataset(name: str, home: Home, asked: Asked | None = None) -> bool:
             f"{name} has its class names and template in the catalog",
             hint=f"fetch it under a name of its own: mmcoa fetch my-{store_name(name)} --from PATH --template ...",
         )
-    if row is None and asked.source is None and (asked.replace or not dataset_path(name, home).exists()):
-        raise _absent(name, home)
+    if row is None and asked.source is None:
+        if not dataset_path(name, home).exists():
+            raise _absent(name, home)
+        if asked.replace:
+            raise UserError(f"{name} is a dataset of your own: from what is it to be fetched anew?", hint="--from PATH")
     return fetch_row(row or asked.row(name), home, asked)
 
 

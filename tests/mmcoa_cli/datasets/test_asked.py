@@ -110,6 +110,12 @@ def test_replaced(here: Home, pets: Path, names: Path) -> None:
     assert not fetch("pets", here, source=pets, class_names=names).new
 
 
+def test_replacing_ones_own_needs_a_source(here: Home) -> None:
+    with pytest.raises(UserError, match="pets is a dataset of your own") as caught:
+        fetch("pets", here, replace=True)
+    assert "--from" in caught.value.hint
+
+
 def test_what_is_here_stays_where_replacing_fails(here: Home, pets: Path, names: Path) -> None:
     before = dataset_path("pets", here).read_bytes()
     (pets / "test" / "dog" / "1.png").write_bytes(b"broken")

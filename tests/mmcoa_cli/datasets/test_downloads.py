@@ -213,7 +213,7 @@ def test_nothing_is_downloaded_without_a_checksum(server: Any, target: Path) -> 
 
 
 def test_a_disk_that_is_too_small(server: Any, target: Path) -> None:
-    with pytest.raises(UserError, match=r"x needs 1000000000\.0 GB more, and the disk has"):
+    with pytest.raises(UserError, match=r"x needs 1\.0 EB more, and the disk has"):
         download(source(server, size=10**18), target, name="x")
     assert server.ranges == []
 

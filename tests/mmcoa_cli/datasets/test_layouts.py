@@ -78,6 +78,7 @@ UNDERSTOOD = {
     "names that are the folders'": Case("a/* b/* classnames.txt=a\nb", "a b", {"test": 2}),
     "numbered names that are the folders'": Case("a/* b/* class_to_idx.json={\"a\":0,\"b\":1}", "a b", {"test": 2}),
     "a classes.json": Case("n1/* n2/* classes.json={\"n1\":\"x\",\"n2\":\"y\",\"n3\":\"z\"}", "x y", {"test": 2}),
+    "names that end like a mask": Case("a/1_mask.png a/2_mask.png b/3.png", "a b", {"test": 3}),
     "annotations of single images": Case("a/1.png a/1.labels.xml=x b/1.png", "a b", {"test": 2}),
 }  # fmt: skip
 
@@ -114,6 +115,7 @@ REFUSED = {
     "labels beside the classes": Case("0/* 1/* labels.csv=a,b", refused="has labels.csv, which is not read"),
     "names of the classes": Case("0/* 1/* classes.txt=cat\ndog", refused="has classes.txt, which is not read"),
     "five hundred deep": Case("/".join(["x"] * 500) + "/1.png b/1.png", refused="lies 500 folders deep"),
+    "masks beside images": Case("a/1.png a/1_mask.png b/2.png", refused="a/1_mask.png looks like a mask of"),
     "no class in both splits": Case("train/a/* train/b/* test/unknown/*", refused="test/unknown/0.png, and train/a/0"),
     "splits in camel case": Case("TrainSet/a/* TestSet/a/*", refused="TestSet/ (TestSet/a/0.png), TrainSet/"),
     "splits of domains": Case("trainA/* trainB/* testA/*", refused="testA/ (testA/0.png), trainA/"),
@@ -200,12 +202,20 @@ def test_names_that_are_given_settle_what_a_file_of_labels_may_say(image: Make, 
     assert left_out == {"a file of labels or names that is not read": ("labels.csv",)}
 
 
+def test_names_in_another_order_than_the_folders_are_refused(image: Make, tmp_path: Path) -> None:
+    folder = lay(tmp_path / "x", "cat/* dog/*", image)
+    with pytest.raises(UserError, match="the class 'cat' would be called 'Dog', which is another of its classes"):
+        understood(folder, class_names=("Dog", "Cat"))
+    assert understood(folder, class_names=("Cat", "Poodle"))[0] == ("Cat", "Poodle")
+
+
 def test_a_link_back_multiplies_nothing(image: Make, tmp_path: Path) -> None:
     folder = lay(tmp_path / "x", "train/cat/*3 train/dog/*3", image)
     (folder / "train" / "cat" / "again").symlink_to(folder)
     (folder / "train" / "cow").symlink_to(folder / "train" / "cat")
     (folder / "test").symlink_to("train")
     (folder / "train" / "dog" / "up").symlink_to(tmp_path)
+    (folder / "train" / "dog" / "root").symlink_to("/")
     (folder / "train" / "dog" / "0-again.png").symlink_to("0.png")
     (folder / "circle").symlink_to("circle")
     (folder / "gone.png").symlink_to("nowhere")
@@ -214,7 +224,7 @@ def test_a_link_back_multiplies_nothing(image: Make, tmp_path: Path) -> None:
     assert left_out == {
         "a broken link": ("circle", "gone.png"),
         "a link to what is read already": (
-            "test/", "train/cat/again/", "train/cow/", "train/dog/0-again.png", "train/dog/up/"
+            "test/", "train/cat/again/", "train/cow/", "train/dog/0-again.png", "train/dog/root/", "train/dog/up/",
         ),
     }  # fmt: skip
 

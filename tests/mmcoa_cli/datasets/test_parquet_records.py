@@ -122,6 +122,12 @@ def test_labels_that_are_none(labels: Any, line: str, laid: Make) -> None:
     assert "\n" not in str(caught.value) and caught.value.hint and len(str(caught.value)) < 300
 
 
+def test_two_columns_of_labels_are_refused(laid: Make) -> None:
+    table = pq.read_table(io.BytesIO(shard([0, 1, 2], names=ALL))).append_column("class", pa.array([2, 1, 0]))
+    with pytest.raises(UserError, match="has the label columns label and class"):
+        read(laid("x", {"test.parquet": saved(table)}))
+
+
 def test_what_files_differ_in_is_named(laid: Make) -> None:
     first = shard([0, 1, 2], names=ALL)
     renamed = pq.read_table(io.BytesIO(first)).rename_columns(["img", "label"])
