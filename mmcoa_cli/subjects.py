@@ -36,7 +36,7 @@ def origin_of(model: Clip | MaskedLM) -> str:
 def load_model(name: str, home: Home) -> Clip:
     """The CLIP model `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
     clip = load_clip(ensure_clip(name, home), name=name)
-    require_finite_weights(clip, f"the model {name}", hint=OTHERS)
+    require_finite_weights(clip.model, f"the model {name}", hint=OTHERS)
     return clip
 
 
@@ -59,7 +59,7 @@ def load_subject(checkpoint: str, home: Home, index: Index) -> tuple[Clip, Run]:
     if run.kind == "zero-shot":
         return load_model(run.model, home), run
     clip = load_clip(final_weights(run, home), name=run.model)
-    require_finite_weights(clip, f"run {run.id}", hint="train it again, with a smaller --lr")
+    require_finite_weights(clip.model, f"run {run.id}", hint="train it again, with a smaller --lr")
     return clip, run
 
 

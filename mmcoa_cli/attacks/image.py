@@ -109,6 +109,7 @@ def iterates(
         logits = classify(x + d)
         loss = F.cross_entropy(logits, labels[active], reduction="sum")
         (gradient,) = torch.autograd.grad(loss, d)
+        require_finite(gradient, "the gradients of the attack")  # the sign of NaN is 0: a step that is none
         stepped = norm.project(d.detach() + alpha * norm.normalize(gradient), eps)
         stepped = _into_box(stepped, x)
         if attack.stop_when_fooled:

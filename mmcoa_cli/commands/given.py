@@ -23,7 +23,7 @@ class OnceEach(TyperCommand):
             name, takes_one = str(option.name), isinstance(option, TyperOption) and not option.is_flag
             if takes_one and not option.multiple and name in seen:
                 hint = f"once, with commas: --{name} A,B" if name in LISTS else "give it once"
-                raise UserError(f"{typed_as(name)} is given twice", hint=hint)
+                raise UserError(f"{max(option.opts, key=len)} is given twice", hint=hint)
             seen.add(name)
         return super().parse_args(ctx, args)
 

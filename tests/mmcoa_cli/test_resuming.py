@@ -102,7 +102,7 @@ def test_a_run_is_complete_with_its_last_epoch_only(home: Home, accelerator: Acc
 def test_an_altered_configuration_is_not_evaluated(home: Home, accelerator: Accelerator) -> None:
     run = train(SPEC, home, accelerator).id
     path = home.checkpoints / run / "epoch-003" / "open_clip_config.json"
-    path.write_text(path.read_text().replace("0.48", "0.47"))
+    replaced(path, path.read_bytes().replace(b"0.48", b"0.47"))
     with pytest.raises(UserError, match=r"is damaged: .*open_clip_config\.json"):
         load_subject(run, home, Index(home.database_url))
 
