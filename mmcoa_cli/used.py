@@ -13,6 +13,7 @@ from . import catalog
 IMAGE = ("norm", "eps", "alpha", "steps", "stop_when_fooled")
 TEXT = ("mlm", "no_collisions")
 OF_ATTACK = {"clean": (), "image": IMAGE, "text": TEXT, "multimodal": (*IMAGE, *TEXT)}
+NAMES = {"mlm"}  # it names a model as --model does, and may stand where none is used: no result depends on it there
 # what training uses them for: the attacks of the method's catalog row; and what every method that trains uses
 IN_TRAINING = {"image": ("eps", "alpha", "steps"), "text": ("mlm", "contrast", "image_weight", "text_weight")}
 OF_TRAINING = ("shots", "epochs", "lr", "tune", "batch_size")

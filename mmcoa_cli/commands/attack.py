@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import specs
-from ..used import unused_in_test
+from ..used import NAMES, unused_in_test
 from . import options as o
 from .given import refuse_unused
 
@@ -49,7 +49,7 @@ def command(
         limit=limit, pixel_size=pixel_size, seed=seed, batch_size=batch_size, precision=precision,
         stop_when_fooled=stop_when_fooled, no_collisions=no_collisions, compat=compat,
     )  # fmt: skip
-    refuse_unused(context, unused_in_test(spec.attacks), by=f"the attack {attack} has no use for it")
+    refuse_unused(context, unused_in_test(spec.attacks) - NAMES, by=f"the attack {attack} has no use for it")
     job = Job(evaluate=spec)
     outcome = launch.run(job, processes=processes, accelerate_config=accelerate_config)
     results.show(outcome, as_json=json, files=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from .. import specs
-from ..used import unused_in_test
+from ..used import NAMES, unused_in_test
 from . import options as o
 from .given import refuse_unused
 
@@ -47,6 +47,6 @@ def command(
         limit=limit, pixel_size=pixel_size, seed=seed, batch_size=batch_size, precision=precision,
         stop_when_fooled=stop_when_fooled, no_collisions=no_collisions, compat=compat,
     )  # fmt: skip
-    refuse_unused(context, unused_in_test(spec.attacks), by=f"--attack {attack} has no use for it")
+    refuse_unused(context, unused_in_test(spec.attacks) - NAMES, by=f"--attack {attack} has no use for it")
     job = Job(evaluate=spec)
     results.show(launch.run(job, processes=processes, accelerate_config=accelerate_config), as_json=json)

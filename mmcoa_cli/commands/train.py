@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import specs
-from ..used import unused_in_training
+from ..used import NAMES, unused_in_training
 from . import options as o
 from .given import given, refuse_unused
 
@@ -62,7 +62,7 @@ def command(
         refuse_unused(context, set(given(context)) - WITH_RESUME, by="a run that goes on keeps its own options")
         run, spec = spec_to_go_on_with(resume, home(), epochs=epochs)
     else:
-        unused = unused_in_training(method, tested=not no_evaluate)
+        unused = unused_in_training(method, tested=not no_evaluate) - NAMES
         refuse_unused(context, unused, by=f"--method {method} has no use for it")
         spec = specs.train_spec(
             method, dataset=dataset, shots=shots, model=model, mlm=mlm, epochs=epochs, batch_size=batch_size, lr=lr,

@@ -31,14 +31,14 @@ def nowhere(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("evaluate --checkpoint x --attack clean --eps 2/255", ["--eps"]),
         ("evaluate --checkpoint x --attack text --steps 3 --norm l2", ["--steps", "--norm"]),
-        ("evaluate --checkpoint x --attack clean,image --mlm m --no-collisions", ["--mlm", "--no-collisions"]),
+        ("evaluate --checkpoint x --attack clean,image --mlm m --no-collisions", ["--no-collisions"]),
         ("evaluate --checkpoint x --attack text --stop-when-fooled", ["--stop-when-fooled"]),
-        ("attack image --checkpoint x --mlm m", ["--mlm"]),
+        ("attack image --checkpoint x --no-collisions", ["--no-collisions"]),
         ("attack text --checkpoint x --alpha 2/255", ["--alpha"]),
         ("train --method ft-standard --steps 20", ["--steps"]),
         ("train --method tecoa --contrast class", ["--contrast"]),
         ("train --method clip --lr 1 --epochs 3 --shots 5 --tune text", ["--lr", "--epochs", "--shots", "--tune"]),
-        ("train --method tecoa --no-evaluate --mlm m", ["--mlm"]),
+        ("train --resume x --mlm m", ["--mlm"]),
         ("train --method ft-standard --no-evaluate --eps 2/255", ["--eps"]),
         ("train --resume x --lr 1 --seed 2 --method tecoa", ["--lr", "--seed", "--method"]),
     ],
@@ -53,6 +53,7 @@ def test_an_option_that_would_be_ignored_is_refused_by_name(command: str, named:
     [
         "evaluate --checkpoint x --dataset digits --attack clean,multimodal --eps 2/255 --mlm m --steps 3",
         "train --method ft-standard --dataset digits --mlm m --eps 2/255",  # of the test that it ends with
+        "attack image --checkpoint x --dataset digits --mlm m",  # the name of a model that is not needed
         "train --method mmcoa --dataset digits --contrast class --steps 3 --mlm m --tune text",
         "train --resume x --epochs 20 --processes 2 --no-evaluate --json",
     ],
