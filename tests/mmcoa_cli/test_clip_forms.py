@@ -122,7 +122,7 @@ def taken(home: Home, source: Path, **options: Any) -> Clip:
 
 
 def understood(home: Home, source: Path, **options: Any) -> Record:
-    record = fetch("mine", home, source=source, kind=Kind.clip, **options).understood
+    record = fetch("mine", home, source=source, kind=Kind.clip, **options).about.record
     assert record is not None
     return record
 
