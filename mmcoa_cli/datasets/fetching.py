@@ -90,13 +90,14 @@ def fetch_row(row: DatasetRow, home: Home, asked: Asked | None = None) -> bool:
     target = dataset_path(row.name, home)
     if row.embedded and asked.source is not None:
         raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
-    if not asked.replace and _is_here(target, row, asked):
+    killed = _scratch_of(target).exists()  # a process was, unless another is at work
+    if not asked.replace and not killed and _is_here(target, row, asked):
         return False
     wait = f"waiting for another process that fetches {row.name}"
     with lock(target, what=f"the dataset {row.name}", on_wait=lambda: say(wait)):
-        if not asked.replace and _is_here(target, row, asked):
-            return False
         with _scratch(target) as scratch:
+            if not asked.replace and _is_here(target, row, asked):
+                return False
             _take(row, home, target, asked, scratch=scratch)
     return True
 
@@ -115,10 +116,14 @@ def _is_here(target: Path, row: DatasetRow, asked: Asked) -> bool:
     return True
 
 
+def _scratch_of(target: Path) -> Path:
+    return target.with_name(f".{target.stem}.scratch")
+
+
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
     """A folder for what is inflated or unpacked on the way; also what a killed process left there is removed."""
-    scratch = target.with_name(f".{target.stem}.scratch")
+    scratch = _scratch_of(target)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:

@@ -346,3 +346,14 @@ def test_a_dataset_of_broken_images_only_is_none(home: Home, tmp_path: Path) -> 
         path.write_bytes(b"no image")
     with pytest.raises(UserError, match=r"9 images of pets cannot be used.* and 4 more"):
         fetch_dataset("pets", home, Asked(tmp_path / "x", skip_broken=True))
+
+
+def test_what_a_killed_process_left_is_removed_by_the_same_command(home: Home, tmp_path: Path, image: Image) -> None:
+    """Killed when the dataset had taken its place, and before what was unpacked on the way was removed."""
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        (tmp_path / "pets" / name / "1.png").write_bytes(image(8))
+    assert fetch_dataset("pets", home, Asked(tmp_path / "pets"))
+    (home.datasets / ".pets.scratch" / "unpacked").mkdir(parents=True)
+    assert not fetch_dataset("pets", home, Asked(tmp_path / "pets"))
+    assert not (home.datasets / ".pets.scratch").exists()
