@@ -109,6 +109,8 @@ def parse_info(file: Any, text: str) -> dict[str, Any]:
         _require(isinstance(said.get(name, ""), str), name)
     for name in ("image_size", "resize", "pixel_size", "captions"):
         _require(said.get(name) is None or _count(said[name], SIZES), name)
+    for name in ("image_size", "resize", "pixel_size"):
+        _require(said.get(name) != 0, name)
     for name in ("splits", "expected", "present", "changes", "left_out_counts"):
         _require(all(_count(n, 2**62) for n in dict(said.get(name, {})).values()), name)
     names, folders = said["class_names"], said.get("folders", [])

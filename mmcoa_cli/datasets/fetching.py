@@ -94,11 +94,10 @@ def fetch_row(row: DatasetRow, home: Home, asked: Asked | None = None) -> bool:
     if not asked.replace and not killed and _is_here(target, row, asked):
         return False
     wait = f"waiting for another process that fetches {row.name}"
-    with lock(target, what=f"the dataset {row.name}", on_wait=lambda: say(wait)):
-        with _scratch(target) as scratch:
-            if not asked.replace and _is_here(target, row, asked):
-                return False
-            _take(row, home, target, asked, scratch=scratch)
+    with lock(target, what=f"the dataset {row.name}", on_wait=lambda: say(wait)), _scratch(target) as scratch:
+        if not asked.replace and _is_here(target, row, asked):
+            return False
+        _take(row, home, target, asked, scratch=scratch)
     return True
 
 

@@ -170,6 +170,10 @@ def numbers_below_zero(file: h5py.File) -> None:
     say(file, present={"test": -3})
 
 
+def images_of_no_size(file: h5py.File) -> None:
+    say(file, pixel_size=0)
+
+
 def class_names_that_are_numbers(file: h5py.File) -> None:
     say(file, class_names=[1, 2])
 
@@ -197,6 +201,7 @@ ARRAYS = [
     a_chunk_of_a_gigabyte, compressed_labels, compressed_twice, a_filter_of_others, deep_groups, many_groups,
     a_huge_attribute, an_attribute_of_many, nothing_said, names_that_a_terminal_obeys, a_split_within_a_split,
     a_split_that_is_an_array, numbers_that_are_texts, numbers_below_zero, class_names_that_are_numbers,
+    images_of_no_size,
     a_committed_type, a_compound, a_soft_link, a_virtual_array,
 ]  # fmt: skip
 
