@@ -14,6 +14,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMaskedLM
 
 from store.errors import UserError
 
+from .finite import require_finite_weights
 from .foreign_code import check_tokenizer, refuse_asking_for_code, refuse_own_classes
 from .model_digests import fetch_again, files_of
 from .weights.files import open_weights
@@ -57,13 +58,7 @@ def require_head(folder: Path, *, name: str) -> None:
             f"{name} is no masked LM: {len(missing)} of its weights are missing ({shown})",
             hint="it takes a model with its masked-LM head, such as BertForMaskedLM",
         )
-    _require_finite(model, name)
-
-
-def _require_finite(model: Any, name: str) -> None:
-    for of, weight in model.state_dict().items():
-        if not weight.isfinite().all():
-            raise UserError(f"the weights of {name} are not finite numbers ({of})", hint="take another file of weights")
+    require_finite_weights(model, name, hint="take another file of weights")
 
 
 def _read(path: Path, name: str, hint: str) -> dict[str, Any]:
