@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ending import in_words
+from .terminal.ending import in_words
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ from store.errors import UserError
 
 from . import __version__
 from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, store, train
-from .commands.given import OnceEach
-from .ending import in_words
 from .names import require_printable
 from .settings import home
+from .terminal.ending import in_words
+from .terminal.given import OnceEach
 
 VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, show, doctor, demo)
 

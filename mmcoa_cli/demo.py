@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .console import say
-from .launch import run
+from .jobs.launch import run
+from .jobs.specs import TrainSpec, evaluation_after, train_spec
+from .jobs.worker import Job, Outcome
 from .settings import Home
-from .specs import TrainSpec, evaluation_after, train_spec
-from .worker import Job, Outcome
+from .terminal.console import say
 
 METHODS = ("clip", "ft-standard", "tecoa", "mmcoa")
 NEXT = (
@@ -26,7 +26,7 @@ def demo_spec(method: str) -> TrainSpec:
 def run_demo(home: Home) -> list[Outcome]:
     """Train and evaluate every method on digits; what the store has is not done again."""
     from .datasets.fetching import fetch_dataset
-    from .models_store import ensure_clip, ensure_mlm
+    from .models.library import ensure_clip, ensure_mlm
 
     say("fetch digits, and train the stand-ins tiny-clip and tiny-mlm on the spot", head="1/3")
     fetch_dataset("digits", home)

@@ -15,14 +15,14 @@ from store.verification import FOLDER as MEMORY
 
 from . import catalog
 from .catalog import DatasetRow, MlmRow, ModelRow
-from .console import print_error
-from .model_digests import read_json
-from .model_words import ModelSummary
-from .models_store import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
+from .jobs.specs import Kind
+from .models.digests import read_json
+from .models.library import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
+from .models.origins import PUBLISHED, STAND_IN, Record, read_record
+from .models.words import ModelSummary
 from .names import store_name
-from .origins import PUBLISHED, STAND_IN, Record, read_record
 from .settings import Home
-from .specs import Kind
+from .terminal.console import print_error
 
 if TYPE_CHECKING:
     from .datasets.summary import Summary
@@ -179,7 +179,7 @@ def _kind_of_path(source: Path) -> Kind:
 
 def _datasets(home: Home) -> list[dict[str, Any]]:
     from .datasets.fetching import dataset_path, registered_datasets
-    from .datasets.samples import ORDER
+    from .datasets.formats.samples import ORDER
 
     rows = {store_name(row.name): row for row in catalog.datasets().values()}
     found = []

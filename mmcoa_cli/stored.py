@@ -14,8 +14,8 @@ from rich.text import Text
 from store.errors import UserError
 from store.verification import FOLDER, remembered_digest
 
-from .console import progress
 from .settings import Home
+from .terminal.console import progress
 
 DATASET, MODEL, MLM, CHECKPOINT, EXAMPLES, INDEX = "dataset", "model", "masked LM", "checkpoint", "example set", "index"
 KINDS = (DATASET, MODEL, MLM, CHECKPOINT, EXAMPLES, INDEX)
@@ -135,7 +135,7 @@ def _dataset(item: Item, _: Home) -> tuple[str, str]:
 
 
 def _model(item: Item, _: Home) -> tuple[str, str]:
-    from .model_digests import verify as verify_model
+    from .models.digests import verify as verify_model
 
     for file in sorted(item.path.rglob("*")):
         if file.is_file() and FOLDER not in file.parts:

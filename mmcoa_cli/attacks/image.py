@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..finite import require_finite
-from ..radii import radius
+from ..jobs.specs import ImageAttack
+from ..models.finite import require_finite
 from ..randomness import keyed
-from ..specs import ImageAttack
+from .radii import radius
 
 VERSION = 1  # part of every key: raise it when the same specification would give other images
 

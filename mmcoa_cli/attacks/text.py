@@ -16,9 +16,9 @@ from torch import Tensor
 
 from store.errors import UserError
 
-from ..finite import require_finite
-from ..prompts import clean_name
-from .masked_lm import MaskedLM
+from ..datasets.prompts import clean_name
+from ..models.finite import require_finite
+from ..models.masked_lm import MaskedLM
 from .stop_words import STOP_WORDS
 from .words import bare, parted, replaced
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from .. import specs
-from ..used import NAMES, unused_in_test
-from . import options as o
-from .given import refuse_unused
+from ..jobs import specs
+from ..jobs.used import NAMES, unused_in_test
+from ..terminal import options as o
+from ..terminal.given import refuse_unused
 
 NAME = "attack"
 EXAMPLES = (
@@ -41,8 +41,9 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
-    from .. import launch, results
-    from ..worker import Job
+    from ..jobs import launch
+    from ..jobs.worker import Job
+    from ..reports import results
 
     spec = specs.EvaluationSpec(
         checkpoint, o.names(dataset), o.names(attack), mlm=mlm, norm=norm, eps=eps, alpha=alpha, steps=steps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import options as o
+from ..terminal import options as o
 
 NAME = "demo"
 EXAMPLES = "[bold]mmcoa demo[/]  the second time takes seconds: everything is in the store"
@@ -10,9 +10,10 @@ EXAMPLES = "[bold]mmcoa demo[/]  the second time takes seconds: everything is in
 
 def command(json: o.Json = False) -> None:
     """Fetch, train four methods, attack and report on embedded digits: a few minutes on two cores, no network."""
-    from .. import demo, results
-    from ..console import print_json, show
+    from .. import demo
+    from ..reports import results
     from ..settings import home
+    from ..terminal.console import print_json, show
 
     outcomes = demo.run_demo(home())
     if json:

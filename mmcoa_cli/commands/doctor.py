@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import options as o
+from ..terminal import options as o
 
 NAME = "doctor"
 EXAMPLES = "[bold]mmcoa doctor[/]  needs no network; exit code 1 where a check failed"
@@ -11,8 +11,8 @@ EXAMPLES = "[bold]mmcoa doctor[/]  needs no network; exit code 1 where a check f
 def command(json: o.Json = False) -> None:
     """Look at this machine and this store, and say what to do about what is wrong."""
     from .. import health
-    from ..console import out, print_json
     from ..settings import home
+    from ..terminal.console import out, print_json
 
     found = health.checks(home())
     error = health.verdict(found)

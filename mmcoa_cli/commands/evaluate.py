@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from .. import specs
-from ..used import NAMES, unused_in_test
-from . import options as o
-from .given import refuse_unused
+from ..jobs import specs
+from ..jobs.used import NAMES, unused_in_test
+from ..terminal import options as o
+from ..terminal.given import refuse_unused
 
 NAME = "evaluate"
 EXAMPLES = (
@@ -39,8 +39,9 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Test a run or a model; stored examples are used, missing ones are made and stored."""
-    from .. import launch, results
-    from ..worker import Job
+    from ..jobs import launch
+    from ..jobs.worker import Job
+    from ..reports import results
 
     spec = specs.EvaluationSpec(
         checkpoint, o.names(dataset), o.names(attack), mlm=mlm, norm=norm, eps=eps, alpha=alpha, steps=steps,

@@ -9,8 +9,8 @@ import typer
 
 from store.printable import visible
 
-from ..specs import Kind
-from . import options as o
+from ..jobs.specs import Kind
+from ..terminal import options as o
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,8 +73,8 @@ def command(
 
     The same request again is nothing to do; another one under a name that is taken needs --replace or another name."""
     from .. import inventory
-    from ..console import out, print_json
     from ..settings import home
+    from ..terminal.console import out, print_json
 
     if list_:
         found = inventory.listing(home())
@@ -119,7 +119,7 @@ def _say(fetched: Fetched) -> None:
     """What is in the store now, and below it what was understood."""
     from rich.filesize import decimal
 
-    from ..console import indented, out, show
+    from ..terminal.console import indented, out, show
 
     size = decimal(fetched.bytes)
     show(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import options as o
+from ..terminal import options as o
 
 NAME = "pretrain"
 EXAMPLES = "[bold]mmcoa pretrain --config ARCH.json --dataset cifar10 --epochs 30 --name my-clip[/]"
@@ -26,9 +26,9 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Train a stand-in CLIP of any open_clip architecture from scratch, on class prompts."""
-    from .. import pretraining
-    from ..console import print_json, show
+    from ..models import pretraining
     from ..settings import home
+    from ..terminal.console import print_json, show
 
     spec = pretraining.PretrainSpec(
         name, pretraining.read_architecture(config), dataset, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,

@@ -9,8 +9,9 @@ import typer
 
 from store.errors import UserError
 
-from .. import catalog, specs
-from . import options as o
+from .. import catalog
+from ..jobs import specs
+from ..terminal import options as o
 
 NAME = "report"
 EXAMPLES = (
@@ -31,7 +32,8 @@ def command(
         str | None, typer.Option(help="table (the default), markdown, latex, html, csv or json.", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(
+        Path | None,
+        typer.Option(
             help="Write to this file, as it ends: .md, .tex, .csv, .json, .html, .txt; a figure .png, .pdf, .svg.",
             dir_okay=False,
         ),

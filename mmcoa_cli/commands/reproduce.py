@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .. import specs
-from . import options as o
+from ..jobs import specs
+from ..terminal import options as o
 
 NAME = "reproduce"
 EXAMPLES = (
@@ -56,8 +56,8 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Train and test whatever a table or figure of the paper needs and is not there yet; then print it."""
-    from ..reproduce import run
-    from ..reproduce.order import Order
+    from ..plans import run
+    from ..plans.order import Order
 
     order = Order(
         name, preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size, seed=seed,

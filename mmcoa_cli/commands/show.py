@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import options as o
+from ..terminal import options as o
 
 NAME = "show"
 EXAMPLES = (
@@ -28,9 +28,9 @@ def command(
 ) -> None:
     """Draw some images of each class, exactly as they are attacked, and say what the dataset is. (Runs are for a later
     version.)"""
-    from ..console import print_json
     from ..datasets.showing import show_dataset
     from ..settings import home
+    from ..terminal.console import print_json
 
     if output and len(names) > 1:
         raise typer.BadParameter("--output takes one DATASET")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import options as o
+from ..terminal import options as o
 
 NAME = "store"
 EXAMPLES = (
@@ -32,8 +32,8 @@ def verify(
 ) -> None:
     """Read everything again and compare it with the checksums that were recorded when it was written."""
     from .. import stored
-    from ..console import out, print_json
     from ..settings import home
+    from ..terminal.console import out, print_json
 
     found = stored.verify(home(), names or [], quiet=json)
     if json:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from .. import specs
-from ..used import NAMES, unused_in_training
-from . import options as o
-from .given import given, refuse_unused
+from ..jobs import specs
+from ..jobs.used import NAMES, unused_in_training
+from ..terminal import options as o
+from ..terminal.given import given, refuse_unused
 
 NAME = "train"
 EXAMPLES = (
@@ -52,10 +52,11 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Train a defence on a dataset; then test it clean and under the image, text and multimodal attack."""
-    from .. import launch, results
-    from ..continuing import spec_to_go_on_with
+    from ..jobs import launch
+    from ..jobs.continuing import spec_to_go_on_with
+    from ..jobs.worker import Job
+    from ..reports import results
     from ..settings import home
-    from ..worker import Job
 
     run = ""
     if resume:

@@ -16,7 +16,7 @@ from store.printable import visible
 
 from ..catalog import TEMPLATE, DatasetRow
 from ..names import require_printable
-from .folder_walk import paths_below
+from .sources.folder_walk import paths_below
 
 MAX_LISTED = 200_000  # files of a folder that are looked at, to see whether it has changed
 MAX_NAMES = 16 << 20  # bytes of a file of class names

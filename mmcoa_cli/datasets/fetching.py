@@ -18,14 +18,14 @@ from store.files import lock
 
 from .. import catalog
 from ..catalog import DatasetRow, Source
-from ..console import say
-from ..hubs import dataset_folder
 from ..names import store_name
 from ..settings import Home
+from ..terminal.console import say
 from .asked import Asked, require_same
-from .downloads import download, require_space
-from .layouts import Recognised, recognised
-from .readers import EMBEDDED
+from .formats.layouts import Recognised, recognised
+from .formats.readers import EMBEDDED
+from .sources.downloads import download, require_space
+from .sources.hubs import dataset_folder
 from .writing import write_dataset
 
 

@@ -11,9 +11,9 @@ from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
-from ..console import indented, out, show
 from ..names import store_name
 from ..settings import Home
+from ..terminal.console import indented, out, show
 from .contact_sheet import Shown, chosen, draw
 from .fetching import dataset_path, open_dataset
 from .pixels import attacked_at, load_pixels
@@ -61,7 +61,7 @@ def _words(rows: list[list[Shown]], dataset: Dataset, split: str) -> str:
 
 def _preview(dataset: Dataset, rows: list[list[Shown]]) -> None:
     """The first image of the first few classes."""
-    from ..half_blocks import SIDE, gallery
+    from ..terminal.half_blocks import SIDE, gallery
 
     beside = max(1, (out.width + 2) // (SIDE + 2))
     first = [row[0] for row in rows][: PREVIEW_LINES * beside]

@@ -11,8 +11,8 @@ import numpy as np
 from store.datasets import Dataset, DatasetInfo
 
 from .. import catalog
-from ..prompts import class_prompts
-from .samples import ORDER
+from .formats.samples import ORDER
+from .prompts import class_prompts
 
 FEW, SEVERAL = 3, 10  # how many of many are named, and how many are no more than several
 LONGEST = 72  # characters of a name

@@ -12,12 +12,12 @@ from store.errors import UserError
 from store.printable import visible
 
 from ..catalog import DatasetRow
-from ..console import progress, say
 from ..names import require_printable
+from ..terminal.console import progress, say
 from .asked import Asked
 from .decoding import Encoded, Prepared, prepared
-from .downloads import require_space
-from .layouts import Recognised
+from .formats.layouts import Recognised
+from .sources.downloads import require_space
 
 NAMED = 5  # broken images that an error names
 BROKEN = "images that cannot be used"  # why files are left out

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..present import DIGESTS, Present
+from ..models.present import DIGESTS, Present
 
 if TYPE_CHECKING:
     from store.schema import Run

@@ -14,10 +14,10 @@ from store.errors import UserError
 
 from .. import catalog
 from ..datasets.fetching import dataset_path
+from ..jobs.specs import TrainSpec, evaluation_after, options_in
+from ..jobs.used import IMAGE, TEXT
 from ..settings import Home
-from ..specs import TrainSpec, evaluation_after, options_in
-from ..typed import typed
-from ..used import IMAGE, TEXT
+from ..terminal.typed import typed
 from .gaps import Gap, gap, merged, settings_of, training_command
 from .rows import Row
 from .sections import grouped, image_of, text_of

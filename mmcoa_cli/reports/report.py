@@ -10,9 +10,9 @@ from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
-from ..console import print_json, say, show
-from ..present import Present
+from ..models.present import Present
 from ..settings import Home
+from ..terminal.console import print_json, say, show
 from .figure_data import Figure, figure
 from .figures import ENDINGS as ENDINGS_OF_PICTURES
 from .figures import draw, is_picture

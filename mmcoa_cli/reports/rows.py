@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
-from ..present import Present, data_key
-from ..radii import canonical_or_same
-from ..specs import TrainSpec, one_of, options_in, train_spec
+from ..attacks.radii import canonical_or_same
+from ..jobs.specs import TrainSpec, one_of, options_in, train_spec
+from ..models.present import Present, data_key
 from . import earlier
 from .paper import note, number
 

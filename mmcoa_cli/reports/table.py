@@ -14,7 +14,7 @@ from rich.text import Text
 from store.printable import visible
 
 from .. import catalog
-from ..console import Terminal, out
+from ..terminal.console import Terminal, out
 from .paper import NOTES
 from .rows import Row
 from .sheets import sheets

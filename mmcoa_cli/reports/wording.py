@@ -12,7 +12,7 @@ from statistics import mean, stdev
 from store.errors import UserError
 
 from .. import catalog
-from ..specs import ImageAttack
+from ..jobs.specs import ImageAttack
 from .paper import NOTES, marks
 from .rows import Row
 from .sections import Line, Section, sections

@@ -95,11 +95,13 @@ WRONG = {
     "dataset": (("train", "--dataset", "digit"), "there is no dataset called 'digit'", "did you mean digits"),
     "model": (
         ("train", *ON_DIGITS, "--model", "tiny-clipp"),
-        "there is no model called 'tiny-clipp'", "did you mean tiny-clip?",
+        "there is no model called 'tiny-clipp'",
+        "did you mean tiny-clip?",
     ),
     "mlm": (
         ("train", "--dataset", "digits", "--model", "vit", "--mlm", "x/y"),
-        "HF_HUB_OFFLINE", "mmcoa fetch x/y --from PATH",
+        "HF_HUB_OFFLINE",
+        "mmcoa fetch x/y --from PATH",
     ),
     "method": ((*TRAIN, "--method", "tecao"), "there is no method called 'tecao'", "tecoa"),
     "attack": ((*EVALUATE, "--attack", "clean,imgae"), "--attack imgae is unknown", "clean, image, text, multimodal"),

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from mmcoa_cli import catalog, demo
 from mmcoa_cli.app import VERBS
+from mmcoa_cli.jobs.specs import evaluation_after
+from mmcoa_cli.jobs.worker import Outcome
 from mmcoa_cli.settings import Home
-from mmcoa_cli.specs import evaluation_after
-from mmcoa_cli.worker import Outcome
 
 
 @pytest.mark.parametrize("method", demo.METHODS)

@@ -11,8 +11,8 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.inventory import everything, fetch, kind_of, listing
+from mmcoa_cli.jobs.specs import Kind
 from mmcoa_cli.settings import Home
-from mmcoa_cli.specs import Kind
 
 
 @pytest.fixture

@@ -107,9 +107,7 @@ def test_a_file_is_written_as_its_name_ends(index: Index, tmp_path: Path, ending
 
 
 @pytest.mark.parametrize("name", ["report", "report.xlsx", "report.png", "nowhere/report.csv"])
-def test_a_file_that_cannot_be_written_is_refused_and_nothing_is_made(
-    index: Index, tmp_path: Path, name: str
-) -> None:
+def test_a_file_that_cannot_be_written_is_refused_and_nothing_is_made(index: Index, tmp_path: Path, name: str) -> None:
     error = mmcoa("--output", str(tmp_path / name)).exception
     assert isinstance(error, UserError) and error.hint
     assert [path.name for path in tmp_path.iterdir()] == ["home"]

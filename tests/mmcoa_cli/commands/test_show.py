@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from mmcoa_cli.app import app
 from mmcoa_cli.datasets.contact_sheet import GAP, LABEL, MARGIN, TILE, TITLE
-from mmcoa_cli.half_blocks import HALF, SIDE, gallery
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.settings import Home
+from mmcoa_cli.terminal.half_blocks import HALF, SIDE, gallery
 from store.errors import UserError
 from store.index import Index
 from store.schema import Run

@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from mmcoa_cli.commands import store
-from mmcoa_cli.origins import PUBLISHED, Origin, Record
+from mmcoa_cli.models.origins import PUBLISHED, Origin, Record
 from store import verification
 from store.checkpoints import save_checkpoint
 from store.datasets import DatasetWriter

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mmcoa_cli.datasets import archives, files
-from mmcoa_cli.datasets.archives import open_files
+from mmcoa_cli.datasets.sources import archives, files
+from mmcoa_cli.datasets.sources.archives import open_files
 from store.errors import UserError
 
 CONTENTS = {"b/2.txt": b"two", "a/1.txt": b"one", "b/.hidden": b"", "__MACOSX/b/._2.txt": b"litter"}

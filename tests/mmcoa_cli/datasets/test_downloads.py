@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mmcoa_cli.catalog import Archive
-from mmcoa_cli.datasets import downloads
-from mmcoa_cli.datasets.downloads import download
+from mmcoa_cli.datasets.sources import downloads
+from mmcoa_cli.datasets.sources.downloads import download
 from store.errors import UserError
 
 DATA = os.urandom(1_000_000)

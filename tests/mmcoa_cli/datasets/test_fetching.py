@@ -23,10 +23,10 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import Archive, DatasetRow, Source
-from mmcoa_cli.datasets import downloads
 from mmcoa_cli.datasets.asked import Asked
 from mmcoa_cli.datasets.fetching import dataset_path, fetch_dataset, fetch_row, open_dataset, registered_datasets
-from mmcoa_cli.datasets.samples import Sample
+from mmcoa_cli.datasets.formats.samples import Sample
+from mmcoa_cli.datasets.sources import downloads
 from mmcoa_cli.settings import Home
 from store.datasets import Dataset
 from store.errors import UserError
@@ -292,7 +292,7 @@ def test_what_is_not_here(home: Home, name: str, line: str, hint: str) -> None:
 
 
 def test_memory_does_not_grow_with_the_dataset(home: Home) -> None:
-    from mmcoa_cli.datasets import readers
+    from mmcoa_cli.datasets.formats import readers
 
     def many(_: DatasetRow) -> Iterator[Sample]:
         for number in range(20_000):

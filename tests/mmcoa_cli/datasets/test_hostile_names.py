@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mmcoa_cli.inventory import fetch
+from mmcoa_cli.jobs.specs import Kind
 from mmcoa_cli.settings import Home
-from mmcoa_cli.specs import Kind
 from store.errors import UserError
 
 Make = Callable[..., Any]

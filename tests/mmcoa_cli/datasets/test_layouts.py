@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.layouts import recognised
+from mmcoa_cli.datasets.formats.layouts import recognised
 from store.errors import UserError
 
 Make = Callable[..., Any]

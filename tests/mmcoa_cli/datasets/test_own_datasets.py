@@ -18,10 +18,10 @@ from mmcoa_cli.datasets.asked import require_template
 from mmcoa_cli.datasets.decoding import SCALED, TURNED
 from mmcoa_cli.datasets.fetching import open_classes, open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels
+from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.inventory import fetch
-from mmcoa_cli.prompts import class_prompts
+from mmcoa_cli.jobs.specs import Kind
 from mmcoa_cli.settings import Home
-from mmcoa_cli.specs import Kind
 from store.errors import UserError
 
 Make = Callable[..., Any]

@@ -18,7 +18,7 @@ import pytest
 
 import store
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.layouts import recognised
+from mmcoa_cli.datasets.formats.layouts import recognised
 from store.errors import UserError
 
 Make = Callable[..., Any]

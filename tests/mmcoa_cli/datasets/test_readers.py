@@ -12,8 +12,8 @@ import pytest
 import torchvision
 
 from mmcoa_cli import catalog
-from mmcoa_cli.datasets.archives import Files
-from mmcoa_cli.datasets.readers import EMBEDDED, READERS, cifar, digits
+from mmcoa_cli.datasets.formats.readers import EMBEDDED, READERS, cifar, digits
+from mmcoa_cli.datasets.sources.archives import Files
 from store.errors import UserError
 
 CIFAR10, CIFAR100 = catalog.datasets()["cifar10"], catalog.datasets()["cifar100"]

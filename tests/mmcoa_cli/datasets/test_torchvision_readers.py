@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision import datasets as published
 
 from mmcoa_cli import catalog
-from mmcoa_cli.prompts import clean_name
+from mmcoa_cli.datasets.prompts import clean_name
 from store.datasets import Dataset
 from store.errors import UserError
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.layouts import recognised
+from mmcoa_cli.datasets.formats.layouts import recognised
 from store.errors import UserError
 
 Make = Callable[..., Any]

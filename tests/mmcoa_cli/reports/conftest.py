@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmcoa_cli.specs import train_spec
+from mmcoa_cli.jobs.specs import train_spec
 from store.index import Index
 from store.keys import key_of
 from store.schema import Evaluation, Run

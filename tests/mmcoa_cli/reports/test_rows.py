@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.present import data_key
+from mmcoa_cli.models.present import data_key
 from mmcoa_cli.reports.rows import Row, rows, wilson
 from store.errors import UserError
 from store.index import Index

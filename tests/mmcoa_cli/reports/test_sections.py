@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mmcoa_cli import catalog
-from mmcoa_cli.present import data_key
+from mmcoa_cli.models.present import data_key
 from mmcoa_cli.reports.rows import rows
 from mmcoa_cli.reports.sections import Section, sections
 from store.index import Index

@@ -1,0 +1,1 @@
+"""What datasets come as: folders of classes, parquet, webdataset, the archives of their authors."""

@@ -1,0 +1,1 @@
+"""Where datasets come from: downloads, hubs, archives, folders."""

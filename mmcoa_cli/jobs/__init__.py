@@ -1,0 +1,1 @@
+"""One piece of work: a training run, an evaluation, and the processes that do it."""

@@ -1,0 +1,93 @@
+"""Going on with a run (`mmcoa train --resume RUN`): with what it was begun, and only with that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from store.errors import UserError
+from store.index import Index
+from store.schema import Run
+
+from ..settings import Home
+from ..terminal.typed import changed, typed
+from .specs import TrainSpec, options_in, positive, train_spec
+
+# the parts of a run's identity in words, for a run whose parts are no longer what they were
+PARTS = {
+    "weights": "the model",
+    "data": "the dataset",
+    "prompts": "the class prompts",
+    "indices": "the training images",
+    "text_attack": "the masked LM",
+    "version": "the version of mmcoa",
+}
+
+
+def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tuple[str, TrainSpec]:
+    """The id and specification of a run in the index, with more `epochs` where they are given.
+
+    Raises UserError when there is no such run, and for fewer epochs than it has.
+    """
+    found = Index(home.database_url).find_run(run)
+    if found.kind != "train":
+        raise UserError(f"{found.id} was not trained", hint="mmcoa train --method mmcoa")
+    spec = spec_of(found)
+    if epochs is None:
+        return found.id, spec
+    positive("--epochs", epochs)
+    if epochs < spec.epochs:
+        raise UserError(
+            f"run {found.id} has {spec.epochs} epochs: it cannot go on to {epochs}",
+            hint=command_of(replace(spec, epochs=epochs)),
+        )
+    return found.id, replace(spec, epochs=epochs)
+
+
+def spec_of(run: Run) -> TrainSpec:
+    """The specification of a trained run, from its row of the index."""
+    return TrainSpec(**{"method": run.method, **options_in(run.spec, TrainSpec)})
+
+
+def epochs_of(run: Run) -> int:
+    """How many epochs a trained run is to have."""
+    return int(json.loads(run.spec).get("epochs", 0))
+
+
+def require_continuable(resumed: str, run: str, identity: Mapping[str, Any], home: Home) -> None:
+    """Raises UserError unless the run `resumed` was begun with all that decides the weights of `run`, but for epochs.
+
+    Else the model, the data or the masked LM under one of its names were replaced since: other weights would come out.
+    """
+    if resumed == run:
+        return
+    began, now = _identity_of(resumed, home), json.loads(json.dumps(identity))
+    differing = [name for name in now if _without_epochs(began.get(name)) != _without_epochs(now[name])]
+    if differing:
+        told = ", ".join(dict.fromkeys(PARTS.get(name, name) for name in differing))
+        raise UserError(
+            f"run {resumed} cannot go on: {told} changed since it began",
+            hint="without --resume the same options train a new run; mmcoa train --help",
+        )
+
+
+def command_of(spec: TrainSpec) -> str:
+    """The command that trains this run."""
+    named = {"method": spec.method, "dataset": spec.dataset, "shots": spec.shots}
+    others = {name: value for name, value in asdict(spec).items() if name not in named and "_weight" not in name}
+    return typed("train", {**named, **changed(others, asdict(train_spec(spec.method, dataset=spec.dataset)))})
+
+
+def _identity_of(run: str, home: Home) -> dict[str, Any]:
+    """What the run was begun with, from runs/RUN/run.json; nothing where that is not to be read."""
+    try:
+        identity = json.loads((home.runs / run / "run.json").read_text(encoding="utf8"))["identity"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return identity if isinstance(identity, dict) else {}
+
+
+def _without_epochs(part: Any) -> Any:
+    return {name: value for name, value in part.items() if name != "epochs"} if isinstance(part, dict) else part

@@ -1,0 +1,140 @@
+"""Starts work in one process or several. The only module that knows how several are started.
+
+One process: the work runs here. Several: as many workers (`worker.py`) are started as asked, and each checks that it is
+one of that many. `accelerate launch --num_processes N` silently starts a single process on a CPU, so the launcher is
+our own; only a configuration file made by `accelerate config` goes to Accelerate's. Workers find each other, and tell
+their outcome, through a store in the memory of this process: nothing is written that a kill could leave behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from store.errors import UserError
+
+from ..settings import home
+from ..terminal.signals import NUMBERS, stop
+from .preflight import require
+from .specs import within
+from .worker import LAUNCHER, OUTCOME, Job, Outcome, perform
+
+HOST = "127.0.0.1"
+LOOK = 0.05  # seconds between two looks at the workers
+GRACE = 5.0  # seconds in which workers may remove what is half written
+
+
+def run(job: Job, *, processes: int = 1, accelerate_config: Path | None = None) -> Outcome:
+    """Do the job in `processes` processes. Raises UserError as the job does, and when a process dies."""
+    if processes < 1:
+        raise UserError(f"--processes {processes} starts nothing", hint="--processes 1")
+    within("--processes", processes)
+    require(job, home())
+    if processes == 1 and accelerate_config is None:
+        return perform(job)
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    memory = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+    document = json.dumps({"processes": processes, **asdict(job)})
+    worker = ["-m", "mmcoa_cli.jobs.worker", document, str(memory.port)]
+    if accelerate_config is None:
+        codes = _start(worker, processes, memory.port)
+    else:
+        codes = _accelerate(worker, processes, accelerate_config)
+    if not memory.check([OUTCOME]):
+        for number in NUMBERS:  # of a signal to all processes of a job, which the workers heard first
+            if {-number, 128 + number} & set(codes):
+                stop(number)
+        raise UserError(
+            "a worker process died; what was finished is kept",
+            hint="type the same command again to go on, or with --processes 1 to see the error in full",
+        )
+    outcome = json.loads(memory.get(OUTCOME))
+    if "error" in outcome:
+        raise UserError(outcome["error"], hint=outcome["hint"])
+    return Outcome(**outcome)
+
+
+def _start(worker: list[str], processes: int, port: int) -> list[int]:
+    """What `torchrun --standalone` does: the workers with their ranks; one that fails ends the others. Returns the exit
+    codes."""
+    together = {
+        **_environment(),
+        **{"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": HOST},
+        **{"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"},
+    }
+    with _ended() as started:
+        for rank in map(str, range(processes)):
+            started.append(psutil.Popen([sys.executable, *worker], env={**together, "RANK": rank, "LOCAL_RANK": rank}))
+        return _codes(started)
+
+
+def _accelerate(worker: list[str], processes: int, config: Path) -> list[int]:
+    """`accelerate launch`, whose own temporary files are removed with its folder, and which hears no Ctrl-C: ended, it
+    would explain itself at length."""
+    if not config.is_file():
+        raise UserError(f"there is no file {config}", hint="make one with: accelerate config")
+    options = ["--config_file", str(config), "--num_processes", str(processes)]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *options, *worker]
+    with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder, _ended() as started:
+        started.append(psutil.Popen(command, env={**_environment(), "TMPDIR": folder}, start_new_session=True))
+        return _codes(started)
+
+
+def _codes(started: list[Any]) -> list[int]:
+    """Wait until all have ended, or one has failed."""
+    while True:
+        codes = [process.poll() for process in started]
+        if None not in codes or any(codes):
+            return [code for code in codes if code is not None]
+        time.sleep(LOOK)
+
+
+@contextmanager
+def _ended() -> Iterator[list[Any]]:
+    """The processes that the block starts have ended, and what they started, when the block has."""
+    started: list[Any] = []
+    try:
+        yield started
+    finally:
+        every = [*started]
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                every += process.children(recursive=True)
+                if len(every) > len(started):  # Accelerate's launcher
+                    process.kill()
+        for process in every:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGTERM)
+        _, late = psutil.wait_procs(every, timeout=GRACE)
+        for process in late:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(late)
+
+
+def _environment() -> dict[str, str]:
+    """Workers import this very package, not a `store` that lies in the current folder; each computes with as many
+    threads as a single process would, because sums are rounded differently by another number of threads; and they watch
+    whether this process is alive."""
+    import torch
+
+    package = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    launcher = f"{os.getpid()}:{psutil.Process().create_time()}"
+    return {
+        **os.environ,
+        **{"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONSAFEPATH": "1", "PYTHONPATH": path},
+        **{LAUNCHER: launcher, "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")},
+    }

@@ -1,0 +1,97 @@
+"""What a job needs, looked for before anything heavy is imported: a wrong name should not cost ten seconds."""
+
+from __future__ import annotations
+
+from store.datasets import Dataset
+from store.errors import UserError
+from store.index import Index
+
+from .. import catalog
+from ..datasets.fetching import dataset_path
+from ..datasets.sampling import few_shot
+from ..models.library import ensure_clip, ensure_mlm, is_clip
+from ..settings import Home
+from ..terminal.console import say
+from .specs import TrainSpec
+from .worker import Job
+
+OTHERS = "fetch it with a folder called test: mmcoa fetch NAME --from PATH"
+OFFLINE = "with no network: mmcoa demo, or --dataset digits --model tiny-clip --mlm tiny-mlm"
+
+
+def require(job: Job, home: Home) -> None:
+    """See that the datasets are in the store, and bring the models there that are not.
+
+    Raises UserError that says what is missing, how to get it, and what needs no network.
+    """
+    train, evaluate = job.train, job.evaluate
+    method = catalog.lookup(catalog.methods(), train.method, "method") if train else None
+    datasets = [*([train.dataset] if train else []), *(evaluate.datasets if evaluate else [])]
+    for name in dict.fromkeys(datasets):
+        _require_dataset(name, home)
+    if train and method and method.loss:
+        _require_training_images(train, home)
+    for name in evaluate.datasets if evaluate else ():
+        _require_test_images(name, home, after_training=train is not None)
+    _warn_of_weak_attacks(job)
+    if evaluate and not train and not is_clip(evaluate.checkpoint, home):
+        Index(home.database_url).find_run(evaluate.checkpoint)
+    try:
+        if train:
+            ensure_clip(train.model, home)
+        elif evaluate and is_clip(evaluate.checkpoint, home):
+            ensure_clip(evaluate.checkpoint, home)
+        if train and method and "text" in method.attacks:
+            ensure_mlm(train.mlm, home)
+        if evaluate and {"text", "multimodal"} & set(evaluate.attacks):
+            ensure_mlm(evaluate.mlm, home)
+    except UserError as error:
+        raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+
+
+def _require_training_images(spec: TrainSpec, home: Home) -> None:
+    """Raises UserError where there are none, or fewer of a class than `shots`."""
+    path = dataset_path(spec.dataset, home)
+    if not path.exists():  # embedded: it is made when it is opened
+        return
+    with Dataset.open(path) as dataset:
+        if not dataset.info.splits.get("train"):
+            raise UserError(f"{spec.dataset} has no training images", hint="mmcoa fetch --list shows what others have")
+        few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
+
+
+def _require_test_images(name: str, home: Home, *, after_training: bool) -> None:
+    """Raises UserError where there are none."""
+    path = dataset_path(name, home)
+    if not path.exists():
+        return
+    with Dataset.open(path) as dataset:
+        if not dataset.info.splits.get("test"):
+            trains = f"--no-evaluate trains on it all the same, or {OTHERS}" if after_training else OTHERS
+            raise UserError(f"{name} has no test images to evaluate on", hint=trains)
+
+
+def _warn_of_weak_attacks(job: Job) -> None:
+    """A line for each image attack whose steps do not fit its radius: it is run as asked."""
+    attacks = []
+    if job.train and "image" in catalog.lookup(catalog.methods(), job.train.method, "method").attacks:
+        attacks.append(job.train.image_attack)
+    if job.evaluate and {"image", "multimodal"} & set(job.evaluate.attacks):
+        attacks.append(job.evaluate.image_attack)
+    for caution in dict.fromkeys(attack.caution for attack in attacks):
+        if caution:
+            say(f"warning: {caution}")
+
+
+def _require_dataset(name: str, home: Home) -> None:
+    row = catalog.datasets().get(name)
+    if row is not None and row.captions:
+        raise UserError(f"{name} has captions and no classes", hint="mmcoa fetch --list shows the others")
+    if dataset_path(name, home).exists() or (row and row.embedded):
+        return
+    if row is None:
+        catalog.lookup(catalog.datasets(), name, "dataset")
+    raise UserError(
+        f"the dataset {name} is not in the store",
+        hint=f"mmcoa fetch {name}, or mmcoa fetch {name} --from PATH; {OFFLINE}",
+    )

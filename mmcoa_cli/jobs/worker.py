@@ -1,0 +1,152 @@
+"""What one process of a launch does: a training run, an evaluation, or the first and then the second of its result."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import warnings
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from store.errors import UserError
+
+from ..settings import home
+from ..terminal.errors import explained
+from ..terminal.signals import Stopped, raised
+from .specs import EvaluationSpec, TrainSpec
+
+OUTCOME = "mmcoa/outcome"  # where the launcher's store has the result
+LAUNCHER = "MMCOA_LAUNCHER"  # the variable that says which process that is
+LOOK = 0.25  # seconds between two looks whether it is alive
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train, then evaluate; either may be left out. After a training run the evaluation's checkpoint is that run.
+
+    `resume` is the run that the training goes on with."""
+
+    train: TrainSpec | None = None
+    evaluate: EvaluationSpec | None = None
+    resume: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The run (empty where nothing was trained) and the ids of the evaluations in the index."""
+
+    run: str = ""
+    evaluations: list[str] = field(default_factory=list)
+
+
+def perform(job: Job, *, processes: int = 1) -> Outcome:
+    """Do the job as one of `processes` processes. Raises UserError when this is not one of that many."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+    import torch
+    from accelerate import Accelerator
+
+    from ..models.subjects import load_mlm
+    from .evaluation import evaluate
+    from .training import train
+
+    compute_repeatably(torch)
+    # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
+    accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+    try:
+        if accelerator.num_processes != processes:
+            raise UserError(
+                f"{processes} processes were asked for and {accelerator.num_processes} started",
+                hint=f"start them with: torchrun --nproc_per_node {processes}, or use --processes 1",
+            )
+        run, evaluations = "", []
+        if job.train and job.evaluate and {"text", "multimodal"} & set(job.evaluate.attacks):
+            load_mlm(job.evaluate.mlm, home())  # what keeps it from being loaded is told before the first step
+        if job.train:
+            run = train(job.train, home(), accelerator, resumed=job.resume).id
+        if job.evaluate:
+            spec = replace(job.evaluate, checkpoint=run or job.evaluate.checkpoint)
+            evaluations = [row.id for row in evaluate(spec, home(), accelerator)]
+        return Outcome(run, evaluations)
+    finally:
+        if processes > 1:
+            accelerator.end_training()  # ends the process group: a worker that exits without may abort
+
+
+def compute_repeatably(torch: Any) -> None:
+    """On a GPU take the kernels that give the same bits every time, and full float32 where fp32 is asked for."""
+    if torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+
+
+def main() -> None:
+    """`python -m mmcoa_cli.jobs.worker JOB PORT`: do the one, tell the outcome to the launcher's store at the other.
+
+    The first process tells the outcome; a process that fails tells why, and its exit code ends the others. A signal
+    ends each without a word, and so does the end of the launcher.
+    """
+    threading.Thread(target=_end_with, args=(os.environ[LAUNCHER],), daemon=True).start()
+    try:
+        with raised():
+            sys.exit(_work(json.loads(sys.argv[1]), port=int(sys.argv[2])))
+    except Stopped as stop:
+        sys.exit(stop.exit_code)
+
+
+def _work(document: dict[str, Any], *, port: int) -> int:
+    """The exit code, when the job is done or has failed."""
+    try:
+        outcome = asdict(perform(_job(document), processes=document["processes"]))
+    except Exception as error:
+        if not _lost_another(error):
+            reason = explained(error)
+            _tell({"error": str(reason), "hint": reason.hint}, port)
+        return 1
+    if os.environ.get("RANK", "0") == "0":
+        _tell(outcome, port)
+    return 0
+
+
+def _end_with(launcher: str) -> None:
+    """End this process when the launcher ("PID:START") has ended, killed perhaps: nobody waits for the result."""
+    import psutil  # type: ignore[import-untyped]
+
+    pid, _, start = launcher.partition(":")
+    try:
+        process = psutil.Process(int(pid))
+        while process.create_time() == float(start) and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(LOOK)
+    except psutil.Error:
+        pass
+    os._exit(1)
+
+
+def _lost_another(error: Exception) -> bool:
+    """Whether another process died first: it has said why, or could not."""
+    return isinstance(error, RuntimeError) and "onnection" in str(error)
+
+
+def _tell(document: dict[str, Any], port: int) -> None:
+    """The first to tell is the one that failed; others that fail at the same moment change nothing."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    TCPStore("127.0.0.1", port).compare_set(OUTCOME, "", json.dumps(document))
+
+
+def _job(document: dict[str, Any]) -> Job:
+    train, evaluate = document["train"], document["evaluate"]
+    for key in ("datasets", "attacks"):
+        if evaluate:
+            evaluate[key] = tuple(evaluate[key])
+    spec, test = TrainSpec(**train) if train else None, EvaluationSpec(**evaluate) if evaluate else None
+    return Job(spec, test, document["resume"])
+
+
+if __name__ == "__main__":
+    main()

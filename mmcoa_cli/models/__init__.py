@@ -1,0 +1,1 @@
+"""CLIP models and masked LMs: from files and hubs into the store, from the store to tensors."""

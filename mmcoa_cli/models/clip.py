@@ -1,0 +1,305 @@
+"""CLIP as the paper writes it: f (images) and g (texts) on the unit sphere, and a temperature.
+
+`Clip` wraps any open_clip model. Its images are pixels in [0, 1] at the size they are attacked at; the bicubic resize
+to the encoder's input and the normalisation belong to the model, so that gradients reach the pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import psutil  # type: ignore[import-untyped]
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from store.errors import UserError
+from store.keys import digest_arrays
+
+from .architectures import NO_MODEL, build, first_line, shapes_of
+from .digests import (
+    CLIP_CONFIG,
+    WEIGHTS,
+    content_of,
+    digest_of,
+    digest_of_config,
+    fetch_again,
+    files_of,
+    has_own_tokenizer,
+    read_json,
+    verify,
+    weights_of,
+)
+from .foreign_code import check_tokenizer, forbid_foreign_code
+from .origins import STAND_IN, Origin, read_record
+from .weights.files import open_weights
+from .weights.fitting import fit, misfit
+
+TEXT_BATCH = 512
+NEEDS = 'it needs "embed_dim", "vision_cfg" and "text_cfg"'
+forbid_foreign_code()
+
+
+class Clip(nn.Module):
+    """An open_clip model between pixels, strings and embeddings.
+
+    `config` is the content of open_clip_config.json: `model_cfg` and `preprocess_cfg`. `tokenizer_files` are the
+    texts of a tokenizer that is not open_clip's own, by the names of their files, and `digests` what counts of them.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        name: str,
+        config: dict[str, Any],
+        origin: Origin,
+        tokenizer_files: Mapping[str, str] | None = None,
+        digests: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model.eval()  # frozen BatchNorm statistics and no dropout: in attacks, fine-tuning and evaluation
+        self.tokenizer = tokenizer
+        self.name, self.config, self.origin = name, config, origin
+        self.tokenizer_files, self._digests = dict(tokenizer_files or {}), dict(digests or {})
+        self.precision = "fp32"
+        self._resizes: dict[int, Tensor] = {}
+        preprocess = open_clip.get_model_preprocess_cfg(model)
+        self.image_size = _side(preprocess["size"], name)
+        for statistic in ("mean", "std"):
+            value = torch.tensor(preprocess[statistic], dtype=torch.float32).view(3, 1, 1)
+            self.register_buffer(statistic, value, persistent=False)
+
+    @property
+    def scale(self) -> Tensor:
+        """exp(logit_scale), the factor of the cosines: a scalar."""
+        scale: Tensor = self.model.logit_scale.exp()
+        return scale
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """f: pixels in [0, 1], (B, 3, S, S) of any S -> unit embeddings (B, D)."""
+        if images.shape[-1] != self.image_size:
+            resize = self._resize_matrix(images.shape[-1])
+            images = resize @ images @ resize.T
+        with self._autocast():
+            features = self.model.encode_image((images - self.mean) / self.std)
+        return F.normalize(features.float(), dim=-1)
+
+    def _resize_matrix(self, side: int) -> Tensor:
+        """torch's bicubic resize as a matrix (image_size, side): unlike `interpolate` its gradient on a GPU adds in a
+        fixed order, so that an attack comes out the same every time."""
+        if side not in self._resizes:
+            unit = torch.eye(side, device=self.device)[None, None]
+            size, shrinks = (self.image_size, side), side > self.image_size
+            resize = F.interpolate(unit, size, mode="bicubic", align_corners=False, antialias=shrinks)
+            self._resizes[side] = resize[0, 0]
+        return self._resizes[side].to(self.device)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """g: tokens (K, L) as `tokenize` gives them -> unit embeddings (K, D)."""
+        encode = _encode_short_texts if self._takes_short_texts else type(self.model).encode_text
+        with self._autocast():
+            features = encode(self.model, tokens)
+        return F.normalize(features.float(), dim=-1)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Strings -> tokens (K, L), L the longest text's length: with a causal mask, padding changes nothing."""
+        tokens: Tensor = self.tokenizer(list(texts))
+        if self._takes_short_texts:
+            tokens = tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
+        return tokens.to(self.device)
+
+    def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Each text as the model sees it: its tokens, where the first end of text is what is read up to there."""
+        tokens: Tensor = self.tokenizer(list(texts))
+        rows, ends = tokens.tolist(), tokens.argmax(dim=1).tolist()
+        return [tuple(row[: end + 1] if self._takes_short_texts else row) for row, end in zip(rows, ends, strict=True)]
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """g of any number of strings, in batches, without gradients: (n, D)."""
+        batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
+        return torch.cat([self.encode_texts(self.tokenize(batch)) for batch in batches])
+
+    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both encoders and the scale in one call, as distributed training needs it: (B, D), (K, D), scalar."""
+        return self.encode_images(images), self.encode_texts(tokens), self.scale
+
+    def use_precision(self, precision: str) -> Clip:
+        """Run both encoders in "fp32" or "bf16" from now on; pixels, embeddings, losses and weights stay float32.
+
+        Raises UserError for bf16 on a CPU that has no instructions for it, where it is hundreds of times slower.
+        """
+        if precision == "bf16" and self.device.type == "cpu" and not _cpu_computes_bf16():
+            raise UserError("this CPU has no bf16 instructions", hint="--precision fp32")
+        self.precision = precision
+        return self
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def digest(self) -> str:
+        """The hash of the weights and of everything that turns pixels and strings into embeddings; that of the folder
+        it was loaded from (`model_digests.model_digest`) until a weight changes."""
+        weights = {name: _as_array(tensor) for name, tensor in self.model.state_dict().items()}
+        return digest_of(digest_arrays(weights), {CLIP_CONFIG: digest_of_config(self.config), **self._digests})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights as open_clip names them, on the CPU: what a checkpoint stores."""
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+
+    @property
+    def _takes_short_texts(self) -> bool:
+        causal = isinstance(self.model, open_clip.CLIP) and self.model.attn_mask is not None
+        return causal and self.model.text_pool_type == "argmax"
+
+
+def _cpu_computes_bf16() -> bool:
+    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(probe() for probe in probes if probe is not None)
+
+
+def _encode_short_texts(model: Any, tokens: Tensor) -> Tensor:
+    """open_clip's `CLIP.encode_text` for L tokens instead of the whole context (tested to be equal)."""
+    length = tokens.shape[1]
+    x = model.token_embedding(tokens) + model.positional_embedding[:length]
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=-1)]
+    if model.text_projection is not None:
+        x = model.text_projection(x) if isinstance(model.text_projection, nn.Linear) else x @ model.text_projection
+    features: Tensor = x
+    return features
+
+
+def load_clip(folder: Path, *, name: str) -> Clip:
+    """The model in an open_clip local folder (open_clip_config.json and safetensors), on the CPU in float32.
+
+    Raises UserError when the folder does not hold one, or not the one that was fetched.
+    """
+    config = _read_json(folder / CLIP_CONFIG, name)
+    verify(folder, name=name)
+    weights = weights_of(folder)
+    if weights is None:
+        raise UserError(f"{name} has no weights in safetensors format", hint=fetch_again(folder, name))
+    shapes = shapes_of(config, name=name)
+    with open_weights(weights, title=f"{weights.name} of {name}", hint=fetch_again(folder, name)) as opened:
+        if reason := misfit(fit(opened, shapes), shapes):
+            raise UserError(
+                f"the weights of {name} are not its architecture's: {reason}", hint=fetch_again(folder, name)
+            )
+    files, digests = _tokenizer_files(folder, config, name=name)
+    try:
+        trust = {"trust_remote_code": False} if files else {}
+        model = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}", **trust)
+    except UserError:
+        raise
+    except Exception as error:  # the tokenizers library raises no other class
+        raise _not_loaded(folder, name, error) from error
+    try:
+        origin = read_record(folder).origin
+        return Clip(model, tokenizer, name=name, config=config, origin=origin, tokenizer_files=files, digests=digests)
+    except NO_MODEL as error:
+        raise _not_loaded(folder, name, error) from error
+
+
+def _not_loaded(folder: Path, name: str, error: BaseException) -> UserError:
+    return UserError(f"{name} cannot be loaded: {first_line(error)}", hint=fetch_again(folder, name))
+
+
+def _tokenizer_files(folder: Path, config: dict[str, Any], *, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts of the files of a tokenizer that is not open_clip's own, and what counts of them."""
+    if not has_own_tokenizer(config):
+        return {}, {}
+    paths = {
+        file: path for file, path in files_of(folder).items() if not file.endswith(WEIGHTS) and file != CLIP_CONFIG
+    }
+    check_tokenizer(paths, name=name)
+    try:
+        texts = {file: path.read_text(encoding="utf8") for file, path in paths.items()}
+    except ValueError as error:
+        raise UserError(
+            f"a file of the tokenizer of {name} is no text: {first_line(error)}",
+            hint="save the tokenizer with save_pretrained, which writes tokenizer.json",
+        ) from error
+    return texts, {file: content_of(path) for file, path in paths.items()}
+
+
+def new_clip(config: dict[str, Any], *, name: str, seed: int) -> Clip:
+    """A CLIP with random weights: `config` is an open_clip architecture, alone or under `model_cfg`."""
+    config = config if "model_cfg" in config else {"model_cfg": config}
+    _require_buildable(config)
+    torch.manual_seed(seed)
+    try:
+        model = build(config)
+        config = {**config, "preprocess_cfg": _preprocess_of(model, config.get("preprocess_cfg", {}))}
+        open_clip.set_model_preprocess_cfg(model, config["preprocess_cfg"])
+        tokenizer = open_clip.SimpleTokenizer(
+            context_length=int(config["model_cfg"]["text_cfg"].get("context_length", 77))
+        )
+        return Clip(model, tokenizer, name=name, config=config, origin=Origin(STAND_IN, "mmcoa"))
+    except NO_MODEL as error:
+        raise UserError(f"this is no open_clip architecture: {error}", hint=NEEDS) from error
+
+
+def _preprocess_of(model: Any, given: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "size": model.visual.image_size,
+        "mean": list(open_clip.OPENAI_DATASET_MEAN),
+        "std": list(open_clip.OPENAI_DATASET_STD),
+        "interpolation": "bicubic",
+        **given,
+    }
+
+
+def _as_array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _read_json(path: Path, name: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{name} is not in the store", hint=f"mmcoa fetch {name}")
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise UserError(f"{path.name} of {name} is damaged", hint=fetch_again(path.parent, name))
+    return document
+
+
+def _side(size: Any, name: str) -> int:
+    """The side of the encoder's images. Raises UserError for a size that is no square's."""
+    sides = set(size) if isinstance(size, (list, tuple)) else {size}
+    if len(sides) != 1:
+        shown = " x ".join(map(str, size))
+        raise UserError(
+            f"{name} takes images of {shown} pixels", hint="mmcoa attacks square images; take a square model"
+        )
+    return int(sides.pop())
+
+
+def _require_buildable(config: dict[str, Any]) -> None:
+    """Raises UserError for an architecture that is none, or that this machine has no memory to train."""
+    try:
+        shapes = shapes_of(config, name="the new model")
+    except UserError as error:
+        raise UserError(f"this is no open_clip architecture: {error}", hint=NEEDS) from error
+    count = sum(math.prod(shape) for shape in shapes.values())
+    needed, there = 16 * count, psutil.virtual_memory().total  # weights, gradients and two moments, of 4 bytes each
+    if needed > there:
+        raise UserError(
+            f"an architecture of {count:,} weights takes {needed / 2**30:,.0f} GiB to train, and there are "
+            f"{there / 2**30:,.0f}", hint="take a smaller one",
+        )  # fmt: skip

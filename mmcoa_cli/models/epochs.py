@@ -1,0 +1,163 @@
+"""A training run's epochs on disk: weights as an open_clip local folder, and the optimizer's state to go on from.
+
+The optimizer's moments are part of what the next step depends on. So an epoch without them, or a damaged one, is never
+gone on from: that would give other weights under the same name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from store.checkpoints import copy_checkpoint, drop_state, load_spec, load_state, load_tensors, save_checkpoint
+from store.errors import UserError
+
+from .origins import RECORD, Record
+
+if TYPE_CHECKING:  # whether a run has weights is asked where torch is not needed
+    import torch
+    from torch import Tensor
+
+    from .clip import Clip
+
+CONFIG = "open_clip_config.json"
+FILES = "files"  # where an epoch's specification records the hash of each of its text files
+
+
+def epochs_in(folder: Path) -> list[Path]:
+    """The folders of a run's epochs, the oldest first."""
+    return sorted((path for path in folder.glob("epoch-*") if re.fullmatch(r"epoch-\d+", path.name)), key=number_of)
+
+
+def number_of(epoch: Path) -> int:
+    """Which epoch (from 1) a folder is."""
+    return int(epoch.name.removeprefix("epoch-"))
+
+
+def path_of(folder: Path, epoch: int) -> Path:
+    """The folder of an epoch (from 1) of the run whose checkpoints lie in `folder`."""
+    return folder / f"epoch-{epoch:03d}"
+
+
+def last_epoch(folder: Path, epochs: int) -> Path | None:
+    """The folder of the last of a run's `epochs`; None where it is not there whole, and the run not complete."""
+    epoch = path_of(folder, epochs)
+    return epoch if damage(epoch) is None else None
+
+
+def damage(epoch: Path) -> str | None:
+    """What keeps an epoch from being a model, in words; None where nothing does."""
+    try:
+        _require_own(epoch)
+        load_tensors(epoch)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def save_epoch(folder: Path, clip: Clip, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
+    """Write `epoch` (from 1): its weights stay for good, the optimizer's state until the next epoch is whole."""
+    state = {
+        f"{number}.{name}": tensor.cpu()
+        for number, moments in optimizer.state_dict()["state"].items()
+        for name, tensor in moments.items()
+    }
+    files = clip_files(clip, source=folder.name)
+    save_checkpoint(
+        path_of(folder, epoch),
+        tensors=clip.tensors(),
+        spec={"epoch": epoch, FILES: {name: _hash(text) for name, text in files.items()}, **spec},
+        state=state,
+        files=files,
+    )
+    for earlier in epochs_in(folder):
+        if number_of(earlier) < epoch:  # a later one is damaged, and replaced when its turn comes
+            drop_state(earlier)
+
+
+def clip_files(clip: Clip, *, source: str) -> dict[str, str]:
+    """The text files that make a folder of weights a model: open_clip's configuration, the tokenizer where it is not
+    open_clip's own, and where the model comes from."""
+    files = {CONFIG: json.dumps(clip.config, indent=2), **clip.tokenizer_files}
+    record = Record(clip.name, replace(clip.origin, source=source), {name: _hash(text) for name, text in files.items()})
+    return {**files, RECORD: record.text()}
+
+
+def resume(folder: Path, clip: Clip, optimizer: torch.optim.Optimizer, *, epochs: int) -> int:
+    """Load the newest epoch to go on from into both; returns its number, 0 where there is none.
+
+    It is one whose weights and optimizer's state are whole. The last of all `epochs` needs no state: nothing follows.
+    """
+    for epoch in reversed(epochs_in(folder)):
+        found = _to_go_on_from(epoch, clip, last=number_of(epoch) == epochs)
+        if found is not None:
+            weights, moments = found
+            clip.model.load_state_dict(weights)
+            optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+            return number_of(epoch)
+    return 0
+
+
+def take_over(source: Path, target: Path, *, spec: dict[str, Any]) -> int:
+    """Give the run at `target` the epochs of the one at `source`, which is the same but for its number of epochs.
+
+    Up to the newest that it can go on from, whose number is returned; 0 where there is none. Files are linked where
+    the disk can, since no epoch is ever written into.
+    """
+    newest = next((epoch for epoch in reversed(epochs_in(source)) if _has_state(epoch)), None)
+    if newest is None:
+        return 0
+    for epoch in epochs_in(source):
+        if number_of(epoch) <= number_of(newest) and damage(epoch) is None:
+            copy_checkpoint(epoch, path_of(target, number_of(epoch)), spec=spec)
+    return number_of(newest)
+
+
+def _to_go_on_from(
+    epoch: Path, clip: Clip, *, last: bool
+) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]] | None:
+    """An epoch's weights and the optimizer's moments; None where they are not whole, or not this model's."""
+    try:
+        _require_own(epoch)
+        weights = load_tensors(epoch)
+        state = {} if last else load_state(epoch)
+    except UserError:
+        return None
+    own = {name: tensor.shape for name, tensor in clip.model.state_dict().items()}
+    if (not state and not last) or own != {name: tensor.shape for name, tensor in weights.items()}:
+        return None
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in (state or {}).items():
+        number, name = key.split(".", 1)
+        moments.setdefault(int(number), {})[name] = tensor
+    return weights, moments
+
+
+def _has_state(epoch: Path) -> bool:
+    try:
+        return damage(epoch) is None and bool(load_state(epoch))
+    except UserError:
+        return False
+
+
+def _require_own(epoch: Path) -> None:
+    """Raises UserError for a folder that is another epoch's or another run's, or that lacks what makes it a model."""
+    spec = load_spec(epoch)
+    if spec.get("epoch") != number_of(epoch) or spec.get("run", epoch.parent.name) != epoch.parent.name:
+        raise UserError(f"{epoch} holds the weights of another epoch or run", hint="remove the folder")
+    recorded = spec.get(FILES, {})  # nothing in runs of version 0.1
+    for name in recorded or (CONFIG, RECORD):
+        try:
+            text = (epoch / name).read_text(encoding="utf8")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{epoch / name} cannot be read: {error}", hint="remove the folder") from error
+        if recorded.get(name, _hash(text)) != _hash(text):
+            raise UserError(f"{epoch / name} is not what was saved", hint="remove the folder")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,246 @@
+"""CLIP models and masked LMs in the store: whether one is here, and getting it when it is not.
+
+A name is that of a catalog row, "ARCH:TAG" of open_clip, "hf-hub:ORG/NAME[@REVISION]", "ORG/NAME" for masked LMs, or
+the name under which a local folder was registered. Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from store.errors import UserError
+from store.files import lock
+from store.keys import digest_file, key_of
+
+from .. import catalog
+from ..catalog import MlmRow, ModelRow
+from ..names import store_name
+from ..settings import Home
+from ..terminal.console import say
+from .origins import PUBLISHED, RECORD, Origin, read_record
+
+HUB = "hf-hub:"
+
+
+def ensure_clip(name: str, home: Home) -> Path:
+    """The folder of the CLIP model `name`, fetched or trained first if need be. Raises UserError."""
+    if not clip_path(name, home).exists():
+        say(f"the model {name} is not in the store yet; fetching it")
+        fetch_clip(name, home)
+    return clip_path(name, home)
+
+
+def ensure_mlm(name: str, home: Home) -> Path:
+    """The folder of the masked LM `name`, fetched or trained first if need be. Raises UserError."""
+    if not mlm_path(name, home).exists():
+        say(f"the masked LM {name} is not in the store yet; fetching it")
+        fetch_mlm(name, home)
+    return mlm_path(name, home)
+
+
+def is_clip(name: str, home: Home) -> bool:
+    """Whether `name` is that of a CLIP model which is in the store or could be fetched."""
+    return name in catalog.models() or ":" in name or clip_path(name, home).exists()
+
+
+def clip_path(name: str, home: Home) -> Path:
+    """The folder that holds, or would hold, the CLIP model."""
+    return home.clips / store_name(name)
+
+
+def mlm_path(name: str, home: Home) -> Path:
+    """The folder that holds, or would hold, the masked LM."""
+    return home.mlms / store_name(name)
+
+
+def registered(folder: Path) -> list[str]:
+    """The folder names of the models in `home.clips` or `home.mlms`."""
+    return sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
+
+
+def fetch_clip(
+    name: str, home: Home, *, source: Path | None = None, base: str = "", arch: str = "", replace: bool = False
+) -> bool:
+    """Bring a CLIP into the store, from the folder or file `source` if given; False when it is there already.
+
+    `base` names the CLIP that completes a file with one encoder, `arch` the architecture of a file that does not say
+    it. Raises UserError, also where another model has the name, unless it is to be replaced.
+    """
+    row = catalog.models().get(name, ModelRow(name))
+    if (base or arch) and source is None:
+        raise UserError(f"{'--base' if base else '--arch'} is for a file of your own", hint="add --from PATH")
+    if row.embedded:
+        return _train_embedded(
+            row, clip_path(name, home), source, lambda embedded: embedded.build_clip(row, home), replace=replace
+        )
+    asked = _asked(source, base=base, arch=arch)
+    get = (
+        (lambda target: _take_clip(row, source, target, home, asked))
+        if source
+        else (lambda target: _download_clip(row, target))
+    )
+    return _once(clip_path(name, home), name, f"the model {name}", get, asked=asked, replace=replace)
+
+
+def fetch_mlm(name: str, home: Home, *, source: Path | None = None, replace: bool = False) -> bool:
+    """Bring a masked LM into the store, from the folder `source` if given; False when it is there already.
+
+    Raises UserError, also where another model has the name, unless it is to be replaced.
+    """
+    row = catalog.mlms().get(name, MlmRow(name))
+    if row.embedded:
+        return _train_embedded(
+            row, mlm_path(name, home), source, lambda embedded: embedded.build_mlm(row, home), replace=replace
+        )
+    asked = _asked(source)
+    get = (
+        (lambda target: _take_mlm(row, source, target, asked))
+        if source
+        else (lambda target: _download_mlm(row, target))
+    )
+    return _once(mlm_path(name, home), name, f"the masked LM {name}", get, asked=asked, replace=replace)
+
+
+def _once(
+    target: Path, name: str, what: str, get: Callable[[Path], None], *, asked: Mapping[str, str], replace: bool
+) -> bool:
+    """Run `get` unless its result is there; a second process waits, and then finds it."""
+    if target.exists() and not replace:
+        _require_same(target, name, what, asked)
+        return False
+    wait = f"waiting for another process that fetches {what}"
+    with lock(target, what=what, on_wait=lambda: say(wait)):
+        if target.exists() and not replace:
+            _require_same(target, name, what, asked)
+            return False
+        get(target)
+    return True
+
+
+def _asked(source: Path | None, *, base: str = "", arch: str = "") -> dict[str, str]:
+    """What says which model is meant, as the record of the model keeps it; nothing where it is the name alone."""
+    if source is None:
+        return {}
+    files = {path.name: digest_file(path) for path in _files_at(_existing(source))}
+    given = {"--base": base, "--arch": arch}
+    return {"--from": key_of(sorted(files.items())), **{option: value for option, value in given.items() if value}}
+
+
+def _files_at(source: Path) -> list[Path]:
+    """The files of a model's folder, or the one file."""
+    if not source.is_dir():
+        return [source] if source.is_file() else []
+    ours = (RECORD, "spec.json", "state.safetensors")
+    return sorted(path for path in source.iterdir() if path.is_file() and path.name not in ours)
+
+
+def _require_same(target: Path, name: str, what: str, asked: Mapping[str, str]) -> None:
+    """Raises UserError where the model of that name was asked for in another way, or is another name's."""
+    record = read_record(target)
+    if record.name and record.name != name:
+        raise UserError(
+            f"{name!r} and {record.name!r} have the same place in the store, and {record.name!r} is there",
+            hint=f"choose another name, or put {name} in its place: --replace",
+        )
+    there = record.request
+    if not asked or not there:  # the name alone, or a model of version 0.1 or a hub
+        differs = "--from" if asked else ""
+    else:
+        differs = next(
+            (option for option in ("--from", "--base", "--arch") if asked.get(option) != there.get(option)), ""
+        )
+    if differs:
+        raise UserError(
+            f"{what} is in the store, and not by this {differs}", hint="--replace replaces it; or choose another name"
+        )
+
+
+def _train_embedded(
+    row: ModelRow | MlmRow, target: Path, source: Path | None, build: Callable[[Any], Any], *, replace: bool
+) -> bool:
+    if source is not None:
+        raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
+    if target.exists() and not replace:
+        return False
+    from . import embedded
+
+    if target.exists():
+        with lock(target, what=f"the model {row.name}"):
+            shutil.rmtree(target)
+    build(embedded)
+    return True
+
+
+def _take_clip(row: ModelRow, source: Path, target: Path, home: Home, asked: Mapping[str, str]) -> None:
+    """From a folder, or from a file of weights, of any form that `clip_intake` knows."""
+    from .folders import choose_weights, local_origin, save_clip
+    from .intake import Base, Request
+
+    weights = source / choose_weights([path.name for path in source.iterdir()]) if source.is_dir() else source
+    name = asked.get("--base", "")
+    if name == row.name:
+        raise UserError(f"{name} cannot complete itself", hint="--base names another CLIP of the store")
+    base = Base(name, ensure_clip(name, home)) if name else None
+    request = Request(row, source, base, asked.get("--arch", ""))
+    save_clip(request, weights, target, origin=local_origin(source, weights), asked=asked)
+
+
+def _download_clip(row: ModelRow, target: Path) -> None:
+    """From Hugging Face: a repository in open_clip's layout, or the one open_clip names for a pretrained tag."""
+    from ..datasets.sources.hubs import repository_folder
+    from .folders import choose_clip_files, choose_weights, save_clip
+    from .intake import Request, config_beside
+    from .published import published
+
+    if row.name.startswith(HUB):
+        repository, _, revision = row.name.removeprefix(HUB).partition("@")
+        known = None
+    elif row.architecture or ":" in row.name:  # a row, or ARCH:TAG
+        known = published(row)
+        repository, revision = known.repository, ""
+    else:
+        raise _absent(row.name, [*catalog.models()], "model", f"mmcoa fetch {store_name(row.name)} --from FOLDER")
+    folder = repository_folder(repository, revision=revision, choose=choose_clip_files, name=row.name)
+    if known is None and not any(config_beside(folder)):
+        hint = "it takes a repository that open_clip can load, or a CLIP of transformers"
+        raise UserError(f"{repository} holds no open_clip_config.json", hint=hint)
+    weights = folder / choose_weights([path.name for path in folder.iterdir()])
+    request = Request(row, folder, config=known.config if known else None)
+    save_clip(request, weights, target, origin=Origin(PUBLISHED, f"{repository}@{folder.name}"), asked={})
+
+
+def _take_mlm(row: MlmRow, source: Path, target: Path, asked: Mapping[str, str]) -> None:
+    from .folders import choose_mlm_files, local_origin, save_mlm
+
+    if not source.is_dir():
+        raise UserError(f"{source} is no folder", hint="a masked LM is a folder as save_pretrained writes it")
+    files = [source / name for name in choose_mlm_files([path.name for path in source.iterdir()])]
+    save_mlm(files, target, name=row.name, origin=local_origin(source, files[0]), asked=asked)
+
+
+def _download_mlm(row: MlmRow, target: Path) -> None:
+    from ..datasets.sources.hubs import repository_folder
+    from .folders import choose_mlm_files, save_mlm
+
+    repository, _, revision = (row.repository or row.name).partition("@")
+    revision = row.revision or revision
+    folder = repository_folder(repository, revision=revision, choose=choose_mlm_files, name=row.name)
+    files = [folder / name for name in choose_mlm_files([path.name for path in folder.iterdir()])]
+    origin = Origin(PUBLISHED, f"{repository}@{folder.name}")
+    save_mlm(files, target, name=row.name, origin=origin, asked={})
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise UserError(f"there is no file or folder {path}", hint="--from takes a folder or a file of weights")
+    return path
+
+
+def _absent(name: str, known: list[str], kind: str, hint: str) -> UserError:
+    close = get_close_matches(name, known, n=3, cutoff=0.4)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    return UserError(f"there is no {kind} called {name!r}", hint=f"{meant}a {kind} of your own: {hint}")

@@ -1,0 +1,175 @@
+"""The masked language model behind the text attack: which words could stand at a place of a prompt."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from store.errors import UserError
+from store.keys import digest_arrays
+
+from .architectures import first_line
+from .digests import digest_of, digest_of_config, fetch_again, model_digest, verify
+from .foreign_code import forbid_foreign_code
+from .mlm_checks import check_mlm
+from .origins import Origin, read_record
+
+PIECES, BEST_PER_PIECE, COMBINATIONS = 12, 4, 24  # a word of several word-pieces, as in BERT-Attack's own code
+BATCH = 256
+forbid_foreign_code()
+
+
+class MaskedLM:
+    """A BERT-style masked LM with its tokenizer, frozen. `folder` is where it was loaded from."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        origin: Origin,
+        folder: Path | None = None,
+    ) -> None:
+        self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
+        self.name, self.origin, self.folder = name, origin, folder
+
+    def digest(self) -> str:
+        """The hash of everything that decides its predictions: of all files of its folder, or, of one that has none, of
+        its weights, configuration and tokenizer."""
+        if self.folder is not None:
+            return model_digest(self.folder, name=self.name)
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
+        tokenizer = getattr(self.tokenizer, "backend_tokenizer", None)
+        parts = {
+            "config": digest_of_config(json.loads(self.model.config.to_json_string(use_diff=False))),
+            "tokenizer": tokenizer.to_str() if tokenizer else json.dumps(self.tokenizer.get_vocab(), sort_keys=True),
+            "length": str(self.tokenizer.model_max_length),
+        }
+        return digest_of(digest_arrays(weights), parts)
+
+    def predict(self, texts: Sequence[str], *, max_tokens: int | None, k: int) -> list[Prediction]:
+        """The k best tokens at every position of every text, longer texts cut to `max_tokens`."""
+        limit = max_tokens or min(int(self.tokenizer.model_max_length), self.model.config.max_position_embeddings)
+        predictions = []
+        for start in range(0, len(texts), BATCH):
+            batch = texts[start : start + BATCH]
+            inputs = self.tokenizer(
+                list(batch), padding=True, truncation=True, max_length=limit, return_tensors="pt"
+            ).to(self.model.device)
+            scores, tokens = self._logits(inputs.input_ids, inputs.attention_mask).topk(k, dim=-1)
+            predictions += [Prediction(self, s, t, limit) for s, t in zip(scores.cpu(), tokens.cpu(), strict=True)]
+        return predictions
+
+    def spans(self, parts: Sequence[str], *, first: int) -> list[tuple[int, int]]:
+        """Where the pieces of each part of a text lie; `first` is the position of the first piece (1 behind [CLS])."""
+        lengths = [len(self.tokenizer.tokenize(part)) for part in parts]
+        ends = list(itertools.accumulate(lengths, initial=first))
+        return list(itertools.pairwise(ends))
+
+    def round_trip(self, max_tokens: int) -> Callable[[str], str]:
+        """What this tokenizer makes of a text and back: lower case, spaced punctuation, cut to `max_tokens`."""
+        special = (self.tokenizer.pad_token, self.tokenizer.cls_token, self.tokenizer.sep_token)
+
+        def encode_and_decode(text: str) -> str:
+            ids = self.tokenizer(text, truncation=True, max_length=max_tokens).input_ids
+            decoded = str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=True))
+            for token in special:
+                decoded = decoded.replace(str(token), "")
+            return decoded.strip()
+
+        return encode_and_decode
+
+    def perplexities(self, pieces: Tensor) -> Tensor:
+        """exp(mean cross-entropy) of word-piece sequences (N, L) read on their own: (N,)."""
+        logits = self._logits(pieces, torch.ones_like(pieces))
+        losses = F.cross_entropy(logits.flatten(0, 1), pieces.to(logits.device).flatten(), reduction="none")
+        return losses.view(pieces.shape).mean(dim=1).exp().cpu()
+
+    @torch.no_grad()
+    def _logits(self, ids: Tensor, mask: Tensor) -> Tensor:
+        device = self.model.device
+        logits: Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+        return logits
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The masked LM's best tokens for one text: `scores` (logits) and `tokens`, both (positions, k), best first."""
+
+    mlm: MaskedLM
+    scores: Tensor
+    tokens: Tensor
+    limit: int
+
+    def words(self, start: int, end: int, *, min_score: float, one_word: bool = False) -> list[str]:
+        """Candidates for the word whose pieces are at start..end, best first; empty where the text was cut. With
+        `one_word` a word of several pieces becomes one word, else as many as its new pieces make."""
+        if start > self.limit - 2 or end <= start:
+            return []
+        if end - start > 1:
+            return self._combinations(start, end, one_word=one_word)
+        chosen = self.tokens[start][self.scores[start] >= min_score]
+        return [str(token) for token in self.mlm.tokenizer.convert_ids_to_tokens(chosen.tolist())]
+
+    def _combinations(self, start: int, end: int, *, one_word: bool) -> list[str]:
+        """For a word of several pieces: combinations of the best per piece, by rising perplexity."""
+        names = self.mlm.tokenizer.convert_ids_to_tokens
+        best = self.tokens[start:end][:PIECES, :BEST_PER_PIECE].tolist()
+        if one_word:  # a piece that begins a word, then pieces that go on with it
+            best = [[t for t in some if str(names(t)).startswith("##") == (i > 0)] for i, some in enumerate(best)]
+        combinations = list(itertools.islice(itertools.product(*best), COMBINATIONS))
+        if not combinations:
+            return []
+        pieces = torch.tensor(combinations)
+        order = torch.argsort(self.mlm.perplexities(pieces), stable=True)
+        return [" ".join(names(row)).replace(" ##", "").strip() for row in pieces[order].tolist()]
+
+
+def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
+    """The masked LM in a Hugging Face folder (config, safetensors, tokenizer), in float32.
+
+    Raises UserError when there is none, or not the one that was fetched.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{name} is not in the store", hint=f"mmcoa fetch {name}")
+    quiet_transformers()
+    verify(folder, name=name)
+    check_mlm(folder, name=name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForMaskedLM.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+    except Exception as error:  # the tokenizers library raises no other class
+        raise UserError(f"{name} cannot be loaded: {first_line(error)}", hint=fetch_again(folder, name)) from error
+    _require_word_pieces(tokenizer, name=name)
+    return MaskedLM(model.float(), tokenizer, name=name, origin=read_record(folder).origin, folder=folder)
+
+
+def _require_word_pieces(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
+    """Raises UserError for a vocabulary in which the beginnings of words are marked ("Ġdog", "▁dog"), or their ends:
+    the marks would end in the prompts, and no word would be told from a part of one."""
+    vocabulary = tokenizer.get_vocab()
+    marked = [token for token in vocabulary if len(token) > 1 and (token[0] in "Ġ▁" or token.endswith("</w>"))]
+    if len(marked) > len(vocabulary) / 20:
+        raise UserError(
+            f"{name} does not take words apart as BERT does: its vocabulary has {min(marked)!r} where BERT has pieces "
+            "such as '##s'",
+            hint="the text attack takes BERT-like models, such as bert-base-uncased or distilbert-base-uncased",
+        )
+
+
+def quiet_transformers() -> None:
+    """No bars and no advice from transformers: the console shows our own progress."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

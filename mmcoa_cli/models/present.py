@@ -1,0 +1,71 @@
+"""What lies in the store now under each name, to tell which results are still of it; found without loading a tensor."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from store.datasets import Dataset
+from store.errors import UserError
+from store.keys import key_of
+
+from ..datasets.fetching import dataset_path
+from ..datasets.prompts import class_prompts
+from ..jobs.continuing import epochs_of
+from ..settings import Home
+from .digests import SCHEME, model_digest
+from .epochs import path_of
+from .library import clip_path, mlm_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from store.schema import Run
+
+DIGESTS = SCHEME  # which example sets record: digests of one form are compared; version 0.1 recorded nothing
+
+
+class Present:
+    """The digests of what is here; each is computed once. Empty where something is not here: then nothing is known."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self.data = cache(self._data)
+        self.model = cache(self._model)
+        self.mlm = cache(self._mlm)
+        self.weights = cache(self._weights)
+
+    def _weights(self, run: Run) -> str:
+        """Of a run's last epoch, or of a model as it comes; as the index has it where the files are not here."""
+        if run.kind != "train":
+            return self.model(run.model) or run.weights or ""
+        epoch = path_of(self._home.checkpoints / run.id, epochs_of(run))
+        return _digest(epoch, run.model) or run.weights or ""
+
+    def _model(self, name: str) -> str:
+        return _digest(clip_path(name, self._home), name)
+
+    def _mlm(self, name: str) -> str:
+        return _digest(mlm_path(name, self._home), name)
+
+    def _data(self, name: str) -> str:
+        """Of a dataset's images and prompts, as `data_key` has it."""
+        try:
+            with Dataset.open(dataset_path(name, self._home)) as dataset:
+                info = dataset.info
+        except UserError:
+            return ""
+        return data_key(info.checksum, class_prompts(info.class_names, info.template))
+
+
+def data_key(checksum: str, prompts: Sequence[str]) -> str:
+    """Eight digits for the images and the prompts that something was measured on; another set of a name has others."""
+    return key_of([checksum, list(prompts)])[:8]
+
+
+def _digest(folder: Path, name: str) -> str:
+    try:
+        return model_digest(folder, name=name) if folder.is_dir() else ""
+    except UserError:
+        return ""

@@ -1,0 +1,131 @@
+"""What was asked for: a table or figure, a preset, the models; and the sizes that the preset `quick` chooses from."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from store.files import replacing
+from store.keys import key_of
+
+from .. import catalog
+from ..catalog import ReproductionRow
+from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, one_of, positive, train_spec
+from ..settings import Home
+
+PRESETS = ("paper", "quick")
+
+
+@dataclass(frozen=True)
+class Order:
+    """The options of `mmcoa reproduce`. Raises UserError for what cannot be."""
+
+    name: str
+    preset: str = "paper"
+    hours: float = 2.0  # quick: what the whole may take
+    source: str | None = None  # trained on this instead of the paper's
+    model: str = DEFAULT_MODEL
+    mlm: str = DEFAULT_MLM
+    lr: float | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    compat: str = "none"
+    precision: str = "fp32"
+    processes: int = 1
+    accelerate_config: Path | None = None
+
+    def __post_init__(self) -> None:
+        assert self.row  # raises UserError for a name that is not in the catalog
+        one_of("--preset", self.preset, PRESETS)
+        positive("--hours", self.hours)
+        assert self.test_of("", "", PAPER)  # raises UserError for options that no run takes
+
+    @property
+    def row(self) -> ReproductionRow:
+        return catalog.lookup(catalog.reproductions(), self.name, "table or figure")
+
+    @property
+    def block(self) -> int:
+        """The batch size of tests."""
+        return EvaluationSpec.batch_size if self.batch_size is None else self.batch_size
+
+    def training(self, method: str, source: str, *, shots: str, scale: Scale) -> TrainSpec:
+        """A run with the method's settings in the paper, trained no longer than `scale` allows."""
+        spec = train_spec(
+            method, dataset=source, shots=shots, model=self.model, mlm=self.mlm, lr=self.lr,
+            batch_size=self.batch_size, seed=self.seed, compat=self.compat, precision=self.precision,
+        )  # fmt: skip
+        return replace(spec, epochs=min(spec.epochs, scale.epochs)) if scale.epochs else spec
+
+    def test_of(self, checkpoint: str, dataset: str, scale: Scale) -> EvaluationSpec:
+        """The test of a run or model on one dataset."""
+        return EvaluationSpec(
+            checkpoint, (dataset,), self.row.attacks, mlm=self.mlm, steps=scale.steps, limit=scale.limit,
+            seed=self.seed, batch_size=self.block, precision=self.precision, compat=self.compat,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a reproduction is: at most so many training images a class, epochs and test images, and the steps of
+    the image attack in the test. None: no limit."""
+
+    shots: str = "full"
+    epochs: int | None = None
+    limit: int | None = None
+    steps: int = 100
+
+    def shots_of(self, row: ReproductionRow) -> tuple[str, ...]:
+        """Those of the paper's shots that are few enough, else the most that is."""
+        return tuple(shots for shots in row.shots if _number(shots) <= _number(self.shots)) or (self.shots,)
+
+
+PAPER = Scale()
+# What `quick` chooses from: each smaller than the one before in something, and larger in nothing.
+LADDER = (
+    PAPER,
+    Scale("full", 10, 1000, 10),
+    Scale("50", 10, 1000, 10),
+    Scale("5", 10, 1000, 10),
+    Scale("5", 10, 500, 10),
+    Scale("5", 5, 200, 10),
+    Scale("5", 3, 100, 10),
+    Scale("1", 3, 100, 10),
+    Scale("1", 2, 50, 5),
+    Scale("1", 1, 20, 3),
+)
+
+
+def _number(shots: str) -> float:
+    return math.inf if shots == "full" else int(shots)
+
+
+def remembered(order: Order, home: Home) -> Scale | None:
+    """The size an earlier `quick` of the same options chose: to go on after an interruption, whatever the measurement
+    says by then. None where it never began."""
+    try:
+        return Scale(**json.loads(_file(order, home).read_text(encoding="utf8"))["scale"])
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+
+
+def remember(order: Order, scale: Scale, home: Home) -> None:
+    """Keep the size for the next time that the same is typed."""
+    with replacing(_file(order, home)) as partial:
+        document = {"options": _options(order), "scale": asdict(scale)}
+        partial.write_text(json.dumps(document, indent=1), encoding="utf8")
+
+
+def _file(order: Order, home: Home) -> Path:
+    return home.runs / f"reproduce-{key_of(_options(order))[:8]}.json"
+
+
+def _options(order: Order) -> dict[str, Any]:
+    """What decides the results: not in how many processes they are computed, nor whether a table or a figure shows
+    them, so that two which show the same runs share them."""
+    row = order.row
+    grid = [row.methods, row.trained_on, row.shots, row.tested_on, row.attacks]
+    return {**asdict(order), "name": grid, "processes": None, "accelerate_config": None}

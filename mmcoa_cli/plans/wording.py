@@ -1,0 +1,118 @@
+"""A plan for a person: a line for each run with its tests summed up, and below it what is not as in the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..jobs.specs import TrainSpec
+from .plan import Evaluate, Fetch, Plan, Step, label
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def table(plan: Plan) -> RenderableType:
+    """The whole plan, at most as wide as the terminal."""
+    order, lines = plan.order, Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    lines.add_column("run", min_width=16)
+    lines.add_column("training", no_wrap=True)
+    lines.add_column("tests on", no_wrap=True)
+    lines.add_column("about", no_wrap=True, justify="right")
+    source = None
+    for run, steps in _by_run(plan.steps).items():
+        if run and run.dataset != source:
+            source = run.dataset
+            lines.add_row(Text(f"trained on {source}", style="bold cyan"))
+        lines.add_row(label(run), _training(steps), _tests(steps), _time(steps), style="dim" if _done(steps) else "")
+    settings = f"preset {order.preset} · {order.model} · {order.mlm} · seed {order.seed}"
+    settings += "" if order.compat == "none" else f" · compat {order.compat}"
+    head = [Text(order.row.title, style="bold"), Text(settings, style="dim"), Text()]
+    return Group(*head, *_fetches(plan), lines, Text(), *_sums(plan), *_left_out(plan.left_out))
+
+
+def duration(seconds: float | None) -> str:
+    """ "40 s", "12 min", "3 h 10 min", "2 days 4 h"; "?" for None."""
+    if seconds is None:
+        return "?"
+    if seconds < 1.5 * MINUTE:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 1.5 * HOUR:
+        return f"{round(seconds / MINUTE)} min"
+    if seconds < 2 * DAY:
+        hours, minutes = divmod(round(seconds / MINUTE / 10) * 10, 60)
+        return f"{hours} h" + (f" {minutes} min" if minutes and hours < 10 else "")
+    days, hours = divmod(round(seconds / HOUR), 24)
+    return f"{days:,} days" + (f" {hours} h" if hours and days < 3 else "")
+
+
+def _by_run(steps: Iterable[Step]) -> dict[TrainSpec | None, list[Step]]:
+    """The training and tests of each run, in the order of the plan; None is the model as it comes."""
+    runs: dict[TrainSpec | None, list[Step]] = {}
+    for step in steps:
+        if not isinstance(step.work, Fetch):
+            runs.setdefault(step.work.run if isinstance(step.work, Evaluate) else step.work, []).append(step)
+    return runs
+
+
+def _done(steps: Iterable[Step]) -> bool:
+    return all(step.cached for step in steps)
+
+
+def _training(steps: Iterable[Step]) -> str:
+    found = [step for step in steps if step.kind == "train"]
+    return "-" if not found else "cached" if found[0].cached else duration(found[0].seconds)
+
+
+def _tests(steps: Iterable[Step]) -> str:
+    """ "15 datasets: 3 cached, 12 to do"; a single dataset is named."""
+    tests = {step.work.dataset: step.cached for step in steps if isinstance(step.work, Evaluate)}
+    where = f"{len(tests)} datasets" if len(tests) > 1 else next(iter(tests))
+    cached = sum(tests.values())
+    if cached in (0, len(tests)):
+        return f"{where}: {'cached' if cached else 'to do'}"
+    return f"{where}: {cached} cached, {len(tests) - cached} to do"
+
+
+def _time(steps: Sequence[Step]) -> str:
+    return "-" if _done(steps) else duration(_sum(steps))
+
+
+def _sum(steps: Iterable[Step]) -> float | None:
+    times = [step.seconds for step in steps if not step.cached]
+    return None if None in times else float(sum(time for time in times if time))
+
+
+def _fetches(plan: Plan) -> list[RenderableType]:
+    """One line: what is to be fetched, and how large that is."""
+    works = [step.work for step in plan.todo if isinstance(step.work, Fetch)]
+    if not works:
+        return []
+    size = sum(work.bytes for work in works)
+    about = f" ({size / 1e9:,.1f} GB and more)" if size else ""
+    return [Text(f"to fetch: {', '.join(work.name for work in works)}{about}"), Text()]
+
+
+def _sums(plan: Plan) -> list[RenderableType]:
+    counts = []
+    for kind, word in (("train", "runs"), ("evaluate", "tests")):
+        steps = [step for step in plan.steps if step.kind == kind]
+        if steps:
+            counts.append(f"{len(steps)} {word} ({sum(step.cached for step in steps)} cached)")
+    if not plan.computes:
+        return [Text(f"{', '.join(counts)}: nothing is left to compute", style="bold")]
+    if plan.speed is None:
+        size = "" if plan.order.preset == "paper" else ", and the size chosen by it; this is the smallest"
+        why = f"no time: it is measured when the models are here{size}"
+        return [Text(f"{', '.join(counts)}; {why}", style="bold")]
+    where = f"estimated from a short measurement on this {plan.speed.device}"
+    return [Text(f"{', '.join(counts)}; about {duration(plan.seconds)}", style="bold"), Text(where, style="dim")]
+
+
+def _left_out(left_out: Sequence[str]) -> list[RenderableType]:
+    if not left_out:
+        return []
+    return [Text(), Text("not as in the paper", style="bold"), *(Text(f"- {line}") for line in left_out)]

@@ -1,0 +1,1 @@
+"""What a person sees and types: console, progress, errors, option types, the command line as text."""

@@ -1,0 +1,68 @@
+"""The line a user reads for an exception that no part of the program foresaw in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from store.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MEMORY = re.compile(r"can't allocate memory|not enough memory|Storage size calculation overflowed|out of memory", re.I)
+SMALLER = "try again with a smaller --batch-size"
+
+
+def explained(error: Exception) -> UserError:
+    """`error` as one line and a hint: of the disk, of a file, of the memory, or a bug."""
+    if isinstance(error, UserError):
+        return error
+    if type(error).__name__ == "OutOfMemoryError":
+        return UserError("the accelerator is out of memory", hint=SMALLER)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and MEMORY.search(str(error))):
+        return UserError("there is not enough memory", hint=f"{SMALLER}, or with fewer --processes")
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_a_file(error)
+    if isinstance(error, RecursionError):
+        return UserError("a file is nested too deeply to be read", hint="add --debug to see which")
+    return UserError(
+        f"{type(error).__name__}: {error}", hint="this is a bug in mmcoa; add --debug to see where, and report it"
+    )
+
+
+def _of_a_file(error: OSError) -> UserError:
+    """A disk that is full, a file that cannot be read or written."""
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
+    variable = _variable(place)
+    if error.errno in FULL:
+        where = place or "while writing to the store"
+        larger = f", or set {variable} to a larger disk" if variable else ""
+        return UserError(
+            f"the disk is full ({where})",
+            hint=f"free some space{larger}, and type the same command again",
+        )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return UserError("too many files are open", hint="ulimit -n 4096, then type the same command again")
+    if "No usable temporary directory" in str(error.strerror):
+        return UserError("there is no folder for temporary files", hint="set TMPDIR to a folder you may write to")
+    verb = "cannot write to" if variable else "cannot use"
+    hint = f"set {variable} to a folder you may write to" if variable else "see whether it is there, and yours to use"
+    return UserError(f"{verb} {place or 'a file'} ({error.strerror})", hint=hint)
+
+
+def _variable(place: Path | None) -> str:
+    """The variable that moves `place` elsewhere: MMCOA_HOME, HF_HOME or TMPDIR; empty where none does."""
+    from ..settings import home
+
+    if place is None:
+        return "MMCOA_HOME"
+    cache = Path(os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface"))  # noqa: PTH111
+    folders = {"HF_HOME": cache, "TMPDIR": Path(os.environ.get("TMPDIR") or "/tmp")}
+    with suppress(UserError):
+        folders = {"MMCOA_HOME": home().root, **folders}
+    for name, folder in folders.items():
+        if place.absolute().is_relative_to(folder) or folder.is_relative_to(place.absolute()):
+            return name
+    return ""

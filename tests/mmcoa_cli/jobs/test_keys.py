@@ -1,0 +1,145 @@
+"""Every field of a specification, changed alone, changes the key; the lists of fields are read from the dataclasses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accelerate import Accelerator
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from mmcoa_cli.attacks.text import TextAttack
+from mmcoa_cli.datasets.fetching import open_dataset
+from mmcoa_cli.datasets.pixels import attacked_at
+from mmcoa_cli.jobs.evaluation import Trial
+from mmcoa_cli.jobs.specs import EvaluationSpec, ImageAttack, TrainSpec
+from mmcoa_cli.jobs.training import make_plan
+from mmcoa_cli.models.pretraining import PretrainSpec, identity
+from mmcoa_cli.models.subjects import load_mlm, load_subject
+from mmcoa_cli.settings import Home
+from store.datasets import DatasetWriter
+from store.index import Index
+from store.keys import key_of
+
+TRAIN = TrainSpec("mmcoa", "digits", "2", "vit", "mlm", epochs=1, batch_size=8, eps="8/255", alpha="4/255", steps=2)
+TRAIN_CHANGES: dict[str, Any] = {
+    "method": "tecoa", "dataset": "digits2", "shots": "3", "model": "resnet", "mlm": "mlm2", "epochs": 2,
+    "batch_size": 4, "lr": 2e-3, "eps": "7/255", "alpha": "3/255", "steps": 3, "seed": 1, "tune": "image",
+    "contrast": "class", "compat": "release", "precision": "bf16", "image_weight": 0.4, "text_weight": 0.4,
+}  # fmt: skip
+TEST = EvaluationSpec("vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=2, limit=50)
+TEST_CHANGES: dict[str, Any] = {
+    "checkpoint": "resnet", "datasets": ("digits2",), "mlm": "mlm2", "norm": "l2", "eps": "7/255", "alpha": "3/255",
+    "steps": 3, "limit": 40, "pixel_size": 12, "seed": 1, "precision": "bf16", "stop_when_fooled": True,
+    "no_collisions": True, "compat": "release",
+}  # fmt: skip
+NOT_DECIDING = {
+    "attacks": "each attack has an example set and a row of its own, whatever others are asked for with it",
+    "batch_size": "blocks of another size give the same up to rounding (method.md): it is recorded",
+}
+# fields that decide what one of the two attacks computes, and leave the other's examples as they are
+OF_IMAGE = {"norm", "eps", "alpha", "steps", "stop_when_fooled"}
+OF_TEXT = {"mlm", "no_collisions", "compat"}
+PRETRAIN = PretrainSpec("x", {"embed_dim": 8}, "digits")
+PRETRAIN_CHANGES: dict[str, Any] = {
+    "name": "y", "config": {"embed_dim": 16}, "dataset": "digits2", "epochs": 31, "batch_size": 64, "lr": 1e-4,
+    "seed": 1, "precision": "bf16", "flip": True,
+}  # fmt: skip
+IMAGE_CHANGES: dict[str, Any] = {
+    "norm": "l2", "eps": "2/255", "alpha": "2/255", "steps": 3, "random_start": False, "stop_when_fooled": True,
+}  # fmt: skip
+TEXT_CHANGES: dict[str, Any] = {
+    "max_candidates": 5, "min_score": 0.4, "max_words_changed": 2, "no_collisions": True, "compat": "release",
+}  # fmt: skip
+
+
+@pytest.fixture
+def full(home: Home) -> Home:
+    """The store with a second dataset and a second masked LM, each other than the first in one thing."""
+    with open_dataset("digits", home) as first, _writer(home.datasets / "digits2.h5", first.info) as writer:
+        for split in first.info.splits:
+            for i, label in enumerate(first.labels(split)):
+                image = first.images(split, [i])[0].copy()
+                image[0, 0, 0] = 255 - image[0, 0, 0]
+                writer.add(split, image, int(label))
+    mlm = AutoModelForMaskedLM.from_pretrained(home.mlms / "mlm", local_files_only=True)
+    mlm.config.num_attention_heads = 1  # the same weights and vocabulary, another model
+    mlm.save_pretrained(home.mlms / "mlm2")
+    AutoTokenizer.from_pretrained(home.mlms / "mlm", local_files_only=True).save_pretrained(home.mlms / "mlm2")
+    return home
+
+
+def _writer(path: Path, info: Any) -> DatasetWriter:
+    return DatasetWriter(
+        path, name=path.stem, class_names=info.class_names, pixel_size=info.pixel_size, resize=info.resize,
+        template=info.template, source="test", image_size=info.image_size,
+    )  # fmt: skip
+
+
+def names(kind: type) -> set[str]:
+    return {field.name for field in fields(kind)}
+
+
+def test_every_field_of_a_training_changes_the_run(full: Home) -> None:
+    assert set(TRAIN_CHANGES) == names(TrainSpec)
+    runs = {name: make_plan(replace(TRAIN, **{name: value}), full).run for name, value in TRAIN_CHANGES.items()}
+    assert len({make_plan(TRAIN, full).run, *runs.values()}) == len(runs) + 1
+
+
+def keys(home: Home, spec: EvaluationSpec) -> dict[str, str]:
+    """The ids of the rows that an evaluation would make, by attack."""
+    clip, run = load_subject(spec.checkpoint, home, Index(home.database_url))
+    dataset = attacked_at(open_dataset(spec.datasets[0], home), spec.pixel_size)
+    trial = Trial(spec, home, Accelerator(cpu=True), clip, clip.digest(), run, dataset, load_mlm(spec.mlm, home))
+    return {attack: key_of([run.id, trial.example_spec(attack), spec.seed, spec.compat]) for attack in spec.attacks}
+
+
+@pytest.mark.slow
+def test_every_field_of_a_test_changes_the_key_of_what_uses_it(full: Home) -> None:
+    assert set(TEST_CHANGES) | set(NOT_DECIDING) == names(EvaluationSpec)
+    before = keys(full, TEST)
+    for name, value in TEST_CHANGES.items():
+        after = keys(full, replace(TEST, **{name: value}))
+        same = {attack for attack in before if before[attack] == after[attack]}
+        assert same == ({"clean", "text"} if name in OF_IMAGE else {"clean", "image"} if name in OF_TEXT - {"compat"}
+                        else set()), name  # fmt: skip
+
+
+def test_every_field_of_a_pretraining_changes_the_key(full: Home) -> None:
+    assert set(PRETRAIN_CHANGES) == names(PretrainSpec)
+    changed = [replace(PRETRAIN, **{name: value}) for name, value in PRETRAIN_CHANGES.items()]
+    found = {key_of(identity(spec, open_dataset(spec.dataset, full))) for spec in (PRETRAIN, *changed)}
+    assert len(found) == len(changed) + 1
+
+
+@pytest.mark.parametrize(
+    ("attack", "changes"), [(ImageAttack(), IMAGE_CHANGES), (TextAttack(), TEXT_CHANGES)], ids=["image", "text"]
+)
+def test_every_setting_of_an_attack_changes_its_key(attack: Any, changes: dict[str, Any]) -> None:
+    assert set(changes) == names(type(attack))
+    found = [key_of(asdict(replace(attack, **{name: value}))) for name, value in changes.items()]
+    assert len({key_of(asdict(attack)), *found}) == len(changes) + 1
+
+
+DECIDING: list[Callable[[dict[str, Any]], None]] = [
+    lambda config: config["preprocess_cfg"].update(mean=[0.5, 0.5, 0.5]),
+    lambda config: config["preprocess_cfg"].update(std=[0.5, 0.5, 0.5]),
+    lambda config: config["model_cfg"].update(quick_gelu=True),
+]
+
+
+@pytest.mark.parametrize("change", DECIDING, ids=["mean", "std", "activation"])
+def test_what_a_model_does_with_pixels_is_in_the_keys(home: Home, change: Callable[[dict[str, Any]], None]) -> None:
+    spec = replace(TEST, attacks=("clean",))
+    before, run = keys(home, spec), make_plan(TRAIN, home).run
+    path = home.clips / "vit" / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.unlink()  # the file is a link
+    path.write_text(json.dumps(config))
+    (home.clips / "vit" / "source.json").unlink()  # where it is recorded, it would be refused as altered
+    assert keys(home, spec) != before and make_plan(TRAIN, home).run != run

@@ -1,0 +1,290 @@
+"""Several processes, and processes that are killed: the result is that of one process that was never interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from accelerate import Accelerator
+from torch import Tensor
+
+import store
+from mmcoa_cli.jobs import launch
+from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec
+from mmcoa_cli.jobs.training import make_plan, train
+from mmcoa_cli.jobs.worker import Job, perform
+from mmcoa_cli.models.epochs import epochs_in
+from mmcoa_cli.settings import Home
+from store.checkpoints import load_state, load_tensors
+from store.errors import UserError
+from store.examples import ExampleSet
+from store.index import Index
+
+TRAIN = TrainSpec(
+    "mmcoa", "digits", "2", "vit", "mlm", epochs=1, batch_size=8, lr=1e-3, eps="8/255", alpha="4/255", steps=2
+)
+EVALUATE = EvaluationSpec(
+    "vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=20, limit=100, batch_size=6
+)  # sixteen blocks of 6 images and one of 4
+CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many of its 20 images the last batch has
+    ({"method": "mmcoa"}, 4),
+    ({"method": "mmcoa", "contrast": "class", "batch_size": 19}, 1),
+    ({"method": "mmcoa", "batch_size": 17, "compat": "release"}, 3),
+    ({"method": "tecoa", "batch_size": 19, "model": "resnet", "lr": 1e-4}, 1),
+    ({"method": "tecoa", "batch_size": 17, "compat": "release"}, 3),
+    ({"method": "ft-standard", "batch_size": 17}, 3),
+    ({"method": "mmcoa", "tune": "image"}, 4),
+    ({"method": "ft-standard", "tune": "text"}, 4),
+]
+WORKER = """
+import json, sys
+from accelerate import Accelerator
+from mmcoa_cli.settings import home
+from mmcoa_cli.specs import TrainSpec
+from mmcoa_cli.training import train
+
+accelerator = Accelerator(cpu=True)
+assert accelerator.num_processes == 2
+for spec in json.loads(sys.argv[1]):
+    train(TrainSpec(**spec), home(), accelerator)
+accelerator.end_training()
+"""
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+def weights(home: Home, run: str) -> dict[str, Tensor]:
+    return load_tensors(epochs_in(home.checkpoints / run)[-1])
+
+
+def furthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def examples(home: Home) -> dict[str, str]:
+    """The hash of the content of each example set in the index, by its attack."""
+    found = {}
+    for _, row in Index(home.database_url).evaluations():
+        spec = json.loads(row.spec)["examples"]
+        one = ExampleSet(home.examples, spec, n=row.n, block_size=row.batch_size)
+        assert one.verify() and not one.parts.exists()
+        found[row.attack] = one.checksum
+    return found
+
+
+def unfinished_blocks(home: Home) -> list[Path]:
+    """The files of the blocks of sets that are not whole."""
+    found = home.examples.glob("*.parts/*.h5")
+    return [part for part in found if not part.parent.with_suffix(".h5").exists()]
+
+
+def words(spec: EvaluationSpec) -> list[str]:
+    """The command line of an evaluation, behind the verb."""
+    return [
+        *("--checkpoint", spec.checkpoint, "--dataset", "digits", "--mlm", "mlm", "--eps", spec.eps),
+        *("--alpha", spec.alpha, "--steps", str(spec.steps), "--limit", str(spec.limit)),
+        *("--batch-size", str(spec.batch_size)),
+    ]
+
+
+def train_words(spec: TrainSpec) -> list[str]:
+    options = {name: value for name, value in asdict(spec).items() if not name.endswith("_weight")}
+    return ["train", *(word for name in options for word in (f"--{name.replace('_', '-')}", str(options[name])))]
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """kill -9 of a command and of all workers that it started."""
+    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+        one.kill()
+    process.wait()
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_weights_of_one(new_home: Callable[[str], Home], accelerator: Accelerator) -> None:
+    one, two = new_home("one"), new_home("two")
+    specs = [replace(TRAIN, **changes) for changes, _ in CASES]
+    runs = [train(spec, one, accelerator).id for spec in specs]
+    script = two.root.parent / "worker.py"
+    script.write_text(WORKER, encoding="utf8")
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script),
+         json.dumps([asdict(spec) for spec in specs])],
+        env=os.environ | {
+            "MMCOA_HOME": str(two.root), "PYTHONPATH": str(Path(store.__file__).parents[1]), "OMP_NUM_THREADS": "1",
+        },
+        check=True,
+    )  # fmt: skip
+    for run, spec, (_, last_batch) in zip(runs, specs, CASES, strict=True):
+        assert 20 % spec.batch_size == last_batch
+        assert furthest(weights(one, run), load_tensors(one.clips / spec.model)) > spec.lr
+        assert furthest(weights(one, run), weights(two, run)) < 1e-5, spec
+
+
+@pytest.mark.slow
+def test_examples_are_the_same_after_a_kill_and_by_any_number_of_processes(
+    new_home: Callable[[str], Home], typed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, killed = new_home("one"), new_home("two"), new_home("killed")
+    by_two = typed(two, "evaluate", *words(EVALUATE), "--processes", "2")
+    first = typed(killed, "attack", "image", *words(EVALUATE))
+    first.until(lambda: unfinished_blocks(killed) and list(killed.examples.glob("*.h5")))
+    kill(first.process)
+    assert len(list(killed.examples.glob("*.h5"))) == 1  # the clean predictions: no attack is whole
+    copy = Home(killed.root.with_name("again"), f"sqlite:///{killed.root.with_name('again')}/index.db")
+    shutil.copytree(killed.root, copy.root)
+    with_two = typed(copy, "evaluate", *words(EVALUATE), "--processes", "2")
+    for home in (one, killed):
+        monkeypatch.setenv("MMCOA_HOME", str(home.root))
+        launch.run(Job(evaluate=EVALUATE))
+    assert [process.end()[0] for process in (by_two, with_two)] == [0, 0]
+    expected = examples(one)
+    assert set(expected) == {"clean", "image", "text", "multimodal"}
+    assert examples(killed) == examples(two) == examples(copy) == expected
+
+
+@pytest.mark.slow
+def test_weights_are_the_same_after_a_kill(
+    new_home: Callable[[str], Home], typed: Callable[..., Any], accelerator: Accelerator
+) -> None:
+    spec = replace(TRAIN, epochs=12)
+    whole, killed = new_home("whole"), new_home("killed")
+    run = make_plan(spec, whole).run
+    first = typed(killed, *train_words(spec), "--no-evaluate")
+    first.until(lambda: epochs_in(killed.checkpoints / run))
+    kill(first.process)
+    assert train(spec, whole, accelerator).id == run
+    assert 0 < len(epochs_in(killed.checkpoints / run)) < 12
+    (row,) = Index(killed.database_url).runs()
+    assert (row.id, row.status) == (run, "running")
+    copy = Home(killed.root.with_name("again"), f"sqlite:///{killed.root.with_name('again')}/index.db")
+    shutil.copytree(killed.root, copy.root)
+    again = typed(killed, "train", "--resume", run[:-2], "--no-evaluate", "--json")
+    with_two = typed(copy, *train_words(spec), "--no-evaluate", "--processes", "2")
+    code, out, err = again.end()
+    assert code == 0, err
+    assert json.loads(out) == {"rows": [], "run": run}
+    assert with_two.end()[0] == 0
+    for epoch in range(12):
+        one, other = (load_tensors(epochs_in(home.checkpoints / run)[epoch]) for home in (whole, killed))
+        assert furthest(one, other) == 0
+    states = [load_state(epochs_in(home.checkpoints / run)[-1]) for home in (whole, killed)]
+    assert states[0] and states[1] and furthest(states[0], states[1]) == 0
+    assert furthest(weights(whole, run), weights(copy, run)) < 1e-4
+
+
+def test_an_unfinished_run_is_not_evaluated(home: Home, accelerator: Accelerator) -> None:
+    plan = make_plan(TRAIN, home)
+    run = train(TRAIN, home, accelerator)
+    Index(home.database_url).save_run(replace(run, status="running", finished_at=None))
+    with pytest.raises(UserError, match="is not finished") as raised:
+        launch.run(Job(evaluate=replace(EVALUATE, checkpoint=plan.run)))
+    assert raised.value.hint == f"mmcoa train --resume {plan.run}"
+
+
+def test_a_process_that_is_not_one_of_as_many_as_asked_says_so(home: Home) -> None:
+    with pytest.raises(UserError, match="2 processes were asked for and 1 started") as raised:
+        perform(Job(evaluate=EVALUATE), processes=2)
+    assert "--processes 1" in raised.value.hint
+
+
+def test_no_process_at_all(home: Home) -> None:
+    with pytest.raises(UserError, match="--processes 0"):
+        launch.run(Job(evaluate=EVALUATE), processes=0)
+
+
+def test_a_worker_that_fails_says_why_in_one_line(home: Home, typed: Callable[..., Any]) -> None:
+    code, out, err = typed(home, "evaluate", *words(replace(EVALUATE, checkpoint="nobody")), "--processes", "2").end()
+    assert (code, out) == (1, "")
+    first, second = err.splitlines()
+    assert first == "error: there is no run or model called 'nobody'"
+    assert second.startswith("hint: ")
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_told_of_in_one_line(home: Home, typed: Callable[..., Any]) -> None:
+    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", "2")
+    command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
+    worker = psutil.Process(command.process.pid).children()[-1]
+    worker.kill()
+    code, out, err = command.end()
+    assert (code, out) == (1, "")
+    assert "Traceback" not in err
+    assert err.splitlines()[-2:] == [
+        "error: a worker process died; what was finished is kept",
+        "hint: type the same command again to go on, or with --processes 1 to see the error in full",
+    ]
+
+
+SIGNALS = [
+    (signal.SIGINT, "interrupted", "1"),
+    (signal.SIGINT, "interrupted", "2"),
+    (signal.SIGTERM, "terminated", "1"),
+    (signal.SIGTERM, "terminated", "2"),
+    (signal.SIGHUP, "the terminal was closed", "1"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "said", "processes"), SIGNALS)
+def test_a_signal_to_all_processes_of_a_command(
+    home: Home, typed: Callable[..., Any], tmp_path: Path, number: int, said: str, processes: str
+) -> None:
+    """As a terminal sends Ctrl-C, and Slurm SIGTERM; the launcher alone gets it in the next test."""
+    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", processes, **temporary(tmp_path))
+    command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
+    workers = psutil.Process(command.process.pid).children()
+    os.killpg(command.process.pid, number)
+    assert_stopped(command, said, 128 + number)
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+    assert not list((tmp_path / "tmp").iterdir())
+    assert not list(home.root.rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_launcher(home: Home, typed: Callable[..., Any], tmp_path: Path) -> None:
+    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", "2", **temporary(tmp_path))
+    command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
+    workers = psutil.Process(command.process.pid).children()
+    command.process.terminate()
+    assert_stopped(command, "terminated", 143)
+    assert len(workers) == 2 and not any(worker.is_running() for worker in workers)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.slow
+def test_a_killed_launcher_takes_its_workers_along(home: Home, typed: Callable[..., Any], tmp_path: Path) -> None:
+    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", "2", **temporary(tmp_path))
+    command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
+    workers = psutil.Process(command.process.pid).children()
+    command.process.kill()  # and nobody waits for it: it stays a zombie
+    assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=30)[1]
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def temporary(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "tmp").mkdir()
+    return {"TMPDIR": str(tmp_path / "tmp")}
+
+
+def assert_stopped(command: Any, said: str, code: int) -> None:
+    ended, out, err = command.end()
+    assert (ended, out) == (code, "")
+    assert "Traceback" not in err and "torch" not in err
+    assert err.splitlines()[-2:] == [
+        f"error: {said}; what was finished is kept",
+        "hint: type the same command again to go on",
+    ]

@@ -1,0 +1,141 @@
+"""Going on with a run, whatever became of its epochs: the weights are those of a run that nothing ever happened to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+from torch import Tensor
+
+from mmcoa_cli.jobs.continuing import command_of, spec_to_go_on_with
+from mmcoa_cli.jobs.specs import TrainSpec
+from mmcoa_cli.jobs.training import train
+from mmcoa_cli.models.epochs import epochs_in, last_epoch
+from mmcoa_cli.models.subjects import load_subject
+from mmcoa_cli.settings import Home
+from store.checkpoints import load_spec, load_tensors, save_checkpoint
+from store.errors import UserError
+from store.index import Index
+
+SPEC = TrainSpec("tecoa", "digits", "1", "vit", "mlm", epochs=3, batch_size=5, lr=1e-3, eps="8/255", steps=1)
+FILES = ("model.safetensors", "state.safetensors", "spec.json", "open_clip_config.json", "source.json")
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+def weights(home: Home, run: str, epochs: int = 3) -> dict[str, Tensor]:
+    last = last_epoch(home.checkpoints / run, epochs)
+    assert last is not None
+    return load_tensors(last)
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    replaced(path, bytes(content))
+
+
+def cut(path: Path) -> None:
+    replaced(path, path.read_bytes()[:-7])
+
+
+def replaced(path: Path, content: bytes) -> None:
+    """Write a new file, since epochs of several runs may share one."""
+    path.unlink()
+    path.write_bytes(content)
+
+
+def files_of(home: Home, run: str) -> list[Path]:
+    return [epoch / name for epoch in epochs_in(home.checkpoints / run) for name in FILES if (epoch / name).exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", [remove, flip, cut])
+def test_whatever_is_damaged_the_weights_are_the_same(
+    home: Home, accelerator: Accelerator, harm: Callable[[Path], None]
+) -> None:
+    index, run = Index(home.database_url), train(SPEC, home, accelerator).id
+    expected = weights(home, run)
+    for path in files_of(home, run):
+        if not path.exists():  # a state, which the repair of another epoch dropped
+            continue
+        harm(path)
+        assert train(SPEC, home, accelerator).id == run, path
+        assert same(weights(home, run), expected), path
+        assert load_subject(run, home, index)[0].tensors()["visual.proj"].equal(expected["visual.proj"])
+
+
+@pytest.mark.parametrize("gone", ["epoch-003", "epoch-001", "epoch-00[23]"])
+def test_an_epoch_without_its_optimizer_is_not_gone_on_from(home: Home, accelerator: Accelerator, gone: str) -> None:
+    run = train(SPEC, home, accelerator)
+    expected = weights(home, run.id)
+    for folder in (home.checkpoints / run.id).glob(gone):
+        shutil.rmtree(folder)
+    Index(home.database_url).save_run(replace(run, status="running", finished_at=None))
+    assert train(SPEC, home, accelerator).id == run.id
+    assert same(weights(home, run.id), expected)
+
+
+def test_a_run_is_complete_with_its_last_epoch_only(home: Home, accelerator: Accelerator) -> None:
+    index, run = Index(home.database_url), train(SPEC, home, accelerator).id
+    shutil.rmtree(home.checkpoints / run / "epoch-003")
+    with pytest.raises(UserError, match="is not finished") as raised:
+        load_subject(run, home, index)
+    assert raised.value.hint == f"mmcoa train --resume {run}"
+
+
+def test_an_altered_configuration_is_not_evaluated(home: Home, accelerator: Accelerator) -> None:
+    run = train(SPEC, home, accelerator).id
+    path = home.checkpoints / run / "epoch-003" / "open_clip_config.json"
+    replaced(path, path.read_bytes().replace(b"0.48", b"0.47"))
+    with pytest.raises(UserError, match=r"is damaged: .*open_clip_config\.json"):
+        load_subject(run, home, Index(home.database_url))
+
+
+def test_more_epochs_are_those_of_a_longer_run(new_home: Callable[[str], Home], accelerator: Accelerator) -> None:
+    one, other = new_home("one"), new_home("other")
+    short = train(replace(SPEC, epochs=2), one, accelerator).id
+    written = (one.checkpoints / short / "epoch-001" / "model.safetensors").stat()
+    run, spec = spec_to_go_on_with(short[:-2], one, epochs=4)
+    long = train(spec, one, accelerator, resumed=run)
+    assert run == short and long.id != short and spec.epochs == 4
+    through = train(replace(SPEC, epochs=4), other, accelerator)
+    assert through.id == long.id and same(weights(one, long.id, 4), weights(other, long.id, 4))
+    assert (one.checkpoints / short / "epoch-001" / "model.safetensors").stat().st_mtime == written.st_mtime
+    taken = load_spec(one.checkpoints / long.id / "epoch-002")
+    assert (taken["run"], taken["epoch"], taken["epochs"]) == (long.id, 2, 4)
+    assert same(weights(one, short, 2), load_tensors(one.checkpoints / long.id / "epoch-002"))
+
+
+def test_a_run_does_not_go_on_with_another_model(home: Home, accelerator: Accelerator) -> None:
+    run = train(SPEC, home, accelerator)
+    tensors = load_tensors(home.clips / "vit")
+    tensors["visual.proj"] += 1e-3
+    files = {name: (home.clips / "vit" / name).read_text() for name in ("open_clip_config.json", "source.json")}
+    save_checkpoint(home.clips / "vit", tensors=tensors, spec={}, files=files)
+    assert train(SPEC, home, accelerator, resumed=run.id) == run  # it is finished, and there
+    with pytest.raises(UserError, match=f"run {run.id} cannot go on: the model changed since it began"):
+        train(replace(SPEC, epochs=5), home, accelerator, resumed=run.id)
+    assert [known.id for known in Index(home.database_url).runs()] == [run.id]
+
+
+def test_fewer_epochs_are_another_run(home: Home, accelerator: Accelerator) -> None:
+    run = train(SPEC, home, accelerator).id
+    with pytest.raises(UserError, match=f"run {run} has 3 epochs: it cannot go on to 2") as raised:
+        spec_to_go_on_with(run, home, epochs=2)
+    assert raised.value.hint == command_of(replace(SPEC, epochs=2))

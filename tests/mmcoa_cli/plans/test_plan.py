@@ -1,0 +1,110 @@
+"""What plans are made of, counted against the paper; what `quick` makes of a budget."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmcoa_cli.jobs.specs import TrainSpec
+from mmcoa_cli.plans.cost import Speed
+from mmcoa_cli.plans.known import Known
+from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale
+from mmcoa_cli.plans.plan import Evaluate, compose, differences, largest_in_time
+from mmcoa_cli.settings import Home
+
+from .conftest import data, of_the_paper
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> Home:
+    return Home(tmp_path / "nowhere", f"sqlite:///{tmp_path / 'nowhere' / 'index.db'}")
+
+
+@pytest.mark.parametrize(
+    ("name", "runs", "tests"),
+    [("table1", 4 * 3, 4 * (3 + 1)), ("table2", 12, 13 * 15), ("table3", 12, 13 * 15), ("fig3", 12, 13 * 15)],
+)
+def test_the_papers_runs_and_tests(nowhere: Home, speed: Speed, name: str, runs: int, tests: int) -> None:
+    plan = compose(Order(name), PAPER, of_the_paper(name), known=Known.of(nowhere), speed=speed)
+    counts = Counter(step.kind for step in plan.steps)
+    assert (counts["train"], counts["evaluate"]) == (runs, tests)
+    assert not plan.left_out
+    specs = [step.work for step in plan.steps if isinstance(step.work, TrainSpec)]
+    assert len(set(specs)) == runs
+    assert {(spec.epochs, spec.steps, spec.eps, spec.alpha) for spec in specs} == {(10, 10, "1/255", "1/255")}
+    for step in plan.steps:
+        if isinstance(step.work, Evaluate):
+            spec = step.work.spec
+            assert (spec.steps, spec.limit, spec.eps) == (100, None, "1/255")
+            assert step.work.missing == spec.attacks == Order(name).row.attacks
+    assert plan.seconds == pytest.approx(sum(step.seconds or 0 for step in plan.steps))
+    assert not nowhere.root.exists()
+
+
+def test_a_run_comes_before_its_tests_and_after_its_data(nowhere: Home, speed: Speed) -> None:
+    steps = compose(Order("table2"), PAPER, of_the_paper("table2"), known=Known(nowhere), speed=speed).steps
+    trained: set[TrainSpec | None] = {None}
+    for step in steps:
+        if isinstance(step.work, TrainSpec):
+            trained.add(step.work)
+        elif isinstance(step.work, Evaluate):
+            assert step.work.run in trained
+    kinds = [step.kind for step in steps]
+    assert "fetch" not in kinds[kinds.index("evaluate") :]
+
+
+def test_without_a_measurement_there_is_no_time(nowhere: Home) -> None:
+    plan = compose(Order("table1"), PAPER, of_the_paper("table1"), known=Known(nowhere))
+    assert plan.seconds is None and plan.document()["estimated_seconds"] is None
+    assert len(plan.todo) == 2 + 12 + 16  # both models are to be fetched
+
+
+def test_commands_are_those_a_person_would_type(nowhere: Home) -> None:
+    order = Order("table2", model="my clip", seed=3, compat="release", batch_size=64, processes=2)
+    plan = compose(order, Scale("5", 3, 200, 10), of_the_paper("table2"), known=Known(nowhere))
+    commands = {step.title: step.command for step in plan.steps}
+    assert commands["train mmcoa, 5-shot on imagenet"] == (
+        "mmcoa train --method mmcoa --dataset imagenet --shots 5 --model 'my clip' --epochs 3 --batch-size 64 --seed 3 "
+        "--compat release --processes 2 --no-evaluate"
+    )
+    assert commands["test mmcoa, 5-shot from imagenet on dtd"] == (
+        "mmcoa evaluate --checkpoint mmcoa-imagenet-5shot --dataset dtd --steps 10 --limit 200 --seed 3 "
+        "--batch-size 64 --compat release --processes 2"
+    )
+    assert shlex.split(commands["test clip, zero-shot on dtd"])[:4] == ["mmcoa", "evaluate", "--checkpoint", "my clip"]
+    clean = compose(Order("table3"), PAPER, of_the_paper("table3"), known=Known(nowhere)).steps[-1]
+    assert clean.command == "mmcoa evaluate --checkpoint mmcoa-imagenet-full --dataset caltech256 --attack clean"
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table3"])
+def test_quick_takes_the_largest_size_in_its_hours(nowhere: Home, speed: Speed, name: str) -> None:
+    order, selection = Order(name, preset="quick"), of_the_paper(name)
+
+    def hours(scale: Scale) -> float:
+        return (compose(order, scale, selection, known=Known(nowhere), speed=speed).seconds or 0) / 3600
+
+    costs = [hours(scale) for scale in LADDER]
+    assert costs == sorted(costs, reverse=True)
+    for scale, cost in zip(LADDER, costs, strict=True):
+        chosen = largest_in_time(replace(order, hours=cost * 1.0001), selection, home=nowhere, speed=speed)
+        assert hours(chosen) == cost and LADDER.index(chosen) <= LADDER.index(scale)
+    too_few = replace(order, hours=costs[-1] / 2)
+    assert largest_in_time(too_few, selection, home=nowhere, speed=speed) == LADDER[-1]
+    assert largest_in_time(order, selection, home=nowhere, speed=None) == LADDER[-1]
+
+
+def test_what_differs_from_the_paper_is_said() -> None:
+    selection = of_the_paper("table2")
+    assert not list(differences(Order("table2"), PAPER, selection))
+    order = Order("table2", preset="quick", model="my-clip", mlm="my-mlm")
+    said = "\n".join(differences(order, Scale("5", 3, 100, 10), selection))
+    for words in ("1, 5 (the paper: 1, 5, 50, full)", "epochs of training: 3", "test images: 100", "test: 10 (",
+                  "my-clip instead of ViT-B-32", "my-mlm instead of bert-base-uncased"):  # fmt: skip
+        assert words in said
+    small = replace(selection, tested=(data("dtd", test=50),))
+    assert "test images" not in "\n".join(differences(order, Scale(limit=100), small))
+    assert "attack" not in "\n".join(differences(Order("table3"), Scale(steps=10), selection))

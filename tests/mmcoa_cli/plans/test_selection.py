@@ -1,0 +1,93 @@
+"""Which datasets take part, and what is said of the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmcoa_cli import catalog
+from mmcoa_cli.plans.order import Order
+from mmcoa_cli.plans.selection import look_up, select
+from mmcoa_cli.settings import Home
+from store.datasets import DatasetWriter
+from store.errors import UserError
+
+
+def add_dataset(home: Home, name: str, *, train: int = 4, test: int = 2) -> None:
+    """A dataset of black images of 8 pixels and two classes."""
+    import numpy as np
+
+    writer = DatasetWriter(
+        home.datasets / f"{name}.h5", name=name, class_names=["a", "b"], pixel_size=8, resize=None, template="a {}",
+        source="here", image_size=8, expected=catalog.datasets()[name].splits if name in catalog.datasets() else None,
+    )  # fmt: skip
+    with writer as out:
+        for split, count in (("train", train), ("test", test)):
+            for i in range(count):
+                out.add(split, np.zeros((8, 8, 3), np.uint8), i % 2)
+
+
+def test_the_store_knows_better_than_the_catalog(home: Home) -> None:
+    add_dataset(home, "cifar10")
+    found = look_up("cifar10", home)
+    assert found and (found.classes, found.train, found.test, found.here) == (2, 4, 2, True)
+    found = look_up("cifar100", home)
+    assert found and (found.classes, found.train, found.test, found.here) == (
+        100, 50_000, 10_000, False,
+    )  # fmt: skip
+    assert look_up("nowhere", home) is None
+
+
+def test_quick_takes_what_is_here(home: Home) -> None:
+    add_dataset(home, "stl10", train=6)
+    add_dataset(home, "cifar10", train=4)
+    chosen = select(Order("table2", preset="quick"), home)
+    assert [data.name for data in chosen.sources] == ["stl10"]  # as many classes, more images
+    assert [data.name for data in chosen.tested] == ["cifar10", "stl10"]
+    said = "; ".join(chosen.left_out)
+    assert "trained on stl10 instead of imagenet" in said
+    assert (
+        "only a part of stl10: 6 of 5,000 train images, 2 of 8,000 test images; of cifar10: 4 of 50,000 train" in said
+    )
+    for name in ("cifar100", "food101", "caltech256", "imagenet"):
+        assert name in said
+    chosen = select(Order("table1", preset="quick"), home)
+    assert [data.name for data in chosen.sources] == ["cifar10"] and not chosen.tested
+    assert not any("instead" in line for line in chosen.left_out)
+
+
+def test_a_source_of_ones_own_is_tested_too(home: Home) -> None:
+    add_dataset(home, "cifar10")
+    chosen = select(Order("table3", preset="quick", source="digits"), home)
+    assert [data.name for data in chosen.sources] == ["digits"]
+    assert [data.name for data in chosen.tested] == ["cifar10", "digits"]
+    assert "trained on digits instead of imagenet" in chosen.left_out
+
+
+def test_a_dataset_that_cannot_be_trained_on(home: Home) -> None:
+    add_dataset(home, "imagenet", train=0)
+    add_dataset(home, "cifar10")
+    chosen = select(Order("table2", preset="quick"), home)
+    assert [data.name for data in chosen.sources] == ["cifar10"]
+    assert {data.name for data in chosen.tested} == {"imagenet", "cifar10"}
+
+
+def test_the_papers_settings_take_what_can_be_fetched(home: Home) -> None:
+    chosen = select(Order("table1"), home)
+    assert {data.name for data in chosen.sources} >= {"cifar10", "cifar100"}
+    assert not any(data.here for data in chosen.sources)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "quick"}, "no dataset of table2 is in the store"),
+        ({"preset": "quick", "source": "cifar10"}, "the dataset cifar10 is not in the store"),
+        ({"source": "tests-only"}, "tests-only has no training images"),
+        ({"source": "nowhere"}, "there is no dataset called 'nowhere'"),
+    ],
+)
+def test_nothing_to_train_on(home: Home, options: dict[str, str], message: str) -> None:
+    add_dataset(home, "tests-only", train=0)
+    with pytest.raises(UserError, match=message) as error:
+        select(Order("table2", **options), home)  # type: ignore[arg-type]
+    assert "mmcoa fetch" in error.value.hint

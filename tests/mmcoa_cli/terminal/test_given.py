@@ -1,0 +1,91 @@
+"""Options that would be ignored, and options given twice."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from mmcoa_cli import catalog
+from mmcoa_cli.app import app
+from mmcoa_cli.jobs.specs import ATTACKS, TrainSpec, train_spec
+from mmcoa_cli.jobs.used import IMAGE, IN_TRAINING, OF_ATTACK, OF_TRAINING, TEXT, unused_in_training
+from store.errors import UserError
+
+
+def refused(command: str) -> UserError:
+    """The error that `mmcoa COMMAND` ends with."""
+    error = CliRunner().invoke(app, shlex.split(command)).exception
+    assert isinstance(error, UserError), error
+    return error
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMCOA_HOME", f"{tmp_path}/home")
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("evaluate --checkpoint x --attack clean --eps 2/255", ["--eps"]),
+        ("evaluate --checkpoint x --attack text --steps 3 --norm l2", ["--steps", "--norm"]),
+        ("evaluate --checkpoint x --attack clean,image --mlm m --no-collisions", ["--no-collisions"]),
+        ("evaluate --checkpoint x --attack text --stop-when-fooled", ["--stop-when-fooled"]),
+        ("attack image --checkpoint x --no-collisions", ["--no-collisions"]),
+        ("attack text --checkpoint x --alpha 2/255", ["--alpha"]),
+        ("train --method ft-standard --steps 20", ["--steps"]),
+        ("train --method tecoa --contrast class", ["--contrast"]),
+        ("train --method clip --lr 1 --epochs 3 --shots 5 --tune text", ["--lr", "--epochs", "--shots", "--tune"]),
+        ("train --resume x --mlm m", ["--mlm"]),
+        ("train --method ft-standard --no-evaluate --eps 2/255", ["--eps"]),
+        ("train --resume x --lr 1 --seed 2 --method tecoa", ["--lr", "--seed", "--method"]),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused_by_name(command: str, named: list[str]) -> None:
+    error = refused(command)
+    assert "would be ignored" in str(error) and all(option in str(error) for option in named) and error.hint
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "evaluate --checkpoint x --dataset digits --attack clean,multimodal --eps 2/255 --mlm m --steps 3",
+        "train --method ft-standard --dataset digits --mlm m --eps 2/255",  # of the test that it ends with
+        "attack image --checkpoint x --dataset digits --mlm m",  # the name of a model that is not needed
+        "train --method mmcoa --dataset digits --contrast class --steps 3 --mlm m --tune text",
+        "train --resume x --epochs 20 --processes 2 --no-evaluate --json",
+    ],
+)
+def test_what_is_used_is_not_refused(command: str) -> None:
+    assert "would be ignored" not in str(refused(command))
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("evaluate --checkpoint a --checkpoint b", "--checkpoint"),
+        ("evaluate --checkpoint a --dataset x --dataset=y", "--dataset"),
+        ("train --seed 1 --method mmcoa --seed 2", "--seed"),
+        ("report --task iid --task ood", "--task"),
+        ("fetch x --from a --from b", "--from"),
+    ],
+)
+def test_an_option_given_twice_is_refused(command: str, option: str) -> None:
+    assert f"{option} is given twice" in str(refused(command))
+
+
+def test_the_tables_name_options_there_are() -> None:
+    names = {*TrainSpec.__dataclass_fields__}
+    assert {*OF_TRAINING, *(name for of in IN_TRAINING.values() for name in of)} <= names
+    assert set(OF_ATTACK) == set(ATTACKS) and set(OF_ATTACK["multimodal"]) == {*IMAGE, *TEXT}
+    for method in catalog.methods():
+        assert unused_in_training(method, tested=True) <= unused_in_training(method, tested=False)
+    assert train_spec("mmcoa").method == "mmcoa" and not unused_in_training("mmcoa", tested=False)
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "0", "-1"])
+def test_a_learning_rate_is_a_finite_number_above_zero(value: str) -> None:
+    assert f"--lr {float(value)}" in str(refused(f"train --method tecoa --dataset digits --lr={value}"))
+    assert "--hours" in str(refused(f"reproduce table1 --hours={value}"))
