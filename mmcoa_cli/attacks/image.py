@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..jobs.specs import ImageAttack
 from ..models.finite import require_finite
 from ..randomness import keyed
 from .radii import radius
+from .settings import PgdSettings
 
 VERSION = 1  # part of every key: raise it when the same specification would give other images
 
@@ -56,7 +56,7 @@ NORMS = {
 }
 
 
-def random_start(attack: ImageAttack, images: Tensor, *, indices: Sequence[int], seed: int, epoch: int = 0) -> Tensor:
+def random_start(attack: PgdSettings, images: Tensor, *, indices: Sequence[int], seed: int, epoch: int = 0) -> Tensor:
     """delta_0 of each sample, from the generator of (seed, its index): uniform in the L-inf ball; in the L2 ball
     uniform in direction with a uniform radius. Shape and device of `images`, (B, 3, H, W)."""
     if not attack.random_start:
@@ -71,7 +71,7 @@ def pgd(
     images: Tensor,
     labels: Tensor,
     *,
-    attack: ImageAttack,
+    attack: PgdSettings,
     start: Tensor,
     on_step: Callable[[], None] = lambda: None,
 ) -> Tensor:
@@ -83,7 +83,7 @@ def pgd(
     return finished(adv_images, attack)
 
 
-def finished(images: Tensor, attack: ImageAttack) -> Tensor:
+def finished(images: Tensor, attack: PgdSettings) -> Tensor:
     """The last iterate as an attack's result, float noise around the 1/255 grid removed.
 
     Raises UserError for NaN, into which a gradient that is none turns a pixel for good.
@@ -93,7 +93,7 @@ def finished(images: Tensor, attack: ImageAttack) -> Tensor:
 
 
 def iterates(
-    classify: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, attack: ImageAttack, start: Tensor
+    classify: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, attack: PgdSettings, start: Tensor
 ) -> Iterator[Tensor]:
     """Every x + delta of PGD, the start first, `steps` + 1 in all.
 

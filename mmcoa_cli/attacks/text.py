@@ -19,11 +19,11 @@ from store.errors import UserError
 from ..datasets.prompts import clean_name
 from ..models.finite import require_finite
 from ..models.masked_lm import MaskedLM
+from .settings import BertAttackSettings
 from .stop_words import STOP_WORDS
 from .words import bare, parted, replaced
 
 VERSION = 2  # part of every key: raise it when the same specification would give other prompts
-COMPAT = ("none", "release")
 RELEASE_MAX_TOKENS = 30
 
 Encoder = Callable[[list[str]], Tensor]  # strings -> unit embeddings (n, D)
@@ -35,29 +35,12 @@ def _never(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class TextAttack:
-    """BERT-Attack's specification. `compat="release"` is the released code's own variant: candidates are read one
-    token to the left of the word, a word is what stands between two spaces (and may become several), stop words are
-    compared with their case ("This" may be attacked), and divergences are summed in single precision."""
-
-    max_candidates: int = 10
-    min_score: float = 0.3
-    max_words_changed: int = 1
-    no_collisions: bool = False
-    compat: str = "none"
-
-    def __post_init__(self) -> None:
-        if self.compat not in COMPAT:
-            raise UserError(f"there is no --compat {self.compat!r}", hint=f"--compat {' or '.join(COMPAT)}")
-
-
-@dataclass(frozen=True)
 class TextTarget:
     """K class prompts with everything about them that no CLIP weight changes."""
 
     prompts: list[str]
     candidates: Candidates
-    attack: TextAttack
+    attack: BertAttackSettings
     as_encoded: Callable[[str], str]
     forbidden: frozenset[str]  # what an attack may not bring into a prompt: all class names under `no_collisions`
     is_cut: Callable[[str], bool] = _never  # whether the context is too short for a text: such candidates are not used
@@ -68,7 +51,7 @@ def prepare(
     class_names: Sequence[str],
     *,
     mlm: MaskedLM,
-    attack: TextAttack,
+    attack: BertAttackSettings,
     is_cut: Callable[[str], bool] = _never,
 ) -> TextTarget:
     """The prompts with the candidates of their words: one pass of the masked LM over the prompts. `is_cut` says of a
@@ -95,7 +78,7 @@ def prepare(
     return TextTarget(list(prompts), kept, attack, as_encoded, forbidden, _never if release else is_cut)
 
 
-def _kept(word: str, candidates: list[str], *, attack: TextAttack) -> list[str]:
+def _kept(word: str, candidates: list[str], *, attack: BertAttackSettings) -> list[str]:
     """The candidates that may replace `word`; none where the word itself must stay. A sign ("'", "[UNK]") is no word,
     except to the release."""
     release = attack.compat == "release"

@@ -10,8 +10,8 @@ import typer
 from store.errors import UserError
 
 from .. import catalog
-from ..jobs import specs
 from ..terminal import options as o
+from ..terminal.checks import one_of
 
 NAME = "report"
 EXAMPLES = (
@@ -50,7 +50,7 @@ def command(
     from ..settings import home
 
     if format:
-        specs.one_of("--format", format, FORMATS)
+        one_of("--format", format, FORMATS)
     if format and json and not output:
         raise UserError(f"--format {format} would be ignored: --json prints JSON", hint="add --output FILE")
     row = catalog.lookup(catalog.tasks(), task, "task")

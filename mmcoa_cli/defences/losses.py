@@ -33,12 +33,3 @@ def contrastive(image_features: Tensor, text_features: Tensor, *, tau: Tensor) -
 def mmcoa(adv_images_text: Tensor, images_adv_text: Tensor, *, image_weight: float, text_weight: float) -> Tensor:
     """gamma1 L(I'-T) + gamma2 L(I-T')  (the paper's Eq. 9)."""
     return image_weight * adv_images_text + text_weight * images_adv_text
-
-
-def supervised_contrastive(logits: Tensor, labels: Tensor) -> Tensor:
-    """Contrastive pre-training on class prompts: logits (B, U) of images against the U prompts present in the batch,
-    labels (B,) in 0..U-1 -> scalar. Image to text: CE. Text to image: all images of the class share the target."""
-    to_images = logits.T.log_softmax(dim=1)
-    belongs = F.one_hot(labels, logits.shape[1]).T.to(logits.dtype)
-    shared = belongs / belongs.sum(dim=1, keepdim=True).clamp_min(1)
-    return (F.cross_entropy(logits, labels) - (shared * to_images).sum(dim=1).mean()) / 2

@@ -15,8 +15,8 @@ import torch.distributed
 from torch import Tensor, nn
 
 from ..attacks.image import finished, iterates, random_start
+from ..attacks.settings import PgdSettings
 from ..attacks.text import TextTarget, attack_prompts
-from ..jobs.specs import ImageAttack
 from ..models.clip import Clip
 from . import losses
 
@@ -34,7 +34,7 @@ class Step:
     all_labels: Tensor
     sizes: list[int]  # the number of images of each process
     class_prompts: list[str]
-    image_attack: ImageAttack
+    image_attack: PgdSettings
     text_target: TextTarget | None
     seed: int
     epoch: int

@@ -12,8 +12,9 @@ from store.index import Index
 from store.schema import Run
 
 from ..settings import Home
+from ..terminal.checks import positive
 from ..terminal.typed import changed, typed
-from .specs import TrainSpec, options_in, positive, train_spec
+from .specs import TrainSpec, options_in, train_spec
 
 # the parts of a run's identity in words, for a run whose parts are no longer what they were
 PARTS = {
@@ -49,11 +50,6 @@ def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tu
 def spec_of(run: Run) -> TrainSpec:
     """The specification of a trained run, from its row of the index."""
     return TrainSpec(**{"method": run.method, **options_in(run.spec, TrainSpec)})
-
-
-def epochs_of(run: Run) -> int:
-    """How many epochs a trained run is to have."""
-    return int(json.loads(run.spec).get("epochs", 0))
 
 
 def require_continuable(resumed: str, run: str, identity: Mapping[str, Any], home: Home) -> None:

@@ -29,8 +29,9 @@ from store.schema import Evaluation, Run
 
 from ..attacks.image import VERSION as IMAGE_VERSION
 from ..attacks.image import pgd, random_start
+from ..attacks.settings import BertAttackSettings
 from ..attacks.text import VERSION as TEXT_VERSION
-from ..attacks.text import TextAttack, attack_prompts, collisions, prepare
+from ..attacks.text import attack_prompts, collisions, prepare
 from ..datasets.fetching import open_classes
 from ..datasets.pixels import attacked_at, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
@@ -108,8 +109,8 @@ class Trial:
         return class_prompts(self.dataset.info.class_names, self.dataset.info.template)
 
     @cached_property
-    def text_attack(self) -> TextAttack:
-        return TextAttack(no_collisions=self.spec.no_collisions, compat=self.spec.compat)
+    def text_attack(self) -> BertAttackSettings:
+        return BertAttackSettings(no_collisions=self.spec.no_collisions, compat=self.spec.compat)
 
     @cached_property
     def _mlm_digest(self) -> str:

@@ -25,9 +25,9 @@ import psutil  # type: ignore[import-untyped]
 from store.errors import UserError
 
 from ..settings import home
+from ..terminal.checks import within
 from ..terminal.signals import NUMBERS, stop
 from .preflight import require
-from .specs import within
 from .worker import LAUNCHER, OUTCOME, Job, Outcome, perform
 
 HOST = "127.0.0.1"

@@ -26,8 +26,9 @@ from store.schema import Run
 
 from .. import catalog
 from ..attacks.image import VERSION as IMAGE_VERSION
+from ..attacks.settings import BertAttackSettings
 from ..attacks.text import VERSION as TEXT_VERSION
-from ..attacks.text import TextAttack, TextTarget, prepare
+from ..attacks.text import TextTarget, prepare
 from ..datasets.fetching import open_classes
 from ..datasets.pixels import load_pixels, to_unit
 from ..datasets.prompts import class_prompts
@@ -36,7 +37,7 @@ from ..datasets.sources.downloads import require_space
 from ..defences import METHODS
 from ..defences.step import Step
 from ..models.clip import Clip
-from ..models.epochs import epochs_in, last_epoch, number_of, resume, save_epoch, take_over
+from ..models.epochs import epochs_in, epochs_of, last_epoch, number_of, resume, save_epoch, take_over
 from ..models.finite import require_finite_loss, require_finite_weights, smaller_lr
 from ..models.present import data_key
 from ..models.subjects import load_mlm, load_model, now, origin_of, zero_shot_run
@@ -44,7 +45,7 @@ from ..models.token_rows import cut_by, require_distinct_prompts
 from ..randomness import shuffled
 from ..settings import Home
 from ..terminal.console import progress, say
-from .continuing import epochs_of, require_continuable
+from .continuing import require_continuable
 from .specs import TrainSpec
 
 VERSION = 2  # part of a run's id: raise it when the same specification would give other weights
@@ -154,7 +155,7 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
     prompts = class_prompts(dataset.info.class_names, dataset.info.template)
     require_distinct_prompts(clip, prompts, dataset.info.class_names)
-    attack = TextAttack(compat=spec.compat)
+    attack = BertAttackSettings(compat=spec.compat)
     mlm = load_mlm(spec.mlm, home) if "text" in row.attacks else None
     names, is_cut = dataset.info.class_names, cut_by(clip)
     target = prepare(prompts, names, mlm=mlm, attack=attack, is_cut=is_cut) if mlm else None

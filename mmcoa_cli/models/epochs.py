@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # whether a run has weights is asked where torch is not neede
     import torch
     from torch import Tensor
 
+    from store.schema import Run
+
     from .clip import Clip
 
 CONFIG = "open_clip_config.json"
@@ -161,3 +163,8 @@ def _require_own(epoch: Path) -> None:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def epochs_of(run: Run) -> int:
+    """How many epochs a trained run is to have."""
+    return int(json.loads(run.spec).get("epochs", 0))

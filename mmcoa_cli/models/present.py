@@ -11,10 +11,9 @@ from store.keys import key_of
 
 from ..datasets.fetching import dataset_path
 from ..datasets.prompts import class_prompts
-from ..jobs.continuing import epochs_of
 from ..settings import Home
 from .digests import SCHEME, model_digest
-from .epochs import path_of
+from .epochs import epochs_of, path_of
 from .library import clip_path, mlm_path
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from store.checkpoints import save_checkpoint
@@ -28,11 +29,11 @@ from store.keys import key_of
 from ..datasets.fetching import open_classes
 from ..datasets.pixels import Pixels, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
-from ..defences.losses import supervised_contrastive
-from ..jobs.specs import PRECISIONS, not_negative, one_of, positive
+from ..jobs.specs import PRECISIONS
 from ..names import store_name
 from ..randomness import keyed, shuffled
 from ..settings import Home
+from ..terminal.checks import not_negative, one_of, positive
 from ..terminal.console import progress, say
 from .clip import Clip, new_clip
 from .epochs import clip_files, epochs_in, number_of, resume, save_epoch
@@ -202,3 +203,12 @@ def _loss(clip: Clip, images: Tensor, labels: Ints, *, prompts: list[list[str]],
     texts = [prompts[k][int(rng.integers(len(prompts[k])))] for k in classes]
     image_features, text_features, tau = clip(images, clip.tokenize(texts))
     return supervised_contrastive(tau * image_features @ text_features.T, torch.from_numpy(own).to(images.device))
+
+
+def supervised_contrastive(logits: Tensor, labels: Tensor) -> Tensor:
+    """Contrastive pre-training on class prompts: logits (B, U) of images against the U prompts present in the batch,
+    labels (B,) in 0..U-1 -> scalar. Image to text: CE. Text to image: all images of the class share the target."""
+    to_images = logits.T.log_softmax(dim=1)
+    belongs = F.one_hot(labels, logits.shape[1]).T.to(logits.dtype)
+    shared = belongs / belongs.sum(dim=1, keepdim=True).clamp_min(1)
+    return (F.cross_entropy(logits, labels) - (shared * to_images).sum(dim=1).mean()) / 2

@@ -12,10 +12,9 @@ from store.index import Index
 from store.schema import Run
 
 from .. import catalog
-from ..jobs.continuing import epochs_of
 from ..settings import Home
 from .clip import Clip, load_clip
-from .epochs import damage, path_of
+from .epochs import damage, epochs_of, path_of
 from .finite import require_finite_weights
 from .library import ensure_clip, ensure_mlm, is_clip
 from .masked_lm import MaskedLM, load_masked_lm

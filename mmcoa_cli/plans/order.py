@@ -13,8 +13,9 @@ from store.keys import key_of
 
 from .. import catalog
 from ..catalog import ReproductionRow
-from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, one_of, positive, train_spec
+from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, train_spec
 from ..settings import Home
+from ..terminal.checks import one_of, positive
 
 PRESETS = ("paper", "quick")
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from ..attacks.image import pgd
-from ..attacks.text import TextAttack, attack_prompts, prepare
+from ..attacks.settings import BertAttackSettings, PgdSettings
+from ..attacks.text import attack_prompts, prepare
 from ..catalog import TEMPLATE
 from ..datasets.prompts import class_prompts
 from ..defences.losses import cross_entropy
-from ..jobs.specs import ImageAttack
 from ..jobs.worker import compute_repeatably
 from ..models.clip import Clip
 from ..models.masked_lm import MaskedLM
@@ -48,7 +48,7 @@ def measure(order: Order, home: Home) -> Speed:
     with torch.no_grad():  # the first call of anything is slow
         bench.encode(1)
     assert len(bench.texts)
-    target = prepare(bench.prompts, NAMES, mlm=mlm, attack=TextAttack(compat=order.compat))
+    target = prepare(bench.prompts, NAMES, mlm=mlm, attack=BertAttackSettings(compat=order.compat))
     return Speed(
         load=load + _start(order),
         forward=bench.each(bench.forward, most),
@@ -93,7 +93,7 @@ class Bench:
         images, texts = self.images(n), self.texts
         pgd(
             lambda x: self.clip.encode_images(x) @ texts.T, images, self._labels(n),
-            attack=ImageAttack(steps=1), start=torch.zeros_like(images),
+            attack=PgdSettings(steps=1), start=torch.zeros_like(images),
         )  # fmt: skip
 
     def update(self, n: int) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..jobs.specs import EvaluationSpec, TrainSpec, default_alpha, options_in, train_spec
+from ..attacks.settings import default_alpha
+from ..jobs.specs import EvaluationSpec, TrainSpec, options_in, train_spec
 from ..jobs.used import IMAGE, TEXT, unused_in_test, unused_in_training
 from ..terminal.typed import changed, typed
 from .rows import Row

@@ -13,8 +13,9 @@ from store.errors import UserError
 
 from .. import catalog
 from ..attacks.radii import canonical_or_same
-from ..jobs.specs import TrainSpec, one_of, options_in, train_spec
+from ..jobs.specs import TrainSpec, options_in, train_spec
 from ..models.present import Present, data_key
+from ..terminal.checks import one_of
 from . import earlier
 from .paper import note, number
 

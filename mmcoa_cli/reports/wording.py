@@ -12,7 +12,7 @@ from statistics import mean, stdev
 from store.errors import UserError
 
 from .. import catalog
-from ..jobs.specs import ImageAttack
+from ..attacks.settings import PgdSettings
 from .paper import NOTES, marks
 from .rows import Row
 from .sections import Line, Section, sections
@@ -245,7 +245,7 @@ def image_attack(row: Row, *, side: int | None = None) -> str:
 def _caution(row: Row) -> str:
     """Why the attack is weaker than its eps says, where it is; what an index from elsewhere has may be no attack."""
     try:
-        return ImageAttack(row.norm or "", row.eps or "", row.alpha, row.steps or 0).caution
+        return PgdSettings(row.norm or "", row.eps or "", row.alpha, row.steps or 0).caution
     except UserError:
         return ""
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcoa_cli.attacks.image import ImageAttack, iterates, pgd, radius, random_start, snap_to_grid
+from mmcoa_cli.attacks.image import PgdSettings, iterates, pgd, radius, random_start, snap_to_grid
 from mmcoa_cli.models.clip import Clip
 from store.errors import UserError
 
@@ -130,7 +130,7 @@ def test_same_images_as_the_libraries(clip: Clip, library: Callable[..., Tensor]
     torch.manual_seed(7)
     start = torchattacks_start(images, peer) if start_inside else torch.zeros_like(images)
     theirs = library(model, images, labels, peer=peer, start=start if start_inside else None)
-    attack = ImageAttack(peer.norm, peer.eps, peer.alpha, peer.steps)
+    attack = PgdSettings(peer.norm, peer.eps, peer.alpha, peer.steps)
     *_, ours = iterates(model, images, labels, attack=attack, start=start)
     assert (ours - images).abs().max() > 0.4 * radius(peer.eps) / (1 if peer.norm == "linf" else 100)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
@@ -145,7 +145,7 @@ def test_same_images_as_the_libraries_on_cifar10(stand_in: Clip, cifar10: tuple[
     images = images.double()
     torch.manual_seed(7)
     start = torchattacks_start(images, peer)
-    attack = ImageAttack(peer.norm, peer.eps, peer.alpha, peer.steps)
+    attack = PgdSettings(peer.norm, peer.eps, peer.alpha, peer.steps)
     *_, ours = iterates(model, images, labels, attack=attack, start=start)
     for library in (by_foolbox, by_torchattacks):
         theirs = library(model, images, labels, peer=peer, start=start)
@@ -157,7 +157,7 @@ def test_same_images_as_the_libraries_on_cifar10(stand_in: Clip, cifar10: tuple[
 def test_single_precision_and_the_grid_change_next_to_nothing(stand_in: Clip, cifar10: tuple[Tensor, Tensor]):
     """`pgd` as evaluations run it against PGD in double precision: the same pixels but for gradients near zero."""
     images, labels = (part[::2] for part in cifar10)
-    attack = ImageAttack(steps=10)
+    attack = PgdSettings(steps=10)
     start = random_start(attack, images, indices=range(len(images)), seed=0)
     ours = pgd(classifier(stand_in, CIFAR10), images, labels, attack=attack, start=start)
     plain = Plain(stand_in, CIFAR10)
@@ -174,7 +174,7 @@ def test_gradient_is_that_of_finite_differences(clip: Clip, size: int):
     plain = Plain(clip)
     images, labels = random_images(2, size, seed=3)
     images = images * 0.8 + 0.1  # away from the box, which would cut the step
-    attack = ImageAttack("l2", "1/1000", "1/1000", 1)
+    attack = PgdSettings("l2", "1/1000", "1/1000", 1)
     *_, moved = iterates(classifier(clip), images, labels, attack=attack, start=torch.zeros_like(images))
     direction = (moved - images) * 1000  # gradient / its length
 
@@ -215,7 +215,7 @@ BALLS = [
 
 @pytest.mark.parametrize("ball", BALLS, ids=lambda ball: f"{ball.norm}-{ball.eps}-{ball.alpha}")
 def test_inside_the_ball_and_the_box_at_every_step(clip: Clip, ball: Ball):
-    attack, eps = ImageAttack(*ball), radius(ball.eps)
+    attack, eps = PgdSettings(*ball), radius(ball.eps)
     classify = classifier(clip)
     for seed in range(8):
         images, labels = random_images(4, 16, seed=seed)
@@ -232,7 +232,7 @@ def test_inside_the_ball_and_the_box_at_every_step(clip: Clip, ball: Ball):
 @pytest.mark.parametrize("ball", BALLS[1:4], ids=lambda ball: f"{ball.norm}-{ball.eps}-{ball.alpha}")
 def test_whole_levels_stay_whole_levels(clip: Clip, ball: Ball):
     """From the image itself every iterate is an 8-bit image, and no more than eps levels away: exactly."""
-    attack, levels = ImageAttack(*ball), int(radius(ball.eps) * 255 + 0.5)
+    attack, levels = PgdSettings(*ball), int(radius(ball.eps) * 255 + 0.5)
     images, labels = random_images(8)
     adv_images = pgd(classifier(clip), images, labels, attack=attack, start=torch.zeros_like(images))
     steps = (adv_images * 255).round()
@@ -251,7 +251,7 @@ def test_snap_moves_only_float_noise():
 @pytest.mark.parametrize("ball", BALLS[2:6:3], ids=lambda ball: ball.norm)
 def test_a_sample_depends_on_no_other(clip: Clip, ball: Ball):
     """Sample 5 in a batch of 8, in another order, and alone: the same up to rounding."""
-    attack, classify = ImageAttack(*ball), classifier(clip)
+    attack, classify = PgdSettings(*ball), classifier(clip)
     images, labels = random_images(8)
 
     def attacked(rows: list[int]) -> Tensor:
@@ -266,7 +266,7 @@ def test_a_sample_depends_on_no_other(clip: Clip, ball: Ball):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_random_start_is_the_same_in_any_batch(norm: str):
-    attack, images = ImageAttack(norm, "2/255", "1/255"), torch.zeros(6, 3, 8, 8)
+    attack, images = PgdSettings(norm, "2/255", "1/255"), torch.zeros(6, 3, 8, 8)
     indices = [3, 1, 4, 1, 59, 2**40]
     together = random_start(attack, images, indices=indices, seed=2)
     alone = [random_start(attack, images[:1], indices=[index], seed=2)[0] for index in indices]
@@ -284,7 +284,7 @@ def test_random_start_is_the_same_in_any_batch(norm: str):
 
 def test_random_start_linf_is_uniform_in_the_ball():
     images = torch.full((40, 3, 16, 16), 0.5)
-    start = random_start(ImageAttack(eps="4/255"), images, indices=range(40), seed=0) * 255 / 4
+    start = random_start(PgdSettings(eps="4/255"), images, indices=range(40), seed=0) * 255 / 4
     assert start.abs().max() <= 1
     counts = torch.histc(start, bins=10, min=-1, max=1)
     n = start.numel()
@@ -294,7 +294,7 @@ def test_random_start_linf_is_uniform_in_the_ball():
 def test_random_start_l2_has_a_uniform_radius_and_direction():
     n = 2000
     images = torch.full((n, 3, 4, 4), 0.5)
-    start = random_start(ImageAttack("l2", "0.5", "0.1"), images, indices=range(n), seed=0).flatten(1)
+    start = random_start(PgdSettings("l2", "0.5", "0.1"), images, indices=range(n), seed=0).flatten(1)
     radii = start.norm(dim=1) / 0.5
     assert radii.max() <= 1
     counts = torch.histc(radii, bins=10, min=0, max=1)
@@ -308,7 +308,7 @@ def test_random_start_l2_has_a_uniform_radius_and_direction():
 
 def test_without_random_start_the_attack_begins_at_the_image(clip: Clip):
     images, labels = random_images(3)
-    attack = ImageAttack(steps=2, random_start=False)
+    attack = PgdSettings(steps=2, random_start=False)
     start = random_start(attack, images, indices=range(3), seed=0)
     assert torch.equal(start, torch.zeros_like(images))
     first, *_ = iterates(classifier(clip), images, labels, attack=attack, start=start)
@@ -317,7 +317,7 @@ def test_without_random_start_the_attack_begins_at_the_image(clip: Clip):
 
 def test_no_steps_give_the_start(clip: Clip):
     images, labels = random_images(3)
-    attack = ImageAttack(eps="4/255", steps=0)
+    attack = PgdSettings(eps="4/255", steps=0)
     start = random_start(attack, images, indices=range(3), seed=0)
     adv_images = pgd(classifier(clip), images, labels, attack=attack, start=start)
     torch.testing.assert_close(adv_images, (images + start).clamp(0, 1), rtol=0, atol=5e-6)
@@ -329,7 +329,7 @@ def test_a_pixel_without_a_gradient_stays(norm: str):
     images, labels = torch.full((3, 3, 8, 8), 0.5), torch.zeros(3, dtype=torch.long)
     weight = torch.randn(2, 3 * 4 * 8, generator=torch.Generator().manual_seed(0))
     seen = torch.tensor([1.0, 1.0, 0.0]).view(-1, 1)
-    attack = ImageAttack(norm, "4/255", "1/255", 3, random_start=False)
+    attack = PgdSettings(norm, "4/255", "1/255", 3, random_start=False)
     adv_images = pgd(
         lambda x: (x[:, :, :4].flatten(1) * seen) @ weight.T,
         images, labels, attack=attack, start=torch.zeros_like(images),
@@ -347,9 +347,9 @@ def test_stop_when_fooled_leaves_a_fooled_sample_alone(clip: Clip, norm: str, ep
     with torch.no_grad():
         labels = classify(images).argmax(1)
     labels[:3] = (labels[:3] + 1) % CLASSES  # these are wrong from the beginning
-    attack = ImageAttack(norm, eps, "1/255" if norm == "linf" else "0.25", 8, stop_when_fooled=True, random_start=False)
+    attack = PgdSettings(norm, eps, "1/255" if norm == "linf" else "0.25", 8, stop_when_fooled=True, random_start=False)
     trajectory = list(iterates(classify, images, labels, attack=attack, start=torch.zeros_like(images)))
-    goes_on = [*iterates(classify, images, labels, attack=ImageAttack(norm, eps, attack.alpha, 8),
+    goes_on = [*iterates(classify, images, labels, attack=PgdSettings(norm, eps, attack.alpha, 8),
                          start=torch.zeros_like(images))]  # fmt: skip
     with torch.no_grad():
         fooled = torch.stack([classify(x).argmax(1) != labels for x in trajectory])
@@ -368,7 +368,7 @@ def test_the_model_comes_out_as_it_went_in(clip: Clip, norm: str):
     clip.requires_grad_(True)
     before = {name: tensor.clone() for name, tensor in clip.state_dict().items()}
     images, labels = random_images(4)
-    attack = ImageAttack(norm, "4/255", "1/255", 3)
+    attack = PgdSettings(norm, "4/255", "1/255", 3)
     start = random_start(attack, images, indices=range(4), seed=0)
     kept = images.clone(), start.clone()
     adv_images = pgd(classifier(clip), images, labels, attack=attack, start=start)
@@ -385,7 +385,7 @@ def test_the_attack_raises_the_loss(clip: Clip):
     classify = undecided(classifier(clip), images)
     with torch.no_grad():
         labels = classify(images).argmax(1)
-    attack = ImageAttack(eps="8/255", alpha="2/255", steps=10)
+    attack = PgdSettings(eps="8/255", alpha="2/255", steps=10)
     start = random_start(attack, images, indices=range(16), seed=0)
     adv_images = pgd(classify, images, labels, attack=attack, start=start)
     with torch.no_grad():
@@ -416,7 +416,7 @@ def test_radius_refuses(text: str):
 )
 def test_an_attack_that_makes_no_sense_is_refused(options: dict[str, object]):
     with pytest.raises(UserError):
-        ImageAttack(**options)  # type: ignore[arg-type]
+        PgdSettings(**options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -431,4 +431,4 @@ def test_an_attack_that_makes_no_sense_is_refused(options: dict[str, object]):
     ],
 )
 def test_only_whole_levels_stay_on_the_grid(options: dict[str, str], stays: bool):
-    assert ImageAttack(**options).stays_on_grid is stays
+    assert PgdSettings(**options).stays_on_grid is stays

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from mmcoa_cli.attacks.radii import canonical, canonical_or_same, radius
-from mmcoa_cli.jobs.specs import EvaluationSpec, ImageAttack, TrainSpec, options_in
+from mmcoa_cli.attacks.settings import PgdSettings
+from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, options_in
 from store.errors import UserError
 from store.keys import key_of
 
@@ -72,16 +73,16 @@ def test_what_is_no_number_is_one_short_line(text: str):
 @pytest.mark.parametrize("text", ["1e-300", "1e-8", "1e300", "10001", "1/1e-400"])
 def test_what_no_image_can_use_is_refused(text: str):
     with pytest.raises(UserError):
-        ImageAttack("l2", text)
+        PgdSettings("l2", text)
 
 
 @pytest.mark.parametrize("text", ["0", "0/255", "0.0", "-0", "0e5"])
 def test_eps_0_names_the_clean_test(text: str):
     with pytest.raises(UserError) as caught:
-        ImageAttack(eps=text)
+        PgdSettings(eps=text)
     assert "--attack clean" in str(caught.value.hint)
     with pytest.raises(UserError, match="--alpha") as caught:
-        ImageAttack(alpha=text)
+        PgdSettings(alpha=text)
     assert "clean" not in str(caught.value.hint)
 
 
@@ -91,10 +92,10 @@ def test_eps_0_names_the_clean_test(text: str):
 )  # fmt: skip
 def test_the_hint_for_the_whole_range_can_be_typed(text: str, hint: str):
     with pytest.raises(UserError) as caught:
-        ImageAttack(eps=text)
+        PgdSettings(eps=text)
     assert str(caught.value).startswith(f"--eps {text} is the whole range")
     assert caught.value.hint == hint
-    ImageAttack(eps=hint.removeprefix("--eps "))
+    PgdSettings(eps=hint.removeprefix("--eps "))
 
 
 @pytest.mark.parametrize(
@@ -103,17 +104,17 @@ def test_the_hint_for_the_whole_range_can_be_typed(text: str, hint: str):
      ("l2", "128/255", 100, "3.2/255"), ("l2", "0.5", 7, "5/28"), ("l2", "0.5", 0, "1.25")],
 )  # fmt: skip
 def test_alpha_is_the_norms_own_unless_given(norm: str, eps: str, steps: int, alpha: str):
-    attack = ImageAttack(norm, eps, steps=steps)
+    attack = PgdSettings(norm, eps, steps=steps)
     assert attack.alpha == alpha
     assert EvaluationSpec("x", ("y",), norm=norm, eps=eps, steps=steps).alpha == alpha
     if norm == "l2":
         assert attack.step_size == pytest.approx(2.5 * radius(eps) / max(steps, 1), rel=1e-15)
-    assert ImageAttack(norm, eps, "1/255", steps).alpha == "1/255"
+    assert PgdSettings(norm, eps, "1/255", steps).alpha == "1/255"
 
 
 def test_the_same_number_is_the_same_key():
     forms = ("2/255", "4/510", " 2/255", "0.00784313725490196")
-    assert len({key_of(ImageAttack(eps=eps, alpha=alpha)) for eps in forms for alpha in forms}) == 1
+    assert len({key_of(PgdSettings(eps=eps, alpha=alpha)) for eps in forms for alpha in forms}) == 1
     assert len({key_of(TrainSpec("tecoa", eps=eps, alpha=alpha)) for eps in forms for alpha in forms}) == 1
     assert len({key_of(EvaluationSpec("x", ("y",), eps=eps)) for eps in forms}) == 1
 
@@ -145,5 +146,5 @@ FITS = [
 
 @pytest.mark.parametrize("fit", FITS, ids=lambda fit: str(fit.options))
 def test_steps_that_do_not_fit_eps_are_called_so(fit: Fit):
-    caution = ImageAttack(**fit.options).caution  # type: ignore[arg-type]
+    caution = PgdSettings(**fit.options).caution  # type: ignore[arg-type]
     assert (fit.said in caution) if fit.said else caution == ""

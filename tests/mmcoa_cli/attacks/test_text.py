@@ -19,8 +19,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
+from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.attacks.stop_words import STOP_WORDS
-from mmcoa_cli.attacks.text import TextAttack, attack_prompts, collisions, divergence, prepare, word_importance
+from mmcoa_cli.attacks.text import attack_prompts, collisions, divergence, prepare, word_importance
 from mmcoa_cli.attacks.words import bare, parted, replaced
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models.clip import Clip
@@ -82,7 +83,7 @@ class Plain:
     """BERT-Attack of one prompt, written down from the description of each variant: no batching over prompts, every
     text padded to the whole context, the masked LM asked one text at a time."""
 
-    def __init__(self, clip: Clip, mlm: MaskedLM, attack: TextAttack, *, cuts: bool = False) -> None:
+    def __init__(self, clip: Clip, mlm: MaskedLM, attack: BertAttackSettings, *, cuts: bool = False) -> None:
         self.cuts = cuts
         self.clip, self.bert, self.tokenizer, self.attack = clip, mlm.model, mlm.tokenizer, attack
         self.release = attack.compat == "release"
@@ -208,7 +209,7 @@ def with_word(words: Sequence[str], i: int, word: str) -> str:
 
 
 def attacked(
-    clip: Clip, mlm: MaskedLM, names: Sequence[str], attack: TextAttack, *, template: str = TEMPLATE
+    clip: Clip, mlm: MaskedLM, names: Sequence[str], attack: BertAttackSettings, *, template: str = TEMPLATE
 ) -> list[str]:
     prompts = class_prompts(names, template)
     return attack_prompts(clip.embed_texts, prepare(prompts, names, mlm=mlm, attack=attack))
@@ -224,7 +225,7 @@ NAMES = [*CIFAR10, "maple tree", "t-shirt", "bird's nest", "jack-o'-lantern", "s
 def test_same_words_as_one_prompt_at_a_time(small_clips: dict[str, Clip], compat: str, changes: int, seed: int):
     """Random masked LMs over a vocabulary of stop words, class names and word-pieces: every rule is met often."""
     clip, mlm = small_clips["vit"], random_mlm(seed)
-    attack = TextAttack(compat=compat, max_words_changed=changes, min_score=[0.3, 0.3, 2.0][seed % 3])
+    attack = BertAttackSettings(compat=compat, max_words_changed=changes, min_score=[0.3, 0.3, 2.0][seed % 3])
     plain = Plain(clip, mlm, attack)
     expected = [plain(prompt) for prompt in class_prompts(NAMES, TEMPLATE)]
     assert attacked(clip, mlm, NAMES, attack) == expected
@@ -236,7 +237,7 @@ def test_same_words_as_one_prompt_at_a_time(small_clips: dict[str, Clip], compat
 @pytest.mark.parametrize("names", [CIFAR10, TREES + AWKWARD], ids=["cifar10", "awkward"])
 def test_same_words_on_the_stand_ins(stand_in: Clip, shared: Path, names: list[str], compat: str):
     mlm = load_masked_lm(shared / "models" / "bert-tiny-captions-mlm", name="bert-tiny")
-    attack = TextAttack(compat=compat)
+    attack = BertAttackSettings(compat=compat)
     plain = Plain(stand_in, mlm, attack)
     assert attacked(stand_in, mlm, names, attack) == [plain(p) for p in class_prompts(names, TEMPLATE)]
 
@@ -249,10 +250,10 @@ def test_what_both_variants_write_on_cifar10(shared: Path, stand_in: Clip):
     1.86e-6, differ by less than its single precision can tell (it sees 1.69e-6 and 1.67e-6).
     """
     mlm = load_masked_lm(shared / "models" / "bert-tiny-captions-mlm", name="bert-tiny")
-    aligned = dict(zip(CIFAR10, attacked(stand_in, mlm, CIFAR10, TextAttack()), strict=True))
+    aligned = dict(zip(CIFAR10, attacked(stand_in, mlm, CIFAR10, BertAttackSettings()), strict=True))
     assert aligned["cat"] == "This is a photo of a cats"
     assert aligned["dog"] == "This is a photo of a horse"
-    release = dict(zip(CIFAR10, attacked(stand_in, mlm, CIFAR10, TextAttack(compat="release")), strict=True))
+    release = dict(zip(CIFAR10, attacked(stand_in, mlm, CIFAR10, BertAttackSettings(compat="release")), strict=True))
     assert release["cat"] == "room is a photo of a cat"
     assert release["dog"] == "This is a large of a dog"
 
@@ -292,7 +293,7 @@ def test_rules_for_candidates(rule: Rule):
         return logits
 
     names = ["cat", "dog", "fire truck"]
-    attack = TextAttack(min_score=rule.min_score, max_candidates=rule.max_candidates)
+    attack = BertAttackSettings(min_score=rule.min_score, max_candidates=rule.max_candidates)
     target = prepare(class_prompts(names, TEMPLATE), names, mlm=fixed_mlm(answers), attack=attack)
     assert target.candidates[0] == [[], [], [], [], [], [], rule.kept]
 
@@ -308,7 +309,7 @@ def test_where_the_candidates_are_read(compat: str, word: int):
         return logits
 
     prompt = "This is a photo of a cat house"
-    target = prepare([prompt], ["cat house"], mlm=fixed_mlm(answers), attack=TextAttack(compat=compat))
+    target = prepare([prompt], ["cat house"], mlm=fixed_mlm(answers), attack=BertAttackSettings(compat=compat))
     assert [i for i, words in enumerate(target.candidates[0]) if words] == [word]
 
 
@@ -322,7 +323,7 @@ def test_stop_words_are_compared_in_lower_case_unless_as_the_release(compat: str
         return logits
 
     prompt = "This is a photo of a cat"
-    target = prepare([prompt], ["cat"], mlm=fixed_mlm(answers), attack=TextAttack(compat=compat))
+    target = prepare([prompt], ["cat"], mlm=fixed_mlm(answers), attack=BertAttackSettings(compat=compat))
     words = [word for word, found in zip(prompt.split(" "), target.candidates[0], strict=True) if found]
     assert words == attacked_words
 
@@ -341,7 +342,7 @@ def test_a_word_of_several_pieces_takes_combinations_by_perplexity():
     (prediction,) = mlm.predict([prompt], max_tokens=None, k=10)
     words = prediction.words(7, 10, min_score=0.3)
     assert len(words) == 24
-    plain = Plain(None, mlm, TextAttack(compat="release"))  # type: ignore[arg-type]
+    plain = Plain(None, mlm, BertAttackSettings(compat="release"))  # type: ignore[arg-type]
     with torch.no_grad():
         assert words == plain.candidates(*plain.predictions(prompt), 7, 10)
 
@@ -406,7 +407,7 @@ PUNCTUATED = ["cat", "dog", "maple tree", "st. john's", "don't", "t-shirt", "sun
 def test_the_same_beside_punctuation_and_at_most_one_word_changes(small_clips: dict[str, Clip], template: str):
     clip, prompts, changed = small_clips["vit"], class_prompts(PUNCTUATED, template), 0
     for seed in range(3):
-        mlm, attack = random_mlm(seed), TextAttack()
+        mlm, attack = random_mlm(seed), BertAttackSettings()
         found = attacked(clip, mlm, PUNCTUATED, attack, template=template)
         plain = Plain(clip, mlm, attack)
         assert found == [plain(prompt) for prompt in prompts]
@@ -430,7 +431,7 @@ def test_a_candidate_whose_prompt_is_cut_is_not_used(small_clips: dict[str, Clip
         logits[:, :, [vocabulary[piece] for piece in ("sun", "fire", "##ter", "##s")]] = torch.tensor([9.0, 8, 7, 6])
         return logits
 
-    clip, mlm, attack = small_clips["vit"], fixed_mlm(answers), TextAttack(max_words_changed=changes)
+    clip, mlm, attack = small_clips["vit"], fixed_mlm(answers), BertAttackSettings(max_words_changed=changes)
     names = [*CIFAR10[2:], "tree", "nest"]
     prompts = class_prompts(names, "a very old airplane photo of the automobile in a garden by the {}")
     assert {len(row) for row in clip.token_rows(prompts)} == {16}  # the whole context
@@ -455,16 +456,16 @@ def test_words_beyond_the_masked_lm_are_left_alone():
 def test_a_prompt_beyond_the_masked_lm_is_refused_except_as_the_release():
     mlm, names = random_mlm(0), ["cat", "dog"]
     fits, long = (class_prompts(names, "photo " * n + "{}") for n in (45, 46))  # of 48, with [CLS] and [SEP]
-    assert prepare(fits, names, mlm=mlm, attack=TextAttack()).candidates[0][-1]
+    assert prepare(fits, names, mlm=mlm, attack=BertAttackSettings()).candidates[0][-1]
     with pytest.raises(UserError, match="48 tokens"):
-        prepare(long, names, mlm=mlm, attack=TextAttack())
-    assert not prepare(long, names, mlm=mlm, attack=TextAttack(compat="release")).candidates[0][-1]
+        prepare(long, names, mlm=mlm, attack=BertAttackSettings())
+    assert not prepare(long, names, mlm=mlm, attack=BertAttackSettings(compat="release")).candidates[0][-1]
 
 
 def test_without_candidates_a_prompt_stays(small_clips: dict[str, Clip]):
     mlm = fixed_mlm(lambda ids: torch.full((*ids.shape, len(wordpiece_tokenizer())), -10.0))
     names = ["cat", "dog", "maple tree"]
-    assert attacked(small_clips["vit"], mlm, names, TextAttack()) == class_prompts(names, TEMPLATE)
+    assert attacked(small_clips["vit"], mlm, names, BertAttackSettings()) == class_prompts(names, TEMPLATE)
 
 
 @pytest.mark.parametrize("changes", [1, 2])
@@ -472,7 +473,7 @@ def test_no_more_words_change_than_allowed(small_clips: dict[str, Clip], changes
     clip, prompts = small_clips["vit"], class_prompts(NAMES, TEMPLATE)
     for seed in range(4):
         for compat in ("none", "release"):
-            attack = TextAttack(max_words_changed=changes, compat=compat)
+            attack = BertAttackSettings(max_words_changed=changes, compat=compat)
             target = prepare(prompts, NAMES, mlm=random_mlm(seed), attack=attack)
             for k, adv in enumerate(attack_prompts(clip.embed_texts, target)):
                 assert adv in within(prompts[k], target.candidates[k], changes)
@@ -491,8 +492,8 @@ def within(prompt: str, candidates: list[list[str]], changes: int) -> set[str]:
 
 def test_the_attack_is_that_of_each_prompt_alone(small_clips: dict[str, Clip]):
     clip, mlm = small_clips["vit"], random_mlm(1)
-    together = attacked(clip, mlm, NAMES, TextAttack())
-    assert [attacked(clip, mlm, [name], TextAttack())[0] for name in NAMES] == together
+    together = attacked(clip, mlm, NAMES, BertAttackSettings())
+    assert [attacked(clip, mlm, [name], BertAttackSettings())[0] for name in NAMES] == together
 
 
 def test_the_greatest_divergence_wins():
@@ -512,12 +513,12 @@ def test_the_greatest_divergence_wins():
         return logits
 
     prompts = ["This is a photo of a cat"]
-    target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), attack=TextAttack())
+    target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), attack=BertAttackSettings())
     importance = word_importance(encode, target, encode(prompts))
     # "This", "is", "a" weigh 0 and become 1; "photo" moves by 0.9 and "cat" by 0.8
     assert importance == [[0, 1, 2, 4, 5, 3, 6]]
     assert attack_prompts(encode, target) == ["This is a horse of a cat"]
-    both = attack_prompts(encode, replace(target, attack=TextAttack(max_words_changed=2)))
+    both = attack_prompts(encode, replace(target, attack=BertAttackSettings(max_words_changed=2)))
     assert both == ["This is a horse of a horse"]
 
 
@@ -538,7 +539,7 @@ def test_a_second_word_must_take_it_further():
         return logits
 
     prompts = ["This is a photo of a cat"]
-    target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), attack=TextAttack(max_words_changed=2))
+    target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), attack=BertAttackSettings(max_words_changed=2))
     assert attack_prompts(encode, target) == ["This is a dog of a cat"]
 
 
@@ -585,7 +586,7 @@ def test_no_collisions_leaves_none(small_clips: dict[str, Clip], compat: str, ch
     """Also where the new word is only a part of another class's name: maple tree -> oak tree."""
     names = ["maple tree", "oak tree", "palm tree", "fire truck", "bird house", *CIFAR10[2:], "sun", "nest", "shirt"]
     prompts, seen = class_prompts(names, TEMPLATE), 0
-    attack = TextAttack(compat=compat, max_words_changed=changes)
+    attack = BertAttackSettings(compat=compat, max_words_changed=changes)
     for seed in range(8):
         mlm = random_mlm(seed)
         allowed, forbidden = (
@@ -607,7 +608,7 @@ def test_the_release_encodes_what_berts_tokenizer_gives_back():
 
 def test_an_unknown_compat_is_refused():
     with pytest.raises(UserError):
-        TextAttack(compat="both")
+        BertAttackSettings(compat="both")
 
 
 @pytest.mark.parametrize("damage", ["empty", "no weights", "cut weights", "other weights", "no tokenizer", "no json"])

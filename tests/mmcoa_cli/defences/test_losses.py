@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcoa_cli.attacks.image import ImageAttack, iterates, random_start
-from mmcoa_cli.attacks.text import TextAttack, TextTarget
+from mmcoa_cli.attacks.image import PgdSettings, iterates, random_start
+from mmcoa_cli.attacks.settings import BertAttackSettings
+from mmcoa_cli.attacks.text import TextTarget
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.defences import METHODS, losses
 from mmcoa_cli.defences.step import Step
 from mmcoa_cli.models.clip import Clip
+from mmcoa_cli.models.pretraining import supervised_contrastive
 
 LN = math.log
 NAMES = ["cat", "dog", "ship", "truck"]
@@ -83,20 +85,20 @@ def test_supervised_contrastive_by_hand():
     logits = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]]) * LN(2)
     to_texts = (LN(5 / 4) + LN(3 / 2) + LN(9 / 8)) / 3
     to_images = (-(LN(4 / 7) + LN(2 / 7)) / 2 - LN(8 / 10)) / 2
-    loss = losses.supervised_contrastive(logits, torch.tensor([0, 0, 1]))
+    loss = supervised_contrastive(logits, torch.tensor([0, 0, 1]))
     assert float(loss) == pytest.approx((to_texts + to_images) / 2, abs=1e-6)
 
 
 def test_supervised_contrastive_is_open_clips_when_no_class_repeats():
     images, texts, tau = unit(5), unit(5, seed=1), torch.tensor(14.3, dtype=torch.float64)
-    loss = losses.supervised_contrastive(tau * images @ texts.T, torch.arange(5))
+    loss = supervised_contrastive(tau * images @ texts.T, torch.arange(5))
     torch.testing.assert_close(loss, open_clip.ClipLoss()(images, texts, tau), rtol=1e-12, atol=0)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "cross_entropy": lambda i, t, tau: losses.cross_entropy(i, t, labels=torch.tensor([0, 2, 2, 1]), tau=tau),
     "contrastive": lambda i, t, tau: losses.contrastive(i, t, tau=tau),
-    "supervised": lambda i, t, tau: losses.supervised_contrastive(tau * i @ t.T, torch.tensor([0, 2, 2, 1])),
+    "supervised": lambda i, t, tau: supervised_contrastive(tau * i @ t.T, torch.tensor([0, 2, 2, 1])),
 }
 
 
@@ -115,7 +117,7 @@ class Batch:
         rng = torch.Generator().manual_seed(0)
         self.images = torch.randint(0, 256, (8, 3, 20, 20), generator=rng).float() / 255
         self.labels = torch.tensor([0, 3, 0, 2, 2, 0, 3, 3])
-        self.attack = ImageAttack(eps="4/255", alpha="1/255", steps=10)
+        self.attack = PgdSettings(eps="4/255", alpha="1/255", steps=10)
         self.step = Step(
             model=clip,
             encoder=clip,
@@ -139,7 +141,7 @@ class Batch:
         for prompt, adv in zip(PROMPTS, ADV_PROMPTS, strict=True):
             pairs = zip(prompt.split(" "), adv.split(" "), strict=True)
             candidates.append([[after] if before != after else [] for before, after in pairs])
-        return TextTarget(PROMPTS, candidates, TextAttack(max_words_changed=2), str, frozenset())
+        return TextTarget(PROMPTS, candidates, BertAttackSettings(max_words_changed=2), str, frozenset())
 
     def text_features(self, texts: list[str]) -> Tensor:
         return self.clip.model.encode_text(self.clip.tokenizer(texts), normalize=True)

@@ -12,11 +12,11 @@ import pytest
 from accelerate import Accelerator
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from mmcoa_cli.attacks.text import TextAttack
+from mmcoa_cli.attacks.settings import BertAttackSettings, PgdSettings
 from mmcoa_cli.datasets.fetching import open_dataset
 from mmcoa_cli.datasets.pixels import attacked_at
 from mmcoa_cli.jobs.evaluation import Trial
-from mmcoa_cli.jobs.specs import EvaluationSpec, ImageAttack, TrainSpec
+from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec
 from mmcoa_cli.jobs.training import make_plan
 from mmcoa_cli.models.pretraining import PretrainSpec, identity
 from mmcoa_cli.models.subjects import load_mlm, load_subject
@@ -117,7 +117,7 @@ def test_every_field_of_a_pretraining_changes_the_key(full: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attack", "changes"), [(ImageAttack(), IMAGE_CHANGES), (TextAttack(), TEXT_CHANGES)], ids=["image", "text"]
+    ("attack", "changes"), [(PgdSettings(), IMAGE_CHANGES), (BertAttackSettings(), TEXT_CHANGES)], ids=["image", "text"]
 )
 def test_every_setting_of_an_attack_changes_its_key(attack: Any, changes: dict[str, Any]) -> None:
     assert set(changes) == names(type(attack))

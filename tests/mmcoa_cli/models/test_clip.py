@@ -137,7 +137,7 @@ def test_what_was_saved_is_what_is_loaded(clip: Clip, tmp_path: Path):
 
 def test_the_digest_is_the_same_in_another_process(folder: Path):
     code = (
-        "import sys; from pathlib import Path; from mmcoa_cli.models import load_clip;"
+        "import sys; from pathlib import Path; from mmcoa_cli.models.clip import load_clip;"
         "print(load_clip(Path(sys.argv[1]), name='elsewhere').digest())"
     )
     command = [sys.executable, "-c", code, str(folder)]

@@ -169,7 +169,7 @@ def test_that_of_the_folder_is_that_of_what_is_loaded(own: Path, mlm: Path, tmp_
 
 def test_it_needs_no_torch(mlm: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from mmcoa_cli.model_digests import model_digest;"
+        "import sys; from pathlib import Path; from mmcoa_cli.models.digests import model_digest;"
         "print(model_digest(Path(sys.argv[1]))); assert not {'torch', 'transformers', 'open_clip'} & set(sys.modules)"
     )
     command = [sys.executable, "-c", code, str(mlm)]

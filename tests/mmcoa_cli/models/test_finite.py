@@ -10,7 +10,8 @@ import torch
 from accelerate import Accelerator
 
 from mmcoa_cli.attacks.image import finished, iterates, random_start
-from mmcoa_cli.jobs.specs import ImageAttack, TrainSpec
+from mmcoa_cli.attacks.settings import PgdSettings
+from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.models.pretraining import PretrainSpec, pretrain
 from mmcoa_cli.settings import Home
@@ -39,7 +40,7 @@ def test_a_pretraining_that_diverges_registers_no_model(home: Home, lr: float) -
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_an_attack_without_gradients_makes_no_images(norm: str) -> None:
-    attack, images = ImageAttack(norm=norm, eps="8/255", steps=2), torch.full((2, 3, 4, 4), 0.5)
+    attack, images = PgdSettings(norm=norm, eps="8/255", steps=2), torch.full((2, 3, 4, 4), 0.5)
     start = random_start(attack, images, indices=[0, 1], seed=0)
 
     def classify(x: torch.Tensor) -> torch.Tensor:

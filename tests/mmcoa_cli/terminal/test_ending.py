@@ -102,7 +102,7 @@ def test_the_file_of_the_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_a_signal_that_was_ignored_before_stays_ignored(shell: Callable[..., Ended], ignored: signal.Signals) -> None:
     """As with nohup, and for jobs in the background of a script."""
     kill = f"with s.raised(): os.kill(os.getpid(), {int(ignored)})"
-    script = f"import os; from mmcoa_cli import signals as s\n{kill}\nos.write(1, b'alive')"
+    script = f"import os; from mmcoa_cli.terminal import signals as s\n{kill}\nos.write(1, b'alive')"
     code, out, _ = shell(f'trap "" {ignored.name}; {sys.executable} -c "{script}"')
     assert (code, out) == (0, "alive")
 

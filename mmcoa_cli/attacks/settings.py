@@ -1,0 +1,88 @@
+"""The settings of the attacks: checked, frozen, and free of anything heavy, so that a command can read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from store.errors import UserError
+
+from ..terminal.checks import one_of, within
+from .radii import LEVELS, canonical, fraction, radius, written
+
+NORMS = ("linf", "l2")
+COMPATS = ("none", "release")
+
+
+@dataclass(frozen=True)
+class PgdSettings:
+    """PGD's specification. `eps` and `alpha` are texts in their canonical form ("1/255"), in units of a pixel in
+    [0, 1]; an `alpha` of None becomes the norm's own."""
+
+    norm: str = "linf"
+    eps: str = "1/255"
+    alpha: str | None = None
+    steps: int = 100
+    random_start: bool = True
+    stop_when_fooled: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("--norm", self.norm, NORMS)
+        if self.steps < 0:
+            raise UserError(f"an attack of {self.steps} steps cannot be run", hint="--steps 100, as in the paper")
+        within("--steps", self.steps)
+        typed, eps = (self.eps, self.alpha), canonical(self.eps)
+        alpha = default_alpha(self.norm, eps, self.steps) if self.alpha is None else canonical(self.alpha, "--alpha")
+        object.__setattr__(self, "eps", eps)
+        object.__setattr__(self, "alpha", alpha)
+        for option, text in (("--eps", typed[0]), ("--alpha", typed[1])):
+            if self.norm == "linf" and text is not None and radius(text, option) >= 1:
+                raise UserError(f"{option} {text} is the whole range of a pixel", hint=_smaller(option, text))
+
+    @property
+    def step_size(self) -> float:
+        """alpha as a number."""
+        return radius(str(self.alpha), "--alpha")
+
+    @property
+    def stays_on_grid(self) -> bool:
+        """Whether perturbed 8-bit images can be 8-bit images again: L-inf with eps and alpha in whole 1/255."""
+        whole = all((fraction(text) * LEVELS).denominator == 1 for text in (self.eps, str(self.alpha)))
+        return self.norm == "linf" and whole
+
+    @property
+    def caution(self) -> str:
+        """Why a model that withstands this attack need not withstand its eps; empty for an attack that fits."""
+        eps, alpha = fraction(self.eps), fraction(str(self.alpha))
+        if self.steps * alpha < eps:
+            return f"steps x alpha = {self.steps} x {self.alpha} does not reach eps {self.eps}: a weak attack"
+        if alpha > 2 * eps:
+            return f"alpha {self.alpha} is more than twice eps {self.eps}: every step crosses the whole ball"
+        return ""
+
+
+def default_alpha(norm: str, eps: str, steps: int) -> str:
+    """The step size where none is given: 1/255 in L-inf; 2.5 eps / steps in L2, for which 1/255 is next to nothing."""
+    return "1/255" if norm == "linf" else written(fraction(canonical(eps)) * Fraction(5, 2) / max(steps, 1))
+
+
+def _smaller(option: str, text: str) -> str:
+    """For a radius of 1 or more in L-inf: 8 is meant as 8/255."""
+    level = "/" not in text and fraction(text) < LEVELS
+    return f"{option} {written(fraction(text) / LEVELS)}" if level else f"{option} 8/{LEVELS}"
+
+
+@dataclass(frozen=True)
+class BertAttackSettings:
+    """BERT-Attack's specification. `compat="release"` is the released code's own variant: candidates are read one
+    token to the left of the word, a word is what stands between two spaces (and may become several), stop words are
+    compared with their case ("This" may be attacked), and divergences are summed in single precision."""
+
+    max_candidates: int = 10
+    min_score: float = 0.3
+    max_words_changed: int = 1
+    no_collisions: bool = False
+    compat: str = "none"
+
+    def __post_init__(self) -> None:
+        one_of("--compat", self.compat, COMPATS)

@@ -1,0 +1,38 @@
+"""Checks of what was typed: each says in one line what is wrong and what to type instead."""
+
+from __future__ import annotations
+
+import math
+
+from store.errors import UserError
+
+MOST = {  # what an option can be meant to be
+    "--epochs": 10**6, "--batch-size": 10**6, "--lr": 10**6, "--steps": 10**6, "--limit": 10**9, "--pixel-size": 1024,
+    "--hours": 10**5, "--processes": 1024,
+}  # fmt: skip
+
+
+def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises UserError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise UserError(f"{option} {value} is unknown", hint=f"{option} takes {', '.join(choices)}")
+
+
+def positive(option: str, value: float) -> None:
+    """Raises UserError unless `value` is above 0, finite, and no more than can be meant."""
+    if not 0 < value < math.inf:
+        told = "is not positive" if value <= 0 else "is no number to compute with"
+        raise UserError(f"{option} {value} {told}", hint="mmcoa VERB --help shows the default")
+    within(option, value)
+
+
+def within(option: str, value: float) -> None:
+    """Raises UserError for more than can be meant: it would run for years, or take all memory."""
+    if not value <= MOST.get(option, value):
+        raise UserError(f"{option} {value} is too large", hint=f"{option} takes at most {MOST[option]:,}")
+
+
+def not_negative(option: str, value: int) -> None:
+    """Raises UserError for a negative `value`."""
+    if not 0 <= value < 2**63:
+        raise UserError(f"{option} {value} is out of range", hint=f"{option} 0")
