@@ -12,8 +12,8 @@ from mmcoa_cli.settings import Home
 from store.datasets import DatasetWriter
 from store.index import Index
 
-from .conftest import TINY_VIT
-from .test_app import Ended, mmcoa, two_lines
+from ..conftest import TINY_VIT
+from ..test_app import Ended, mmcoa, two_lines
 
 __all__ = ["mmcoa"]  # a fixture
 

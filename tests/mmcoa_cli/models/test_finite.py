@@ -17,7 +17,7 @@ from mmcoa_cli.models.pretraining import PretrainSpec, pretrain
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 
-from .conftest import TINY_VIT
+from ..conftest import TINY_VIT
 
 SPEC = TrainSpec("tecoa", "digits", "1", "vit", "mlm", epochs=1, batch_size=10, eps="8/255", steps=1)
 
