@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from ..datasets.prompts import class_prompts
 from ..datasets.sampling import balanced_subset
-from .base import Columns, Logits, Metric, share
+from .base import Column, Columns, Logits, Metric, Task, share
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,16 +30,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Classification:
-    """The task: which of the K class prompts does the model find closest to an image."""
-
-    name: str = "classification"
-    title: str = "images to the class prompts of their dataset"
-    source: str = "Radford et al., 2021"
-    captions: bool = False
-    metrics: tuple[str, ...] = ("clean_accuracy", "robust_accuracy")
-    details: tuple[str, ...] = ("attack_success_rate", "collisions", "distinct_prompts")
+class Classification(Task):
+    """Which of the K class prompts of its dataset does the model find closest to an image?"""
 
     def texts(self, info: DatasetInfo) -> list[str]:
         """One prompt a class."""
@@ -81,14 +72,23 @@ class Classification:
         found = collisions(adv_texts, self.texts(info), list(info.class_names))
         return {"collisions": found, "distinct_prompts": distinct(victim, adv_texts)}
 
-    def measure(self, columns: Columns, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
+    def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
         """The accuracy, the success rate of an attack, and the shares of the K prompts that collide and that differ."""
-        before, after = columns["clean_credit"], columns["credit"]
+        before, after = column("clean_credit"), column("credit")
         accuracy = share("robust_accuracy" if attacked else "clean_accuracy", math.fsum(after), len(after))
         success = success_rate(before, after) if attacked else None
         prompts = notes.get("prompts", 0)
         counts = [Metric(n, notes[n] / prompts, prompts) for n in ("collisions", "distinct_prompts") if n in notes]
         return [accuracy, *([success] if success else []), *counts]
+
+
+CLASSIFICATION = Classification(
+    "classification",
+    title="images to the class prompts of their dataset",
+    source="Radford et al., 2021",
+    metrics=("clean_accuracy", "robust_accuracy"),
+    details=("attack_success_rate", "collisions", "distinct_prompts"),
+)
 
 
 def classifier(victim: Victim, prompts: Sequence[str]) -> Logits:
