@@ -32,7 +32,7 @@ from ..attacks.image import pgd, random_start
 from ..attacks.settings import BertAttackSettings
 from ..attacks.text import VERSION as TEXT_VERSION
 from ..attacks.text import attack_prompts, collisions, prepare
-from ..datasets.fetching import open_classes
+from ..datasets.library import open_classes
 from ..datasets.pixels import attacked_at, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
 from ..datasets.sampling import balanced_subset

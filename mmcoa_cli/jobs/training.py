@@ -29,11 +29,10 @@ from ..attacks.image import VERSION as IMAGE_VERSION
 from ..attacks.settings import BertAttackSettings
 from ..attacks.text import VERSION as TEXT_VERSION
 from ..attacks.text import TextTarget, prepare
-from ..datasets.fetching import open_classes
+from ..datasets.library import open_classes
 from ..datasets.pixels import load_pixels, to_unit
 from ..datasets.prompts import class_prompts
 from ..datasets.sampling import few_shot
-from ..datasets.sources.downloads import require_space
 from ..defences import METHODS
 from ..defences.step import Step
 from ..models.clip import Clip
@@ -43,7 +42,7 @@ from ..models.present import data_key
 from ..models.subjects import load_mlm, load_model, now, origin_of, zero_shot_run
 from ..models.token_rows import cut_by, require_distinct_prompts
 from ..randomness import shuffled
-from ..settings import Home
+from ..settings import Home, require_space
 from ..terminal.console import progress, say
 from .continuing import require_continuable
 from .specs import TrainSpec
