@@ -15,7 +15,7 @@ from ..names import store_name
 from ..settings import Home
 from ..terminal.console import indented, out, show
 from .contact_sheet import Shown, chosen, draw
-from .fetching import dataset_path, open_dataset
+from .library import dataset_path, open_dataset
 from .pixels import attacked_at, load_pixels
 from .summary import summary_of
 

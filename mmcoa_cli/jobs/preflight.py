@@ -9,7 +9,7 @@ from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip
 from ..settings import Home

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmcoa_cli.attacks.pgd import pgd, random_start
-from mmcoa_cli.datasets.fetching import open_dataset
+from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import attacked_at, load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation import Trial, evaluate
 from mmcoa_cli.jobs.specs import EvaluationSpec

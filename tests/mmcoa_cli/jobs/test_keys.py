@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from mmcoa_cli.attacks.settings import BertAttackSettings, PgdSettings
-from mmcoa_cli.datasets.fetching import open_dataset
+from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import attacked_at
 from mmcoa_cli.jobs.evaluation import Trial
 from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec

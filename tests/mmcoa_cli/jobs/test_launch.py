@@ -50,8 +50,8 @@ WORKER = """
 import json, sys
 from accelerate import Accelerator
 from mmcoa_cli.settings import home
-from mmcoa_cli.specs import TrainSpec
-from mmcoa_cli.training import train
+from mmcoa_cli.jobs.specs import TrainSpec
+from mmcoa_cli.jobs.training import train
 
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2

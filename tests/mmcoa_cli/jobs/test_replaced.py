@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from transformers import AutoModelForMaskedLM
 
 from mmcoa_cli import catalog
-from mmcoa_cli.datasets.fetching import open_dataset
+from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.specs import EvaluationSpec
 from mmcoa_cli.plans.known import Known
