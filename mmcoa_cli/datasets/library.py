@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -47,6 +49,17 @@ def open_classes(name: str, home: Home) -> Dataset:
             f"{name} has captions and no classes to train on or to test", hint="mmcoa fetch --list shows the others"
         )
     return dataset
+
+
+def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
+    """`dataset`, its images attacked at `size` pixels instead of its own size: after Resize(size * 256/224) and
+    CenterCrop(size), as images of varying size are at 224. What is given stays as it is."""
+    if size is None or size == dataset.info.pixel_size:
+        return dataset
+    resize = None if size == dataset.info.image_size else round(size * 256 / 224)
+    other = copy(dataset)
+    other.info = replace(dataset.info, pixel_size=size, resize=resize)
+    return other
 
 
 def absent(name: str, home: Home) -> UserError:

@@ -95,7 +95,7 @@ class EvaluationSpec:
 def evaluation_spec(
     checkpoint: str, datasets: tuple[str, ...], attacks: tuple[str, ...] = (), **options: Any
 ) -> EvaluationSpec:
-    """The evaluation with these options, of the specification and of attacks; those that are None have their default."""
+    """The evaluation with these options, of the specification and of attacks; what is None has its default."""
     own = {f.name for f in fields(EvaluationSpec)}
     given = {name: value for name, value in options.items() if value is not None}
     of_attacks = {name: value for name, value in given.items() if name not in own}
@@ -105,9 +105,10 @@ def evaluation_spec(
 
 def evaluation_after(spec: TrainSpec) -> EvaluationSpec:
     """The evaluation a run ends with: its own dataset, all attacks, the radius it was trained with, 100 steps."""
+    attack = spec.image_attack
     return evaluation_spec(
-        "", (spec.dataset,), mlm=spec.mlm, eps=spec.image_attack.eps, alpha=spec.image_attack.alpha, seed=spec.seed, batch_size=spec.batch_size,
-        precision=spec.precision, compat=spec.compat,
+        "", (spec.dataset,), mlm=spec.mlm, eps=attack.eps, alpha=attack.alpha, seed=spec.seed,
+        batch_size=spec.batch_size, precision=spec.precision, compat=spec.compat,
     )  # fmt: skip
 
 

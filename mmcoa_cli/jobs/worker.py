@@ -13,6 +13,7 @@ from typing import Any
 
 from store.errors import UserError
 
+from .. import plugins
 from ..settings import home
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
@@ -95,6 +96,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(os.environ[LAUNCHER],), daemon=True).start()
     try:
         with raised():
+            plugins.load()
             sys.exit(_work(json.loads(sys.argv[1]), port=int(sys.argv[2])))
     except Stopped as stop:
         sys.exit(stop.exit_code)
