@@ -138,7 +138,7 @@ class Trial:
         """The rows of the index for a finished example set, one a metric."""
         notes = {**examples.notes, "prompts": len(self.texts)}
         attacked = not attacks.lookup(attack).changes_nothing
-        common = {
+        common: dict[str, Any] = {
             "evaluation": key_of([self.run.id, examples.key, self.spec.seed, self.spec.compat]),
             "run_id": self.run.id,
             "dataset": self.dataset.info.name,

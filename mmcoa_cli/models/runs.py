@@ -12,8 +12,8 @@ from store.schema import Run
 
 from .. import catalog
 from ..settings import Home
-from .digests import model_digest
-from .epochs import damage, epochs_of, path_of
+from .digests import model_digest, verify
+from .epochs import epochs_of, path_of
 from .library import clip_path, ensure_clip, is_clip
 from .origins import read_record
 
@@ -38,12 +38,14 @@ def run_of(checkpoint: str, home: Home, index: Index) -> Run:
 
 
 def require_whole(run: Run, home: Home) -> None:
-    """Raises UserError unless a trained run's last epoch is there, and whole."""
-    last = path_of(home.checkpoints / run.id, epochs_of(run))
-    reason = damage(last) if last.exists() else ""
-    if run.status != "complete" or reason is not None:
-        told = f"run {run.id} is not finished" if not reason else f"run {run.id} is damaged: {reason}"
-        raise UserError(told, hint=f"mmcoa train --resume {run.id}")
+    """Raises UserError unless a trained run's last epoch is there, and as it was saved."""
+    last, again = path_of(home.checkpoints / run.id, epochs_of(run)), f"mmcoa train --resume {run.id}"
+    if run.status != "complete" or not last.exists():
+        raise UserError(f"run {run.id} is not finished", hint=again)
+    try:
+        verify(last, name=last.name)
+    except UserError as error:
+        raise UserError(f"run {run.id} is damaged: {error}", hint=again) from error
 
 
 def weights_of(run: Run, home: Home) -> str:
