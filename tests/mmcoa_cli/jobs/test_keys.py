@@ -21,7 +21,7 @@ from mmcoa_cli.jobs.training import make_plan
 from mmcoa_cli.models.pretraining import PretrainSpec, identity
 from mmcoa_cli.models.subjects import load_mlm, load_subject
 from mmcoa_cli.settings import Home
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.index import Index
 from store.keys import key_of
 
