@@ -28,7 +28,7 @@ from mmcoa_cli.models.subjects import load_mlm, load_model, load_subject
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.classification import FOOLED, HELD, TIED, WRONG_BEFORE
 from store.checkpoints import load_tensors, save_checkpoint
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 from store.examples import ExampleSet
 from store.index import Index

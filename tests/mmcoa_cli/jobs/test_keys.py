@@ -19,7 +19,7 @@ from mmcoa_cli.jobs.training import make_plan
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.pretraining import PretrainSpec, identity
 from mmcoa_cli.settings import Home
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.index import Index
 from store.keys import key_of
 
