@@ -154,6 +154,7 @@ class PaperNumber:
 
 
 Row = TypeVar("Row", DatasetRow, ModelRow, MlmRow, MethodRow, TableRow)
+T = TypeVar("T")
 _FOLDER = Path(__file__).parent
 
 
@@ -196,7 +197,7 @@ def paper() -> tuple[PaperNumber, ...]:
         return tuple(_paper_number(row) for row in csv.DictReader(file))
 
 
-def lookup(rows: Mapping[str, Row], name: str, kind: str) -> Row:
+def lookup(rows: Mapping[str, T], name: str, kind: str) -> T:
     """The row called `name`. Raises UserError naming the closest rows."""
     if name in rows:
         return rows[name]

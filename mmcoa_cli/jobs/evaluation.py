@@ -27,11 +27,11 @@ from store.index import Index
 from store.keys import key_of
 from store.schema import Evaluation, Run
 
-from ..attacks.image import VERSION as IMAGE_VERSION
-from ..attacks.image import pgd, random_start
+from ..attacks.bert_attack import attack_prompts, collisions, prepare
+from ..attacks.image import IMAGE
+from ..attacks.pgd import pgd, random_start
 from ..attacks.settings import BertAttackSettings
-from ..attacks.text import VERSION as TEXT_VERSION
-from ..attacks.text import attack_prompts, collisions, prepare
+from ..attacks.text import TEXT
 from ..datasets.fetching import open_classes
 from ..datasets.pixels import attacked_at, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
@@ -135,9 +135,9 @@ class Trial:
             "precision": self.spec.precision,
         }
         if attack in ("image", "multimodal"):
-            spec["image"] = {"version": IMAGE_VERSION, "seed": self.spec.seed, **asdict(self.spec.image_attack)}
+            spec["image"] = {"version": IMAGE.version, "seed": self.spec.seed, **asdict(self.spec.image_attack)}
         if attack in ("text", "multimodal"):
-            spec["text"] = {"version": TEXT_VERSION, "mlm": self._mlm_digest, **asdict(self.text_attack)}
+            spec["text"] = {"version": TEXT.version, "mlm": self._mlm_digest, **asdict(self.text_attack)}
         return spec
 
     def examples(self, attack: str) -> ExampleSet:
@@ -193,7 +193,7 @@ class Trial:
         start = random_start(attack, images, indices=indices, seed=self.spec.seed)
         labels = torch.from_numpy(self.labels[block.start : block.stop]).to(self.clip.device)
         advance = partial(task.advance, len(block))
-        return pgd(classify, images, labels, attack=attack, start=start, on_step=advance)
+        return pgd(classify, images, labels, settings=attack, start=start, on_step=advance)
 
     def _columns(self, block: range, logits: Tensor, needed: dict[str, ExampleSet]) -> dict[str, npt.NDArray[Any]]:
         rows, labels = slice(block.start, block.stop), self.labels[block.start : block.stop]
@@ -220,7 +220,7 @@ class Trial:
     def _text_target(self) -> Any:
         assert self.mlm is not None
         names, is_cut = self.dataset.info.class_names, cut_by(self.clip)
-        return prepare(self.prompts, names, mlm=self.mlm, attack=self.text_attack, is_cut=is_cut)
+        return prepare(self.prompts, names, mlm=self.mlm, settings=self.text_attack, is_cut=is_cut)
 
     def _extras(self, adv_prompts: list[str] | None) -> dict[str, Any]:
         if adv_prompts is None:
