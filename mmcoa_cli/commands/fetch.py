@@ -9,6 +9,7 @@ import typer
 
 from store.printable import visible
 
+from .. import catalog
 from ..jobs.specs import Kind
 from ..terminal.choices import choice, listed, one
 from . import known
@@ -47,8 +48,8 @@ def command(
     task: Annotated[
         str | None,
         typer.Option(
-            help=f"Fetch all datasets of this task of the paper: {listed(known.datasets_of_tables)}.",
-            **choice(known.datasets_of_tables, "TASK"),
+            help=f"Fetch all datasets of this task of the paper: {listed(catalog.tables)}.",
+            **choice(catalog.tables, "TASK"),
         ),
     ] = None,
     from_: Annotated[
@@ -115,10 +116,9 @@ def command(
 
 
 def _wanted(names: list[str] | None, everything: bool, task: str | None, source: Path | None) -> list[str]:
-    from .. import catalog
     from ..inventory import everything as all_names
 
-    of_task = catalog.tasks()[task].datasets if task else ()
+    of_task = catalog.tables()[task].datasets if task else ()
     wanted = all_names() if everything else list(dict.fromkeys([*(names or []), *of_task]))
     if not wanted:
         raise typer.BadParameter("name what to fetch; mmcoa fetch --list shows what there is")

@@ -5,28 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import catalog
-from ..jobs.specs import ATTACKS
+from ..attacks import ATTACKS
 from ..models.origins import read_record
 from ..settings import home
 
 
 def attacks() -> list[str]:
     return [*ATTACKS]
-
-
-def tables() -> list[str]:
-    """What `report --task` shows."""
-    return [*catalog.tasks()]
-
-
-def reproductions() -> list[str]:
-    """What `reproduce` makes."""
-    return [*catalog.reproductions()]
-
-
-def datasets_of_tables() -> list[str]:
-    """What `fetch --task` takes: tables that name their datasets."""
-    return [task.name for task in catalog.tasks().values() if task.datasets]
 
 
 def datasets() -> list[str]:

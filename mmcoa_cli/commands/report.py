@@ -28,7 +28,7 @@ def command(
     task: Annotated[
         str,
         typer.Option(
-            help=f"Show this table or figure of the paper: {listed(known.tables)}.", **choice(known.tables, "TASK")
+            help=f"Show this table or figure of the paper: {listed(catalog.tables)}.", **choice(catalog.tables, "TASK")
         ),
     ] = "iid",
     attack: Annotated[
@@ -61,7 +61,7 @@ def command(
 
     if format and json and not output:
         raise UserError(f"--format {format} would be ignored: --json prints JSON", hint="add --output FILE")
-    row = catalog.tasks()[task]
+    row = catalog.tables()[task]
     check_output(row, format=format, output=output)
     report = make_report(row, home(), attacks=attack or (), paper=not no_paper, seeds=seeds)
     write(report, format=format, output=output, as_json=json, seeds=seeds)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .. import catalog
 from ..jobs import specs
 from ..terminal.choices import Preset, choice, listed, one
 from . import known
@@ -23,7 +24,7 @@ def command(
     name: Annotated[
         str,
         typer.Argument(
-            help=f"Make this table or figure: {listed(known.reproductions)}.", **choice(known.reproductions, "NAME")
+            help=f"Make this table or figure: {listed(catalog.tables)}.", **choice(catalog.tables, "NAME")
         ),
     ],
     *,
