@@ -106,7 +106,7 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
     from .. import catalog
     from ..inventory import everything as all_names
 
-    of_task = catalog.lookup(catalog.tasks(), task, "task").datasets if task else ()
+    of_task = catalog.lookup(catalog.tables(), task, "task").datasets if task else ()
     wanted = all_names() if everything else list(dict.fromkeys([*(names or []), *of_task]))
     if not wanted:
         raise typer.BadParameter("name what to fetch; mmcoa fetch --list shows what there is")

@@ -24,7 +24,9 @@ EXAMPLES = (
 
 
 def command(
-    task: Annotated[str, typer.Option(help="What of the paper it is: iid, ood, fig3 or fig4.")] = "iid",
+    task: Annotated[
+        str, typer.Option(help="The table or figure: iid, ood, table1, table2, table3, fig3, fig4.")
+    ] = "iid",
     attack: Annotated[
         str, typer.Option(help="Only these attacks, with commas between them; default: those of the paper's table.")
     ] = "",
@@ -53,7 +55,7 @@ def command(
         one_of("--format", format, FORMATS)
     if format and json and not output:
         raise UserError(f"--format {format} would be ignored: --json prints JSON", hint="add --output FILE")
-    row = catalog.lookup(catalog.tasks(), task, "task")
+    row = catalog.lookup(catalog.tables(), task, "task")
     check_output(row, format=format, output=output)
     report = make_report(row, home(), attacks=o.names(attack), paper=not no_paper, seeds=seeds)
     write(report, format=format, output=output, as_json=json, seeds=seeds)

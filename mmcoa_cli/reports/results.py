@@ -28,7 +28,7 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
         return
     results = _results([outcome])
     if results:
-        print_table([row_of(*result) for result in results], task=catalog.tasks()["iid"])
+        print_table([row_of(*result) for result in results], task=catalog.tables()["iid"])
     for _, evaluation in results if files else ():
         console.show(f"{evaluation.attack}: {home().examples / evaluation.examples}.h5")
         for _, name, clean, adversarial in _prompts(evaluation):
@@ -41,7 +41,7 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
 
 def show_all(outcomes: Sequence[Outcome]) -> None:
     """Print one table of several outcomes."""
-    print_table([row_of(*result) for result in _results(outcomes)], task=catalog.tasks()["iid"])
+    print_table([row_of(*result) for result in _results(outcomes)], task=catalog.tables()["iid"])
 
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -93,17 +92,12 @@ class Row:
         return self.earlier_weights or self.earlier_data or self.earlier_mlm or self.earlier_code
 
 
-SELECTIONS: dict[str, Callable[[Run, Evaluation], bool]] = {  # by a task's layout
-    "methods": lambda run, evaluation: run.source in ("", evaluation.dataset),
-    "datasets": lambda run, evaluation: True,
-    "figure": lambda run, evaluation: True,
-}
 Order = tuple[Any, ...]
 
 
 def rows(
     index: Index,
-    task: catalog.TaskRow,
+    task: catalog.TableRow,
     *,
     attacks: tuple[str, ...] = (),
     paper: bool = True,
@@ -119,9 +113,9 @@ def rows(
     chosen = [
         (run, evaluation)
         for run, evaluation in index.evaluations()
-        if evaluation.attack in attacks and SELECTIONS[task.layout](run, evaluation)
+        if evaluation.attack in attacks and (not task.on_source or run.source in ("", evaluation.dataset))
     ]
-    made = [row_of(*one, task=task.results) if paper else _without_paper(*one) for one in chosen]
+    made = [row_of(*one, task=task.numbers) if paper else _without_paper(*one) for one in chosen]
     if present:
         made = [earlier.compared(row, run, present) for row, (run, _) in zip(made, chosen, strict=True)]
     found = earlier.of_code(made)
@@ -131,21 +125,21 @@ def rows(
             f"the index holds no result for task {task.name}{under} yet",
             hint="mmcoa train --method mmcoa --shots 5   or, without a network: mmcoa demo",
         )
-    if task.layout != "methods":
+    if not task.on_source:
         found = _of_sources(found, task)
-    sort = _ORDERS[task.layout]
+    sort = _by_dataset if task.on_source else _by_source
     return sorted(found, key=lambda row: (*sort(row, task), row.run, attacks.index(row.attack), row.evaluation))
 
 
-def _of_sources(found: list[Row], task: catalog.TaskRow) -> list[Row]:
+def _of_sources(found: list[Row], task: catalog.TableRow) -> list[Row]:
     """Without the runs of a source that was tested on nothing but itself, unless it is the paper's or all are so."""
     trained = {row.source for row in found if row.source}
     elsewhere = {row.source for row in found if row.source not in ("", row.dataset)}
-    shown = elsewhere | (trained & {task.source}) or trained
+    shown = elsewhere | (trained & set(task.sources)) or trained
     return [row for row in found if row.source in ("", *shown)]
 
 
-def attacks_of(task: catalog.TaskRow, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
+def attacks_of(task: catalog.TableRow, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The attacks of a report: those asked for, each once. Raises UserError for one that the task does not have."""
     for attack in asked:
         one_of("--attack", attack, task.attacks)
@@ -172,21 +166,14 @@ def _shots(row: Row) -> float:
     return float(row.shots) if row.shots.isdigit() else math.inf
 
 
-def _by_dataset(row: Row, task: catalog.TaskRow) -> Order:
+def _by_dataset(row: Row, task: catalog.TableRow) -> Order:
     return (row.dataset, row.model, row.compat, row.seed, *order(row))
 
 
-def _by_source(row: Row, task: catalog.TaskRow) -> Order:
+def _by_source(row: Row, task: catalog.TableRow) -> Order:
     place = task.datasets.index(row.dataset) if row.dataset in task.datasets else len(task.datasets)
     attack = task.attacks.index(row.attack)
     return (attack, row.model, row.compat, row.seed, row.source, *order_by_shots(row), place, row.dataset)
-
-
-_ORDERS: dict[str, Callable[[Row, catalog.TaskRow], Order]] = {
-    "methods": _by_dataset,
-    "datasets": _by_source,
-    "figure": _by_source,
-}
 
 
 def row_of(run: Run, evaluation: Evaluation, *, task: str = "iid") -> Row:

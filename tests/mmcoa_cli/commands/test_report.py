@@ -238,4 +238,4 @@ def test_help_names_every_task_and_loads_nothing_heavy() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "loaded []" in printed
-    assert all(task in printed for task in catalog.tasks())
+    assert all(task in printed for task in catalog.tables())

@@ -59,7 +59,7 @@ def dataset(home: Home) -> None:
 
 
 def report(home: Home) -> Report:
-    return make_report(catalog.tasks()["iid"], home)
+    return make_report(catalog.tables()["iid"], home)
 
 
 def lines(home: Home) -> dict[str, set[str]]:

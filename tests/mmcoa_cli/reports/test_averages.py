@@ -14,7 +14,7 @@ from mmcoa_cli.reports.grid import grids
 from mmcoa_cli.reports.rows import rows, wilson
 from store.index import Index
 
-OOD = catalog.tasks()["ood"]
+OOD = catalog.tables()["ood"]
 Add = Callable[..., Any]
 
 

@@ -18,7 +18,7 @@ from mmcoa_cli.reports.rows import Row, rows
 from store.errors import UserError
 from store.index import Index
 
-IID = catalog.tasks()["iid"]
+IID = catalog.tables()["iid"]
 ALL = {"image": 8411, "text": 9580, "multimodal": 8420, "clean": 9590}
 Add = Callable[..., Any]
 

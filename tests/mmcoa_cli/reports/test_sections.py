@@ -11,7 +11,7 @@ from mmcoa_cli.reports.rows import rows
 from mmcoa_cli.reports.sections import Section, sections
 from store.index import Index
 
-IID = catalog.tasks()["iid"]
+IID = catalog.tables()["iid"]
 DATA = ("0123456789abcdef", "fedcba98765")  # checksums
 ALL = {"image": 5000, "text": 8000, "multimodal": 4500, "clean": 9000}
 Add = Callable[..., Any]
