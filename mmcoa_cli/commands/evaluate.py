@@ -43,7 +43,7 @@ def command(
     from ..jobs.worker import Job
     from ..reports import results
 
-    spec = specs.EvaluationSpec(
+    spec = specs.evaluation_spec(
         checkpoint, o.names(dataset), o.names(attack), mlm=mlm, norm=norm, eps=eps, alpha=alpha, steps=steps,
         limit=limit, pixel_size=pixel_size, seed=seed, batch_size=batch_size, precision=precision,
         stop_when_fooled=stop_when_fooled, no_collisions=no_collisions, compat=compat,

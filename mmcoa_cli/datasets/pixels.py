@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,15 +41,6 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
 
     with ThreadPoolExecutor() as pool:
         return np.stack(list(pool.map(decode, images)))
-
-
-def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
-    """`dataset`, its images attacked at `size` pixels instead of its own size: after Resize(size * 256/224) and
-    CenterCrop(size), as images of varying size are at 224."""
-    if size is not None and size != dataset.info.pixel_size:
-        resize = None if size == dataset.info.image_size else round(size * 256 / 224)
-        dataset.info = replace(dataset.info, pixel_size=size, resize=resize)
-    return dataset
 
 
 def to_unit(pixels: Pixels, device: torch.device) -> Tensor:

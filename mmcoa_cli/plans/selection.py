@@ -11,7 +11,7 @@ from store.errors import UserError
 
 from .. import catalog
 from ..catalog import DatasetRow
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..settings import Home
 from .order import Order
 

@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmcoa_cli.attacks.pgd import pgd, random_start
-from mmcoa_cli.datasets.fetching import open_dataset
+from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import attacked_at, load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation import Trial, evaluate
-from mmcoa_cli.jobs.specs import EvaluationSpec
+from mmcoa_cli.jobs.specs import EvaluationSpec, evaluation_spec
 from mmcoa_cli.models.subjects import load_mlm, load_subject
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.classification import FOOLED, HELD, TIED, WRONG_BEFORE
@@ -32,7 +32,7 @@ from store.examples import ExampleSet
 from store.index import Index
 from store.schema import Evaluation
 
-SPEC = EvaluationSpec(
+SPEC = evaluation_spec(
     "vit", ("digits",), mlm="mlm", eps="16/255", alpha="4/255", steps=4, limit=60, batch_size=25
 )  # 25, 25 and 10 images
 ATTACKS = ("clean", "image", "text", "multimodal")

@@ -13,10 +13,10 @@ from accelerate import Accelerator
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from mmcoa_cli.attacks.settings import BertAttackSettings, PgdSettings
-from mmcoa_cli.datasets.fetching import open_dataset
+from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import attacked_at
 from mmcoa_cli.jobs.evaluation import Trial
-from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec
+from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, evaluation_spec
 from mmcoa_cli.jobs.training import make_plan
 from mmcoa_cli.models.pretraining import PretrainSpec, identity
 from mmcoa_cli.models.subjects import load_mlm, load_subject
@@ -31,7 +31,7 @@ TRAIN_CHANGES: dict[str, Any] = {
     "batch_size": 4, "lr": 2e-3, "eps": "7/255", "alpha": "3/255", "steps": 3, "seed": 1, "tune": "image",
     "contrast": "class", "compat": "release", "precision": "bf16", "image_weight": 0.4, "text_weight": 0.4,
 }  # fmt: skip
-TEST = EvaluationSpec("vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=2, limit=50)
+TEST = evaluation_spec("vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=2, limit=50)
 TEST_CHANGES: dict[str, Any] = {
     "checkpoint": "resnet", "datasets": ("digits2",), "mlm": "mlm2", "norm": "l2", "eps": "7/255", "alpha": "3/255",
     "steps": 3, "limit": 40, "pixel_size": 12, "seed": 1, "precision": "bf16", "stop_when_fooled": True,
