@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
-from torch import Tensor
-from torchvision.transforms import functional as transforms
 
 from store.datasets import Dataset
 
 from .decoding import decoded
+
+if TYPE_CHECKING:  # the keys of what is stored need neither
+    import torch
+    from torch import Tensor
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -27,6 +29,7 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
     size, resize = dataset.info.pixel_size, dataset.info.resize
     if dataset.info.image_size == size:
         return np.stack(images)
+    from torchvision.transforms import functional as transforms
 
     def decode(data: bytes | Pixels) -> Pixels:
         if isinstance(data, bytes):
@@ -53,4 +56,6 @@ def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
 def to_unit(pixels: Pixels, device: torch.device) -> Tensor:
     """(B, S, S, 3) in 0..255 -> (B, 3, S, S) in [0, 1] on `device`; divided on the CPU, where k/255 is rounded as the
     store reads it back."""
+    import torch
+
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255).contiguous().to(device)

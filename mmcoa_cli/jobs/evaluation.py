@@ -24,14 +24,11 @@ from torch import Tensor
 from store.datasets import Dataset
 from store.examples import ExampleSet
 from store.index import Index
-from store.keys import key_of
 from store.schema import Evaluation, Run
 
 from ..attacks.bert_attack import attack_prompts, collisions, prepare
-from ..attacks.image import IMAGE
 from ..attacks.pgd import pgd, random_start
 from ..attacks.settings import BertAttackSettings
-from ..attacks.text import TEXT
 from ..datasets.fetching import open_classes
 from ..datasets.pixels import attacked_at, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
@@ -39,16 +36,14 @@ from ..datasets.sampling import balanced_subset
 from ..models.clip import Clip
 from ..models.finite import require_finite
 from ..models.masked_lm import MaskedLM
-from ..models.present import DIGESTS
 from ..models.subjects import load_mlm, load_subject, now, origin_of, seen_with
 from ..models.token_rows import cut_by, require_distinct_prompts
 from ..settings import Home
 from ..tasks.classification import Classifier, classifier, distinct, judged, outcomes, success_rate
 from ..terminal.console import Task, progress
+from .identity import SPLIT, evaluation_id, of_examples
 from .specs import EvaluationSpec
 
-VERSION = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
-SPLIT = "test"
 NEEDS = {"clean": (), "image": ("clean",), "text": ("clean",), "multimodal": ("clean", "image", "text")}
 
 Ints = npt.NDArray[np.int64]
@@ -123,22 +118,8 @@ class Trial:
 
     def example_spec(self, attack: str) -> dict[str, Any]:
         """Everything that decides the content of an attack's example set; its hash is the set's key."""
-        info = self.dataset.info
-        spec = {
-            "version": VERSION,
-            "attack": attack,
-            "digests": DIGESTS,
-            "weights": self.weights,
-            "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
-            "subset": {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None,
-            "prompts": self.prompts,
-            "precision": self.spec.precision,
-        }
-        if attack in ("image", "multimodal"):
-            spec["image"] = {"version": IMAGE.version, "seed": self.spec.seed, **asdict(self.spec.image_attack)}
-        if attack in ("text", "multimodal"):
-            spec["text"] = {"version": TEXT.version, "mlm": self._mlm_digest, **asdict(self.text_attack)}
-        return spec
+        mlm = self._mlm_digest if self.mlm else ""
+        return of_examples(attack, self.spec, self.dataset.info, weights=self.weights, mlm=mlm)
 
     def examples(self, attack: str) -> ExampleSet:
         """The attack's example set, made (with those it needs) or finished where the store does not have it whole."""
@@ -240,7 +221,7 @@ class Trial:
         image, text = attack in ("image", "multimodal"), attack in ("text", "multimodal")
         prompts = [self.prompts, examples.texts("adversarial_prompts")] if text else None
         return Evaluation(
-            id=key_of([self.run.id, examples.key, self.spec.seed, self.spec.compat]),
+            id=evaluation_id(self.run.id, examples.key, self.spec),
             run_id=self.run.id,
             weights=self.weights,
             dataset=self.dataset.info.name,

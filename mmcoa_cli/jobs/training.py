@@ -26,9 +26,7 @@ from store.schema import Run
 
 from .. import catalog
 from ..attacks.bert_attack import TextTarget, prepare
-from ..attacks.image import IMAGE
 from ..attacks.settings import BertAttackSettings
-from ..attacks.text import TEXT
 from ..datasets.fetching import open_classes
 from ..datasets.pixels import load_pixels, to_unit
 from ..datasets.prompts import class_prompts
@@ -46,9 +44,8 @@ from ..randomness import shuffled
 from ..settings import Home
 from ..terminal.console import progress, say
 from .continuing import require_continuable
+from .identity import of_training, run_id
 from .specs import TrainSpec
-
-VERSION = 2  # part of a run's id: raise it when the same specification would give other weights
 
 
 @dataclass(frozen=True)
@@ -159,23 +156,9 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     mlm = load_mlm(spec.mlm, home) if "text" in row.attacks else None
     names, is_cut = dataset.info.class_names, cut_by(clip)
     target = prepare(prompts, names, mlm=mlm, settings=attack, is_cut=is_cut) if mlm else None
-    identity = {
-        "version": VERSION,
-        "method": row.name,
-        "pairs": [spec.contrast, spec.image_weight, spec.text_weight] if mlm else None,
-        "tune": spec.tune,
-        "optimizer": {"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
-        "image_attack": [IMAGE.version, asdict(spec.image_attack)] if "image" in row.attacks else None,
-        "text_attack": [TEXT.version, asdict(attack), mlm.digest()] if mlm else None,
-        "compat": spec.compat,
-        "weights": clip.digest(),
-        "data": [dataset.info.checksum, dataset.info.pixel_size, dataset.info.resize],
-        "prompts": prompts,
-        "indices": indices.tolist(),
-        "seed": spec.seed,
-        "precision": spec.precision,
-    }
-    run = f"{spec.run_name}-{key_of(identity)[:8]}"
+    digests = {"weights": clip.digest(), "mlm": mlm.digest() if mlm else ""}
+    identity = of_training(spec, dataset.info, indices=indices.tolist(), **digests)
+    run = run_id(spec, identity)
     return Plan(run, spec, row, clip, dataset, indices, prompts, target, identity)
 
 

@@ -1,0 +1,82 @@
+"""What decides a result: the one identity that run ids and keys of example sets are hashes of.
+
+It is made of specifications, digests and datasets' own words about themselves, without a tensor: so whoever asks
+whether something is there already, or what differs, reads the very same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from store.datasets import DatasetInfo
+from store.keys import key_of
+
+from .. import catalog
+from ..attacks.base import lookup, parts, section, settings_of
+from ..datasets.prompts import class_prompts
+from ..models.digests import SCHEME
+from .specs import EvaluationSpec, TrainSpec
+
+TRAINING = 2  # part of a run's id: raise it when the same specification would give other weights
+EXAMPLES = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
+SPLIT = "test"
+ATTACKS_OF_TRAINING = ("image", "text")  # that runs of before have an entry for, None where it is not used
+
+
+def of_training(
+    spec: TrainSpec, info: DatasetInfo, *, indices: Sequence[int], weights: str, mlm: str
+) -> dict[str, Any]:
+    """All that decides a run's weights: `weights` is the digest of those it starts from, `mlm` that of the masked LM
+    where the method uses one, `indices` are the training images."""
+    row = catalog.methods()[spec.method]
+    attacks = {f"{name}_attack": _attack_of(spec, name, mlm) for name in row.attacks}
+    return {
+        "version": TRAINING,
+        "method": row.name,
+        "pairs": [spec.contrast, spec.image_weight, spec.text_weight] if mlm else None,
+        "tune": spec.tune,
+        "optimizer": {"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
+        **{f"{name}_attack": None for name in ATTACKS_OF_TRAINING},
+        **attacks,
+        "compat": spec.compat,
+        "weights": weights,
+        "data": [info.checksum, info.pixel_size, info.resize],
+        "prompts": class_prompts(info.class_names, info.template),
+        "indices": list(indices),
+        "seed": spec.seed,
+        "precision": spec.precision,
+    }
+
+
+def run_id(spec: TrainSpec, identity: dict[str, Any]) -> str:
+    return f"{spec.run_name}-{key_of(identity)[:8]}"
+
+
+def of_examples(attack: str, spec: EvaluationSpec, info: DatasetInfo, *, weights: str, mlm: str) -> dict[str, Any]:
+    """Everything that decides the content of an attack's example set; its hash is the set's key."""
+    limited = spec.limit is not None and spec.limit < info.splits[SPLIT]
+    return {
+        "version": EXAMPLES,
+        "attack": attack,
+        "digests": SCHEME,
+        "weights": weights,
+        "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
+        "subset": {"limit": spec.limit, "seed": spec.seed} if limited else None,
+        "prompts": class_prompts(info.class_names, info.template),
+        "precision": spec.precision,
+        **{
+            part.name: section(part, settings_of(part, asdict(spec)), seed=spec.seed, mlm=mlm) for part in parts(attack)
+        },
+    }
+
+
+def evaluation_id(run: str, examples: str, spec: EvaluationSpec) -> str:
+    """The id of a result: of a run, on the example set of that key."""
+    return key_of([run, examples, spec.seed, spec.compat])
+
+
+def _attack_of(spec: TrainSpec, name: str, mlm: str) -> list[Any]:
+    attack = lookup(name)
+    return [attack.version, asdict(settings_of(attack, asdict(spec))), *([mlm] if attack.masked_lm else [])]
