@@ -1,4 +1,4 @@
-"""The house is open: a defence at test time is one file. It is a checkpoint like others, and attacked through itself."""
+"""The house is open: a defence at test time is one file, and attacked as a checkpoint is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def test_it_is_tested_as_a_run_of_its_own(home: Home, typed: Callable[..., Any])
 
     code, out, err = typed(home, "train", "--method", "counter", "--model", "vit", "--no-evaluate", **PLUGIN).end()
     assert (code, out.splitlines()[-1]) == (0, "run counter-vit"), err
-    plain, defended = rows("evaluate", "--checkpoint", "vit", *TEST), rows("evaluate", "--checkpoint", "counter-vit", *TEST)
+    plain, defended = (
+        rows("evaluate", "--checkpoint", "vit", *TEST),
+        rows("evaluate", "--checkpoint", "counter-vit", *TEST),
+    )
     assert [row["method"] for row in defended] == ["counter", "counter"]
     assert {row["weights"] for row in plain}.isdisjoint(row["weights"] for row in defended)
     assert defended[0]["value"] == accuracy_by_hand(home)
