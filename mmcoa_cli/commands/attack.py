@@ -37,6 +37,6 @@ def command(
     from ..jobs.worker import Job
     from ..reports import results
 
-    spec = specs.EvaluationSpec(checkpoint, dataset, (attack,), **vars(test))
+    spec = specs.evaluation_spec(checkpoint, dataset, (attack,), **vars(test))
     refuse_unused(context, unused_in_test(spec.attacks) - NAMES, by=f"the attack {attack} has no use for it")
     results.show(launch.run(Job(evaluate=spec), **vars(start)), as_json=json, files=True)

@@ -31,6 +31,6 @@ def command(
     from ..jobs.worker import Job
     from ..reports import results
 
-    spec = specs.EvaluationSpec(checkpoint, dataset, attack, **vars(test))
+    spec = specs.evaluation_spec(checkpoint, dataset, attack, **vars(test))
     refuse_unused(context, unused_in_test(attack) - NAMES, by=f"--attack {attack} has no use for it")
     results.show(launch.run(Job(evaluate=spec), **vars(start)), as_json=json)

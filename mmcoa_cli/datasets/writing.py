@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.datasets import Dataset, DatasetWriter
+from store.dataset_writing import DatasetWriter
+from store.datasets import Dataset
 from store.errors import UserError
 from store.printable import visible
 
 from ..catalog import DatasetRow
 from ..names import require_printable
+from ..settings import require_space
 from ..terminal.console import progress, say
 from .asked import Asked
 from .decoding import Encoded, Prepared, prepared
 from .formats.layouts import Recognised
-from .sources.downloads import require_space
 
 NAMED = 5  # broken images that an error names
 BROKEN = "images that cannot be used"  # why files are left out

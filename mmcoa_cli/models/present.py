@@ -9,7 +9,7 @@ from store.datasets import Dataset
 from store.errors import UserError
 from store.keys import key_of
 
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..datasets.prompts import class_prompts
 from ..settings import Home
 from .digests import SCHEME, model_digest

@@ -13,7 +13,7 @@ from store.keys import key_of
 
 from .. import catalog
 from ..catalog import TableRow
-from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, train_spec
+from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, evaluation_spec, train_spec
 from ..settings import Home
 from ..terminal.checks import one_of, positive
 
@@ -68,7 +68,7 @@ class Order:
 
     def test_of(self, checkpoint: str, dataset: str, scale: Scale) -> EvaluationSpec:
         """The test of a run or model on one dataset."""
-        return EvaluationSpec(
+        return evaluation_spec(
             checkpoint, (dataset,), self.attacks, mlm=self.mlm, steps=scale.steps, limit=scale.limit,
             seed=self.seed, batch_size=self.block, precision=self.precision, compat=self.compat,
         )  # fmt: skip

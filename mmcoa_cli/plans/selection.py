@@ -11,12 +11,12 @@ from store.errors import UserError
 
 from .. import catalog
 from ..catalog import DatasetRow
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..settings import Home
 from .order import Order
 
 if TYPE_CHECKING:
-    from store.datasets import DatasetInfo
+    from store.dataset_info import DatasetInfo
 
 
 @dataclass(frozen=True)

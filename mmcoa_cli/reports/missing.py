@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from store.errors import UserError
 
 from .. import catalog
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..jobs.specs import TrainSpec, evaluation_after, options_in
 from ..jobs.used import IMAGE, TEXT
 from ..settings import Home

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from mmcoa_cli.app import app
 from mmcoa_cli.settings import Home
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 from store.index import Index
 
