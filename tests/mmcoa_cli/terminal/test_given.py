@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from mmcoa_cli import catalog
 from mmcoa_cli.app import app
-from mmcoa_cli.jobs.specs import ATTACKS, TrainSpec, train_spec
+from mmcoa_cli.attacks import ATTACKS
+from mmcoa_cli.jobs.specs import TrainSpec, train_spec
 from mmcoa_cli.jobs.used import IMAGE, IN_TRAINING, OF_ATTACK, OF_TRAINING, TEXT, unused_in_training
 from store.errors import UserError
 
