@@ -41,6 +41,13 @@ Checkpoint = Annotated[
         autocompletion=c.one(known.checkpoints),
     ),
 ]  # fmt: skip
+Checkpoints = Annotated[
+    c.Names,
+    typer.Option(
+        "--checkpoint", metavar="RUN|MODEL,...", parser=c.names, autocompletion=c.several(known.checkpoints),
+        help="Test these runs (the beginning of an id is enough) or, zero-shot, these models.",
+    ),
+]  # fmt: skip
 Dataset = Annotated[
     str, typer.Option(metavar="NAME", help="Train on this dataset.", autocompletion=c.one(known.datasets))
 ]
@@ -142,6 +149,13 @@ NoCollisions = Annotated[
 ]
 
 Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
+Seeds = Annotated[
+    c.Numbers,
+    typer.Option(
+        "--seed", metavar="N,...", help="Draw everything random from this seed; train a run for each of several.",
+        parser=c.numbers, rich_help_panel=SETTINGS,
+    ),
+]  # fmt: skip
 Compat = Annotated[
     c.Compat,
     typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
