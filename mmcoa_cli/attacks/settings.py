@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import get_args
 
 from store.errors import UserError
 
 from ..terminal.checks import one_of, within
+from ..terminal.literals import Compat, Norm
 from .radii import LEVELS, canonical, fraction, radius, written
 
-NORMS = ("linf", "l2")
-COMPATS = ("none", "release")
+NORMS, COMPATS = get_args(Norm), get_args(Compat)
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class AscentSettings:
     """Gradient ascent in a ball around the image. `eps` and `alpha` are texts in their canonical form ("1/255"), in
     units of a pixel in [0, 1]; an `alpha` of None becomes the norm's own."""
 
-    norm: str = "linf"
+    norm: Norm = "linf"
     eps: str = "1/255"
     alpha: str | None = None
     steps: int = 100
@@ -96,7 +97,7 @@ class BertAttackSettings:
     min_score: float = 0.3
     max_words_changed: int = 1
     no_collisions: bool = False
-    compat: str = "none"
+    compat: Compat = "none"
 
     def __post_init__(self) -> None:
         one_of("--compat", self.compat, COMPATS)

@@ -16,6 +16,7 @@ from ..attacks import base
 from ..jobs import specs
 from ..tasks import TASKS
 from ..terminal import choices as c
+from ..terminal import literals
 from ..terminal.given import given, refuse_unused
 from ..terminal.settings_options import parse
 from . import known
@@ -94,9 +95,9 @@ LearningRate = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]  # fmt: skip
-TuneEncoders = Annotated[c.Tune, typer.Option(help="Train these encoders.", rich_help_panel=TRAINING)]
+TuneEncoders = Annotated[literals.Tune, typer.Option(help="Train these encoders.", rich_help_panel=TRAINING)]
 Contrast = Annotated[
-    c.Contrast,
+    literals.Contrast,
     typer.Option(
         help="Contrast mmcoa's images with the prompts of their batch, as the paper, or with those of all classes.",
         rich_help_panel=TRAINING,
@@ -107,7 +108,7 @@ TrainingBatchSize = Annotated[
     typer.Option(metavar=N, help="Take N images a step.", show_default="the paper's", rich_help_panel=TRAINING),
 ]
 
-Norm = Annotated[c.Norm, typer.Option(help="Measure the perturbation in this norm.", rich_help_panel=IMAGE)]
+Norm = Annotated[literals.Norm, typer.Option(help="Measure the perturbation in this norm.", rich_help_panel=IMAGE)]
 Eps = Annotated[
     str,
     typer.Option(
@@ -157,7 +158,7 @@ Seeds = Annotated[
     ),
 ]  # fmt: skip
 Compat = Annotated[
-    c.Compat,
+    literals.Compat,
     typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
 ]
 
@@ -176,7 +177,9 @@ BatchSize = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]  # fmt: skip
-Precision = Annotated[c.Precision, typer.Option(help="Run the encoders in this precision.", rich_help_panel=MACHINE)]
+Precision = Annotated[
+    literals.Precision, typer.Option(help="Run the encoders in this precision.", rich_help_panel=MACHINE)
+]
 Processes = Annotated[
     int, typer.Option(metavar=N, help="Share the work among N processes, usually one a GPU.", rich_help_panel=MACHINE)
 ]
