@@ -12,7 +12,8 @@ from ..terminal.checks import one_of, within
 from ..terminal.literals import Compat, Norm
 from .radii import LEVELS, canonical, fraction, radius, written
 
-NORMS, COMPATS = get_args(Norm), get_args(Compat)
+NORMS: tuple[str, ...] = get_args(Norm)
+COMPATS: tuple[str, ...] = get_args(Compat)
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class AscentSettings:
     """Gradient ascent in a ball around the image. `eps` and `alpha` are texts in their canonical form ("1/255"), in
     units of a pixel in [0, 1]; an `alpha` of None becomes the norm's own."""
 
-    norm: Norm = "linf"
+    norm: str = "linf"
     eps: str = "1/255"
     alpha: str | None = None
     steps: int = 100
@@ -97,7 +98,7 @@ class BertAttackSettings:
     min_score: float = 0.3
     max_words_changed: int = 1
     no_collisions: bool = False
-    compat: Compat = "none"
+    compat: str = "none"
 
     def __post_init__(self) -> None:
         one_of("--compat", self.compat, COMPATS)

@@ -1,4 +1,4 @@
-"""Closed sets of words that options take: typer completes, lists and checks them, and so do the settings they end in."""
+"""Closed sets of words that options take: typer completes, lists and checks them; so do the settings they end in."""
 
 from __future__ import annotations
 
