@@ -10,7 +10,8 @@ import typer
 from store.errors import UserError
 
 from .. import catalog
-from ..terminal.choices import Format, Names, choice, choices, listed
+from ..terminal.choices import Names, choice, choices, listed
+from ..terminal.literals import Format
 from . import known
 from . import options as o
 

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from .. import catalog
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
 
     from store.dataset_info import DatasetInfo
 
     from ..models.victim import Victim
 
-Columns = Mapping[str, npt.NDArray[Any]]  # one row a sample
-Column = Callable[[str], npt.NDArray[Any]]  # a column by its name
+    Columns = Mapping[str, npt.NDArray[Any]]  # one row a sample
+    Column = Callable[[str], npt.NDArray[Any]]  # a column by its name
+
 Logits = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
 Z = NormalDist().inv_cdf(0.975)
 
