@@ -15,16 +15,15 @@ COMPATS = ("none", "release")
 
 
 @dataclass(frozen=True)
-class PgdSettings:
-    """PGD's specification. `eps` and `alpha` are texts in their canonical form ("1/255"), in units of a pixel in
-    [0, 1]; an `alpha` of None becomes the norm's own."""
+class AscentSettings:
+    """Gradient ascent in a ball around the image. `eps` and `alpha` are texts in their canonical form ("1/255"), in
+    units of a pixel in [0, 1]; an `alpha` of None becomes the norm's own."""
 
     norm: str = "linf"
     eps: str = "1/255"
     alpha: str | None = None
     steps: int = 100
     random_start: bool = True
-    stop_when_fooled: bool = False
 
     def __post_init__(self) -> None:
         one_of("--norm", self.norm, NORMS)
@@ -60,6 +59,21 @@ class PgdSettings:
             return f"alpha {self.alpha} is more than twice eps {self.eps}: every step crosses the whole ball"
         return ""
 
+    def in_words(self) -> str:
+        norm = {"linf": "L-inf", "l2": "L2"}[self.norm]
+        start = "" if self.random_start else ", from the image itself"
+        return f"{norm}, eps {self.eps}, alpha {self.alpha}, {self.steps} steps{start}"
+
+
+@dataclass(frozen=True)
+class PgdSettings(AscentSettings):
+    """The ascent on the cross-entropy, of all steps or until an image is fooled."""
+
+    stop_when_fooled: bool = False
+
+    def in_words(self) -> str:
+        return super().in_words() + (", each image left once it is fooled" if self.stop_when_fooled else "")
+
 
 def default_alpha(norm: str, eps: str, steps: int) -> str:
     """The step size where none is given: 1/255 in L-inf; 2.5 eps / steps in L2, for which 1/255 is next to nothing."""
@@ -86,3 +100,13 @@ class BertAttackSettings:
 
     def __post_init__(self) -> None:
         one_of("--compat", self.compat, COMPATS)
+
+    @property
+    def caution(self) -> str:
+        """Why the attack is weaker than it looks: nothing that is known of its settings."""
+        return ""
+
+    def in_words(self) -> str:
+        kind = "the release's own" if self.compat == "release" else "aligned"
+        names = ", no other class's name" if self.no_collisions else ""
+        return f"{self.max_words_changed} word{'s' if self.max_words_changed > 1 else ''}, {kind}{names}"

@@ -212,6 +212,7 @@ class PaperNumber:
 
 
 Row = TypeVar("Row", DatasetRow, ModelRow, MlmRow, MethodRow, TaskRow, ReproductionRow)
+T = TypeVar("T")
 _FOLDER = Path(__file__).parent
 
 
@@ -252,7 +253,7 @@ def paper() -> tuple[PaperNumber, ...]:
         return tuple(_paper_number(row) for row in csv.DictReader(file))
 
 
-def lookup(rows: Mapping[str, Row], name: str, kind: str) -> Row:
+def lookup(rows: Mapping[str, T], name: str, kind: str) -> T:
     """The row called `name`. Raises UserError naming the closest rows."""
     if name in rows:
         return rows[name]

@@ -6,7 +6,7 @@ and the image embeddings are gathered with their gradients, so that 2 x 64 takes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from ..attacks.image import finished, iterates, random_start
+from ..attacks.bert_attack import TextTarget, attack_prompts
+from ..attacks.pgd import last, pgd_iterates, random_start
 from ..attacks.settings import PgdSettings
-from ..attacks.text import TextTarget, attack_prompts
 from ..models.clip import Clip
 from . import losses
 
@@ -62,13 +62,18 @@ class Step:
         def classify(images: Tensor) -> Tensor:
             return tau * self.model.encode_images(images) @ text_features.T
 
-        trajectory = iterates(classify, self.images, self.labels, attack=self.image_attack, start=start)
-        adv_images = next(trajectory)
-        for next_images in trajectory:
-            if self.compat == "release":
-                self._leak(adv_images)
-            adv_images = next_images
-        return finished(adv_images, self.image_attack)
+        trajectory = pgd_iterates(classify, self.images, self.labels, settings=self.image_attack, start=start)
+        if self.compat == "release":
+            trajectory = self._leaking(trajectory)
+        return last(trajectory, self.image_attack)
+
+    def _leaking(self, trajectory: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The same iterates; each that a step is taken from leaves its gradient in the weights."""
+        before = None
+        for adv_images in trajectory:
+            if before is not None:
+                self._leak(before)
+            yield (before := adv_images)
 
     def _leak(self, adv_images: Tensor) -> None:
         (features,), text_features, tau = self.encode([adv_images], self.class_prompts)

@@ -28,11 +28,12 @@ from store.keys import key_of
 from store.schema import Result, Run
 
 from .. import __version__
-from ..attacks.image import VERSION as IMAGE_VERSION
-from ..attacks.image import pgd, random_start
+from ..attacks.base import lookup, parts
+from ..attacks.bert_attack import attack_prompts, collisions, prepare
+from ..attacks.image import IMAGE
+from ..attacks.pgd import pgd, random_start
 from ..attacks.settings import BertAttackSettings
-from ..attacks.text import VERSION as TEXT_VERSION
-from ..attacks.text import attack_prompts, collisions, prepare
+from ..attacks.text import TEXT
 from ..datasets.fetching import open_classes
 from ..datasets.pixels import attacked_at, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
@@ -139,9 +140,9 @@ class Trial:
             "precision": self.spec.precision,
         }
         if attack in ("image", "multimodal"):
-            spec["image"] = {"version": IMAGE_VERSION, "seed": self.spec.seed, **asdict(self.spec.image_attack)}
+            spec["image"] = {"version": IMAGE.version, "seed": self.spec.seed, **asdict(self.spec.image_attack)}
         if attack in ("text", "multimodal"):
-            spec["text"] = {"version": TEXT_VERSION, "mlm": self._mlm_digest, **asdict(self.text_attack)}
+            spec["text"] = {"version": TEXT.version, "mlm": self._mlm_digest, **asdict(self.text_attack)}
         return spec
 
     def examples(self, attack: str) -> ExampleSet:
@@ -197,7 +198,7 @@ class Trial:
         start = random_start(attack, images, indices=indices, seed=self.spec.seed)
         labels = torch.from_numpy(self.labels[block.start : block.stop]).to(self.clip.device)
         advance = partial(task.advance, len(block))
-        return pgd(classify, images, labels, attack=attack, start=start, on_step=advance)
+        return pgd(classify, images, labels, settings=attack, start=start, on_step=advance)
 
     def _columns(self, block: range, logits: Tensor, needed: dict[str, ExampleSet]) -> dict[str, npt.NDArray[Any]]:
         rows, labels = slice(block.start, block.stop), self.labels[block.start : block.stop]
@@ -224,7 +225,7 @@ class Trial:
     def _text_target(self) -> Any:
         assert self.mlm is not None
         names, is_cut = self.dataset.info.class_names, cut_by(self.clip)
-        return prepare(self.prompts, names, mlm=self.mlm, attack=self.text_attack, is_cut=is_cut)
+        return prepare(self.prompts, names, mlm=self.mlm, settings=self.text_attack, is_cut=is_cut)
 
     def _extras(self, adv_prompts: list[str] | None) -> dict[str, Any]:
         if adv_prompts is None:
@@ -241,11 +242,12 @@ class Trial:
         """The results of a finished example set: the accuracy, then what else was counted."""
         before, after = examples.columns("clean_credit"), examples.columns("credit")
         correct, right, notes = math.fsum(after), math.fsum(before), examples.notes
-        main = "robust_accuracy" if set(examples.spec) & {"image", "text"} else "clean_accuracy"
+        clean = lookup(attack).changes_nothing
+        main = "clean_accuracy" if clean else "robust_accuracy"
         result = partial(self._result, attack, examples, seconds)
         found = [result(main, correct / len(after), len(after), wilson(correct, len(after)))]
         success = success_rate(before, after)
-        if main == "robust_accuracy" and success is not None:
+        if not clean and success is not None:
             found.append(result("attack_success_rate", success, right, wilson(success * right, right)))
         for name in ("collisions", "distinct_prompts"):
             if name in notes:
@@ -273,7 +275,7 @@ class Trial:
             low=interval[0],
             high=interval[1],
             n=round(n),
-            threat=self._threat(examples.spec),
+            threat=self._threat(attack, examples.spec),
             setting=self._setting(examples),
             examples=examples.key,
             weights=self.weights,
@@ -284,12 +286,10 @@ class Trial:
             created_at=now(),
         )
 
-    def _threat(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings of each part of the attack, and the name of the masked LM whose digest stands there."""
-        threat = {name: dict(spec[name]) for name in ("image", "text") if name in spec}
-        if "text" in threat and self.mlm:
-            threat["text"] |= {"mlm_name": self.mlm.name, "mlm_origin": origin_of(self.mlm)}
-        return threat
+    def _threat(self, attack: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of each part of the attack; beside the digest of a masked LM its name, and where it is from."""
+        named = {"mlm_name": self.mlm.name, "mlm_origin": origin_of(self.mlm)} if self.mlm else {}
+        return {part.name: spec[part.name] | (named if part.masked_lm else {}) for part in parts(attack)}
 
     def _setting(self, examples: ExampleSet) -> dict[str, Any]:
         info = self.dataset.info

@@ -25,10 +25,10 @@ from store.keys import key_of
 from store.schema import Run
 
 from .. import catalog
-from ..attacks.image import VERSION as IMAGE_VERSION
+from ..attacks.bert_attack import TextTarget, prepare
+from ..attacks.image import IMAGE
 from ..attacks.settings import BertAttackSettings
-from ..attacks.text import VERSION as TEXT_VERSION
-from ..attacks.text import TextTarget, prepare
+from ..attacks.text import TEXT
 from ..datasets.fetching import open_classes
 from ..datasets.pixels import load_pixels, to_unit
 from ..datasets.prompts import class_prompts
@@ -158,15 +158,15 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     attack = BertAttackSettings(compat=spec.compat)
     mlm = load_mlm(spec.mlm, home) if "text" in row.attacks else None
     names, is_cut = dataset.info.class_names, cut_by(clip)
-    target = prepare(prompts, names, mlm=mlm, attack=attack, is_cut=is_cut) if mlm else None
+    target = prepare(prompts, names, mlm=mlm, settings=attack, is_cut=is_cut) if mlm else None
     identity = {
         "version": VERSION,
         "method": row.name,
         "pairs": [spec.contrast, spec.image_weight, spec.text_weight] if mlm else None,
         "tune": spec.tune,
         "optimizer": {"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
-        "image_attack": [IMAGE_VERSION, asdict(spec.image_attack)] if "image" in row.attacks else None,
-        "text_attack": [TEXT_VERSION, asdict(attack), mlm.digest()] if mlm else None,
+        "image_attack": [IMAGE.version, asdict(spec.image_attack)] if "image" in row.attacks else None,
+        "text_attack": [TEXT.version, asdict(attack), mlm.digest()] if mlm else None,
         "compat": spec.compat,
         "weights": clip.digest(),
         "data": [dataset.info.checksum, dataset.info.pixel_size, dataset.info.resize],

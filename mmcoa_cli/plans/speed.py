@@ -16,9 +16,9 @@ import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
-from ..attacks.image import pgd
+from ..attacks.bert_attack import attack_prompts, prepare
+from ..attacks.pgd import pgd
 from ..attacks.settings import BertAttackSettings, PgdSettings
-from ..attacks.text import attack_prompts, prepare
 from ..catalog import TEMPLATE
 from ..datasets.prompts import class_prompts
 from ..defences.losses import cross_entropy
@@ -48,14 +48,15 @@ def measure(order: Order, home: Home) -> Speed:
     with torch.no_grad():  # the first call of anything is slow
         bench.encode(1)
     assert len(bench.texts)
-    target = prepare(bench.prompts, NAMES, mlm=mlm, attack=BertAttackSettings(compat=order.compat))
+    target = prepare(bench.prompts, NAMES, mlm=mlm, settings=BertAttackSettings(compat=order.compat))
     return Speed(
         load=load + _start(order),
         forward=bench.each(bench.forward, most),
         gradient=bench.each(bench.step, most, seconds=LONGER),
         prompt=bench.each(lambda n: clip.embed_texts(bench.some_prompts(n)), MOST_PROMPTS),
         prompt_attack=bench.each(lambda _: attack_prompts(clip.embed_texts, target), 1) / len(NAMES),
-        candidates=bench.each(lambda _: prepare(bench.prompts, NAMES, mlm=mlm, attack=target.attack), 1) / len(NAMES),
+        candidates=bench.each(lambda _: prepare(bench.prompts, NAMES, mlm=mlm, settings=target.settings), 1)
+        / len(NAMES),
         update=bench.each(bench.update, most, seconds=LONGER),
         prompt_update=bench.each(bench.prompt_update, MOST_PROMPTS),
         optimizer=bench.optimizer_step(),
@@ -93,7 +94,7 @@ class Bench:
         images, texts = self.images(n), self.texts
         pgd(
             lambda x: self.clip.encode_images(x) @ texts.T, images, self._labels(n),
-            attack=PgdSettings(steps=1), start=torch.zeros_like(images),
+            settings=PgdSettings(steps=1), start=torch.zeros_like(images),
         )  # fmt: skip
 
     def update(self, n: int) -> None:

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcoa_cli.attacks.image import PgdSettings, iterates, random_start
+from mmcoa_cli.attacks.bert_attack import TextTarget
+from mmcoa_cli.attacks.pgd import PgdSettings, pgd_iterates, random_start
 from mmcoa_cli.attacks.settings import BertAttackSettings
-from mmcoa_cli.attacks.text import TextTarget
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.defences import METHODS, losses
 from mmcoa_cli.defences.step import Step
@@ -153,7 +153,7 @@ class Batch:
             texts = self.text_features(PROMPTS)
         tau = self.clip.model.logit_scale.detach().exp()
         classify = lambda x: tau * self.clip.encode_images(x) @ texts.T  # noqa: E731
-        return list(iterates(classify, self.images, self.labels, attack=self.attack, start=start))
+        return list(pgd_iterates(classify, self.images, self.labels, settings=self.attack, start=start))
 
     def plain_loss(self, method: str, contrast: str) -> Tensor:
         """The loss as method.md's table writes it: encoders called one by one, every image with its own prompt."""

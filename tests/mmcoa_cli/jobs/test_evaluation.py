@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmcoa_cli import __version__
-from mmcoa_cli.attacks.image import pgd, random_start
+from mmcoa_cli.attacks.pgd import pgd, random_start
 from mmcoa_cli.datasets.fetching import open_dataset
 from mmcoa_cli.datasets.pixels import attacked_at, load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation import Trial, evaluate
@@ -146,7 +146,7 @@ def test_what_is_read_back_is_what_was_attacked(tested: Evaluated) -> None:
             lambda x: scale * trial.clip.encode_images(x) @ text_features.T,
             images[block],
             torch.from_numpy(trial.labels[block]),
-            attack=attack,
+            settings=attack,
             start=start,
         )
         assert np.array_equal(read[block].view(np.uint32), adv_images.numpy().view(np.uint32))

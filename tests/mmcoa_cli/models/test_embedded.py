@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mmcoa_cli import catalog
+from mmcoa_cli.attacks.bert_attack import prepare
 from mmcoa_cli.attacks.settings import BertAttackSettings
-from mmcoa_cli.attacks.text import prepare
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models import embedded
 from mmcoa_cli.models.masked_lm import load_masked_lm
@@ -46,7 +46,7 @@ def test_the_masked_lm_knows_other_words_for_a_class(home: Home) -> None:
     mlm = load_masked_lm(folder, name=row.name)
     assert mlm.origin.kind == STAND_IN
     prompts = class_prompts(digits.class_names, digits.template)
-    target = prepare(prompts, digits.class_names, mlm=mlm, attack=BertAttackSettings())
+    target = prepare(prompts, digits.class_names, mlm=mlm, settings=BertAttackSettings())
     offered = [set(words[-1]) for words in target.candidates]
     synonyms = [set(digits.synonyms[name]) for name in digits.class_names]
     assert sum(bool(one & other) for one, other in zip(offered, synonyms, strict=True)) >= 7

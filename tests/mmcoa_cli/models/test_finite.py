@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from mmcoa_cli.attacks.image import finished, iterates, random_start
+from mmcoa_cli.attacks.pgd import last, pgd_iterates, random_start
 from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.jobs.training import train
@@ -47,9 +47,9 @@ def test_an_attack_without_gradients_makes_no_images(norm: str) -> None:
         return x.flatten(1)[:, :3] * float("nan")
 
     with pytest.raises(UserError, match="the gradients of the attack are not all finite numbers"):
-        list(iterates(classify, images, torch.tensor([0, 1]), attack=attack, start=start))
+        list(pgd_iterates(classify, images, torch.tensor([0, 1]), settings=attack, start=start))
     with pytest.raises(UserError, match="the images of the attack are not all finite numbers"):
-        finished(images * float("nan"), attack)
+        last(iter([images * float("nan")]), attack)
 
 
 @pytest.mark.parametrize(

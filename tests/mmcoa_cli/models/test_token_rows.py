@@ -17,7 +17,7 @@ from mmcoa_cli.models.clip import Clip, new_clip
 from mmcoa_cli.models.token_rows import are_cut, require_distinct_prompts
 from store.errors import UserError
 
-from ..attacks.test_text import wordpiece_tokenizer
+from ..attacks.test_bert_attack import wordpiece_tokenizer
 from ..conftest import TEXT, VIT
 
 CONTEXT = 16

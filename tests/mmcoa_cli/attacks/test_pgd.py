@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcoa_cli.attacks.image import PgdSettings, iterates, pgd, radius, random_start, snap_to_grid
+from mmcoa_cli.attacks.pgd import PgdSettings, pgd, pgd_iterates, radius, random_start, snap_to_grid
 from mmcoa_cli.models.clip import Clip
 from store.errors import UserError
 
@@ -131,7 +131,7 @@ def test_same_images_as_the_libraries(clip: Clip, library: Callable[..., Tensor]
     start = torchattacks_start(images, peer) if start_inside else torch.zeros_like(images)
     theirs = library(model, images, labels, peer=peer, start=start if start_inside else None)
     attack = PgdSettings(peer.norm, peer.eps, peer.alpha, peer.steps)
-    *_, ours = iterates(model, images, labels, attack=attack, start=start)
+    *_, ours = pgd_iterates(model, images, labels, settings=attack, start=start)
     assert (ours - images).abs().max() > 0.4 * radius(peer.eps) / (1 if peer.norm == "linf" else 100)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
 
@@ -146,7 +146,7 @@ def test_same_images_as_the_libraries_on_cifar10(stand_in: Clip, cifar10: tuple[
     torch.manual_seed(7)
     start = torchattacks_start(images, peer)
     attack = PgdSettings(peer.norm, peer.eps, peer.alpha, peer.steps)
-    *_, ours = iterates(model, images, labels, attack=attack, start=start)
+    *_, ours = pgd_iterates(model, images, labels, settings=attack, start=start)
     for library in (by_foolbox, by_torchattacks):
         theirs = library(model, images, labels, peer=peer, start=start)
         # torchattacks divides the mean's gradient by its length + 1e-10, ours the sum's: 1e-8 where both are tiny
@@ -159,9 +159,9 @@ def test_single_precision_and_the_grid_change_next_to_nothing(stand_in: Clip, ci
     images, labels = (part[::2] for part in cifar10)
     attack = PgdSettings(steps=10)
     start = random_start(attack, images, indices=range(len(images)), seed=0)
-    ours = pgd(classifier(stand_in, CIFAR10), images, labels, attack=attack, start=start)
+    ours = pgd(classifier(stand_in, CIFAR10), images, labels, settings=attack, start=start)
     plain = Plain(stand_in, CIFAR10)
-    *_, exact = iterates(plain, images.double(), labels, attack=attack, start=start.double())
+    *_, exact = pgd_iterates(plain, images.double(), labels, settings=attack, start=start.double())
     assert ((ours - exact).abs() > 1e-5).double().mean() <= 1e-3
     with torch.no_grad():
         assert (plain(ours.double()).argmax(1) == plain(exact).argmax(1)).all()
@@ -175,7 +175,7 @@ def test_gradient_is_that_of_finite_differences(clip: Clip, size: int):
     images, labels = random_images(2, size, seed=3)
     images = images * 0.8 + 0.1  # away from the box, which would cut the step
     attack = PgdSettings("l2", "1/1000", "1/1000", 1)
-    *_, moved = iterates(classifier(clip), images, labels, attack=attack, start=torch.zeros_like(images))
+    *_, moved = pgd_iterates(classifier(clip), images, labels, settings=attack, start=torch.zeros_like(images))
     direction = (moved - images) * 1000  # gradient / its length
 
     def loss(x: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ def test_inside_the_ball_and_the_box_at_every_step(clip: Clip, ball: Ball):
         images, labels = random_images(4, 16, seed=seed)
         start = random_start(attack, images, indices=range(4), seed=seed)
         count = 0
-        for adv_images in iterates(classify, images, labels, attack=attack, start=start):
+        for adv_images in pgd_iterates(classify, images, labels, settings=attack, start=start):
             count += 1
             assert adv_images.min() >= 0 and adv_images.max() <= 1
             delta = (adv_images.double() - images.double()).flatten(1)
@@ -234,7 +234,7 @@ def test_whole_levels_stay_whole_levels(clip: Clip, ball: Ball):
     """From the image itself every iterate is an 8-bit image, and no more than eps levels away: exactly."""
     attack, levels = PgdSettings(*ball), int(radius(ball.eps) * 255 + 0.5)
     images, labels = random_images(8)
-    adv_images = pgd(classifier(clip), images, labels, attack=attack, start=torch.zeros_like(images))
+    adv_images = pgd(classifier(clip), images, labels, settings=attack, start=torch.zeros_like(images))
     steps = (adv_images * 255).round()
     assert torch.equal(adv_images, steps / 255)
     assert (steps - (images * 255).round()).abs().max() == levels
@@ -256,7 +256,7 @@ def test_a_sample_depends_on_no_other(clip: Clip, ball: Ball):
 
     def attacked(rows: list[int]) -> Tensor:
         start = random_start(attack, images[rows], indices=[100 + row for row in rows], seed=1)
-        return pgd(classify, images[rows], labels[rows], attack=attack, start=start)
+        return pgd(classify, images[rows], labels[rows], settings=attack, start=start)
 
     together = attacked(list(range(8)))[5]
     for rows in ([5], [5, 5], [7, 5, 0], [6, 4, 5]):
@@ -311,7 +311,7 @@ def test_without_random_start_the_attack_begins_at_the_image(clip: Clip):
     attack = PgdSettings(steps=2, random_start=False)
     start = random_start(attack, images, indices=range(3), seed=0)
     assert torch.equal(start, torch.zeros_like(images))
-    first, *_ = iterates(classifier(clip), images, labels, attack=attack, start=start)
+    first, *_ = pgd_iterates(classifier(clip), images, labels, settings=attack, start=start)
     assert torch.equal(first, images)
 
 
@@ -319,7 +319,7 @@ def test_no_steps_give_the_start(clip: Clip):
     images, labels = random_images(3)
     attack = PgdSettings(eps="4/255", steps=0)
     start = random_start(attack, images, indices=range(3), seed=0)
-    adv_images = pgd(classifier(clip), images, labels, attack=attack, start=start)
+    adv_images = pgd(classifier(clip), images, labels, settings=attack, start=start)
     torch.testing.assert_close(adv_images, (images + start).clamp(0, 1), rtol=0, atol=5e-6)
 
 
@@ -332,7 +332,7 @@ def test_a_pixel_without_a_gradient_stays(norm: str):
     attack = PgdSettings(norm, "4/255", "1/255", 3, random_start=False)
     adv_images = pgd(
         lambda x: (x[:, :, :4].flatten(1) * seen) @ weight.T,
-        images, labels, attack=attack, start=torch.zeros_like(images),
+        images, labels, settings=attack, start=torch.zeros_like(images),
     )  # fmt: skip
     assert (adv_images[:2, :, :4] != images[:2, :, :4]).all()
     assert torch.equal(snap_to_grid(adv_images[:, :, 4:]), snap_to_grid(images[:, :, 4:]))
@@ -348,8 +348,8 @@ def test_stop_when_fooled_leaves_a_fooled_sample_alone(clip: Clip, norm: str, ep
         labels = classify(images).argmax(1)
     labels[:3] = (labels[:3] + 1) % CLASSES  # these are wrong from the beginning
     attack = PgdSettings(norm, eps, "1/255" if norm == "linf" else "0.25", 8, stop_when_fooled=True, random_start=False)
-    trajectory = list(iterates(classify, images, labels, attack=attack, start=torch.zeros_like(images)))
-    goes_on = [*iterates(classify, images, labels, attack=PgdSettings(norm, eps, attack.alpha, 8),
+    trajectory = list(pgd_iterates(classify, images, labels, settings=attack, start=torch.zeros_like(images)))
+    goes_on = [*pgd_iterates(classify, images, labels, settings=PgdSettings(norm, eps, attack.alpha, 8),
                          start=torch.zeros_like(images))]  # fmt: skip
     with torch.no_grad():
         fooled = torch.stack([classify(x).argmax(1) != labels for x in trajectory])
@@ -371,7 +371,7 @@ def test_the_model_comes_out_as_it_went_in(clip: Clip, norm: str):
     attack = PgdSettings(norm, "4/255", "1/255", 3)
     start = random_start(attack, images, indices=range(4), seed=0)
     kept = images.clone(), start.clone()
-    adv_images = pgd(classifier(clip), images, labels, attack=attack, start=start)
+    adv_images = pgd(classifier(clip), images, labels, settings=attack, start=start)
     assert not adv_images.requires_grad
     assert [name for name, weight in clip.named_parameters() if weight.grad is not None] == []
     assert not any(module.training for module in clip.model.modules())
@@ -387,7 +387,7 @@ def test_the_attack_raises_the_loss(clip: Clip):
         labels = classify(images).argmax(1)
     attack = PgdSettings(eps="8/255", alpha="2/255", steps=10)
     start = random_start(attack, images, indices=range(16), seed=0)
-    adv_images = pgd(classify, images, labels, attack=attack, start=start)
+    adv_images = pgd(classify, images, labels, settings=attack, start=start)
     with torch.no_grad():
         before, after = (F.cross_entropy(classify(x), labels, reduction="none") for x in (images, adv_images))
     assert (after > before).all()

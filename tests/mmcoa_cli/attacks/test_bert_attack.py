@@ -19,9 +19,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
+from mmcoa_cli.attacks.bert_attack import attack_prompts, collisions, divergence, prepare, word_importance
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.attacks.stop_words import STOP_WORDS
-from mmcoa_cli.attacks.text import attack_prompts, collisions, divergence, prepare, word_importance
 from mmcoa_cli.attacks.words import bare, parted, replaced
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models.clip import Clip
@@ -212,7 +212,7 @@ def attacked(
     clip: Clip, mlm: MaskedLM, names: Sequence[str], attack: BertAttackSettings, *, template: str = TEMPLATE
 ) -> list[str]:
     prompts = class_prompts(names, template)
-    return attack_prompts(clip.embed_texts, prepare(prompts, names, mlm=mlm, attack=attack))
+    return attack_prompts(clip.embed_texts, prepare(prompts, names, mlm=mlm, settings=attack))
 
 
 LONG = "cat dog bird horse deer truck maple tree sunflowers sunflowers sunflowers fires cats shipsing planes old new"
@@ -294,7 +294,7 @@ def test_rules_for_candidates(rule: Rule):
 
     names = ["cat", "dog", "fire truck"]
     attack = BertAttackSettings(min_score=rule.min_score, max_candidates=rule.max_candidates)
-    target = prepare(class_prompts(names, TEMPLATE), names, mlm=fixed_mlm(answers), attack=attack)
+    target = prepare(class_prompts(names, TEMPLATE), names, mlm=fixed_mlm(answers), settings=attack)
     assert target.candidates[0] == [[], [], [], [], [], [], rule.kept]
 
 
@@ -309,7 +309,7 @@ def test_where_the_candidates_are_read(compat: str, word: int):
         return logits
 
     prompt = "This is a photo of a cat house"
-    target = prepare([prompt], ["cat house"], mlm=fixed_mlm(answers), attack=BertAttackSettings(compat=compat))
+    target = prepare([prompt], ["cat house"], mlm=fixed_mlm(answers), settings=BertAttackSettings(compat=compat))
     assert [i for i, words in enumerate(target.candidates[0]) if words] == [word]
 
 
@@ -323,7 +323,7 @@ def test_stop_words_are_compared_in_lower_case_unless_as_the_release(compat: str
         return logits
 
     prompt = "This is a photo of a cat"
-    target = prepare([prompt], ["cat"], mlm=fixed_mlm(answers), attack=BertAttackSettings(compat=compat))
+    target = prepare([prompt], ["cat"], mlm=fixed_mlm(answers), settings=BertAttackSettings(compat=compat))
     words = [word for word, found in zip(prompt.split(" "), target.candidates[0], strict=True) if found]
     assert words == attacked_words
 
@@ -435,10 +435,10 @@ def test_a_candidate_whose_prompt_is_cut_is_not_used(small_clips: dict[str, Clip
     names = [*CIFAR10[2:], "tree", "nest"]
     prompts = class_prompts(names, "a very old airplane photo of the automobile in a garden by the {}")
     assert {len(row) for row in clip.token_rows(prompts)} == {16}  # the whole context
-    target = prepare(prompts, names, mlm=mlm, attack=attack)
+    target = prepare(prompts, names, mlm=mlm, settings=attack)
     reachable = [text for k, prompt in enumerate(prompts) for text in within(prompt, target.candidates[k], 1)]
     assert any(are_cut(clip, reachable)), "all fit in the first place: the test would show nothing"
-    fitting = attack_prompts(clip.embed_texts, prepare(prompts, names, mlm=mlm, attack=attack, is_cut=cut_by(clip)))
+    fitting = attack_prompts(clip.embed_texts, prepare(prompts, names, mlm=mlm, settings=attack, is_cut=cut_by(clip)))
     assert not any(are_cut(clip, fitting))
     plain = Plain(clip, mlm, attack, cuts=True)
     assert fitting == [plain(prompt) for prompt in prompts]
@@ -456,10 +456,10 @@ def test_words_beyond_the_masked_lm_are_left_alone():
 def test_a_prompt_beyond_the_masked_lm_is_refused_except_as_the_release():
     mlm, names = random_mlm(0), ["cat", "dog"]
     fits, long = (class_prompts(names, "photo " * n + "{}") for n in (45, 46))  # of 48, with [CLS] and [SEP]
-    assert prepare(fits, names, mlm=mlm, attack=BertAttackSettings()).candidates[0][-1]
+    assert prepare(fits, names, mlm=mlm, settings=BertAttackSettings()).candidates[0][-1]
     with pytest.raises(UserError, match="48 tokens"):
-        prepare(long, names, mlm=mlm, attack=BertAttackSettings())
-    assert not prepare(long, names, mlm=mlm, attack=BertAttackSettings(compat="release")).candidates[0][-1]
+        prepare(long, names, mlm=mlm, settings=BertAttackSettings())
+    assert not prepare(long, names, mlm=mlm, settings=BertAttackSettings(compat="release")).candidates[0][-1]
 
 
 def test_without_candidates_a_prompt_stays(small_clips: dict[str, Clip]):
@@ -474,7 +474,7 @@ def test_no_more_words_change_than_allowed(small_clips: dict[str, Clip], changes
     for seed in range(4):
         for compat in ("none", "release"):
             attack = BertAttackSettings(max_words_changed=changes, compat=compat)
-            target = prepare(prompts, NAMES, mlm=random_mlm(seed), attack=attack)
+            target = prepare(prompts, NAMES, mlm=random_mlm(seed), settings=attack)
             for k, adv in enumerate(attack_prompts(clip.embed_texts, target)):
                 assert adv in within(prompts[k], target.candidates[k], changes)
 
@@ -513,12 +513,12 @@ def test_the_greatest_divergence_wins():
         return logits
 
     prompts = ["This is a photo of a cat"]
-    target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), attack=BertAttackSettings())
+    target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), settings=BertAttackSettings())
     importance = word_importance(encode, target, encode(prompts))
     # "This", "is", "a" weigh 0 and become 1; "photo" moves by 0.9 and "cat" by 0.8
     assert importance == [[0, 1, 2, 4, 5, 3, 6]]
     assert attack_prompts(encode, target) == ["This is a horse of a cat"]
-    both = attack_prompts(encode, replace(target, attack=BertAttackSettings(max_words_changed=2)))
+    both = attack_prompts(encode, replace(target, settings=BertAttackSettings(max_words_changed=2)))
     assert both == ["This is a horse of a horse"]
 
 
@@ -539,7 +539,7 @@ def test_a_second_word_must_take_it_further():
         return logits
 
     prompts = ["This is a photo of a cat"]
-    target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), attack=BertAttackSettings(max_words_changed=2))
+    target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), settings=BertAttackSettings(max_words_changed=2))
     assert attack_prompts(encode, target) == ["This is a dog of a cat"]
 
 

@@ -1,0 +1,174 @@
+"""What an attack is: what it needs, and how it makes images, prompts or both, or whose it shows.
+
+Importing this module loads nothing heavy: a command reads the settings of attacks before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from .. import catalog
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.clip import Clip
+    from ..models.masked_lm import MaskedLM
+
+Classifier = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A block of images under attack: pixels in [0, 1], (B, 3, S, S), labels (B,), and their numbers in the dataset.
+
+    Class prompts are those of the whole dataset: clean, or as an attack that this one needs has made them.
+    """
+
+    victim: Clip
+    images: Tensor
+    labels: Tensor
+    indices: Sequence[int]
+    settings: Any
+    seed: int
+    logits: Classifier  # against the clean class prompts
+    class_features: Callable[[str], Tensor]  # an attack's class prompts, embedded: (K, D), of unit length
+    epoch: int = 0
+    on_step: Callable[[], None] = lambda: None
+
+    def start(self) -> Tensor:
+        """delta_0 of each image, from the generator of (seed, its number)."""
+        from .pgd import random_start
+
+        return random_start(self.settings, self.images, indices=self.indices, seed=self.seed, epoch=self.epoch)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """All texts of a dataset under attack: K class prompts, in class order, with the names that stand in them."""
+
+    victim: Clip
+    prompts: Sequence[str]
+    names: Sequence[str]
+    settings: Any
+    mlm: MaskedLM | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack. What it makes it makes itself (`images`, `prompts`), or shows as another made it (`images_of`,
+    `prompts_of`); what it leaves out stays clean.
+
+    `settings` is a frozen dataclass of its own options; `needs` are the attacks whose examples are made first. Raise
+    `version` when the same settings would give other examples: it is part of every key.
+    """
+
+    name: str
+    title: str = ""
+    source: str = ""
+    settings: type[Any] | None = None
+    version: int = 1
+    needs: tuple[str, ...] = ()
+    images: Callable[[Batch], Tensor] | None = None
+    prompts: Callable[[Texts], list[str]] | None = None
+    images_of: str = ""
+    prompts_of: str = ""
+    seeded: bool = False  # what it makes depends on the seed
+    masked_lm: bool = False  # it takes words from a masked LM
+    usual: bool = False  # it is run where no attack is asked for
+
+    @property
+    def changes_texts(self) -> bool:
+        return bool(self.prompts or self.prompts_of)
+
+    @property
+    def changes_nothing(self) -> bool:
+        return not (self.images or self.images_of or self.changes_texts)
+
+
+ATTACKS: dict[str, Attack] = {}
+
+
+def register(attack: Attack) -> Attack:
+    """Make an attack known under its name. Raises ValueError where it needs, or shows, what is not known."""
+    for other in {*attack.needs, attack.images_of, attack.prompts_of} - {""}:
+        if other not in ATTACKS:
+            raise ValueError(f"{attack.name} needs {other!r}, which is no attack")
+    ATTACKS[attack.name] = attack
+    return attack
+
+
+def lookup(name: str) -> Attack:
+    """The attack of this name. Raises UserError that names the closest ones."""
+    return catalog.lookup(ATTACKS, name, "attack")
+
+
+def usual() -> tuple[str, ...]:
+    """The attacks that are run where none is asked for."""
+    return tuple(attack.name for attack in ATTACKS.values() if attack.usual)
+
+
+def with_needs(names: Iterable[str]) -> list[Attack]:
+    """These attacks and all that they need, each once, what is needed first."""
+    found: dict[str, Attack] = {}
+    for name in names:
+        attack = lookup(name)
+        found |= {need.name: need for need in with_needs(attack.needs)} | {name: attack}
+    return list(found.values())
+
+
+def parts(name: str) -> list[Attack]:
+    """The attacks that decide what examples of this one are: itself and what it needs, those that make something."""
+    return [attack for attack in with_needs([name]) if attack.settings]
+
+
+def needs_masked_lm(names: Iterable[str]) -> bool:
+    return any(attack.masked_lm for attack in with_needs(names))
+
+
+def options_of(names: Iterable[str]) -> dict[str, Any]:
+    """The options that these attacks have, with their defaults; `mlm` is one of those that take words from it."""
+    made = with_needs(names)
+    found = {f.name: f.default for attack in made if attack.settings for f in fields(attack.settings)}
+    return found | ({"mlm": None} if any(attack.masked_lm for attack in made) else {})
+
+
+def every_option() -> dict[str, Any]:
+    """The options of all attacks."""
+    return options_of(ATTACKS)
+
+
+def settings_of(attack: Attack, options: Mapping[str, Any]) -> Any:
+    """The attack's settings with those of `options` that it has. Raises UserError for what it cannot be run with."""
+    if attack.settings is None:
+        return None
+    names = {f.name for f in fields(attack.settings)}
+    return attack.settings(**{name: value for name, value in options.items() if name in names})
+
+
+def given_options(settings: Any) -> dict[str, Any]:
+    """The fewest options that give these settings: what has to be typed."""
+    kind, kept = type(settings), asdict(settings)
+    for name in reversed(list(kept)):
+        without = {other: value for other, value in kept.items() if other != name}
+        if kind(**without) == settings:
+            kept = without
+    return kept
+
+
+def section(attack: Attack, settings: Any, *, seed: int, mlm: str) -> dict[str, Any]:
+    """What decides an attack's part of an example set, beside the model and the data; `mlm` is the digest of one."""
+    return {
+        "version": attack.version,
+        **({"seed": seed} if attack.seeded else {}),
+        **({"mlm": mlm} if attack.masked_lm else {}),
+        **asdict(settings),
+    }
+
+
+def effort(settings: Any) -> int:
+    """How many steps an image takes."""
+    return int(getattr(settings, "steps", 1))

@@ -1,0 +1,161 @@
+"""Projected gradient ascent in pixel space (Madry et al., 2018; the paper's Eq. 2-3), on any loss, in two norms.
+
+Pixels are in [0, 1], before the resize to the encoder's input and before normalisation. Only delta is ever
+differentiated: no gradient reaches a weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models.finite import require_finite
+from ..randomness import keyed
+from .radii import radius
+from .settings import AscentSettings, PgdSettings
+
+# of pixels (b, 3, H, W) and the numbers of their images: what is ascended, and which of them go on (None: all)
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What the ball's norm decides: the start inside it, the direction of steepest ascent, the way back onto it."""
+
+    draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
+    normalize: Callable[[Tensor], Tensor]
+    project: Callable[[Tensor, float], Tensor]
+
+
+def _draw_linf(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return rng.random(shape, dtype=np.float32) * 2 - 1
+
+
+def _draw_l2(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    direction = rng.standard_normal(shape, dtype=np.float32)
+    length = np.linalg.norm(direction).astype(np.float32)
+    return direction / length * np.float32(rng.random(dtype=np.float32))
+
+
+def _length(delta: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(delta, dim=(1, 2, 3), keepdim=True)
+    return length
+
+
+NORMS = {
+    "linf": Norm(_draw_linf, torch.sign, lambda delta, eps: delta.clamp(-eps, eps)),
+    "l2": Norm(
+        _draw_l2,
+        lambda gradient: gradient / (_length(gradient) + 1e-10),
+        lambda delta, eps: delta * (eps / _length(delta).clamp_min(1e-12)).clamp(max=1),
+    ),
+}
+
+
+def random_start(
+    settings: AscentSettings, images: Tensor, *, indices: Sequence[int], seed: int, epoch: int = 0
+) -> Tensor:
+    """delta_0 of each sample, from the generator of (seed, its index): uniform in the L-inf ball; in the L2 ball
+    uniform in direction with a uniform radius. Shape and device of `images`, (B, 3, H, W)."""
+    if not settings.random_start:
+        return torch.zeros_like(images)
+    shape = tuple(images.shape[1:])
+    unit = np.stack([NORMS[settings.norm].draw(keyed(seed, int(i), epoch=epoch), shape) for i in indices])
+    return torch.from_numpy(unit).to(images) * radius(settings.eps)
+
+
+def pgd(
+    classify: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    settings: PgdSettings,
+    start: Tensor,
+    on_step: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """PGD on the cross-entropy of `classify`, which maps pixels (B, 3, H, W) to logits (B, K): images like these."""
+    return last(pgd_iterates(classify, images, labels, settings=settings, start=start), settings, on_step)
+
+
+def pgd_iterates(
+    classify: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, settings: PgdSettings, start: Tensor
+) -> Iterator[Tensor]:
+    """Every x + delta of PGD, the start first."""
+    loss = cross_entropy(classify, labels, stop_when_fooled=settings.stop_when_fooled)
+    return iterates(loss, images, settings=settings, start=start)
+
+
+def ascend(
+    loss: Callable[[Tensor], Tensor],
+    images: Tensor,
+    settings: AscentSettings,
+    *,
+    start: Tensor,
+    on_step: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """The same on any loss, of pixels (B, 3, H, W) to a number that is summed over the images."""
+    return last(iterates(lambda x, _: (loss(x).sum(), None), images, settings=settings, start=start), settings, on_step)
+
+
+def last(trajectory: Iterator[Tensor], settings: AscentSettings, on_step: Callable[[], None] = lambda: None) -> Tensor:
+    """The last iterate as an attack's result: (B, 3, H, W) in [0, 1], float noise around the 1/255 grid removed.
+
+    Raises UserError for NaN, into which a gradient that is none turns a pixel for good.
+    """
+    adv_images = next(trajectory)
+    for adv_images in trajectory:  # noqa: B007  (the last one is what PGD returns)
+        on_step()
+    require_finite(adv_images, "the images of the attack")
+    return snap_to_grid(adv_images) if settings.stays_on_grid else adv_images
+
+
+def cross_entropy(classify: Callable[[Tensor], Tensor], labels: Tensor, *, stop_when_fooled: bool = False) -> Loss:
+    """CE(classify(x), label), summed. With `stop_when_fooled` a misclassified image stays as it is."""
+
+    def loss(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        logits = classify(x)
+        holds = logits.argmax(dim=1) == labels[rows] if stop_when_fooled else None
+        return F.cross_entropy(logits, labels[rows], reduction="sum"), holds
+
+    return loss
+
+
+def iterates(loss: Loss, images: Tensor, *, settings: AscentSettings, start: Tensor) -> Iterator[Tensor]:
+    """Every x + delta, the start first, `steps` + 1 in all.
+
+    delta <- project(delta + alpha * normalize(grad_delta loss(x + delta))), then into the image box.
+    """
+    norm, eps, alpha = NORMS[settings.norm], radius(settings.eps), settings.step_size
+    delta = _into_box(start, images)
+    active = torch.arange(len(images), device=images.device)
+    yield (images + delta).clamp(0, 1)
+    for _ in range(settings.steps):
+        x, d = images[active], delta[active].requires_grad_()
+        value, holds = loss(x + d, active)
+        (gradient,) = torch.autograd.grad(value, d)
+        require_finite(gradient, "the gradients of the attack")  # the sign of NaN is 0: a step that is none
+        stepped = _into_box(norm.project(d.detach() + alpha * norm.normalize(gradient), eps), x)
+        if holds is not None:
+            active, stepped = active[holds], stepped[holds]
+        delta[active] = stepped
+        yield (images + delta).clamp(0, 1)
+        if len(active) == 0:
+            return
+
+
+def _into_box(delta: Tensor, images: Tensor) -> Tensor:
+    """The nearest delta with images + delta in [0, 1]."""
+    return delta.clamp(-images, 1 - images)
+
+
+def snap_to_grid(images: Tensor) -> Tensor:
+    """Pixels within a thousandth of a level of k/255 become exactly k/255; others stay as they are."""
+    white = images.new_tensor(255.0)  # a tensor, because a GPU divides by a plain number inexactly
+    levels = images * white
+    nearest = levels.round()
+    return torch.where((levels - nearest).abs() < 1e-3, nearest / white, images)
