@@ -58,4 +58,4 @@ def command(
     row = catalog.lookup(catalog.tables(), task, "task")
     check_output(row, format=format, output=output)
     report = make_report(row, home(), attacks=o.names(attack), paper=not no_paper, seeds=seeds)
-    write(report, format=format, output=output, as_json=json, seeds=seeds)
+    write(report, format=format, output=output, as_json=json)
