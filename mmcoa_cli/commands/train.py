@@ -34,13 +34,18 @@ def command(
     batch_size: Annotated[int | None, typer.Option(help="Images a step; default: the paper's.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of Adam; default: the method's in the paper.")] = None,
     eps: o.Eps = "1/255",
-    alpha: Annotated[str, typer.Option(help="Step size of the image attack.")] = "1/255",
-    steps: Annotated[int, typer.Option(help="Steps of the image attack in training; the evaluation takes 100.")] = 10,
+    alpha: Annotated[str | None, typer.Option(help="Step size of the image attack; default: 1/255.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the image attack in training: 10; the evaluation takes 100.")
+    ] = None,
     seed: o.Seed = 0,
-    tune: Annotated[str, typer.Option(help="both, image or text: the encoders that are trained.")] = "both",
+    tune: Annotated[
+        str | None, typer.Option(help="both, image or text: the encoders that are trained; default: the method's.")
+    ] = None,
     contrast: Annotated[
-        str, typer.Option(help="mmcoa's pairs: batch (the paper) or class (all K prompts, no false negatives).")
-    ] = "batch",
+        str | None, typer.Option(help="mmcoa's pairs: batch (the paper) or class (all K prompts, no false negatives).")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd; default: the method's.")] = None,
     compat: o.Compat = "none",
     precision: o.Precision = "fp32",
     processes: o.Processes = 1,
@@ -68,7 +73,7 @@ def command(
         spec = specs.train_spec(
             method, dataset=dataset, shots=shots, model=model, mlm=mlm, epochs=epochs, batch_size=batch_size, lr=lr,
             eps=eps, alpha=alpha, steps=steps, seed=seed, tune=tune, contrast=contrast, compat=compat,
-            precision=precision,
+            precision=precision, optimizer=optimizer,
         )  # fmt: skip
     job = Job(spec, None if no_evaluate else specs.evaluation_after(spec), resume=run)
     results.show(launch.run(job, processes=processes, accelerate_config=_absolute(accelerate_config)), as_json=json)

@@ -33,11 +33,11 @@ from ..datasets.fetching import open_classes
 from ..datasets.pixels import attacked_at, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
 from ..datasets.sampling import balanced_subset
-from ..models.clip import Clip
 from ..models.finite import require_finite
 from ..models.masked_lm import MaskedLM
 from ..models.subjects import load_mlm, load_subject, now, origin_of, seen_with
 from ..models.token_rows import cut_by, require_distinct_prompts
+from ..models.victim import Victim
 from ..settings import Home
 from ..tasks.classification import Classifier, classifier, distinct, judged, outcomes, success_rate
 from ..terminal.console import Task, progress
@@ -84,7 +84,7 @@ class Trial:
     spec: EvaluationSpec
     home: Home
     accelerator: Accelerator
-    clip: Clip
+    clip: Victim
     weights: str  # the digest of `clip`
     run: Run
     dataset: Dataset

@@ -13,11 +13,12 @@ from typing import Any
 from store.datasets import DatasetInfo
 from store.keys import key_of
 
-from .. import catalog
 from ..attacks.base import lookup, parts, section, settings_of
 from ..datasets.prompts import class_prompts
 from ..models.digests import SCHEME
-from .specs import EvaluationSpec, TrainSpec
+from ..models.victim import wrapper_row
+from .specs import EvaluationSpec
+from .training_spec import TrainSpec
 
 TRAINING = 2  # part of a run's id: raise it when the same specification would give other weights
 EXAMPLES = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
@@ -29,17 +30,21 @@ def of_training(
     spec: TrainSpec, info: DatasetInfo, *, indices: Sequence[int], weights: str, mlm: str
 ) -> dict[str, Any]:
     """All that decides a run's weights: `weights` is the digest of those it starts from, `mlm` that of the masked LM
-    where the method uses one, `indices` are the training images."""
-    row = catalog.methods()[spec.method]
-    attacks = {f"{name}_attack": _attack_of(spec, name, mlm) for name in row.attacks}
+    where the method uses one, `indices` are the training images.
+
+    What is as in the paper stands in it only where it did in version 0.1.
+    """
     return {
         "version": TRAINING,
-        "method": row.name,
-        "pairs": [spec.contrast, spec.image_weight, spec.text_weight] if mlm else None,
+        "method": spec.method,
+        "pairs": None,
         "tune": spec.tune,
-        "optimizer": {"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
+        "optimizer": {
+            **{"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
+            **spec.optimization.identity(),
+        },
         **{f"{name}_attack": None for name in ATTACKS_OF_TRAINING},
-        **attacks,
+        **{f"{name}_attack": _attack_of(spec, name, mlm) for name in spec.row.attacks},
         "compat": spec.compat,
         "weights": weights,
         "data": [info.checksum, info.pixel_size, info.resize],
@@ -47,11 +52,18 @@ def of_training(
         "indices": list(indices),
         "seed": spec.seed,
         "precision": spec.precision,
+        **_of_loss(spec),
+        **_of_wrapper(spec),
     }
 
 
 def run_id(spec: TrainSpec, identity: dict[str, Any]) -> str:
     return f"{spec.run_name}-{key_of(identity)[:8]}"
+
+
+def recipe_of(identity: dict[str, Any]) -> str:
+    """What runs have in common that differ in nothing but their seed, and so in the images it draws."""
+    return key_of({name: part for name, part in identity.items() if name not in ("seed", "indices")})
 
 
 def of_examples(attack: str, spec: EvaluationSpec, info: DatasetInfo, *, weights: str, mlm: str) -> dict[str, Any]:
@@ -79,4 +91,19 @@ def evaluation_id(run: str, examples: str, spec: EvaluationSpec) -> str:
 
 def _attack_of(spec: TrainSpec, name: str, mlm: str) -> list[Any]:
     attack = lookup(name)
-    return [attack.version, asdict(settings_of(attack, asdict(spec))), *([mlm] if attack.masked_lm else [])]
+    return [attack.version, asdict(spec.attack(name)), *([mlm] if attack.masked_lm else [])]
+
+
+def _of_loss(spec: TrainSpec) -> dict[str, Any]:
+    version = {"loss": spec.row.version} if spec.row.version != 1 else {}
+    if spec.settings is None:
+        return version
+    own = getattr(spec.settings, "identity", None)
+    return {**(own() if own else {"settings": asdict(spec.settings)}), **version}
+
+
+def _of_wrapper(spec: TrainSpec) -> dict[str, Any]:
+    if not spec.row.wrapper:
+        return {}
+    settings = asdict(spec.wrapper_settings) if spec.wrapper_settings is not None else {}
+    return {"wrapper": [spec.row.wrapper, wrapper_row(spec.row.wrapper).version, settings]}

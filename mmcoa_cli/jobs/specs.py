@@ -73,12 +73,12 @@ class EvaluationSpec:
 def evaluation_after(spec: TrainSpec) -> EvaluationSpec:
     """The evaluation a run ends with: its own dataset, all attacks, the radius it was trained with, 100 steps."""
     return EvaluationSpec(
-        "", (spec.dataset,), mlm=spec.mlm, eps=spec.eps, alpha=spec.alpha, seed=spec.seed, batch_size=spec.batch_size,
-        precision=spec.precision, compat=spec.compat,
+        "", (spec.dataset,), mlm=spec.mlm, eps=spec.image_attack.eps, alpha=spec.image_attack.alpha, seed=spec.seed,
+        batch_size=spec.batch_size, precision=spec.precision, compat=spec.compat,
     )  # fmt: skip
 
 
-def options_in(text: str, kind: type[TrainSpec] | type[EvaluationSpec]) -> dict[str, Any]:
+def options_in(text: str, kind: type[EvaluationSpec]) -> dict[str, Any]:
     """The options among what the index says of a run or evaluation (JSON), with eps and alpha in their canonical form;
     what else stands there was not asked for."""
     known = {field.name for field in fields(kind)}

@@ -42,11 +42,11 @@ def training_seconds(spec: TrainSpec, data: Data, speed: Speed) -> float:
     an_image, a_step = speed.update * (1 + text), speed.optimizer
     a_step += 2 * classes * speed.prompt_update if text else data.classes * speed.prompt_update
     if "image" in attacks:
-        an_image += spec.steps * speed.gradient
+        an_image += spec.image_attack.steps * speed.gradient
         a_step += data.classes * speed.prompt
         if spec.compat == "release":
-            an_image += spec.steps * speed.update
-            a_step += spec.steps * data.classes * speed.prompt_update
+            an_image += spec.image_attack.steps * speed.update
+            a_step += spec.image_attack.steps * data.classes * speed.prompt_update
     if text:
         a_step += classes * speed.prompt_attack
     an_epoch = images * an_image / speed.ranks + math.ceil(images / batch) * a_step
@@ -66,7 +66,7 @@ def evaluation_seconds(spec: EvaluationSpec, data: Data, speed: Speed, *, attack
     images = min(data.test, spec.limit or data.test)
     seconds = len(attacks) * (images * speed.forward / speed.ranks + data.classes * speed.prompt)
     if "image" in attacks:
-        seconds += images * spec.steps * speed.gradient / speed.ranks
+        seconds += images * spec.image_attack.steps * speed.gradient / speed.ranks
     if "text" in attacks:
         seconds += data.classes * (speed.candidates + speed.prompt_attack)
     return speed.load + seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from store.errors import UserError
 
 from .. import catalog
 from ..attacks.radii import canonical_or_same
-from ..jobs.specs import TrainSpec, options_in, train_spec
+from ..jobs.training_spec import stored_spec
 from ..models.present import Present, data_key
 from ..terminal.checks import one_of
 from . import earlier
@@ -274,15 +274,11 @@ def wilson(correct: float, n: int) -> tuple[float, float]:
 
 def _unusual(run: Run) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
-    spec, row = options_in(run.spec, TrainSpec), catalog.methods().get(run.method)
-    usual = asdict(train_spec(run.method, dataset=run.source) if row else TrainSpec(run.method))
-    settings = ["epochs", "batch_size", "lr", "tune", "precision"]
-    if row is None or "image" in row.attacks:
-        settings += ["eps", "alpha", "steps"]
-    if row is None or "text" in row.attacks:
-        settings += ["contrast", "image_weight", "text_weight"]
-    changed = [name for name in settings if name in spec and spec[name] != usual[name]]
-    return ", ".join(f"{name.replace('_', ' ')} {spec[name]}" for name in changed)
+    try:
+        changed = stored_spec(run.method, run.spec).unusual()
+    except (UserError, TypeError):  # of an index from elsewhere
+        return ""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in changed.items())
 
 
 def _nested(document: Any, *path: str) -> Any:

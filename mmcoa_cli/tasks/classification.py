@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..models.clip import Clip
 from ..models.finite import require_finite
+from ..models.victim import Victim
 
 WRONG_BEFORE, HELD, FOOLED, TIED = 0, 1, 2, 3  # the outcome of one sample; TIED: held by some choices, not by others
 
@@ -23,7 +23,7 @@ Classifier = Callable[[Tensor], Tensor]
 Floats = npt.NDArray[np.float64]
 
 
-def classifier(clip: Clip, prompts: Sequence[str]) -> Classifier:
+def classifier(clip: Victim, prompts: Sequence[str]) -> Classifier:
     """Pixels -> logits against these prompts, whose embeddings are computed once.
 
     Classes whose prompts are the same tokens share a column of the product, so that they tie exactly rather than up to
@@ -59,6 +59,6 @@ def success_rate(before: Floats, after: Floats) -> float | None:
     return math.fsum(before * (1 - after)) / correct if correct else None
 
 
-def distinct(clip: Clip, prompts: Sequence[str]) -> int:
+def distinct(clip: Victim, prompts: Sequence[str]) -> int:
     """How many different prompts these are to the model."""
     return len(set(clip.token_rows(prompts)))

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from accelerate import Accelerator
 
-from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.jobs.training import train
+from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.subjects import final_weights, load_subject, zero_shot_run
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
 from store.errors import UserError
 from store.index import Index
 
-SPEC = TrainSpec("ft-standard", "digits", "1", "vit", "mlm", epochs=2, batch_size=5, lr=1e-3)
+SPEC = train_spec("ft-standard", dataset="digits", shots="1", model="vit", mlm="mlm", epochs=2, batch_size=5, lr=1e-3)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_model_is_zero_shot(home: Home, index: Index) -> None:
 
 
 def test_a_beginning_of_two_runs(home: Home, index: Index) -> None:
-    runs = [train(replace(SPEC, seed=seed), home, Accelerator(cpu=True)) for seed in (0, 1)]
+    runs = [train(SPEC.changed(seed=seed), home, Accelerator(cpu=True)) for seed in (0, 1)]
     with pytest.raises(UserError, match="2 runs begin with 'ft-standard'") as raised:
         load_subject("ft-standard", home, index)
     assert all(run.id in raised.value.hint for run in runs)

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from mmcoa_cli import catalog
 from mmcoa_cli.app import app
-from mmcoa_cli.jobs.specs import ATTACKS, TrainSpec, train_spec
-from mmcoa_cli.jobs.used import IMAGE, IN_TRAINING, OF_ATTACK, OF_TRAINING, TEXT, unused_in_training
+from mmcoa_cli.jobs.specs import ATTACKS
+from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
+from mmcoa_cli.jobs.used import IMAGE, OF_ATTACK, OF_TRAINING, TEXT, unused_in_training
 from store.errors import UserError
 
 
@@ -77,8 +78,7 @@ def test_an_option_given_twice_is_refused(command: str, option: str) -> None:
 
 
 def test_the_tables_name_options_there_are() -> None:
-    names = {*TrainSpec.__dataclass_fields__}
-    assert {*OF_TRAINING, *(name for of in IN_TRAINING.values() for name in of)} <= names
+    assert {*OF_TRAINING} <= {*TrainSpec.__dataclass_fields__}
     assert set(OF_ATTACK) == set(ATTACKS) and set(OF_ATTACK["multimodal"]) == {*IMAGE, *TEXT}
     for method in catalog.methods():
         assert unused_in_training(method, tested=True) <= unused_in_training(method, tested=False)
