@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from store.errors import UserError
 
 from ..terminal.checks import one_of, positive
+from ..terminal.literals import Contrast
 
-CONTRASTS = ("batch", "class")
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine")
 STEPS = 10  # of the image attack in training, where a test takes 100
 
 
@@ -21,12 +19,12 @@ class MmcoaSettings:
     """`contrast`: the pairs of a "batch", as in the paper, or against each "class" prompt, which makes no negatives of
     images that share a label. The weights are gamma1 and gamma2 of Eq. 9."""
 
-    contrast: str = "batch"
+    contrast: Contrast = "batch"
     image_weight: float = 0.5
     text_weight: float = 0.5
 
     def __post_init__(self) -> None:
-        one_of("--contrast", self.contrast, CONTRASTS)
+        one_of("--contrast", self.contrast, get_args(Contrast))
         for name in ("image_weight", "text_weight"):
             option, weight = f"--{name.replace('_', '-')}", float(getattr(self, name))
             if not 0 <= weight < math.inf:

@@ -18,7 +18,8 @@ from store.schema import Run
 
 from .. import catalog
 from ..models.epochs import epochs_in, epochs_of, last_epoch, take_over
-from ..models.subjects import now, origin_of, zero_shot_run
+from ..models.runs import now, zero_shot_run
+from ..models.subjects import origin_of
 from ..settings import Home
 from ..terminal.console import say
 from .continuing import require_continuable
@@ -37,8 +38,8 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
     row = catalog.lookup(catalog.methods(), spec.method, "method")
     index = Index(home.database_url)
     if not row.loss:
-        wrapped = (row.wrapper, spec.wrapper_settings) if row.wrapper else None
-        return zero_shot_run(spec.model, home, index, method=row.name, wrapped=wrapped)
+        wrapped = {"wrapper": row.wrapper, "settings": spec.wrapper_settings}
+        return zero_shot_run(spec.model, home, index, method=row.name, **wrapped)
     if resumed and (found := _decided(_finished(resumed, spec, home, index))):  # whatever its model is by now
         return _told(found, accelerator)
     plan = make_plan(spec, home)

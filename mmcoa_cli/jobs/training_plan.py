@@ -16,7 +16,7 @@ from store.errors import UserError
 from .. import attacks, catalog
 from ..attacks.bert_attack import TextTarget, prepare
 from ..attacks.image import IMAGE
-from ..datasets.fetching import open_classes
+from ..datasets.library import open_classes
 from ..datasets.prompts import class_prompts
 from ..datasets.sampling import few_shot
 from ..defences.step import Attacks
@@ -28,7 +28,7 @@ from ..models.token_rows import cut_by, require_distinct_prompts
 from ..models.victim import Victim
 from ..models.wrapping import wrap
 from ..settings import Home
-from .identity import of_training, recipe_of, run_id
+from .training_identity import of_training, recipe_of, run_id
 from .training_spec import TrainSpec
 
 Ints = npt.NDArray[np.int64]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from store.errors import UserError
 
@@ -19,12 +19,12 @@ from ..attacks.settings import COMPATS, BertAttackSettings, PgdSettings
 from ..attacks.text import TEXT
 from ..catalog import MethodRow, OptimizerRow
 from ..defences import settings_kind
-from ..defences.settings import OPTIMIZERS, SCHEDULES, STEPS
+from ..defences.settings import STEPS
 from ..models.victim import WRAPPERS
+from ..terminal import literals
 from ..terminal.checks import not_negative, one_of, positive
 
-TUNES = ("both", "image", "text")
-PRECISIONS = ("fp32", "bf16")
+TUNES, PRECISIONS = get_args(literals.Tune), get_args(literals.Precision)
 SHOTS = re.compile(r"0*[1-9][0-9]{0,8}")
 DEFAULT_MODEL, DEFAULT_MLM, DEFAULT_DATASET = "ViT-B-32", "bert-base-uncased", "cifar100"
 # the options of methods that `mmcoa train` has by their name; others are typed as -o NAME=VALUE
@@ -59,7 +59,7 @@ class TrainSpec:
         one_of("--tune", self.tune, (self.row.trains,) if self.row.wrapper else TUNES)
         one_of("--compat", self.compat, COMPATS)
         one_of("--precision", self.precision, PRECISIONS)
-        one_of("--optimizer", self.optimizer, OPTIMIZERS)
+        one_of("--optimizer", self.optimizer, get_args(literals.Optimizer))
         if self.shots != "full" and not SHOTS.fullmatch(self.shots):
             raise UserError(f"--shots {self.shots} is no number of images a class", hint="--shots 5, or --shots full")
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
@@ -106,7 +106,7 @@ class TrainSpec:
         if "betas" in given:
             given["betas"] = tuple(given["betas"])
         row = replace(self.row.optimizer, name=self.optimizer, lr=self.lr, **given)
-        one_of("-o schedule", row.schedule, SCHEDULES)
+        one_of("-o schedule", row.schedule, get_args(literals.Schedule))
         not_negative("-o warmup_steps", row.warmup_steps)
         return row
 
@@ -141,16 +141,20 @@ class TrainSpec:
 
 def options_of(row: MethodRow) -> dict[str, Any]:
     """The options that a method has beside those of every method, with their defaults."""
-    if not (row.loss or row.wrapper):
-        return {}
-    wrapper = WRAPPERS.get(row.wrapper)
-    kinds = [attacks.lookup(name).settings for name in row.attacks]
-    kinds += [settings_kind(row.loss), wrapper.settings if wrapper else None]
-    found = {name: value for kind in kinds if kind for name, value in asdict(kind()).items() if name != "compat"}
-    if IMAGE.name in row.attacks:
+    kinds = [kind for kind in kinds_of(row) if kind is not OptimizerRow]
+    found = {name: value for kind in kinds for name, value in asdict(kind()).items() if name != "compat"}
+    if row.loss and IMAGE.name in row.attacks:
         found["steps"] = STEPS
     optimizer = {name: getattr(row.optimizer, name) for name in OF_OPTIMIZER} if row.loss else {}
     return {**found, **optimizer}
+
+
+def kinds_of(row: MethodRow) -> list[type[Any]]:
+    """The settings whose fields are a method's options: of its optimizer, attacks, loss and wrapper."""
+    wrapper = WRAPPERS.get(row.wrapper)
+    of_training = [OptimizerRow, *(attacks.lookup(name).settings for name in row.attacks), settings_kind(row.loss)]
+    kinds = [*(of_training if row.loss else ()), wrapper.settings if wrapper else None]
+    return [kind for kind in kinds if kind is not None]
 
 
 def train_spec(method: str, **options: Any) -> TrainSpec:

@@ -13,7 +13,6 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..datasets.pixels import load_pixels, to_unit
-from ..datasets.sources.downloads import require_space
 from ..defences import loss_of
 from ..defences.batch import Batch
 from ..defences.optimizers import make_optimizer, make_schedule
@@ -22,7 +21,7 @@ from ..models.epochs import epochs_in, number_of, resume, save_epoch
 from ..models.finite import require_finite_loss, require_finite_weights, smaller_lr
 from ..models.victim import Victim
 from ..randomness import shuffled
-from ..settings import Home
+from ..settings import Home, require_space
 from ..terminal.console import progress, say
 from .training_plan import Plan
 

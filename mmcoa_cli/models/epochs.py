@@ -58,7 +58,7 @@ def last_epoch(folder: Path, epochs: int) -> Path | None:
 def damage(epoch: Path) -> str | None:
     """What keeps an epoch from being a model, in words; None where nothing does."""
     try:
-        _require_own(epoch)
+        require_own(epoch)
         load_tensors(epoch)
     except UserError as error:
         return str(error)
@@ -137,7 +137,7 @@ def _to_go_on_from(
 ) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]] | None:
     """An epoch's weights and the optimizer's moments; None where they are not whole, or not this model's."""
     try:
-        _require_own(epoch)
+        require_own(epoch)
         weights = load_tensors(epoch)
         state = {} if last else load_state(epoch)
     except UserError:
@@ -159,7 +159,7 @@ def _has_state(epoch: Path) -> bool:
         return False
 
 
-def _require_own(epoch: Path) -> None:
+def require_own(epoch: Path) -> None:
     """Raises UserError for a folder that is another epoch's or another run's, or that lacks what makes it a model."""
     spec = load_spec(epoch)
     if spec.get("epoch") != number_of(epoch) or spec.get("run", epoch.parent.name) != epoch.parent.name:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import TYPE_CHECKING
 
+from store.dataset_info import DatasetInfo
 from store.datasets import Dataset
 from store.errors import UserError
-from store.keys import digest_arrays, key_of
+from store.keys import key_of
 
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..datasets.prompts import class_prompts
 from ..settings import Home
 from .digests import SCHEME
 from .epochs import epochs_of, path_of
 from .library import clip_path, mlm_path
-from .partial import Partial, checkpoint_digest
+from .partial import checkpoint_digest
+from .runs import wrapped_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ class Present:
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._info = cache(self._open)
         self.data = cache(self._data)
         self.model = cache(self._model)
         self.mlm = cache(self._mlm)
@@ -45,12 +47,9 @@ class Present:
         return _digest(epoch, run.model) or run.weights or ""
 
     def _zero_shot(self, run: Run) -> str:
-        """Of a model as it comes; or with its wrapper, which then has no tensors."""
-        weights, wrapped = self.model(run.model), json.loads(run.spec).get("wrapper")
-        if not (weights and wrapped):
-            return weights
-        name, version, settings = wrapped
-        return Partial(name, version, run.model, weights, settings).digest(digest_arrays({}))
+        """Of a model as it comes, or through its wrapper."""
+        weights, wrapped = self.model(run.model), wrapped_in(run)
+        return wrapped.digest(run.model, weights) if weights and wrapped else weights
 
     def _model(self, name: str) -> str:
         return _digest(clip_path(name, self._home), name)
@@ -60,12 +59,20 @@ class Present:
 
     def _data(self, name: str) -> str:
         """Of a dataset's images and prompts, as `data_key` has it."""
+        info = self._info(name)
+        return data_key(info.checksum, class_prompts(info.class_names, info.template)) if info else ""
+
+    def pixel_size(self, name: str) -> int | None:
+        """The side of a dataset's images."""
+        info = self._info(name)
+        return info.pixel_size if info else None
+
+    def _open(self, name: str) -> DatasetInfo | None:
         try:
             with Dataset.open(dataset_path(name, self._home)) as dataset:
-                info = dataset.info
+                return dataset.info
         except UserError:
-            return ""
-        return data_key(info.checksum, class_prompts(info.class_names, info.template))
+            return None
 
 
 def data_key(checksum: str, prompts: Sequence[str]) -> str:

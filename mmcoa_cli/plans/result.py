@@ -9,7 +9,6 @@ from typing import Any
 
 from store.errors import UserError
 
-from .. import catalog
 from ..reports import formats
 from ..reports.report import Report, make_report, write
 from ..settings import Home
@@ -35,5 +34,4 @@ def document(order: Order, home: Home) -> dict[str, Any] | None:
 
 
 def _report(order: Order, home: Home) -> Report:
-    attack = order.row.report_attack
-    return make_report(catalog.tasks()[order.row.task], home, attacks=(attack,) if attack else ())
+    return make_report(order.row, home)

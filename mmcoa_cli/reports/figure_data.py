@@ -52,7 +52,7 @@ class Panel:
 class Figure:
     """Panels that share their places `xs`; `rows` are all that was drawn, and the averages among it."""
 
-    task: catalog.TaskRow
+    task: catalog.TableRow
     panels: list[Panel]
     xs: list[str]
     datasets: list[str]  # that the averages are over
@@ -62,16 +62,16 @@ class Figure:
     several: bool = False  # whether error bars are deviations over seeds
 
 
-def figure(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False) -> Figure:
+def figure(rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool = False) -> Figure:
     """The figure of `task` from its rows, never empty; with `seeds` the points are means over seeds."""
     chosen = _alike(grids(rows, task=task, seeds=seeds), task)
-    make = {"shots": _by_shots, "datasets": _by_datasets}[task.x]
+    make = {"shots": _by_shots, "dataset": _by_datasets}[task.columns]
     return make(chosen, task, len(rows), seeds)
 
 
-def _alike(every: list[Grid], task: catalog.TaskRow) -> list[Grid]:
+def _alike(every: list[Grid], task: catalog.TableRow) -> list[Grid]:
     """One grid for each attack, in the order of the task: the best one, and those that were measured as it was."""
-    ranked = sorted(every, key=lambda grid: (grid.source != task.source, -_of_today(grid), -len(grid.rows)))
+    ranked = sorted(every, key=lambda grid: (grid.source not in task.sources, -_of_today(grid), -len(grid.rows)))
     found: list[Grid] = []
     for grid in ranked:
         if grid.rows[0].attack not in [other.rows[0].attack for other in found] and all(
@@ -97,7 +97,7 @@ def _setting(grid: Grid) -> Key:
     return (grid.source, grid.limit, row.model, row.compat, row.precision, row.seed)
 
 
-def _by_shots(chosen: list[Grid], task: catalog.TaskRow, every: int, seeds: bool) -> Figure:
+def _by_shots(chosen: list[Grid], task: catalog.TableRow, every: int, seeds: bool) -> Figure:
     """Averages against shots; zero-shot stands at 0."""
     if not any(grid.datasets for grid in chosen):
         names = ", ".join(task.datasets[:3])
@@ -128,7 +128,7 @@ def _by_shots(chosen: list[Grid], task: catalog.TaskRow, every: int, seeds: bool
     )  # fmt: skip
 
 
-def _by_datasets(chosen: list[Grid], task: catalog.TaskRow, every: int, seeds: bool) -> Figure:
+def _by_datasets(chosen: list[Grid], task: catalog.TableRow, every: int, seeds: bool) -> Figure:
     """Each dataset's accuracies at the shots of most results, and the averages of lines that have all datasets."""
     trained = [row for grid in chosen for row in grid.rows if row.source]
     counts = {row.shots: (sum(o.shots == row.shots for o in trained), _place(row)) for row in trained}
@@ -159,7 +159,7 @@ def _by_datasets(chosen: list[Grid], task: catalog.TaskRow, every: int, seeds: b
     )  # fmt: skip
 
 
-def _common(sets: list[set[str]], task: catalog.TaskRow) -> tuple[str, ...]:
+def _common(sets: list[set[str]], task: catalog.TableRow) -> tuple[str, ...]:
     """The datasets to average over: those of one line such that most results are drawn."""
     best = max(sets, key=lambda one: sum(one <= other for other in sets) * len(one))
     return tuple(name for name in task.datasets if name in best)

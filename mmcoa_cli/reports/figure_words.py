@@ -49,7 +49,7 @@ def caption(figure: Figure) -> list[str]:
 def _averages(figure: Figure) -> str:
     """Over which datasets the averages are, where there are any."""
     count, names = len(figure.datasets), ", ".join(figure.datasets)
-    if figure.task.x == "datasets":
+    if figure.task.columns == "dataset":
         return f"average: of {count} datasets." if NAME in figure.xs else ""
     if count == 1:
         return f"Of the datasets only {names}."

@@ -57,12 +57,12 @@ def draw(figure: Figure, path: Path) -> None:
 
     from store.files import replacing
 
-    layouts = {"shots": _by_shots, "datasets": _by_datasets}
+    layouts = {"shots": _by_shots, "dataset": _by_datasets}
     with rc_context(FONT), replacing(path) as partial:
         picture = Picture(layout="constrained")
         FigureCanvasAgg(picture)
         said = "\n".join(textwrap.fill(line, CAPTION) for line in caption(figure))
-        height = layouts[figure.task.x](picture, figure)
+        height = layouts[figure.task.columns](picture, figure)
         picture.set_size_inches(WIDTH, LEGEND + height + LINE * (said.count("\n") + 1))
         picture.supxlabel(said, fontsize=5.5, color="#444444", x=0.01, ha="left", linespacing=1.25)
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:].lower())

@@ -38,7 +38,7 @@ FORMULA = tuple("=+-@")  # what a spreadsheet would compute
 def render(
     rows: Sequence[Row],
     *,
-    task: catalog.TaskRow,
+    task: catalog.TableRow,
     format: str = "table",
     seeds: bool = False,
     width: int = 100,
@@ -63,9 +63,9 @@ def render(
     return "\n".join(writers[format](sheet, task) for sheet in sheets(rows, task=task, seeds=seeds))
 
 
-def document(rows: Sequence[Row], *, task: catalog.TaskRow, missing: Missing = NOTHING) -> dict[str, Any]:
+def document(rows: Sequence[Row], *, task: catalog.TableRow, missing: Missing = NOTHING) -> dict[str, Any]:
     """The JSON of `mmcoa report`."""
-    return {"task": task.name, "rows": [as_dict(row) for row in rows], "missing": missing.entries()}
+    return {"task": task.task, "rows": [as_dict(row) for row in rows], "missing": missing.entries()}
 
 
 def as_dict(row: Row) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _columns(field: str) -> tuple[str, ...]:
     return ("ci95_low", "ci95_high") if field == "ci95" else (field,)
 
 
-def _markdown(sheet: Sheet, task: catalog.TaskRow) -> str:
+def _markdown(sheet: Sheet, task: catalog.TableRow) -> str:
     def row(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
@@ -133,7 +133,7 @@ def _md(text: str) -> str:
     return visible(text).translate(MARKDOWN)
 
 
-def _latex(sheet: Sheet, _: catalog.TaskRow) -> str:
+def _latex(sheet: Sheet, _: catalog.TableRow) -> str:
     def row(cells: Sequence[str]) -> str:
         return f"    {' & '.join(cells)} \\\\"
 

@@ -36,7 +36,7 @@ class Grid:
         return next(row for row in self.rows if row.dataset == dataset)
 
 
-def grids(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False) -> list[Grid]:
+def grids(rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool = False) -> list[Grid]:
     """The grids of `rows`, by attack, model and source; with `seeds`, those of several seeds share a cell."""
 
     def alike(row: Row) -> Key:
@@ -56,7 +56,7 @@ def grids(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False) ->
     return found
 
 
-def _circumstances(row: Row, task: catalog.TaskRow) -> Key:
+def _circumstances(row: Row, task: catalog.TableRow) -> Key:
     """What grids are sorted by."""
     attack = task.attacks.index(row.attack)
     threat = f"{image_of(row)} {text_of(row)}"
@@ -96,7 +96,7 @@ def _repeats(rows: list[Row], before: list[list[Row]], after: list[list[Row]]) -
     )
 
 
-def _grid(source: str, limit: int | None, rows: list[Row], *, task: catalog.TaskRow, seeds: bool) -> Grid:
+def _grid(source: str, limit: int | None, rows: list[Row], *, task: catalog.TableRow, seeds: bool) -> Grid:
     there = {row.dataset for row in rows}
     return Grid(
         source if any(row.source for row in rows) else "",

@@ -37,13 +37,13 @@ from .wording import (
 PART = "*"
 
 
-def grid_sheets(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False) -> list[Sheet]:
+def grid_sheets(rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool = False) -> list[Sheet]:
     """The grids of `rows` in words."""
     measured = [row for row in rows if row.evaluation]  # a figure's rows have averages among them
     return [_sheet(grid, task, seeds=seeds) for grid in grids(measured, task=task, seeds=seeds)]
 
 
-def _sheet(grid: Grid, task: catalog.TaskRow, *, seeds: bool) -> Sheet:
+def _sheet(grid: Grid, task: catalog.TableRow, *, seeds: bool) -> Sheet:
     averages = [average(line, grid.datasets) for line in grid.lines] if len(grid.datasets) > 1 else []
     lines = _test_sets(grid, averaged=bool(averages))
     for number, line in enumerate(grid.lines):
@@ -60,10 +60,10 @@ def _sheet(grid: Grid, task: catalog.TaskRow, *, seeds: bool) -> Sheet:
     )
 
 
-def _title(grid: Grid, task: catalog.TaskRow) -> str:
+def _title(grid: Grid, task: catalog.TableRow) -> str:
     row = grid.rows[0]
-    papers = row.attack in task.tables and grid.source in ("", task.source)
-    table = f" (Table {task.tables[row.attack]})" if papers else ""
+    papers = row.attack in task.paper and grid.source in ("", *task.sources)
+    table = f" (Table {task.paper[row.attack]})" if papers else ""
     source = f"trained on {grid.source}" if grid.source else "zero-shot"
     return f"{source} · {model_name(row)} · {attack_name(row.attack)}{table}"
 
@@ -92,7 +92,7 @@ def _circumstances(grid: Grid, *, averaged: bool) -> list[str]:
     ]
 
 
-def _columns(grid: Grid, averages: Sequence[Average | None], task: catalog.TaskRow) -> list[str]:
+def _columns(grid: Grid, averages: Sequence[Average | None], task: catalog.TableRow) -> list[str]:
     """The datasets of the task, their average, the user's own."""
     parts = set(_parts(grid))
     names = [[name + (PART if name in parts else "") for name in some] for some in (grid.datasets, grid.others)]

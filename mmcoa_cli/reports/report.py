@@ -30,31 +30,31 @@ ENDINGS = {  # what a file is written as
 class Report:
     """The rows of `task`, in the order of its tables; those of a figure are what it draws, with its averages."""
 
-    task: catalog.TaskRow
+    task: catalog.TableRow
     rows: list[Row]
     missing: Missing
     figure: Figure | None = None
 
 
 def make_report(
-    task: catalog.TaskRow, home: Home, *, attacks: tuple[str, ...] = (), paper: bool = True, seeds: bool = False
+    task: catalog.TableRow, home: Home, *, attacks: tuple[str, ...] = (), paper: bool = True, seeds: bool = False
 ) -> Report:
     """What the index of `home` holds for the task. Raises UserError when that is nothing, and for unknown attacks."""
     attacks = attacks_of(task, attacks)
     index = Index(home.database_url)
     found = rows(index, task, attacks=attacks, paper=paper, present=Present(home))
     lacking = missing(index.runs(), found, task=task, attacks=attacks, home=home)
-    if task.layout != "figure":
+    if not task.picture:
         return Report(task, found, lacking)
     picture = figure(found, task=task, seeds=seeds)
     return Report(task, picture.rows, lacking, picture)
 
 
-def check_output(task: catalog.TaskRow, *, format: str | None, output: Path | None) -> None:
+def check_output(task: catalog.TableRow, *, format: str | None, output: Path | None) -> None:
     """Raises UserError for a file that the report cannot be written to, before anything is looked up."""
     if output is None:
         return
-    pictures = ENDINGS_OF_PICTURES if task.layout == "figure" else ()
+    pictures = ENDINGS_OF_PICTURES if task.picture else ()
     if not format and output.suffix.lower() not in (*ENDINGS, *pictures):
         drawn = f", or for a picture in {', '.join(pictures)}" if pictures else ""
         what = "no picture and no format that a report has" if pictures else "no format that a report has"

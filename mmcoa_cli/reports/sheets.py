@@ -10,8 +10,8 @@ from .rows import Row
 from .wording import Sheet, section_sheets
 
 
-def sheets(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False, digits: int = 2) -> list[Sheet]:
+def sheets(rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool = False, digits: int = 2) -> list[Sheet]:
     """The tables of a report in words; intervals have `digits` decimals, all other percentages two."""
-    if task.layout == "methods":
+    if task.on_source:
         return section_sheets(rows, task=task, seeds=seeds, digits=digits)
     return grid_sheets(rows, task=task, seeds=seeds)

@@ -25,7 +25,7 @@ GAP = 2  # columns of the terminal between two cells, one of them the box's
 LABEL = 14  # the least that labels are wrapped to
 
 
-def print_table(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False, below: Sequence[str] = ()) -> None:
+def print_table(rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool = False, below: Sequence[str] = ()) -> None:
     """Print the table of `rows` on stdout, with colours on a terminal; `below` are lines that end it."""
     if out.is_terminal:
         _print(out, rows, task=task, seeds=seeds, below=below)
@@ -34,7 +34,7 @@ def print_table(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = Fal
 
 
 def text_table(
-    rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool, width: int, below: Sequence[str] = ()
+    rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool, width: int, below: Sequence[str] = ()
 ) -> str:
     """The same as text without colours, `width` columns wide or as few more as its figures need."""
     text = StringIO()
@@ -43,7 +43,7 @@ def text_table(
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
-def _print(console: Console, rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool, below: Sequence[str]) -> None:
+def _print(console: Console, rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool, below: Sequence[str]) -> None:
     shown = sheets(rows, task=task, seeds=seeds)
     if max(map(_least_width, shown)) > console.width:
         shown = sheets(rows, task=task, seeds=seeds, digits=1)

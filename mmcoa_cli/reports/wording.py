@@ -56,7 +56,7 @@ class Sheet:
     notes: list[str]
 
 
-def section_sheets(rows: Sequence[Row], *, task: catalog.TaskRow, seeds: bool = False, digits: int = 2) -> list[Sheet]:
+def section_sheets(rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool = False, digits: int = 2) -> list[Sheet]:
     """The sections of `rows` in words; intervals have `digits` decimals, all other percentages two."""
     attacks = [attack for attack in task.attacks if any(row.attack == attack for row in rows)]
     return [_sheet(section, attacks, seeds=seeds, digits=digits) for section in sections(rows, seeds=seeds)]

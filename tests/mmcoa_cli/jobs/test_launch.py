@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import psutil
 import pytest
 from accelerate import Accelerator
@@ -22,16 +23,15 @@ from torch import Tensor
 import store
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.continuing import command_of
-from mmcoa_cli.jobs.specs import EvaluationSpec
+from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, evaluation_spec, train_spec
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_plan import make_plan
-from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
 from mmcoa_cli.jobs.worker import Job, perform
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_state, load_tensors
 from store.errors import UserError
-from store.examples import ExampleSet
+from store.examples import damage
 from store.index import Index
 
 TRAIN = train_spec(
@@ -47,7 +47,7 @@ TRAIN = train_spec(
     alpha="4/255",
     steps=2,
 )
-EVALUATE = EvaluationSpec(
+EVALUATE = evaluation_spec(
     "vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=20, limit=100, batch_size=6
 )  # sixteen blocks of 6 images and one of 4
 CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many of its 20 images the last batch has
@@ -64,7 +64,7 @@ WORKER = """
 import json, sys
 from accelerate import Accelerator
 from mmcoa_cli.settings import home
-from mmcoa_cli.jobs.training_spec import TrainSpec
+from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.jobs.training import train
 
 accelerator = Accelerator(cpu=True)
@@ -92,11 +92,11 @@ def furthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 def examples(home: Home) -> dict[str, str]:
     """The hash of the content of each example set in the index, by its attack."""
     found = {}
-    for _, row in Index(home.database_url).evaluations():
-        spec = json.loads(row.spec)["examples"]
-        one = ExampleSet(home.examples, spec, n=row.n, block_size=row.batch_size)
-        assert one.verify() and not one.parts.exists()
-        found[row.attack] = one.checksum
+    for _, row in Index(home.database_url).results():
+        path = home.examples / f"{row.examples}.h5"
+        assert damage(path) is None and not path.with_suffix(".parts").exists()
+        with h5py.File(path) as file:
+            found[row.attack] = str(file.attrs["checksum"])
     return found
 
 

@@ -15,6 +15,7 @@ from mmcoa_cli.jobs.continuing import command_of, spec_to_go_on_with
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.epochs import epochs_in, last_epoch
+from mmcoa_cli.models.runs import run_of
 from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors, save_checkpoint
@@ -81,7 +82,7 @@ def test_whatever_is_damaged_the_weights_are_the_same(
         harm(path)
         assert train(SPEC, home, accelerator).id == run, path
         assert same(weights(home, run), expected), path
-        assert load_subject(run, home, index)[0].tensors()["visual.proj"].equal(expected["visual.proj"])
+        assert load_subject(run_of(run, home, index), home).tensors()["visual.proj"].equal(expected["visual.proj"])
 
 
 @pytest.mark.parametrize("gone", ["epoch-003", "epoch-001", "epoch-00[23]"])
@@ -99,7 +100,7 @@ def test_a_run_is_complete_with_its_last_epoch_only(home: Home, accelerator: Acc
     index, run = Index(home.database_url), train(SPEC, home, accelerator).id
     shutil.rmtree(home.checkpoints / run / "epoch-003")
     with pytest.raises(UserError, match="is not finished") as raised:
-        load_subject(run, home, index)
+        run_of(run, home, index)
     assert raised.value.hint == f"mmcoa train --resume {run}"
 
 
@@ -108,7 +109,7 @@ def test_an_altered_configuration_is_not_evaluated(home: Home, accelerator: Acce
     path = home.checkpoints / run / "epoch-003" / "open_clip_config.json"
     replaced(path, path.read_bytes().replace(b"0.48", b"0.47"))
     with pytest.raises(UserError, match=r"is damaged: .*open_clip_config\.json"):
-        load_subject(run, home, Index(home.database_url))
+        run_of(run, home, Index(home.database_url))
 
 
 def test_more_epochs_are_those_of_a_longer_run(new_home: Callable[[str], Home], accelerator: Accelerator) -> None:

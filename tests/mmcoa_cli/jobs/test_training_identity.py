@@ -12,9 +12,9 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import MethodRow, OptimizerRow
 from mmcoa_cli.datasets.sampling import few_shot
-from mmcoa_cli.jobs.identity import of_training, recipe_of, run_id
+from mmcoa_cli.jobs.training_identity import of_training, recipe_of, run_id
 from mmcoa_cli.jobs.training_spec import TrainSpec, options_of, stored_spec, train_spec
-from store.datasets import DatasetInfo
+from store.dataset_info import DatasetInfo
 from store.errors import UserError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_keys.json").read_text(encoding="utf8"))["training"]

@@ -14,12 +14,12 @@ from mmcoa_cli.reports.rows import rows
 from store.errors import UserError
 from store.index import Index
 
-FIG3, FIG4 = catalog.tasks()["fig3"], catalog.tasks()["fig4"]
+FIG3, FIG4 = catalog.tables()["fig3"], catalog.tables()["fig4"]
 TWO = ("cifar10", "cifar100")
 Add = Callable[..., Any]
 
 
-def drawn(index: Index, task: catalog.TaskRow, *attacks: str, seeds: bool = False) -> Figure:
+def drawn(index: Index, task: catalog.TableRow, *attacks: str, seeds: bool = False) -> Figure:
     return figure(rows(index, task, attacks=attacks), task=task, seeds=seeds)
 
 

@@ -43,7 +43,7 @@ def results(add: Add) -> None:
 
 @pytest.mark.parametrize("name", ["fig3", "fig4"])
 def test_a_png_is_drawn(index: Index, results: None, tmp_path: Path, name: str) -> None:
-    task = catalog.tasks()[name]
+    task = catalog.tables()[name]
     draw(figure(rows(index, task), task=task), tmp_path / "new" / "figure.png")
     picture = pixels(tmp_path / "new" / "figure.png")
     height, width, _ = picture.shape
@@ -58,14 +58,14 @@ def test_more_attacks_are_more_panels(index: Index, results: None, tmp_path: Pat
     heights = []
     for attacks in (("image",), ("image", "text", "multimodal", "clean")):
         for name in ("fig3", "fig4"):
-            task = catalog.tasks()[name]
+            task = catalog.tables()[name]
             draw(figure(rows(index, task, attacks=attacks), task=task), tmp_path / f"{name}.png")
             heights.append(pixels(tmp_path / f"{name}.png").shape[0])
     assert heights[2] > heights[0] and heights[3] > heights[1]
 
 
 def test_pdf_and_svg_are_the_same_bytes_every_time(index: Index, results: None, tmp_path: Path) -> None:
-    task = catalog.tasks()["fig4"]
+    task = catalog.tables()["fig4"]
     for ending, begins in ((".pdf", b"%PDF-"), (".svg", b"<?xml")):
         paths = [tmp_path / f"{number}{ending}" for number in (1, 2)]
         for path in paths:
@@ -76,7 +76,7 @@ def test_pdf_and_svg_are_the_same_bytes_every_time(index: Index, results: None, 
 
 
 def test_another_ending_is_refused(index: Index, results: None, tmp_path: Path) -> None:
-    task = catalog.tasks()["fig3"]
+    task = catalog.tables()["fig3"]
     with pytest.raises(UserError, match=r"x\.bmp is no picture that can be drawn"):
         draw(figure(rows(index, task), task=task), tmp_path / "x.bmp")
     assert not (tmp_path / "x.bmp").exists()

@@ -13,7 +13,7 @@ from mmcoa_cli.reports.rows import rows
 from store.errors import UserError
 from store.index import Index
 
-OOD = catalog.tasks()["ood"]
+OOD = catalog.tables()["ood"]
 Add = Callable[..., Any]
 
 

@@ -16,7 +16,7 @@ from mmcoa_cli.reports.formats import render
 from mmcoa_cli.reports.rows import Row, rows
 from store.index import Index
 
-OOD = catalog.tasks()["ood"]
+OOD = catalog.tables()["ood"]
 N = 1000
 Add = Callable[..., Any]
 
@@ -200,8 +200,10 @@ def test_html_is_a_plain_table(index: Index, fifteen: None) -> None:
     assert page.tags.count("table") == 1 and {"thead", "tbody", "caption", "h1", "h2"} <= set(page.tags)
 
 
-@pytest.mark.parametrize("task", catalog.tasks().values(), ids=lambda task: task.name)
-def test_html_shows_hostile_names_as_text(index: Index, add: Add, task: catalog.TaskRow) -> None:
+@pytest.mark.parametrize(
+    "task", [catalog.tables()[name] for name in ("iid", "ood", "fig3", "fig4")], ids=lambda task: task.name
+)
+def test_html_shows_hostile_names_as_text(index: Index, add: Add, task: catalog.TableRow) -> None:
     hostile = "<script>alert('&')</script>"
     for model, dataset in (("x", hostile), (hostile, "cifar10"), ("x", "cifar10")):
         part = f"{hostile}\x1b[31m"  # of the specification; the index refuses a name like this

@@ -1,7 +1,7 @@
-"""What decides a result: the one identity that run ids and keys of example sets are hashes of.
+"""What decides the weights of a run, as one document: its hash gives the run's id, and names what runs have in common.
 
-It is made of specifications, digests and datasets' own words about themselves, without a tensor: so whoever asks
-whether something is there already, or what differs, reads the very same.
+It is made of the specification, digests and the dataset's own words about itself, without a tensor: so whoever asks
+whether a run is there already, or what differs, reads the very same.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from store.datasets import DatasetInfo
+from store.dataset_info import DatasetInfo
 from store.keys import key_of
 
-from ..attacks.base import lookup, parts, section, settings_of
+from ..attacks import lookup
 from ..datasets.prompts import class_prompts
-from ..models.digests import SCHEME
 from ..models.victim import wrapper_row
-from .specs import EvaluationSpec
 from .training_spec import TrainSpec
 
 TRAINING = 2  # part of a run's id: raise it when the same specification would give other weights
-EXAMPLES = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
-SPLIT = "test"
 ATTACKS_OF_TRAINING = ("image", "text")  # that runs of before have an entry for, None where it is not used
 
 
@@ -64,29 +60,6 @@ def run_id(spec: TrainSpec, identity: dict[str, Any]) -> str:
 def recipe_of(identity: dict[str, Any]) -> str:
     """What runs have in common that differ in nothing but their seed, and so in the images it draws."""
     return key_of({name: part for name, part in identity.items() if name not in ("seed", "indices")})
-
-
-def of_examples(attack: str, spec: EvaluationSpec, info: DatasetInfo, *, weights: str, mlm: str) -> dict[str, Any]:
-    """Everything that decides the content of an attack's example set; its hash is the set's key."""
-    limited = spec.limit is not None and spec.limit < info.splits[SPLIT]
-    return {
-        "version": EXAMPLES,
-        "attack": attack,
-        "digests": SCHEME,
-        "weights": weights,
-        "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
-        "subset": {"limit": spec.limit, "seed": spec.seed} if limited else None,
-        "prompts": class_prompts(info.class_names, info.template),
-        "precision": spec.precision,
-        **{
-            part.name: section(part, settings_of(part, asdict(spec)), seed=spec.seed, mlm=mlm) for part in parts(attack)
-        },
-    }
-
-
-def evaluation_id(run: str, examples: str, spec: EvaluationSpec) -> str:
-    """The id of a result: of a run, on the example set of that key."""
-    return key_of([run, examples, spec.seed, spec.compat])
 
 
 def _attack_of(spec: TrainSpec, name: str, mlm: str) -> list[Any]:
