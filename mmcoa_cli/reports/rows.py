@@ -172,13 +172,15 @@ def _of_sources(found: list[Row], task: catalog.TableRow) -> list[Row]:
 
 
 def attacks_of(task: catalog.TableRow, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The attacks of a report: those asked for, each once; else those that the table shows, empty for all there are.
+    """The attacks of a report: those asked for, each once; else those that the table shows. Empty for all there are,
+    where the table has a column or a line for each.
 
     Raises UserError for an attack that there is not.
     """
     for attack in asked:
         one_of("--attack", attack, tuple(dict.fromkeys((*task.attacks, *ATTACKS))))
-    return tuple(dict.fromkeys(asked)) or task.shown
+    every = () if "attack" in (*task.lines, task.columns) else task.attacks
+    return tuple(dict.fromkeys(asked)) or task.shown or every
 
 
 def row_of(run: Run, evaluation: Evaluation, *, task: str = "iid") -> Row:
