@@ -156,10 +156,7 @@ class ExampleSet:
     def texts(self, name: str) -> list[str]:
         """A list of strings of the finished set."""
         with self._open() as file:
-            array = file[f"{TEXTS}{name}"]
-            if array.dtype == np.uint8:
-                return [str(line) for line in json.loads(array[:].tobytes())]
-            return [str(line) for line in array.asstr()[:]]  # as the first version wrote them
+            return _lines(file[f"{TEXTS}{name}"])
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -234,6 +231,19 @@ def damage(path: Path) -> str | None:
     except DAMAGE as error:
         return str(error)
     return None
+
+
+def stored_texts(path: Path) -> dict[str, list[str]]:
+    """All lists of strings of a finished set, by name, whatever its specification. Raises UserError for damage."""
+    with _reading(path) as file:
+        _require_content(path, file)
+        return {name: _lines(array) for name, array in file.get(TEXTS, {}).items()}
+
+
+def _lines(array: h5py.Dataset) -> list[str]:
+    if array.dtype == np.uint8:
+        return [str(line) for line in json.loads(array[:].tobytes())]
+    return [str(line) for line in array.asstr()[:]]  # as the first version wrote them
 
 
 @contextmanager

@@ -6,9 +6,9 @@ so an evaluation is bit for bit the same however often it was interrupted and ho
 
 from __future__ import annotations
 
-import json
 import math
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -25,8 +25,10 @@ from store.datasets import Dataset
 from store.examples import ExampleSet
 from store.index import Index
 from store.keys import key_of
-from store.schema import Evaluation, Run
+from store.schema import Result, Run
 
+from .. import __version__
+from ..attacks.base import lookup, parts
 from ..attacks.bert_attack import attack_prompts, collisions, prepare
 from ..attacks.image import IMAGE
 from ..attacks.pgd import pgd, random_start
@@ -39,11 +41,12 @@ from ..datasets.sampling import balanced_subset
 from ..models.clip import Clip
 from ..models.finite import require_finite
 from ..models.masked_lm import MaskedLM
-from ..models.present import DIGESTS
+from ..models.present import DIGESTS, data_key
 from ..models.subjects import load_mlm, load_subject, now, origin_of, seen_with
 from ..models.token_rows import cut_by, require_distinct_prompts
 from ..settings import Home
 from ..tasks.classification import Classifier, classifier, distinct, judged, outcomes, success_rate
+from ..tasks.intervals import wilson
 from ..terminal.console import Task, progress
 from .specs import EvaluationSpec
 
@@ -54,10 +57,10 @@ NEEDS = {"clean": (), "image": ("clean",), "text": ("clean",), "multimodal": ("c
 Ints = npt.NDArray[np.int64]
 
 
-def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list[Evaluation]:
+def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list[Result]:
     """Test what `spec.checkpoint` names on every dataset under every attack; what is stored is not computed again.
 
-    Returns the index rows in the order asked. Raises UserError for names that are not there.
+    Returns their results in the order asked. Raises UserError for names that are not there.
     """
     index = Index(home.database_url)
     datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
@@ -74,11 +77,13 @@ def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list
         for attack in spec.attacks:
             started = time.monotonic()
             examples = trial.examples(attack)
-            row = trial.row(attack, examples, seconds=time.monotonic() - started)
+            results = trial.results(attack, examples, seconds=time.monotonic() - started)
             if accelerator.is_main_process:
-                row = index.evaluation(row.id) or row
-                index.save_evaluation(row)
-            rows.append(row)
+                found = index.evaluation(results[0].evaluation)
+                if not found:
+                    index.save_results(results)
+                results = found or results
+            rows += results
     return rows
 
 
@@ -233,44 +238,70 @@ class Trial:
         }
         return {"texts": texts, "notes": notes}
 
-    def row(self, attack: str, examples: ExampleSet, *, seconds: float) -> Evaluation:
-        """The index row of a finished example set."""
+    def results(self, attack: str, examples: ExampleSet, *, seconds: float) -> list[Result]:
+        """The results of a finished example set: the accuracy, then what else was counted."""
         before, after = examples.columns("clean_credit"), examples.columns("credit")
-        correct = math.fsum(after)
-        image, text = attack in ("image", "multimodal"), attack in ("text", "multimodal")
-        prompts = [self.prompts, examples.texts("adversarial_prompts")] if text else None
-        return Evaluation(
-            id=key_of([self.run.id, examples.key, self.spec.seed, self.spec.compat]),
+        correct, right, notes = math.fsum(after), math.fsum(before), examples.notes
+        clean = lookup(attack).changes_nothing
+        main = "clean_accuracy" if clean else "robust_accuracy"
+        result = partial(self._result, attack, examples, seconds)
+        found = [result(main, correct / len(after), len(after), wilson(correct, len(after)))]
+        success = success_rate(before, after)
+        if not clean and success is not None:
+            found.append(result("attack_success_rate", success, right, wilson(success * right, right)))
+        for name in ("collisions", "distinct_prompts"):
+            if name in notes:
+                found.append(result(name, int(notes[name]) / len(self.prompts), len(self.prompts)))
+        return found
+
+    def _result(
+        self,
+        attack: str,
+        examples: ExampleSet,
+        seconds: float,
+        metric: str,
+        value: float,
+        n: float,
+        interval: tuple[float | None, float | None] = (None, None),
+    ) -> Result:
+        return Result(
+            evaluation=key_of([self.run.id, examples.key, self.spec.seed, self.spec.compat]),
+            metric=metric,
             run_id=self.run.id,
-            weights=self.weights,
             dataset=self.dataset.info.name,
-            split=SPLIT,
+            task="classification",
             attack=attack,
-            metric="clean_accuracy" if attack == "clean" else "robust_accuracy",
-            compat=self.spec.compat,
-            value=correct / len(after),
-            n=len(after),
-            correct=correct,
-            attack_success_rate=success_rate(before, after) if attack != "clean" else None,
-            collisions=int(examples.notes["collisions"]) if text else None,
-            distinct_prompts=int(examples.notes["distinct_prompts"]) if text else None,
-            seed=self.spec.seed,
-            limit=self.spec.limit if self.limited else None,
-            partial=bool(self.dataset.info.part(SPLIT)),
-            norm=self.spec.norm if image else None,
-            eps=self.spec.eps if image else None,
-            alpha=self.spec.alpha if image else None,
-            steps=self.spec.steps if image else None,
-            precision=self.spec.precision,
-            no_collisions=self.spec.no_collisions if text else False,
-            stop_when_fooled=self.spec.stop_when_fooled if image else False,
+            value=value,
+            low=interval[0],
+            high=interval[1],
+            n=round(n),
+            threat=self._threat(attack, examples.spec),
+            setting=self._setting(examples),
             examples=examples.key,
-            mlm=self.mlm.name if text and self.mlm else None,
-            mlm_origin=origin_of(self.mlm) if text and self.mlm else None,
-            prompts=json.dumps(list(zip(*prompts, strict=True))) if prompts else None,
-            spec=json.dumps({**asdict(self.spec), "examples": examples.spec, "part": self.dataset.info.part(SPLIT)}),
+            weights=self.weights,
+            seed=self.spec.seed,
             seconds=round(seconds, 3),
-            batch_size=examples.block_size,
             device=str(self.clip.device),
+            version=__version__,
             created_at=now(),
         )
+
+    def _threat(self, attack: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of each part of the attack; beside the digest of a masked LM its name, and where it is from."""
+        named = {"mlm_name": self.mlm.name, "mlm_origin": origin_of(self.mlm)} if self.mlm else {}
+        return {part.name: spec[part.name] | (named if part.masked_lm else {}) for part in parts(attack)}
+
+    def _setting(self, examples: ExampleSet) -> dict[str, Any]:
+        info = self.dataset.info
+        return {
+            "split": SPLIT,
+            "limit": self.spec.limit if self.limited else None,
+            "partial": bool(info.part(SPLIT)),
+            "precision": self.spec.precision,
+            "compat": self.spec.compat,
+            "batch_size": examples.block_size,
+            "part": info.part(SPLIT),
+            "pixel_size": info.pixel_size,
+            "data": data_key(info.checksum, self.prompts),
+            "digests": DIGESTS,
+        }

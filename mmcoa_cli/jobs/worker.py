@@ -68,7 +68,7 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
             run = train(job.train, home(), accelerator, resumed=job.resume).id
         if job.evaluate:
             spec = replace(job.evaluate, checkpoint=run or job.evaluate.checkpoint)
-            evaluations = [row.id for row in evaluate(spec, home(), accelerator)]
+            evaluations = list(dict.fromkeys(one.evaluation for one in evaluate(spec, home(), accelerator)))
         return Outcome(run, evaluations)
     finally:
         if processes > 1:

@@ -17,20 +17,23 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mmcoa_cli import __version__
 from mmcoa_cli.attacks.pgd import pgd, random_start
 from mmcoa_cli.datasets.fetching import open_dataset
 from mmcoa_cli.datasets.pixels import attacked_at, load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation import Trial, evaluate
 from mmcoa_cli.jobs.specs import EvaluationSpec
+from mmcoa_cli.models.present import Present
 from mmcoa_cli.models.subjects import load_mlm, load_subject
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.classification import FOOLED, HELD, TIED, WRONG_BEFORE
+from mmcoa_cli.tasks.intervals import wilson
 from store.checkpoints import load_tensors, save_checkpoint
 from store.datasets import DatasetWriter
 from store.errors import UserError
-from store.examples import ExampleSet
+from store.examples import ExampleSet, stored_texts
 from store.index import Index
-from store.schema import Evaluation
+from store.schema import Result
 
 SPEC = EvaluationSpec(
     "vit", ("digits",), mlm="mlm", eps="16/255", alpha="4/255", steps=4, limit=60, batch_size=25
@@ -43,12 +46,19 @@ def accelerator() -> Accelerator:
     return Accelerator(cpu=True)
 
 
+def by_attack(results: list[Result]) -> dict[str, dict[str, Result]]:
+    """The results of each attack by their metric, the accuracy first."""
+    attacks = dict.fromkeys(one.attack for one in results)
+    return {attack: {one.metric: one for one in results if one.attack == attack} for attack in attacks}
+
+
 class Evaluated:
     """A store in which `SPEC`, or a variant of it, was evaluated."""
 
     def __init__(self, home: Home, spec: EvaluationSpec, accelerator: Accelerator) -> None:
         self.home, self.spec = home, spec
-        self.rows = {row.attack: row for row in evaluate(spec, home, accelerator)}
+        self.results = by_attack(evaluate(spec, home, accelerator))
+        self.rows = {attack: next(iter(found.values())) for attack, found in self.results.items()}
         index = Index(home.database_url)
         clip, run = load_subject(spec.checkpoint, home, index)
         dataset, mlm = open_dataset("digits", home), load_mlm(spec.mlm, home)
@@ -106,7 +116,7 @@ def test_the_index_has_what_a_person_counts_in_the_examples(tested: Evaluated) -
         assert examples.columns("prediction").tolist() == predictions.tolist()
         assert examples.columns("credit").tolist() == shares
         assert row.value == pytest.approx(np.mean(shares), abs=1e-12)
-        assert (row.n, row.correct) == (60, pytest.approx(sum(shares), abs=1e-9))
+        assert (row.low, row.high) == pytest.approx(wilson(sum(shares), 60))
         before = (clean == trial.labels).tolist()
         outcome = [
             (HELD if share == 1 else FOOLED if share == 0 else TIED) if was else WRONG_BEFORE
@@ -114,8 +124,14 @@ def test_the_index_has_what_a_person_counts_in_the_examples(tested: Evaluated) -
         ]
         assert examples.columns("outcome").tolist() == outcome
         turned = sum(1 - share for was, share in zip(before, shares, strict=True) if was)
-        assert row.attack_success_rate == (None if attack == "clean" else pytest.approx(turned / sum(before)))
-        assert row.distinct_prompts == (len(set(prompts)) if attack in ("text", "multimodal") else None)
+        counted = {name: (one.value, one.n) for name, one in tested.results[attack].items()}
+        expected = {row.metric: (row.value, 60)}
+        if attack != "clean":
+            expected["attack_success_rate"] = (pytest.approx(turned / sum(before)), sum(before))
+        if prompts != trial.prompts:
+            expected["collisions"] = (examples.notes["collisions"] / 10, 10)
+            expected["distinct_prompts"] = (len(set(prompts)) / 10, 10)
+        assert counted == expected
     assert tested.rows["image"].value < tested.rows["clean"].value - 0.1  # or all this would say little
 
 
@@ -156,23 +172,23 @@ def test_the_subset_is_balanced_and_drawn_by_seed(home: Home, accelerator: Accel
         drawn.append(tested.examples("clean").columns("index"))
         assert np.bincount(labels[drawn[-1]]).tolist() == [6] * 10
         assert tested.examples("clean").columns("label").tolist() == labels[drawn[-1]].tolist()
-        assert (tested.rows["clean"].limit, tested.rows["clean"].seed) == (60, seed)
+        assert (tested.rows["clean"].setting["limit"], tested.rows["clean"].seed) == (60, seed)
     assert drawn[0].tolist() != drawn[1].tolist()
 
 
 def test_a_limit_beyond_the_dataset_is_none(home: Home, accelerator: Accelerator) -> None:
-    (limited,) = evaluate(replace(SPEC, attacks=("clean",), limit=10_000), home, accelerator)
-    (full,) = evaluate(replace(SPEC, attacks=("clean",), limit=None), home, accelerator)
+    limited = evaluate(replace(SPEC, attacks=("clean",), limit=10_000), home, accelerator)
+    full = evaluate(replace(SPEC, attacks=("clean",), limit=None), home, accelerator)
     assert limited == full
-    assert full.limit is None and full.n == len(open_dataset("digits", home).labels("test"))
+    assert full[0].setting["limit"] is None and full[0].n == len(open_dataset("digits", home).labels("test"))
 
 
 def test_nothing_is_done_twice(tested: Evaluated, accelerator: Accelerator) -> None:
-    before, rows = files(tested.home), Index(tested.home.database_url).evaluations()
-    assert len(before) == len(rows) == 4
-    assert {row.attack: row for row in evaluate(SPEC, tested.home, accelerator)} == tested.rows
+    before, rows = files(tested.home), Index(tested.home.database_url).results()
+    assert len(before) == 4 and len(rows) == 1 + 2 + 4 + 4
+    assert by_attack(evaluate(SPEC, tested.home, accelerator)) == tested.results
     assert files(tested.home) == before
-    assert Index(tested.home.database_url).evaluations() == rows
+    assert Index(tested.home.database_url).results() == rows
     assert not list(tested.home.examples.glob("*.parts"))
 
 
@@ -230,7 +246,7 @@ def test_other_weights_under_the_same_name_are_not_served_the_old_results(
     for attack in ATTACKS:
         assert again.rows[attack].examples != tested.rows[attack].examples
     assert again.rows["clean"].value != tested.rows["clean"].value
-    assert len(Index(tested.home.database_url).evaluations()) == 8
+    assert Index(tested.home.database_url).counts() == (1, 8)
 
 
 def test_another_preprocessing_or_precision_of_the_weights_is_another_model(tested: Evaluated) -> None:
@@ -285,8 +301,8 @@ def test_another_masked_lm_changes_the_text_attacks(tested: Evaluated) -> None:
 
 def test_another_batch_size_gives_the_stored_result(tested: Evaluated, accelerator: Accelerator) -> None:
     again = evaluate(replace(SPEC, batch_size=60), tested.home, accelerator)
-    assert {row.attack: row for row in again} == tested.rows
-    assert {row.batch_size for row in again} == {25}
+    assert by_attack(again) == tested.results
+    assert {row.setting["batch_size"] for row in again} == {25}
 
 
 def test_a_damaged_example_file_is_made_again(tested: Evaluated, accelerator: Accelerator) -> None:
@@ -294,7 +310,7 @@ def test_a_damaged_example_file_is_made_again(tested: Evaluated, accelerator: Ac
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     again = Evaluated(tested.home, SPEC, accelerator)
     assert again.examples("image").checksum == checksum
-    assert again.rows == tested.rows
+    assert again.results == tested.results
 
 
 def test_what_the_rows_say_of_the_attack(tested: Evaluated) -> None:
@@ -305,19 +321,17 @@ def test_what_the_rows_say_of_the_attack(tested: Evaluated) -> None:
     }  # fmt: skip
     for attack, row in rows.items():
         image, text = attack in ("image", "multimodal"), attack in ("text", "multimodal")
-        threat = ("linf", "16/255", "4/255", 4) if image else (None, None, None, None)
-        assert (row.norm, row.eps, row.alpha, row.steps) == threat
-        assert (row.mlm, row.mlm_origin) == (("mlm", "own") if text else (None, None))
-        assert (row.collisions is not None) == (row.prompts is not None) == text
-        assert json.loads(row.spec)["examples"] == tested.examples(attack).spec
-        assert (row.run_id, row.device, row.batch_size) == ("clip-vit", "cpu", 25)
-
-
-def test_the_prompts_of_a_row_are_pairs(tested: Evaluated) -> None:
-    pairs = json.loads(tested.rows["text"].prompts or "[]")
-    assert [pair[0] for pair in pairs] == tested.trial.prompts
-    assert [pair[1] for pair in pairs] == tested.examples("text").texts("adversarial_prompts")
-    assert tested.rows["text"].collisions == tested.examples("text").notes["collisions"]
+        spec, named = tested.examples(attack).spec, {"mlm_name": "mlm", "mlm_origin": "own"}
+        of_image = {"image": spec["image"]} if image else {}
+        assert row.threat == {**of_image, **({"text": {**spec["text"], **named}} if text else {})}
+        assert row.setting == {
+            "split": "test", "limit": 60, "partial": False, "part": "", "pixel_size": 8, "precision": "fp32",
+            "compat": "none", "batch_size": 25, "digests": 2, "data": Present(tested.home).data("digits"),
+        }  # fmt: skip
+        assert (row.run_id, row.task, row.device, row.version) == ("clip-vit", "classification", "cpu", __version__)
+        for detail in tested.results[attack].values():
+            told = {"metric": detail.metric, "value": detail.value, "n": detail.n}
+            assert detail == replace(row, **told, low=detail.low, high=detail.high)
 
 
 def test_a_resnet_is_evaluated_without_moving_its_statistics(home: Home, accelerator: Accelerator) -> None:
@@ -331,12 +345,12 @@ def test_names_that_are_not_there(home: Home, accelerator: Accelerator, changes:
     with pytest.raises(UserError) as raised:
         evaluate(replace(SPEC, **changes), home, accelerator)
     assert raised.value.hint
-    assert Index(home.database_url).evaluations() == []
+    assert Index(home.database_url).results() == []
 
 
 def test_the_masked_lm_is_not_needed_without_a_text_attack(home: Home, accelerator: Accelerator) -> None:
     spec = replace(SPEC, attacks=("clean", "image"), mlm="x")
-    assert [row.attack for row in evaluate(spec, home, accelerator)] == ["clean", "image"]
+    assert {row.attack for row in evaluate(spec, home, accelerator)} == {"clean", "image"}
 
 
 @pytest.mark.slow
@@ -354,11 +368,11 @@ def test_two_evaluations_of_the_same_at_once(
     one, other = (json.loads(out) for _, out, _ in ended)
     assert one == other
     assert {row["attack"]: row["value"] for row in one["rows"]} == {a: row.value for a, row in alone.rows.items()}
-    rows: list[Evaluation] = [row for _, row in Index(home.database_url).evaluations()]
+    rows = [row for _, row in Index(home.database_url).results() if row.metric.endswith("accuracy")]
     assert sorted(row.attack for row in rows) == sorted(ATTACKS)
     for row in rows:
-        found = ExampleSet(home.examples, json.loads(row.spec)["examples"], n=row.n, block_size=10)
-        assert found.verify() and found.checksum == alone.examples(row.attack).checksum
+        found = ExampleSet(home.examples, alone.examples(row.attack).spec, n=row.n, block_size=10)
+        assert (found.key, found.checksum) == (row.examples, alone.examples(row.attack).checksum) and found.verify()
     assert not list(home.examples.glob("*.parts"))
 
 
@@ -372,9 +386,7 @@ def test_the_specification_is_in_the_file(tested: Evaluated) -> None:
 def test_images_can_be_attacked_at_another_size(home: Home, accelerator: Accelerator) -> None:
     """Resized and cropped before the attack; by Pillow alone the same pixels, another key; the row says the size."""
     own, larger = (Evaluated(home, replace(SPEC, pixel_size=size), accelerator) for size in (None, 28))
-    assert {row.attack: json.loads(row.spec)["examples"]["data"]["pixel_size"] for row in larger.rows.values()} == {
-        attack: 28 for attack in ATTACKS
-    }
+    assert {row.setting["pixel_size"] for row in larger.rows.values()} == {28}
     assert not {row.examples for row in own.rows.values()} & {row.examples for row in larger.rows.values()}
     with open_dataset("digits", home) as dataset:
         (first,) = dataset.images("test", [0])
@@ -394,10 +406,11 @@ def test_a_part_of_a_dataset_is_told_with_every_result(home: Home, accelerator: 
     with part as writer:
         for image, label in zip(images, labels, strict=True):
             writer.add("test", image, label)
-    rows = evaluate(replace(SPEC, datasets=("part",), attacks=ATTACKS), home, accelerator)
+    made = by_attack(evaluate(replace(SPEC, datasets=("part",)), home, accelerator))
+    rows = [next(iter(of.values())) for of in made.values()]
     said = f"200 of 500 test images, {len(set(labels))} of 10 classes"
-    assert [(row.partial, json.loads(row.spec)["part"], row.n) for row in rows] == [(True, said, 60)] * 4
+    assert [(row.setting["partial"], row.setting["part"], row.n) for row in rows] == [(True, said, 60)] * 4
     (text,) = (row for row in rows if row.attack == "text")
-    assert len(json.loads(text.prompts or "[]")) == 10  # all class prompts stay
+    assert len(stored_texts(home.examples / f"{text.examples}.h5")["adversarial_prompts"]) == 10  # of all classes
     whole = Evaluated(home, SPEC, accelerator).rows["clean"]
-    assert (whole.partial, json.loads(whole.spec)["part"]) == (False, "")
+    assert (whole.setting["partial"], whole.setting["part"]) == (False, "")

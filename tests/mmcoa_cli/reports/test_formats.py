@@ -15,7 +15,8 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.reports.content import report_of
 from mmcoa_cli.reports.formats import FORMATS, render, save
-from mmcoa_cli.reports.rows import Row, rows
+from mmcoa_cli.reports.reading import rows
+from mmcoa_cli.reports.rows import Row
 from store.errors import UserError
 from store.index import Index
 
@@ -76,7 +77,7 @@ def report_with(index: Index, add: Add, **changes: Any) -> list[str]:
 
 
 def rows_of(index: Index) -> list[object]:
-    return list(index.evaluations())
+    return list(index.results())
 
 
 def test_eps_in_the_form_of_an_older_index_stands_in_the_same_table(index: Index, add: Add) -> None:
