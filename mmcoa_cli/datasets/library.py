@@ -49,6 +49,14 @@ def open_classes(name: str, home: Home) -> Dataset:
     return dataset
 
 
+def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
+    """`dataset`, its images attacked at `size` pixels instead of its own size: after Resize(size * 256/224) and
+    CenterCrop(size), as images of varying size are at 224. What is given stays as it is."""
+    if size is None or size == dataset.info.pixel_size:
+        return dataset
+    return dataset.attacked_at(size, resize=None if size == dataset.info.image_size else round(size * 256 / 224))
+
+
 def absent(name: str, home: Home) -> UserError:
     """The error for a dataset that is not in the store: what to type, or which name may be meant."""
     if name in catalog.datasets():

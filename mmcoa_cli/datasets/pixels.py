@@ -42,14 +42,6 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
         return np.stack(list(pool.map(decode, images)))
 
 
-def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
-    """`dataset`, or the same with its images attacked at `size` pixels instead of its own size: after
-    Resize(size * 256/224) and CenterCrop(size), as images of varying size are at 224."""
-    if size is None or size == dataset.info.pixel_size:
-        return dataset
-    return dataset.attacked_at(size, resize=None if size == dataset.info.image_size else round(size * 256 / 224))
-
-
 def to_unit(pixels: Pixels, device: torch.device) -> Tensor:
     """(B, S, S, 3) in 0..255 -> (B, 3, S, S) in [0, 1] on `device`; divided on the CPU, where k/255 is rounded as the
     store reads it back."""

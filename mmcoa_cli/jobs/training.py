@@ -39,7 +39,8 @@ from ..models.clip import Clip
 from ..models.epochs import epochs_in, epochs_of, last_epoch, number_of, resume, save_epoch, take_over
 from ..models.finite import require_finite_loss, require_finite_weights, smaller_lr
 from ..models.present import data_key
-from ..models.subjects import load_mlm, load_model, now, origin_of, zero_shot_run
+from ..models.runs import now, zero_shot_run
+from ..models.subjects import load_mlm, load_model, origin_of
 from ..models.token_rows import cut_by, require_distinct_prompts
 from ..randomness import shuffled
 from ..settings import Home, require_space

@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
+from ..attacks.radii import canonical_or_same
 from ..jobs.continuing import spec_of
-from ..jobs.specs import EvaluationSpec, TrainSpec, options_in
+from ..jobs.specs import EvaluationSpec, TrainSpec
 from ..jobs.used import unused_in_test, unused_in_training
 from ..models.epochs import path_of
 from ..models.present import Present
-from ..reports.rows import data_of
+from ..reports.rows import together
 from ..settings import Home
 
 if TYPE_CHECKING:
-    from store.schema import Evaluation, Run
+    from store.index import Index
+    from store.schema import Result, Run
 
 # options that do not decide what comes out of a test of one checkpoint, dataset and attack
 NOT_DECIDING = {"checkpoint", "datasets", "attacks", "limit", "batch_size"}
@@ -30,11 +32,11 @@ NOT_DECIDING = {"checkpoint", "datasets", "attacks", "limit", "batch_size"}
 
 @dataclass(frozen=True)
 class Known:
-    """The runs and evaluations of the index; `Known(home)` knows of none."""
+    """The runs and results of the index; `Known(home)` knows of none."""
 
     home: Home
+    index: Index | None = None
     runs: tuple[Run, ...] = ()
-    evaluations: tuple[Evaluation, ...] = ()
     present: Present = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,15 +44,14 @@ class Known:
 
     @classmethod
     def of(cls, home: Home) -> Known:
-        """All that the index holds. An index that is not there yet is not begun."""
+        """What the index holds. An index that is not there yet is not begun."""
         file = home.database_url.removeprefix("sqlite:///")
         if file != home.database_url and not Path(file).exists():
             return cls(home)
         from store.index import Index
 
         index = Index(home.database_url)
-        runs = tuple(index.runs())
-        return cls(home, runs, tuple(evaluation for _, evaluation in index.evaluations()))
+        return cls(home, index, tuple(index.runs()))
 
     def run(self, spec: TrainSpec) -> str | None:
         """The id of the finished run of this specification, whose last epoch is there."""
@@ -78,29 +79,39 @@ class Known:
         """The attacks of `spec` under which the run, as it is now, was not tested yet."""
         (dataset,) = spec.datasets
         row = next((known for known in self.runs if known.id == run), None)
-        found = [e for e in self.evaluations if e.run_id == run and e.dataset == dataset]
-        return tuple(a for a in spec.attacks if not (row and any(self._is(e, a, spec, row) for e in found)))
+        if row is None or self.index is None:
+            return spec.attacks
+        found = together(self.index.results(runs=[row.id], datasets=[dataset], attacks=spec.attacks))
+        return tuple(a for a in spec.attacks if not any(self._is(one.main, a, spec, row) for one in found))
 
-    def _is(self, found: Evaluation, attack: str, spec: EvaluationSpec, run: Run) -> bool:
-        """Whether an evaluation is what `spec` asks for under `attack`."""
+    def _is(self, found: Result, attack: str, spec: EvaluationSpec, run: Run) -> bool:
+        """Whether a result is of what `spec` asks for under `attack`."""
         ignored = NOT_DECIDING | unused_in_test([attack])
-        asked, made = asdict(spec), asdict(EvaluationSpec("", ())) | options_in(found.spec, EvaluationSpec)
-        whole = found.limit is None and (spec.limit is None or spec.limit >= found.n)
+        asked, made = asdict(spec), asdict(EvaluationSpec("", ())) | _options_of(found)
+        asked["pixel_size"] = spec.pixel_size or self.present.pixel_size(found.dataset)
+        limit = found.setting.get("limit")
+        whole = limit is None and (spec.limit is None or spec.limit >= found.n)
         return (
             found.attack == attack
             and all(made[name] == value for name, value in asked.items() if name not in ignored)
-            and (whole or found.limit == spec.limit)
+            and (whole or limit == spec.limit)
             and self._is_as_now(found, run)
             and (self.home.examples / f"{found.examples}.h5").exists()
         )
 
-    def _is_as_now(self, found: Evaluation, run: Run) -> bool:
-        """Whether an evaluation is of the weights, the data and the masked LM that lie there now."""
-        examples: dict[str, Any] = json.loads(found.spec).get("examples", {})
-        mlm = examples.get("text", {}).get("mlm")
-        made_of = (found.weights, data_of(examples), mlm)
-        now = self.present.mlm(found.mlm) if found.mlm else None
+    def _is_as_now(self, found: Result, run: Run) -> bool:
+        """Whether a result is of the weights, the data and the masked LM that lie there now."""
+        text = found.threat.get("text", {})
+        made_of = (found.weights, found.setting.get("data"), text.get("mlm"))
+        now = self.present.mlm(text["mlm_name"]) if text.get("mlm_name") else None
         return made_of == (self.present.weights(run), self.present.data(found.dataset), now)
+
+
+def _options_of(found: Result) -> dict[str, Any]:
+    """The options that a result was made with, and what else it says of itself."""
+    image, text = dict(found.threat.get("image", {})), dict(found.threat.get("text", {}))
+    radii = {name: canonical_or_same(image[name]) for name in ("eps", "alpha") if name in image}
+    return {**found.setting, **text, **image, **radii, "mlm": text.get("mlm_name"), "seed": found.seed}
 
 
 def _deciding(spec: TrainSpec) -> TrainSpec:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from statistics import NormalDist
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
 from .. import catalog
+from ..attacks.base import ATTACKS
 from ..attacks.radii import canonical_or_same
 from ..jobs.specs import TrainSpec, options_in, train_spec
-from ..models.present import Present, data_key
+from ..jobs.used import unused_in_training
+from ..models.present import Present
 from ..terminal.checks import one_of
 from . import earlier
+from .order import of_row
 from .paper import note, number
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
     from store.index import Index
-    from store.schema import Evaluation, Run
+    from store.schema import Result, Run
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,28 @@ class Row:
     text_version: int | None = None
     digests: int = 1  # how models were hashed when it was measured
     earlier_code: bool = False  # the report has results by a newer version of the attack, or of mmcoa
+    threat: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # the settings of each part of the attack
+
+    def get(self, name: str) -> Any:
+        """A field, or an option of the attack; None where it has none of this name."""
+        own = getattr(self, name, None) if name in COLUMNS else None
+        return self.options.get(name) if own is None else own
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of all parts of the attack; its own come before those of what it needs."""
+        return options_of(self.threat, self.attack)
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """The options that are no fields of a row."""
+        known = {*COLUMNS, *UNLISTED, *("version", "mlm_name")}
+        return {name: value for name, value in self.options.items() if name not in known}
+
+    @property
+    def measure(self) -> str:
+        """What its metric is called whatever the attack: "accuracy"."""
+        return self.metric.removeprefix("clean_").removeprefix("robust_")
 
     @property
     def earlier(self) -> bool:
@@ -93,17 +116,44 @@ class Row:
         return self.earlier_weights or self.earlier_data or self.earlier_mlm or self.earlier_code
 
 
-SELECTIONS: dict[str, Callable[[Run, Evaluation], bool]] = {  # by a task's layout
-    "methods": lambda run, evaluation: run.source in ("", evaluation.dataset),
-    "datasets": lambda run, evaluation: True,
-    "figure": lambda run, evaluation: True,
-}
-Order = tuple[Any, ...]
+COLUMNS = tuple(field.name for field in fields(Row) if field.name != "threat")  # of CSV and JSON
+DETAILS = ("attack_success_rate", "collisions", "distinct_prompts")
+RADII = ("eps", "alpha")
+OF_ATTACKS = (  # options that are fields of a row
+    "norm", "eps", "alpha", "steps", "stop_when_fooled", "mlm_origin", "max_words_changed", "no_collisions",
+)  # fmt: skip
+OF_TRAINING = (
+    "epochs", "batch_size", "lr", "tune", "precision", "eps", "alpha", "steps", "contrast", "image_weight",
+    "text_weight",
+)  # fmt: skip
+UNLISTED = {"seed", "compat", "random_start", "max_candidates", "min_score"}  # options that no report has ever had
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation: its run, its main result, and the others by the name of their metric."""
+
+    run: Run
+    main: Result
+    details: Mapping[str, Result]
+
+
+def together(results: Iterable[tuple[Run, Result]]) -> list[Evaluated]:
+    """Results that were measured at once, in the order in which they come."""
+    found: dict[str, tuple[Run, list[Result]]] = {}
+    for run, result in results:
+        found.setdefault(result.evaluation, (run, []))[1].append(result)
+    return [
+        Evaluated(run, result, {detail.metric: detail for detail in of if detail.metric in DETAILS})
+        for run, of in found.values()
+        for result in of
+        if result.metric not in DETAILS
+    ]
 
 
 def rows(
     index: Index,
-    task: catalog.TaskRow,
+    task: catalog.TableRow,
     *,
     attacks: tuple[str, ...] = (),
     paper: bool = True,
@@ -116,176 +166,124 @@ def rows(
     Raises UserError when there is none, and for an attack that the task does not have.
     """
     attacks = attacks_of(task, attacks)
-    chosen = [
-        (run, evaluation)
-        for run, evaluation in index.evaluations()
-        if evaluation.attack in attacks and SELECTIONS[task.layout](run, evaluation)
-    ]
-    made = [row_of(*one, task=task.results) if paper else _without_paper(*one) for one in chosen]
+    chosen = together(index.results(attacks=attacks or None, own=task.on_source))
+    made = [row_of(one, task=task.numbers) if paper else _without_paper(one) for one in chosen]
     if present:
-        made = [earlier.compared(row, run, present) for row, (run, _) in zip(made, chosen, strict=True)]
+        made = [earlier.compared(row, one.run, present) for row, one in zip(made, chosen, strict=True)]
     found = earlier.of_code(made)
     if not found:
-        under = f" under the attack {' or '.join(attacks)}" if attacks != task.attacks else ""
+        under = f" under the attack {' or '.join(attacks)}" if attacks else ""
         raise UserError(
             f"the index holds no result for task {task.name}{under} yet",
             hint="mmcoa train --method mmcoa --shots 5   or, without a network: mmcoa demo",
         )
-    if task.layout != "methods":
+    if not task.on_source:
         found = _of_sources(found, task)
-    sort = _ORDERS[task.layout]
-    return sorted(found, key=lambda row: (*sort(row, task), row.run, attacks.index(row.attack), row.evaluation))
+    return sorted(found, key=lambda row: of_row(row, task))
 
 
-def _of_sources(found: list[Row], task: catalog.TaskRow) -> list[Row]:
+def _of_sources(found: list[Row], task: catalog.TableRow) -> list[Row]:
     """Without the runs of a source that was tested on nothing but itself, unless it is the paper's or all are so."""
     trained = {row.source for row in found if row.source}
     elsewhere = {row.source for row in found if row.source not in ("", row.dataset)}
-    shown = elsewhere | (trained & {task.source}) or trained
+    shown = elsewhere | (trained & set(task.sources)) or trained
     return [row for row in found if row.source in ("", *shown)]
 
 
-def attacks_of(task: catalog.TaskRow, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The attacks of a report: those asked for, each once. Raises UserError for one that the task does not have."""
+def attacks_of(task: catalog.TableRow, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The attacks of a report: those asked for, each once; else those that the table shows, empty for all there are.
+
+    Raises UserError for an attack that there is not.
+    """
     for attack in asked:
-        one_of("--attack", attack, task.attacks)
-    return tuple(dict.fromkeys(asked)) or task.shown or task.attacks
+        one_of("--attack", attack, tuple(dict.fromkeys((*task.attacks, *ATTACKS))))
+    return tuple(dict.fromkeys(asked)) or task.shown
 
 
-def order(row: Row) -> Order:
-    """What lines of a table are sorted by: the catalog's methods, those it does not know last, then the shots."""
-    settings = (row.source, row.train_compat, row.training, row.train_part)
-    return (*_method(row), _shots(row), *settings, *earlier.state(row))
-
-
-def order_by_shots(row: Row) -> Order:
-    """The same, by shots first: zero-shot, then the methods at 1 image a class, and so on to full."""
-    return (_shots(row), *order(row))
-
-
-def _method(row: Row) -> tuple[int, str]:
-    known = list(catalog.methods())
-    return (known.index(row.method) if row.method in known else len(known), row.method)
-
-
-def _shots(row: Row) -> float:
-    return float(row.shots) if row.shots.isdigit() else math.inf
-
-
-def _by_dataset(row: Row, task: catalog.TaskRow) -> Order:
-    return (row.dataset, row.model, row.compat, row.seed, *order(row))
-
-
-def _by_source(row: Row, task: catalog.TaskRow) -> Order:
-    place = task.datasets.index(row.dataset) if row.dataset in task.datasets else len(task.datasets)
-    attack = task.attacks.index(row.attack)
-    return (attack, row.model, row.compat, row.seed, row.source, *order_by_shots(row), place, row.dataset)
-
-
-_ORDERS: dict[str, Callable[[Row, catalog.TaskRow], Order]] = {
-    "methods": _by_dataset,
-    "datasets": _by_source,
-    "figure": _by_source,
-}
-
-
-def row_of(run: Run, evaluation: Evaluation, *, task: str = "iid") -> Row:
+def row_of(found: Evaluated, *, task: str = "iid") -> Row:
     """The row of one evaluation, with the number that the paper has for it in its table of `task`."""
-    row = _without_paper(run, evaluation)
+    row = _without_paper(found)
     value, full = number(row, task=task), number(replace(row, shots="full"), task=task)
     told = note(row) if value is not None else ""
     return replace(row, paper=value, paper_note=told, paper_full=full if row.shots != "full" else None)
 
 
-def _without_paper(run: Run, evaluation: Evaluation) -> Row:
-    image, text = evaluation.norm is not None, evaluation.mlm is not None
-    spec, trained = json.loads(evaluation.spec), json.loads(run.spec)
+def _without_paper(found: Evaluated) -> Row:
+    run, main, details, setting = found.run, found.main, found.details, found.main.setting
+    trained, success = json.loads(run.spec), details.get("attack_success_rate")
+    threat = {name: part for name, part in main.threat.items() if isinstance(part, dict)}
+    options = options_of(threat, main.attack)
+    further: dict[str, Any] = {**{name: options.get(name) for name in OF_ATTACKS}, **_versions(threat)}
     return Row(
         method=run.method,
         model=run.model,
         source=run.source,
         shots=run.shots,
-        dataset=evaluation.dataset,
-        attack=evaluation.attack,
-        metric=evaluation.metric,
-        compat=evaluation.compat,
-        value=evaluation.value,
-        n=evaluation.n,
-        ci95=wilson(evaluation.correct, evaluation.n),
-        seed=evaluation.seed,
+        dataset=main.dataset,
+        attack=main.attack,
+        metric=main.metric,
+        compat=str(setting.get("compat") or ""),
+        value=main.value,
+        n=main.n,
+        ci95=(main.value if main.low is None else main.low, main.value if main.high is None else main.high),
+        seed=main.seed,
         run=run.id,
-        evaluation=evaluation.id,
-        attack_success_rate=evaluation.attack_success_rate,
-        norm=evaluation.norm,
-        eps=canonical_or_same(evaluation.eps),
-        alpha=canonical_or_same(evaluation.alpha),
-        steps=evaluation.steps,
-        stop_when_fooled=evaluation.stop_when_fooled if image else None,
-        pixel_size=_nested(spec, "examples", "data", "pixel_size"),
-        mlm=evaluation.mlm,
-        mlm_origin=evaluation.mlm_origin if text else None,
-        max_words_changed=_nested(spec, "examples", "text", "max_words_changed"),
-        no_collisions=evaluation.no_collisions if text else None,
-        collisions=evaluation.collisions,
-        distinct_prompts=evaluation.distinct_prompts,
-        prompts=len(json.loads(evaluation.prompts)) if evaluation.prompts else None,
+        evaluation=main.evaluation,
+        attack_success_rate=success.value if success else None,
+        pixel_size=setting.get("pixel_size"),
+        collisions=_counted(details.get("collisions")),
+        distinct_prompts=_counted(details.get("distinct_prompts")),
+        prompts=details["collisions"].n if "collisions" in details else None,
         origin=run.model_origin,
-        sha256=str(_nested(json.loads(run.spec), "model_sha256") or ""),
-        limit=evaluation.limit,
-        partial=evaluation.partial,
-        part=str(_nested(spec, "part") or ""),
-        data=data_of(_nested(spec, "examples")),
-        precision=evaluation.precision,
+        sha256=str(trained.get("model_sha256") or ""),
+        limit=setting.get("limit"),
+        partial=bool(setting.get("partial")),
+        part=str(setting.get("part") or ""),
+        data=str(setting.get("data") or ""),
+        precision=str(setting.get("precision") or ""),
         train_seed=run.seed,
         train_compat=run.compat,
         training=_unusual(run) if run.kind == "train" else "",
-        train_part=str(_nested(trained, "part") or ""),
-        weights=evaluation.weights or "",
-        mlm_weights=str(_nested(spec, "examples", "text", "mlm") or ""),
-        base=str(_nested(trained, "base") or ""),
-        recipe=str(_nested(trained, "recipe") or ""),
-        digests=_number(_nested(spec, "examples", "digests")) or 1,
-        image_version=_number(_nested(spec, "examples", "image", "version")),
-        text_version=_number(_nested(spec, "examples", "text", "version")),
+        train_part=str(trained.get("part") or ""),
+        weights=main.weights or "",
+        mlm=options.get("mlm_name"),
+        mlm_weights=str(options.get("mlm") or ""),
+        base=str(trained.get("base") or ""),
+        recipe=str(trained.get("recipe") or ""),
+        digests=_number(setting.get("digests")) or 1,
+        threat=threat,
+        **further,
     )
 
 
-def data_of(examples: Any) -> str:
-    """The key of the images and prompts that an example set was made of; empty where it does not say."""
-    images, prompts = _nested(examples, "data", "checksum"), _nested(examples, "prompts")
-    return data_key(str(images), prompts if isinstance(prompts, list) else []) if images else ""
+def options_of(threat: Mapping[str, Mapping[str, Any]], attack: str) -> dict[str, Any]:
+    """The options of all parts of an attack; its own come before those of what it needs."""
+    parts = (*threat.values(), threat.get(attack, {}))
+    found = {name: value for part in parts for name, value in part.items()}
+    return {name: canonical_or_same(value) if name in RADII else value for name, value in found.items()}
+
+
+def _versions(threat: Mapping[str, Mapping[str, Any]]) -> dict[str, int | None]:
+    """Of the code of each part that has a column for it."""
+    return {
+        f"{name}_version": _number(part.get("version")) for name, part in threat.items() if f"{name}_version" in COLUMNS
+    }
+
+
+def _counted(detail: Result | None) -> int | None:
+    """How many a share of a small number was."""
+    return round(detail.value * detail.n) if detail else None
 
 
 def _number(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def wilson(correct: float, n: int) -> tuple[float, float]:
-    """The 95% score interval of `correct` out of `n` (Wilson, 1927), without the second that scipy.stats takes to load.
-
-    Raises ZeroDivisionError for n = 0.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    share, weight = correct / n, z * z / n
-    middle = (share + weight / 2) / (1 + weight)
-    reach = z * math.sqrt(share * (1 - share) / n + weight / (4 * n)) / (1 + weight)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
-
-
 def _unusual(run: Run) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
     spec, row = options_in(run.spec, TrainSpec), catalog.methods().get(run.method)
     usual = asdict(train_spec(run.method, dataset=run.source) if row else TrainSpec(run.method))
-    settings = ["epochs", "batch_size", "lr", "tune", "precision"]
-    if row is None or "image" in row.attacks:
-        settings += ["eps", "alpha", "steps"]
-    if row is None or "text" in row.attacks:
-        settings += ["contrast", "image_weight", "text_weight"]
+    unused = unused_in_training(run.method, tested=False) if row else frozenset()
+    settings = [name for name in OF_TRAINING if name not in unused]
     changed = [name for name in settings if name in spec and spec[name] != usual[name]]
     return ", ".join(f"{name.replace('_', ' ')} {spec[name]}" for name in changed)
-
-
-def _nested(document: Any, *path: str) -> Any:
-    for key in path:
-        document = document.get(key) if isinstance(document, dict) else None
-    return document

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from torchvision.transforms import functional as published
 
-from mmcoa_cli.datasets.pixels import attacked_at, load_pixels
+from mmcoa_cli.datasets.library import attacked_at
+from mmcoa_cli.datasets.pixels import load_pixels
 from store.dataset_writing import DatasetWriter
 from store.datasets import Dataset
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import psutil
 import pytest
 from accelerate import Accelerator
@@ -20,20 +21,20 @@ from torch import Tensor
 
 import store
 from mmcoa_cli.jobs import launch
-from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec
+from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, evaluation_spec
 from mmcoa_cli.jobs.training import make_plan, train
 from mmcoa_cli.jobs.worker import Job, perform
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_state, load_tensors
 from store.errors import UserError
-from store.examples import ExampleSet
+from store.examples import damage
 from store.index import Index
 
 TRAIN = TrainSpec(
     "mmcoa", "digits", "2", "vit", "mlm", epochs=1, batch_size=8, lr=1e-3, eps="8/255", alpha="4/255", steps=2
 )
-EVALUATE = EvaluationSpec(
+EVALUATE = evaluation_spec(
     "vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=10, limit=64, batch_size=6
 )  # ten blocks of 6 images and one of 4
 CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many of its 20 images the last batch has
@@ -50,7 +51,7 @@ WORKER = """
 import json, sys
 from accelerate import Accelerator
 from mmcoa_cli.settings import home
-from mmcoa_cli.jobs.specs import TrainSpec
+from mmcoa_cli.jobs.specs import TrainSpec, evaluation_spec
 from mmcoa_cli.jobs.training import train
 
 accelerator = Accelerator(cpu=True)
@@ -78,11 +79,11 @@ def furthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 def examples(home: Home) -> dict[str, str]:
     """The hash of the content of each example set in the index, by its attack."""
     found = {}
-    for _, row in Index(home.database_url).evaluations():
-        spec = json.loads(row.spec)["examples"]
-        one = ExampleSet(home.examples, spec, n=row.n, block_size=row.batch_size)
-        assert one.verify() and not one.parts.exists()
-        found[row.attack] = one.checksum
+    for _, row in Index(home.database_url).results():
+        path = home.examples / f"{row.examples}.h5"
+        assert damage(path) is None and not path.with_suffix(".parts").exists()
+        with h5py.File(path) as file:
+            found[row.attack] = str(file.attrs["checksum"])
     return found
 
 

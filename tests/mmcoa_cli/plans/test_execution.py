@@ -47,7 +47,7 @@ def test_everything_once(home: Home, capsys: pytest.CaptureFixture[str]) -> None
     assert todo(home) == []
     index = Index(home.database_url)
     assert {run.method for run in index.runs()} == {"clip", "ft-standard", "tecoa", "mmcoa"}
-    assert len(index.evaluations()) == 4 * 4
+    assert index.counts() == (4, 4 * 4)
     known = plan(home).steps[-1]
     (run,) = [run for run in index.runs() if run.method == "mmcoa"]
     assert known.command.startswith(f"mmcoa evaluate --checkpoint {run.id} ")
@@ -64,8 +64,8 @@ def test_everything_once(home: Home, capsys: pytest.CaptureFixture[str]) -> None
     assert "train tecoa, 1-shot on digits" not in other_mlm and "train mmcoa, 1-shot on digits" in other_mlm
 
     # files that are gone, and a model that was replaced since
-    (evaluation,) = [e for r, e in index.evaluations() if r.method == "tecoa" and e.attack == "image"]
-    (home.examples / f"{evaluation.examples}.h5").unlink()
+    (examples,) = {one.examples for run, one in index.results(attacks=["image"]) if run.method == "tecoa"}
+    (home.examples / f"{examples}.h5").unlink()
     assert todo(home) == ["test tecoa, 1-shot from digits on digits"]
     for epoch in (home.checkpoints / run.id).iterdir():
         epoch.rename(home.root / "elsewhere")
@@ -95,7 +95,7 @@ def test_a_run_that_fails_takes_its_tests_along(home: Home) -> None:
     failures = carry_out(made, home)
     assert [failure.error.startswith("not begun") for failure in failures] == [False, True] * 3
     assert "--shots 500" in failures[0].error
-    assert len(Index(home.database_url).evaluations()) == 4
+    assert Index(home.database_url).counts() == (1, 4)
 
 
 def test_runs_of_another_version_do_no_harm(home: Home) -> None:
