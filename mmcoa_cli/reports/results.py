@@ -11,7 +11,7 @@ from store.examples import stored_texts
 from store.index import Index
 
 from .. import catalog
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..jobs.worker import Outcome
 from ..settings import home
 from ..terminal import console
