@@ -1,12 +1,15 @@
-"""Where things live: the folders under MMCOA_HOME and the address of the index. No heavy imports here."""
+"""Where things live: the folders under MMCOA_HOME and the address of the index; and room for more. Light to import."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
+
+from rich.filesize import decimal
 
 from store.errors import UserError
 
@@ -72,6 +75,16 @@ def home() -> Home:
         raise UserError(f"cannot write to {root} ({error.strerror})", hint=ANOTHER) from None
     url = os.environ.get("MMCOA_DATABASE_URL")
     return Home(root, url or f"sqlite:///{_quoted(root / 'index.db')}")
+
+
+def require_space(missing: int, *, folder: Path, name: str) -> None:
+    """Raises UserError when the disk of `folder` has fewer than `missing` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if missing > free:
+        raise UserError(
+            f"{name} needs {decimal(missing)} more, and the disk has {decimal(free)} left",
+            hint="free some space, or set MMCOA_HOME to a larger disk, and type the same command again",
+        )
 
 
 def _expanded(named: str) -> Path:

@@ -1,4 +1,4 @@
-"""The catalog: datasets, models, methods and tasks as rows of data, and the paper's 611 numbers.
+"""The catalog: datasets, models, methods and tables as rows of data, and the paper's 611 numbers.
 
 Adding a dataset, a model or a method's defaults means adding a row to a TOML file here; no code looks at a name. The
 names of many classes stand in a file of their own, `classes/DATASET.tsv`.
@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from store.errors import UserError
+
+from .tables import Cell as Cell
+from .tables import PaperSettings
+from .tables import TableRow as TableRow
 
 TEMPLATE = "This is a photo of a {}"  # the paper's class prompt: capital T, no full stop, the article always "a"
 
@@ -136,67 +140,6 @@ class MethodRow:
 
 
 @dataclass(frozen=True)
-class TaskRow:
-    """A task of the paper: what its tables show, and where the paper shows it.
-
-    `layout` is what a report looks like: "methods" by attacks on one dataset, methods by "datasets" under one attack,
-    or a "figure", which draws the results of the task `of` and has that one's values where it has none.
-    """
-
-    name: str
-    title: str = ""
-    attacks: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()  # the attacks of a report that names none; empty: all of them
-    paper_table: str = ""
-    tables: Mapping[str, str] = field(default_factory=dict)  # where each attack has a table of its own
-    layout: str = "methods"
-    of: str = ""
-    x: str = ""  # what a figure has along its axis: "shots" or "datasets"
-    source: str = ""  # the paper's training set, where it has but one
-    shots: tuple[str, ...] = ("full",)
-    methods: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-
-    @property
-    def results(self) -> str:
-        """The task whose results it shows."""
-        return self.of or self.name
-
-
-@dataclass(frozen=True)
-class ReproductionRow:
-    """A table or figure of the paper: the task whose runs it needs, and the attacks of their tests.
-
-    Every method is trained on each of `trained_on` at each of the `shots`, and tested on `tested_on` (empty: on what it
-    was trained on); a method that trains nothing is tested once.
-    """
-
-    name: str
-    title: str = ""
-    task: str = ""  # of `mmcoa report`
-    report_attack: str = ""  # the attack that the report is narrowed to, empty for all
-    attacks: tuple[str, ...] = ("clean", "image", "text", "multimodal")
-
-    @property
-    def trained_on(self) -> tuple[str, ...]:
-        task = tasks()[self.task]
-        return (task.source,) if task.source else task.datasets
-
-    @property
-    def tested_on(self) -> tuple[str, ...]:
-        task = tasks()[self.task]
-        return task.datasets if task.source else ()
-
-    @property
-    def shots(self) -> tuple[str, ...]:
-        return tasks()[self.task].shots
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        return tasks()[self.task].methods
-
-
-@dataclass(frozen=True)
 class PaperNumber:
     """One number the paper prints; `value` is a fraction in [0, 1] for accuracies and recalls, else as printed."""
 
@@ -211,7 +154,7 @@ class PaperNumber:
     value: float
 
 
-Row = TypeVar("Row", DatasetRow, ModelRow, MlmRow, MethodRow, TaskRow, ReproductionRow)
+Row = TypeVar("Row", DatasetRow, ModelRow, MlmRow, MethodRow, TableRow)
 T = TypeVar("T")
 _FOLDER = Path(__file__).parent
 
@@ -237,13 +180,20 @@ def methods() -> dict[str, MethodRow]:
 
 
 @cache
-def tasks() -> dict[str, TaskRow]:
-    return _rows(TaskRow, "tasks.toml", "task")
+def tables() -> dict[str, TableRow]:
+    return _rows(TableRow, "tables.toml", "table")
 
 
 @cache
-def reproductions() -> dict[str, ReproductionRow]:
-    return _rows(ReproductionRow, "reproductions.toml", "reproduction")
+def lists() -> dict[str, tuple[str, ...]]:
+    """What a grid calls by a name: lists of methods, datasets or anything else."""
+    return {name: tuple(values) for name, values in _document("tables.toml")["lists"].items()}
+
+
+@cache
+def paper_settings() -> PaperSettings:
+    found = _document("tables.toml")["paper"]
+    return PaperSettings(**{**found, "models": tuple(found["models"])})
 
 
 @cache
@@ -269,11 +219,20 @@ def file(name: str) -> Path:
     return _FOLDER / name
 
 
+def _document(file_name: str) -> dict[str, Any]:
+    return tomllib.loads((_FOLDER / file_name).read_text(encoding="utf8"))
+
+
 def _rows(kind: type[Row], file_name: str, table: str) -> dict[str, Row]:
-    document = tomllib.loads((_FOLDER / file_name).read_text(encoding="utf8"))
-    rows = document[table]
-    more = _classes if kind is DatasetRow else lambda name: rows.get(rows[name].get("of"), {})
-    return {name: _row(kind, name, {**more(name), **values}) for name, values in rows.items()}
+    rows = _document(file_name)[table]
+    more = _classes if kind is DatasetRow else lambda _: {}
+    return {name: _row(kind, name, {**more(name), **_whole(rows, name)}) for name in rows}
+
+
+def _whole(rows: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    """The values of a row, with those that it leaves out as the row that it is `like` has them."""
+    own = dict(rows[name])
+    return {**_whole(rows, own.pop("like")), **own} if "like" in own else own
 
 
 def _row(kind: type[Row], name: str, values: dict[str, Any]) -> Row:

@@ -28,6 +28,7 @@ from ..settings import home
 from ..terminal.checks import within
 from ..terminal.signals import NUMBERS, stop
 from .preflight import require
+from .trials import stored
 from .worker import LAUNCHER, OUTCOME, Job, Outcome, perform
 
 HOST = "127.0.0.1"
@@ -41,6 +42,8 @@ def run(job: Job, *, processes: int = 1, accelerate_config: Path | None = None) 
         raise UserError(f"--processes {processes} starts nothing", hint="--processes 1")
     within("--processes", processes)
     require(job, home())
+    if job.evaluate and not job.train and (results := stored(job.evaluate, home())):
+        return Outcome("", results)
     if processes == 1 and accelerate_config is None:
         return perform(job)
     from torch.distributed import TCPStore  # type: ignore[attr-defined]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from store.datasets import Dataset
 from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip
 from ..settings import Home
@@ -43,7 +45,7 @@ def require(job: Job, home: Home) -> None:
             ensure_clip(evaluate.checkpoint, home)
         if train and method and "text" in method.attacks:
             ensure_mlm(train.mlm, home)
-        if evaluate and {"text", "multimodal"} & set(evaluate.attacks):
+        if evaluate and evaluate.takes_words:
             ensure_mlm(evaluate.mlm, home)
     except UserError as error:
         raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
@@ -72,13 +74,13 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
 
 
 def _warn_of_weak_attacks(job: Job) -> None:
-    """A line for each image attack whose steps do not fit its radius: it is run as asked."""
-    attacks = []
+    """A line for each attack that is weaker than its settings look: it is run as asked."""
+    settings: list[Any] = []
     if job.train and "image" in catalog.lookup(catalog.methods(), job.train.method, "method").attacks:
-        attacks.append(job.train.image_attack)
-    if job.evaluate and {"image", "multimodal"} & set(job.evaluate.attacks):
-        attacks.append(job.evaluate.image_attack)
-    for caution in dict.fromkeys(attack.caution for attack in attacks):
+        settings.append(job.train.image_attack)
+    if job.evaluate:
+        settings += [job.evaluate.settings(part) for part in job.evaluate.parts]
+    for caution in dict.fromkeys(found.caution for found in settings):
         if caution:
             say(f"warning: {caution}")
 

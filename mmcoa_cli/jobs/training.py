@@ -29,21 +29,21 @@ from ..attacks.bert_attack import TextTarget, prepare
 from ..attacks.image import IMAGE
 from ..attacks.settings import BertAttackSettings
 from ..attacks.text import TEXT
-from ..datasets.fetching import open_classes
+from ..datasets.library import open_classes
 from ..datasets.pixels import load_pixels, to_unit
 from ..datasets.prompts import class_prompts
 from ..datasets.sampling import few_shot
-from ..datasets.sources.downloads import require_space
 from ..defences import METHODS
 from ..defences.step import Step
 from ..models.clip import Clip
 from ..models.epochs import epochs_in, epochs_of, last_epoch, number_of, resume, save_epoch, take_over
 from ..models.finite import require_finite_loss, require_finite_weights, smaller_lr
 from ..models.present import data_key
-from ..models.subjects import load_mlm, load_model, now, origin_of, zero_shot_run
+from ..models.runs import now, zero_shot_run
+from ..models.subjects import load_mlm, load_model, origin_of
 from ..models.token_rows import cut_by, require_distinct_prompts
 from ..randomness import shuffled
-from ..settings import Home
+from ..settings import Home, require_space
 from ..terminal.console import progress, say
 from .continuing import require_continuable
 from .specs import TrainSpec

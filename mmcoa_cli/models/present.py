@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from store.datasets import Dataset, DatasetInfo
+from store.dataset_info import DatasetInfo
+from store.datasets import Dataset
 from store.errors import UserError
 from store.keys import key_of
 
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..datasets.prompts import class_prompts
 from ..settings import Home
 from .digests import SCHEME, model_digest

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import catalog
+from ..attacks.settings import PgdSettings
 from ..jobs.specs import EvaluationSpec, TrainSpec
 from .selection import Data
 
@@ -66,7 +67,7 @@ def evaluation_seconds(spec: EvaluationSpec, data: Data, speed: Speed, *, attack
     images = min(data.test, spec.limit or data.test)
     seconds = len(attacks) * (images * speed.forward / speed.ranks + data.classes * speed.prompt)
     if "image" in attacks:
-        seconds += images * spec.steps * speed.gradient / speed.ranks
+        seconds += images * spec.options.get("steps", PgdSettings.steps) * speed.gradient / speed.ranks
     if "text" in attacks:
         seconds += data.classes * (speed.candidates + speed.prompt_attack)
     return speed.load + seconds

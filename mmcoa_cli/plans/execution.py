@@ -1,22 +1,25 @@
-"""Doing what a plan says, step by step; what fails takes only those steps with it that need it."""
+"""Carrying out a plan, step by step: every command that trains or tests ends here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from store.errors import UserError
 
 from .. import inventory
 from ..jobs import launch
+from ..jobs.preflight import require
 from ..jobs.specs import TrainSpec
 from ..jobs.worker import Job, Outcome
 from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.errors import explained
 from .known import Known
-from .order import Order
-from .plan import Evaluate, Fetch, Plan, Step
+from .steps import Fetch, Start, Step, todo
 from .wording import duration
+
+FAILURES = (UserError, OSError, RuntimeError)  # RuntimeError: the accelerator's memory, for one
 
 
 @dataclass(frozen=True)
@@ -28,85 +31,93 @@ class Failure:
     hint: str
 
 
-def carry_out(plan: Plan, home: Home) -> list[Failure]:
-    """Do every step that is not done yet. Returns those that failed; a step that needs one of them is not begun.
+@dataclass
+class Execution:
+    """What has come of a plan: of its jobs, in their order, and the steps that failed."""
 
-    What is finished is kept: interrupted, the same plan goes on where it was.
-    """
-    worker = Worker(plan.order, home, Known.of(home))
-    todo, failures = plan.todo, []
-    for number, step in enumerate(todo, 1):
-        if lost := worker.lost(step):
-            failures.append(Failure(step.title, f"not begun: it needs what failed ({lost})", ""))
-            continue
-        say(f"{step.title}{_about(step)}", head=f"{number}/{len(todo)}")
-        say(step.command, style="dim")
+    home: Home
+    start: Start
+    outcomes: list[Outcome] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    _lost: dict[str | TrainSpec, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
+
+    def go_through(self, steps: Sequence[Step], *, keep_going: bool) -> None:
+        """Do what is not done yet. What is finished is kept: interrupted, the same plan goes on where it was.
+
+        A step that fails ends the plan with its error; with `keep_going` only those that need it are left out.
+        """
+        every = todo(steps)
+        for step in steps:
+            if step.found is None:
+                self._tell(step, number=every.index(step) + 1, of=len(every))
+                self._try(step) if keep_going else self._do(step)
+            elif isinstance(step.work, Job):
+                self._take(step.work, step.found)
+
+    def verdict(self, steps: Sequence[Step]) -> UserError | None:
+        """What a command ends with where steps failed."""
+        if not self.failures:
+            return None
+        first, begun = self.failures[0], sum(not one.error.startswith("not begun") for one in self.failures)
+        rest = len(self.failures) - begun
+        others = f", {rest} that need them were not begun" if rest else ""
+        error = f"{begun} of {len(todo(steps))} steps failed{others}; the first, {first.title}: {first.error}"
+        return UserError(error, hint=f"{first.hint}; then type the same command again")
+
+    def _tell(self, step: Step, *, number: int, of: int) -> None:
+        if of > 1 and not self._missed(step):
+            say(f"{step.title}{_about(step)}", head=f"{number}/{of}")
+            say(step.command, style="dim")
+
+    def _try(self, step: Step) -> None:
+        if lost := self._missed(step):
+            self.failures.append(Failure(step.title, f"not begun: it needs what failed ({lost})", ""))
+            self._lose(step, lost)
+            return
         try:
-            worker.do(step)
-        except (UserError, OSError, RuntimeError) as error:  # RuntimeError: the accelerator's memory, for one
+            self._do(step)
+        except FAILURES as error:
             reason = explained(error)
             print_error(reason)
-            failures.append(Failure(step.title, str(reason), reason.hint))
-            worker.lose(step)
-    return failures
+            self.failures.append(Failure(step.title, str(reason), reason.hint))
+            self._lose(step, step.title)
 
+    def _do(self, step: Step) -> None:
+        if isinstance(step.work, Fetch):
+            inventory.fetch(step.work.name, self.home, kind=step.work.kind)
+            return
+        job = step.work
+        if step.of and job.evaluate:
+            run = Known.of(self.home).run(step.of)
+            checkpoint = run.id if run else job.evaluate.checkpoint
+            job = replace(job, evaluate=replace(job.evaluate, checkpoint=checkpoint))
+        config = self.start.accelerate_config
+        self.outcomes.append(launch.run(job, processes=self.start.processes, accelerate_config=config))
 
-def verdict(failures: list[Failure], plan: Plan) -> UserError | None:
-    """What the command ends with where steps failed."""
-    if not failures:
-        return None
-    first, begun = failures[0], sum(not failure.error.startswith("not begun") for failure in failures)
-    others = f", {len(failures) - begun} that need them were not begun" if begun < len(failures) else ""
-    error = f"{begun} of {len(plan.todo)} steps failed{others}; the first, {first.title}: {first.error}"
-    return UserError(error, hint=f"{first.hint}; then type the same command again")
+    def _take(self, job: Job, found: Outcome) -> None:
+        require(job, self.home)
+        if job.train and job.evaluate:
+            say(f"run {found.run} is in the store already")
+        self.outcomes.append(found)
 
-
-class Worker:
-    """Does one step after the other, and knows which datasets and runs are not to be had."""
-
-    def __init__(self, order: Order, home: Home, known: Known) -> None:
-        self._order, self._home, self._known = order, home, known
-        self._runs: dict[TrainSpec, str] = {}
-        self._lost: dict[str | TrainSpec, str] = {}  # a dataset, model or run, and the title of the step that failed
-
-    def lost(self, step: Step) -> str:
+    def _missed(self, step: Step) -> str:
         """The step that failed and that this one needs, empty where there is none."""
-        lost = next((self._lost[part] for part in _needed(step) if part in self._lost), "")
-        if lost and isinstance(step.work, TrainSpec):
-            self._lost[step.work] = lost
-        return lost
+        return next((self._lost[part] for part in _needed(step) if part in self._lost), "")
 
-    def do(self, step: Step) -> None:
-        """Raises what keeps the step from being done."""
-        work = step.work
-        if isinstance(work, Fetch):
-            inventory.fetch(work.name, self._home, kind=work.kind)
-        elif isinstance(work, TrainSpec):
-            self._runs[work] = self._launch(Job(train=work)).run
-        else:
-            checkpoint = self._run(work.run) if work.run else work.spec.checkpoint
-            self._launch(Job(evaluate=replace(work.spec, checkpoint=checkpoint)))
-
-    def lose(self, step: Step) -> None:
+    def _lose(self, step: Step, failed: str) -> None:
         """What the step would have made is not to be had."""
-        if not isinstance(step.work, Evaluate):
-            self._lost[step.work.name if isinstance(step.work, Fetch) else step.work] = step.title
-
-    def _run(self, spec: TrainSpec) -> str:
-        return self._runs.get(spec) or self._known.run(spec) or spec.run_name
-
-    def _launch(self, job: Job) -> Outcome:
-        return launch.run(job, processes=self._order.processes, accelerate_config=self._order.accelerate_config)
+        made = step.work.name if isinstance(step.work, Fetch) else step.work.train
+        if made:
+            self._lost[made] = failed
 
 
 def _needed(step: Step) -> list[str | TrainSpec]:
     """The datasets, models and runs without which a step cannot be done."""
-    work = step.work
-    if isinstance(work, Fetch):
+    if isinstance(step.work, Fetch):
         return []
-    if isinstance(work, TrainSpec):
-        return [work.model, work.mlm, work.dataset]
-    return [work.run or work.spec.checkpoint, work.spec.mlm, work.dataset]
+    train, test = step.work.train, step.work.evaluate
+    found: list[str | TrainSpec] = [train.model, train.mlm, train.dataset] if train else []
+    return found + ([step.of or test.checkpoint, test.mlm, *test.datasets] if test else [])
 
 
 def _about(step: Step) -> str:

@@ -12,8 +12,8 @@ from store.files import replacing
 from store.keys import key_of
 
 from .. import catalog
-from ..catalog import ReproductionRow
-from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, train_spec
+from ..catalog import TableRow
+from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, evaluation_spec, train_spec
 from ..settings import Home
 from ..terminal.checks import one_of, positive
 
@@ -45,8 +45,13 @@ class Order:
         assert self.test_of("", "", PAPER)  # raises UserError for options that no run takes
 
     @property
-    def row(self) -> ReproductionRow:
-        return catalog.lookup(catalog.reproductions(), self.name, "table or figure")
+    def row(self) -> TableRow:
+        return catalog.lookup(catalog.tables(), self.name, "table or figure")
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """Those of the table, in the order in which they share their work."""
+        return tuple(sorted(self.row.attacks, key=EvaluationSpec.attacks.index))
 
     @property
     def block(self) -> int:
@@ -63,8 +68,8 @@ class Order:
 
     def test_of(self, checkpoint: str, dataset: str, scale: Scale) -> EvaluationSpec:
         """The test of a run or model on one dataset."""
-        return EvaluationSpec(
-            checkpoint, (dataset,), self.row.attacks, mlm=self.mlm, steps=scale.steps, limit=scale.limit,
+        return evaluation_spec(
+            checkpoint, (dataset,), self.attacks, mlm=self.mlm, steps=scale.steps, limit=scale.limit,
             seed=self.seed, batch_size=self.block, precision=self.precision, compat=self.compat,
         )  # fmt: skip
 
@@ -79,7 +84,7 @@ class Scale:
     limit: int | None = None
     steps: int = 100
 
-    def shots_of(self, row: ReproductionRow) -> tuple[str, ...]:
+    def shots_of(self, row: TableRow) -> tuple[str, ...]:
         """Those of the paper's shots that are few enough, else the most that is."""
         return tuple(shots for shots in row.shots if _number(shots) <= _number(self.shots)) or (self.shots,)
 
@@ -128,5 +133,5 @@ def _options(order: Order) -> dict[str, Any]:
     """What decides the results: not in how many processes they are computed, nor whether a table or a figure shows
     them, so that two which show the same runs share them."""
     row = order.row
-    grid = [row.methods, row.trained_on, row.shots, row.tested_on, row.attacks]
+    grid = [row.methods, row.sources, row.shots, row.tested_on, order.attacks]
     return {**asdict(order), "name": grid, "processes": None, "accelerate_config": None}

@@ -11,12 +11,12 @@ from store.errors import UserError
 
 from .. import catalog
 from ..catalog import DatasetRow
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..settings import Home
 from .order import Order
 
 if TYPE_CHECKING:
-    from store.datasets import DatasetInfo
+    from store.dataset_info import DatasetInfo
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ class Selection:
 def select(order: Order, home: Home) -> Selection:
     """Choose. Raises UserError where nothing is left to train on."""
     row = order.row
-    wanted = list(dict.fromkeys((*row.trained_on, *row.tested_on)))
+    wanted = list(dict.fromkeys((*row.sources, *row.tested_on)))
     known = {name: data for name in [*wanted, *filter(None, [order.source])] if (data := look_up(name, home))}
     usable = {name: data for name, data in known.items() if data.here or order.preset == "paper"}
     left_out = [*_missing(wanted, known, usable)]
     if order.source and not (order.source in usable and usable[order.source].train):
         raise _no_source(order.source, known)
-    papers = [name for name in row.trained_on if name in usable and usable[name].train]
+    papers = [name for name in row.sources if name in usable and usable[name].train]
     own = [order.source] if order.source else papers or [_instead(usable, order)]
     sources = [usable[name] for name in own]
-    if not set(own) <= set(row.trained_on):
-        left_out.append(f"trained on {', '.join(own)} instead of {', '.join(row.trained_on)}")
+    if not set(own) <= set(row.sources):
+        left_out.append(f"trained on {', '.join(own)} instead of {', '.join(row.sources)}")
     tested = [usable[name] for name in row.tested_on if name in usable]
     tested += [data for data in sources if data not in tested] if row.tested_on else []
     tested = [data for data in tested if data.test]
@@ -92,11 +92,11 @@ def _part(info: DatasetInfo) -> str:
 
 def _instead(usable: dict[str, Data], order: Order) -> str:
     """With `quick`, in place of what the paper trains on: what has the most classes of all in the table."""
-    papers = ", ".join(order.row.trained_on)
+    papers = ", ".join(order.row.sources)
     if order.preset == "paper":
         raise UserError(
             f"{order.name} is trained on {papers}, of which neither store nor catalog have training images",
-            hint=f"mmcoa fetch {order.row.trained_on[0]} --from PATH, or --source DATASET, or --preset quick",
+            hint=f"mmcoa fetch {order.row.sources[0]} --from PATH, or --source DATASET, or --preset quick",
         )
     found = [data for data in usable.values() if data.train]
     if not found:

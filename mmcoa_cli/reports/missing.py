@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from store.errors import UserError
 
 from .. import catalog
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..jobs.specs import TrainSpec, evaluation_after, options_in
 from ..jobs.used import IMAGE, TEXT
 from ..settings import Home
 from ..terminal.typed import typed
 from .gaps import Gap, gap, merged, settings_of, training_command
+from .pivot import grouped
 from .rows import Row
-from .sections import grouped, image_of, text_of
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -71,14 +71,14 @@ class Missing:
 
 
 def missing(
-    runs: Sequence[Run], rows: Sequence[Row], *, task: catalog.TaskRow, attacks: tuple[str, ...], home: Home
+    runs: Sequence[Run], rows: Sequence[Row], *, task: catalog.TableRow, attacks: tuple[str, ...], home: Home
 ) -> Missing:
     """What `rows`, the report of `task` under `attacks`, lack; `runs` are all of the index."""
-    if task.layout == "methods":
+    if task.on_source:
         trained_on = [name for name in task.datasets if any(row.dataset == name for row in rows)]
         gaps = _attacks_lacking(rows, task, attacks)
     else:
-        trained_on = sorted({row.source for row in rows if row.source}) or [task.source]
+        trained_on = sorted({row.source for row in rows if row.source}) or list(task.sources)
         gaps = [*_datasets_lacking(rows, task), *_untested(runs, rows, task, attacks, trained_on)]
     untrained = [run for source in trained_on for run in _untrained(runs, rows, task, source)]
     needed = {*(name for g in gaps for name in g.datasets), *(run.source for run in untrained)}
@@ -118,11 +118,13 @@ def _is_there(name: str, home: Home) -> bool:
     return (row is not None and row.embedded) or dataset_path(name, home).exists()
 
 
-def _datasets_lacking(rows: Sequence[Row], task: catalog.TaskRow) -> list[Gap]:
+def _datasets_lacking(rows: Sequence[Row], task: catalog.TableRow) -> list[Gap]:
     """For each run, attack and threat model the task's datasets that it was not tested on."""
 
     def alike(row: Row) -> tuple[object, ...]:
-        threat = (image_of(row)[: len(IMAGE)], text_of(row)[: len(TEXT) + 1])  # by whatever version of its code
+        threat = tuple(
+            row.get(name) for name in (*IMAGE, *TEXT, "max_words_changed")
+        )  # by whatever version of its code
         return (row.run, row.attack, row.compat, row.precision, row.seed, threat)
 
     found = []
@@ -135,7 +137,7 @@ def _datasets_lacking(rows: Sequence[Row], task: catalog.TaskRow) -> list[Gap]:
 
 
 def _untested(
-    runs: Sequence[Run], rows: Sequence[Row], task: catalog.TaskRow, attacks: tuple[str, ...], trained_on: list[str]
+    runs: Sequence[Run], rows: Sequence[Row], task: catalog.TableRow, attacks: tuple[str, ...], trained_on: list[str]
 ) -> list[Gap]:
     """Finished runs, and the models that they started from, without any result under an attack."""
     tested = {(row.run, row.attack) for row in rows if not row.earlier}
@@ -163,7 +165,7 @@ def _after_training(run: Run) -> dict[str, object]:
     return {name: getattr(after, name) for name in names}
 
 
-def _attacks_lacking(rows: Sequence[Row], task: catalog.TaskRow, attacks: tuple[str, ...]) -> list[Gap]:
+def _attacks_lacking(rows: Sequence[Row], task: catalog.TableRow, attacks: tuple[str, ...]) -> list[Gap]:
     """For each run on its own dataset the attacks it was not tested under; and models that were not tested there."""
     found = []
     for group in grouped(rows, lambda row: (row.run, row.dataset, row.compat, row.precision, row.seed)):
@@ -176,14 +178,14 @@ def _attacks_lacking(rows: Sequence[Row], task: catalog.TaskRow, attacks: tuple[
     return found
 
 
-def _untrained(runs: Sequence[Run], rows: Sequence[Row], task: catalog.TaskRow, source: str) -> list[Untrained]:
+def _untrained(runs: Sequence[Run], rows: Sequence[Row], task: catalog.TableRow, source: str) -> list[Untrained]:
     """The methods and shots of the paper that no model in the report was trained with on `source`."""
     models = dict.fromkeys(row.model for row in rows if row.source == source) or [row.model for row in rows[:1]]
     found = []
     for model in models:
         like = [run for run in runs if (run.kind, run.model, run.source) == ("train", model, source)]
         there = {(run.method, run.shots) for run in like}
-        own_shots = tuple(dict.fromkeys(run.shots for run in like)) if task.layout == "methods" else ()
+        own_shots = tuple(dict.fromkeys(run.shots for run in like)) if task.on_source else ()
         for shots in own_shots or task.shots:
             for method in task.methods:
                 if catalog.methods()[method].loss and (method, shots) not in there:

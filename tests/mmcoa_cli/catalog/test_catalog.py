@@ -57,7 +57,7 @@ def test_no_number_is_given_twice_with_another_value() -> None:
 
 
 def test_rows_carry_their_names() -> None:
-    for rows in (catalog.datasets(), catalog.models(), catalog.mlms(), catalog.methods(), catalog.tasks()):
+    for rows in (catalog.datasets(), catalog.models(), catalog.mlms(), catalog.methods(), catalog.tables()):
         assert rows and all(name == row.name for name, row in rows.items())
 
 
@@ -72,16 +72,6 @@ def test_datasets_are_whole() -> None:
     assert catalog.datasets()["digits"].embedded
 
 
-def test_tasks_have_attacks_and_a_table() -> None:
-    assert catalog.tasks()["iid"].attacks == ("image", "text", "multimodal", "clean")
-    for task in catalog.tasks().values():
-        tables = {task.paper_table, *task.tables.values()} - {""}
-        assert tables and tables <= {entry.table for entry in catalog.paper()}
-        assert task.results in catalog.tasks() and set(task.shown) <= set(task.attacks)
-        assert set(task.methods) <= set(catalog.methods()) and len(set(task.datasets)) == len(task.datasets)
-    assert len(catalog.tasks()["ood"].datasets) == 15
-
-
 def test_an_unknown_name_is_answered_with_the_closest() -> None:
     with pytest.raises(UserError) as caught:
         catalog.lookup(catalog.datasets(), "cifra10", "dataset")
@@ -93,6 +83,6 @@ def test_an_unknown_name_is_answered_with_the_closest() -> None:
 
 
 def test_a_key_that_no_dataclass_has_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "tasks.toml").write_text('[task.iid]\ntitel = "Table I"\n', encoding="utf8")
+    (tmp_path / "tables.toml").write_text('[table.iid]\ntitel = "Table I"\n', encoding="utf8")
     with pytest.raises(ValueError, match="iid: the catalog knows no titel"):
-        catalog._rows(catalog.TaskRow, str(tmp_path / "tasks.toml"), "task")
+        catalog._rows(catalog.TableRow, str(tmp_path / "tables.toml"), "table")

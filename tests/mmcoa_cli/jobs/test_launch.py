@@ -21,7 +21,7 @@ from torch import Tensor
 
 import store
 from mmcoa_cli.jobs import launch
-from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec
+from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, evaluation_spec
 from mmcoa_cli.jobs.training import make_plan, train
 from mmcoa_cli.jobs.worker import Job, perform
 from mmcoa_cli.models.epochs import epochs_in
@@ -34,7 +34,7 @@ from store.index import Index
 TRAIN = TrainSpec(
     "mmcoa", "digits", "2", "vit", "mlm", epochs=1, batch_size=8, lr=1e-3, eps="8/255", alpha="4/255", steps=2
 )
-EVALUATE = EvaluationSpec(
+EVALUATE = evaluation_spec(
     "vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=20, limit=100, batch_size=6
 )  # sixteen blocks of 6 images and one of 4
 CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many of its 20 images the last batch has
@@ -51,8 +51,8 @@ WORKER = """
 import json, sys
 from accelerate import Accelerator
 from mmcoa_cli.settings import home
-from mmcoa_cli.specs import TrainSpec
-from mmcoa_cli.training import train
+from mmcoa_cli.jobs.specs import TrainSpec, evaluation_spec
+from mmcoa_cli.jobs.training import train
 
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
-from mmcoa_cli.datasets.fetching import open_dataset
+from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.sampling import few_shot
 from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.jobs.training import make_plan, train

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmcoa_cli.jobs.specs import ATTACKS, EvaluationSpec, TrainSpec
+from mmcoa_cli.jobs.specs import ATTACKS, TrainSpec, evaluation_spec
 from mmcoa_cli.plans.cost import Speed, evaluation_seconds, images_of, training_seconds
 from mmcoa_cli.plans.selection import Data
 
@@ -30,7 +30,7 @@ def test_training(speed: Speed) -> None:
 
 
 def test_an_evaluation_never_counts_shared_work_twice(speed: Speed) -> None:
-    spec = EvaluationSpec("", ("digits",), steps=7, limit=100)
+    spec = evaluation_spec("", ("digits",), steps=7, limit=100)
 
     def seconds(*attacks: str) -> float:
         return evaluation_seconds(spec, DATA, speed, attacks=attacks)
@@ -51,7 +51,7 @@ def test_the_number_of_training_images(shots: str, images: int) -> None:
 
 
 def test_several_devices_share_the_images(speed: Speed) -> None:
-    spec = EvaluationSpec("", ("digits",), steps=100)
+    spec = evaluation_spec("", ("digits",), steps=100)
     alone, four = (
         evaluation_seconds(spec, DATA, replace(speed, ranks=ranks), attacks=["image"]) - speed.load for ranks in (1, 4)
     )

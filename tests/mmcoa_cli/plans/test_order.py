@@ -47,7 +47,7 @@ def test_each_size_is_smaller_than_the_one_before() -> None:
 
 
 def test_shots_that_a_size_allows() -> None:
-    rows = catalog.reproductions()
+    rows = catalog.tables()
     assert Scale("full").shots_of(rows["table2"]) == ("1", "5", "50", "full")
     assert Scale("5").shots_of(rows["table2"]) == ("1", "5")
     assert Scale("5").shots_of(rows["table1"]) == ("5",)
@@ -74,9 +74,8 @@ def test_a_figure_of_the_same_runs_has_the_same_size(tmp_path: Path) -> None:
 
 
 def test_rows_ask_for_what_exists() -> None:
-    for row in catalog.reproductions().values():
+    for row in catalog.tables().values():
         assert set(row.methods) <= set(catalog.methods())
-        assert row.title and row.task and row.trained_on
-        assert row.report_attack in ("", *row.attacks)
+        assert row.title and row.task and row.sources
         if set(row.attacks) != {"clean"}:  # an attack shares the work of those it needs, which are asked for first
-            assert row.attacks == ("clean", "image", "text", "multimodal")
+            assert Order(row.name).attacks == ("clean", "image", "text", "multimodal")

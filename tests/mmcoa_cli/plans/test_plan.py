@@ -40,7 +40,7 @@ def test_the_papers_runs_and_tests(nowhere: Home, speed: Speed, name: str, runs:
         if isinstance(step.work, Evaluate):
             spec = step.work.spec
             assert (spec.steps, spec.limit, spec.eps) == (100, None, "1/255")
-            assert step.work.missing == spec.attacks == Order(name).row.attacks
+            assert step.work.missing == spec.attacks == Order(name).attacks
     assert plan.seconds == pytest.approx(sum(step.seconds or 0 for step in plan.steps))
     assert not nowhere.root.exists()
 

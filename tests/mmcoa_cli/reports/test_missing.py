@@ -17,8 +17,9 @@ from mmcoa_cli.reports.rows import attacks_of, rows
 from mmcoa_cli.settings import Home
 from store.index import Index
 
-IID = catalog.tasks()["iid"]
-OOD = replace(catalog.tasks()["ood"], datasets=("imagenet", "cifar10", "stl10", "dtd"), shots=("5", "full"))  # smaller
+IID = catalog.tables()["iid"]
+SMALLER = ("imagenet", "cifar10", "stl10", "dtd")
+OOD = catalog.tables()["ood"].narrowed(dataset=SMALLER, shots=("5", "full"))
 Add = Callable[..., Any]
 
 
@@ -32,8 +33,8 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def lacks(index: Index, home: Home, *attacks: str, task: catalog.TaskRow = OOD) -> Missing:
-    every = attacks_of(task, attacks)
+def lacks(index: Index, home: Home, *attacks: str, task: catalog.TableRow = OOD) -> Missing:
+    every = attacks_of(task, attacks) or task.attacks
     found = missing(index.runs(), rows(index, task, attacks=every), task=task, attacks=every, home=home)
     for entry in found.entries():
         parsed(entry["command"])

@@ -12,7 +12,7 @@ from mmcoa_cli.reports import paper
 from mmcoa_cli.reports.rows import Row, rows
 from store.index import Index
 
-IID = catalog.tasks()["iid"]
+IID = catalog.tables()["iid"]
 Add = Callable[..., Any]
 
 

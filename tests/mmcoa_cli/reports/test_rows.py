@@ -14,7 +14,7 @@ from mmcoa_cli.reports.rows import Row, rows
 from store.errors import UserError
 from store.index import Index
 
-IID = catalog.tasks()["iid"]
+IID = catalog.tables()["iid"]
 CONTRACT = [
     "method", "model", "source", "shots", "dataset", "attack", "metric", "compat", "value", "n", "ci95", "seed", "run",
     "evaluation", "paper",

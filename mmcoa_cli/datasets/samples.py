@@ -1,0 +1,83 @@
+"""What every layout of a dataset is read into: images, not decoded yet, with their split and class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from store.errors import UserError
+
+from ..catalog import DatasetRow
+from .decoding import Encoded
+from .prompts import clean_name
+
+
+class Sample(NamedTuple):
+    """One image: pixels (S, S, 3) in 0..255, or a file still to be decoded (before the next sample is asked for); its
+    class, or -1 and its captions."""
+
+    split: str
+    image: npt.NDArray[np.uint8] | Encoded
+    label: int = -1
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """`row` with the classes and image sizes of the data; `bytes` of it on the disk; `count` images, None where that is
+    only known at the end; `left_out` says which files are no part of it, by the reason (complete once all samples are
+    read)."""
+
+    row: DatasetRow
+    samples: Iterator[Sample]
+    bytes: int
+    count: int | None
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Labels:
+    """The labels of a row's classes, by their names and by the names of their folders."""
+
+    def __init__(self, row: DatasetRow) -> None:
+        self._row = row
+        self._names = {clean_name(name): label for label, name in enumerate(row.class_names)}
+        self._folders = {clean_name(name): label for label, name in enumerate(row.folders)}
+        self._left_out = frozenset(map(clean_name, row.not_classes))
+
+    def find(self, *names: str) -> int | None:
+        """The label of the first of `names` that is a class's folder or name."""
+        cleaned = [clean_name(name) for name in names]
+        known = [*(self._folders.get(name) for name in cleaned), *(self._names.get(name) for name in cleaned)]
+        return next((label for label in known if label is not None), None)
+
+    def is_left_out(self, name: str) -> bool:
+        """Whether it is one of the folders that the row says are no classes."""
+        return clean_name(name) in self._left_out
+
+    def of(self, *names: str, title: str) -> int | None:
+        """`find`, None for what is no class. Raises UserError for a name that the row does not know."""
+        label = self.find(*names)
+        if label is None and not any(map(self.is_left_out, names)):
+            known = ", ".join(self._row.class_names[:5])
+            raise UserError(
+                f"{title}: {names[-1]!r} is no class of {self._row.name}", hint=f"its classes are {known} ..."
+            )
+        return label
+
+    def of_order(self, names: list[str], *, title: str) -> list[int | None]:
+        """The labels of another list of all classes: by name where names are known, else by place.
+
+        Raises UserError for a list of another length whose names are unknown, and for one in another order.
+        """
+        found = [None if self.is_left_out(name) else self.find(name) for name in names]
+        unknown = [n for n, label in zip(names, found, strict=True) if label is None and not self.is_left_out(n)]
+        if not unknown:
+            return found
+        in_place = all(label in (None, place) for place, label in enumerate(found))
+        if len(names) == len(self._row.class_names) and in_place:
+            return list(range(len(names)))
+        raise UserError(f"{title}: {unknown[0]!r} is no class of {self._row.name}", hint="is it another dataset?")
