@@ -16,6 +16,8 @@ from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, r
 from .names import require_printable
 from .settings import home
 from .terminal.ending import in_words
+from .terminal.examples import epilog
+from .terminal.flattened import flattened
 from .terminal.given import OnceEach
 
 VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, show, doctor, demo)
@@ -26,10 +28,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     help="Attack CLIP through its images, its text and both; defend it; report what held.",
-    epilog="Start with [bold]mmcoa demo[/]: the whole way on embedded data, no network needed.",
+    epilog=epilog({"mmcoa demo": "Go the whole way on embedded data, with no network"}),
 )
 for _verb in VERBS:
-    app.command(_verb.NAME, epilog=_verb.EXAMPLES, cls=OnceEach)(_verb.command)
+    app.command(_verb.NAME, epilog=epilog(_verb.EXAMPLES), cls=OnceEach)(flattened(_verb.command))
 app.add_typer(store.app, name=store.NAME)
 
 

@@ -6,8 +6,11 @@ Importing this module loads nothing heavy: a command reads the settings of attac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
+
+from store.errors import UserError
 
 from .. import catalog
 
@@ -151,11 +154,12 @@ def settings_of(attack: Attack, options: Mapping[str, Any]) -> Any:
 
 def given_options(settings: Any) -> dict[str, Any]:
     """The fewest options that give these settings: what has to be typed."""
-    kind, kept = type(settings), asdict(settings)
+    kept = asdict(settings)
     for name in reversed(list(kept)):
         without = {other: value for other, value in kept.items() if other != name}
-        if kind(**without) == settings:
-            kept = without
+        with suppress(UserError):  # a radius may be one only in the norm that is given
+            if type(settings)(**without) == settings:
+                kept = without
     return kept
 
 

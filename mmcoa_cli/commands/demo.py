@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ..terminal import options as o
+from . import options as o
 
 NAME = "demo"
-EXAMPLES = "[bold]mmcoa demo[/]  the second time takes seconds: everything is in the store"
+EXAMPLES = {
+    "mmcoa demo": "Type it again: it takes seconds, from the store",
+}
 
 
 def command(json: o.Json = False) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -56,10 +54,7 @@ def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
     CenterCrop(size), as images of varying size are at 224. What is given stays as it is."""
     if size is None or size == dataset.info.pixel_size:
         return dataset
-    resize = None if size == dataset.info.image_size else round(size * 256 / 224)
-    other = copy(dataset)
-    other.info = replace(dataset.info, pixel_size=size, resize=resize)
-    return other
+    return dataset.attacked_at(size, resize=None if size == dataset.info.image_size else round(size * 256 / 224))
 
 
 def absent(name: str, home: Home) -> UserError:

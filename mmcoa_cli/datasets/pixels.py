@@ -1,4 +1,4 @@
-"""From the store to the pixels that are attacked: 8-bit images of one size, (B, S, S, 3)."""
+"""From the store to the pixels that are attacked: 8-bit images of one size, (B, S, S, 3). Imports no torch itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.datasets import Dataset
 
 from .decoding import decoded
 
-if TYPE_CHECKING:  # the keys of what is stored need neither
+if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
@@ -36,8 +36,8 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
         else:
             pixels = Image.fromarray(data)
         if resize:
-            pixels = transforms.resize(pixels, [resize])
-        return np.asarray(transforms.center_crop(pixels, [size]))
+            pixels = _resized(pixels, resize)
+        return np.asarray(_centre(pixels, size))
 
     with ThreadPoolExecutor() as pool:
         return np.stack(list(pool.map(decode, images)))
@@ -49,3 +49,21 @@ def to_unit(pixels: Pixels, device: torch.device) -> Tensor:
     import torch
 
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255).contiguous().to(device)
+
+
+def _resized(image: Image.Image, side: int) -> Image.Image:
+    """The image with its shorter side at `side`, as torchvision's Resize makes it."""
+    short, long = sorted(image.size)
+    if short == side:
+        return image
+    other = int(side * long / short)
+    size = (side, other) if image.width <= image.height else (other, side)
+    return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _centre(image: Image.Image, side: int) -> Image.Image:
+    """The square of `side` pixels in its middle, black where the image ends, as torchvision's CenterCrop cuts it."""
+    pad_left, pad_top = max(0, side - image.width) // 2, max(0, side - image.height) // 2
+    left = round((max(image.width, side) - side) / 2) - pad_left
+    top = round((max(image.height, side) - side) / 2) - pad_top
+    return image.crop((left, top, left + side, top + side))

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from store.datasets import Dataset, DatasetInfo
+from store.dataset_info import DatasetInfo
+from store.datasets import Dataset
 
 from .. import catalog
 from .formats.samples import ORDER

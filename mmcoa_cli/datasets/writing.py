@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.datasets import Dataset, DatasetWriter
+from store.dataset_writing import DatasetWriter
+from store.datasets import Dataset
 from store.errors import UserError
 from store.printable import visible
 

@@ -16,7 +16,7 @@ from ..settings import Home
 from .order import Order
 
 if TYPE_CHECKING:
-    from store.datasets import DatasetInfo
+    from store.dataset_info import DatasetInfo
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from typer.core import TyperCommand, TyperOption
 
 from store.errors import UserError
 
-LISTS = ("dataset", "attack")  # options that take several values, with commas between them
-
 
 class OnceEach(TyperCommand):
     """A command that takes each option once. (Without it the last of several values silently holds.)"""
@@ -22,8 +20,10 @@ class OnceEach(TyperCommand):
         for option in order:
             name, takes_one = str(option.name), isinstance(option, TyperOption) and not option.is_flag
             if takes_one and not option.multiple and name in seen:
-                hint = f"once, with commas: --{name} A,B" if name in LISTS else "give it once"
-                raise UserError(f"{max(option.opts, key=len)} is given twice", hint=hint)
+                typed = max(option.opts, key=len)
+                several = str(option.metavar).endswith(",...")  # as `choices.py` has it
+                hint = f"once, with commas: {typed} A,B" if several else "give it once"
+                raise UserError(f"{typed} is given twice", hint=hint)
             seen.add(name)
         return super().parse_args(ctx, args)
 

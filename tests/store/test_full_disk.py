@@ -28,7 +28,8 @@ sys.path.insert(0, tests)
 rng = np.random.default_rng(0)
 
 def dataset(size):
-    from store.datasets import Dataset, DatasetWriter
+    from store.dataset_writing import DatasetWriter
+    from store.datasets import Dataset
     settings = {"pixel_size": 8, "resize": None, "template": "{}", "source": "", "image_size": size}
     with DatasetWriter(disk / "toy.h5", name="toy", class_names=("a",), **settings) as writer:
         for number in range(600):

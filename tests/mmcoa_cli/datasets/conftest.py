@@ -29,7 +29,8 @@ from mmcoa_cli.datasets.fetching import fetch_row
 from mmcoa_cli.datasets.library import dataset_path
 from mmcoa_cli.settings import Home
 from store.dataset_content import compute_checksum
-from store.datasets import Dataset, DatasetInfo
+from store.dataset_info import DatasetInfo
+from store.datasets import Dataset
 
 Answer = Callable[["Handler", int], None]
 

@@ -21,7 +21,7 @@ from mmcoa_cli.reports.report import Report, make_report
 from mmcoa_cli.reports.sections import sections
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors, save_checkpoint
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 from store.index import Index
 

@@ -1,0 +1,205 @@
+"""Options that several verbs share, each written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import catalog
+from ..jobs import specs
+from ..terminal import choices as c
+from . import known
+
+IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
+SETTINGS, MACHINE, OUTPUT = "Settings", "Machine", "Output"
+N = "N"  # what a number is called in the help
+DATASETS, ATTACKS = c.Names((specs.DEFAULT_DATASET,)), c.Names(specs.ATTACKS)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+
+Attacks = Annotated[
+    c.Names,
+    typer.Option(
+        "--attack", help=f"Test under these attacks, with commas between them: {c.listed(known.attacks)}.",
+        **c.choices(known.attacks, "ATTACK,..."),
+    ),
+]  # fmt: skip
+Checkpoint = Annotated[
+    str,
+    typer.Option(
+        metavar="RUN|MODEL", help="Test this run (the beginning of its id is enough) or, zero-shot, this model.",
+        autocompletion=c.one(known.checkpoints),
+    ),
+]  # fmt: skip
+Dataset = Annotated[
+    str, typer.Option(metavar="NAME", help="Train on this dataset.", autocompletion=c.one(known.datasets))
+]
+Datasets = Annotated[
+    c.Names,
+    typer.Option(
+        "--dataset", metavar="NAME,...", help="Test on these datasets, with commas between them.", parser=c.names,
+        autocompletion=c.several(known.datasets),
+    ),
+]  # fmt: skip
+Limit = Annotated[
+    int | None, typer.Option(metavar=N, help="Evaluate a class-balanced subset of N images.", show_default="all")
+]
+PixelSize = Annotated[
+    int | None, typer.Option(metavar=N, help="Attack images of N x N pixels.", show_default="the dataset's")
+]
+Method = Annotated[
+    str,
+    typer.Option(help=f"Train with this method: {c.listed(catalog.methods)}.", **c.choice(catalog.methods, "METHOD")),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Start from this CLIP: a name, ARCH:TAG, hf-hub:ORG/NAME, or one you fetched.",
+        autocompletion=c.one(known.models),
+    ),
+]  # fmt: skip
+
+Shots = Annotated[str, typer.Option(metavar="N|full", help="Train on N images of each class, or on all.")]
+
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        metavar=N, help="Train for N epochs.", show_default="the method's in the paper", rich_help_panel=TRAINING
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", metavar="RATE", help="Train with this learning rate.", show_default="the method's in the paper",
+        rich_help_panel=TRAINING,
+    ),
+]  # fmt: skip
+TuneEncoders = Annotated[c.Tune, typer.Option(help="Train these encoders.", rich_help_panel=TRAINING)]
+Contrast = Annotated[
+    c.Contrast,
+    typer.Option(
+        help="Contrast mmcoa's images with the prompts of their batch, as the paper, or with those of all classes.",
+        rich_help_panel=TRAINING,
+    ),
+]
+TrainingBatchSize = Annotated[
+    int | None,
+    typer.Option(metavar=N, help="Take N images a step.", show_default="the paper's", rich_help_panel=TRAINING),
+]
+
+Norm = Annotated[c.Norm, typer.Option(help="Measure the perturbation in this norm.", rich_help_panel=IMAGE)]
+Eps = Annotated[
+    str,
+    typer.Option(
+        metavar="RADIUS", help="Keep the perturbation within this radius; pixels are in [0, 1].", rich_help_panel=IMAGE
+    ),
+]
+Alpha = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Move by this much in each step.", show_default="1/255, for l2 2.5 eps / steps",
+        rich_help_panel=IMAGE,
+    ),
+]  # fmt: skip
+Steps = Annotated[int, typer.Option(metavar=N, help="Take N steps.", rich_help_panel=IMAGE)]
+TrainingAlpha = Annotated[
+    str, typer.Option(metavar="SIZE", help="Move by this much in each step.", rich_help_panel=IMAGE)
+]
+TrainingSteps = Annotated[
+    int, typer.Option(metavar=N, help="Take N steps in training; the test takes 100.", rich_help_panel=IMAGE)
+]
+StopWhenFooled = Annotated[
+    bool,
+    typer.Option(
+        "--stop-when-fooled", help="Leave an image alone once it is misclassified: faster, and another attack.",
+        rich_help_panel=IMAGE,
+    ),
+]  # fmt: skip
+
+Mlm = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Take the candidates for a word from this masked LM.", rich_help_panel=TEXT,
+        autocompletion=c.one(known.mlms),
+    ),
+]  # fmt: skip
+NoCollisions = Annotated[
+    bool,
+    typer.Option("--no-collisions", help="Never write the name of another class.", rich_help_panel=TEXT),
+]
+
+Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
+Compat = Annotated[
+    c.Compat,
+    typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
+]
+
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        metavar=N, help="Take N images at a time; an interrupted evaluation resumes at the next N.",
+        rich_help_panel=MACHINE,
+    ),
+]  # fmt: skip
+Precision = Annotated[c.Precision, typer.Option(help="Run the encoders in this precision.", rich_help_panel=MACHINE)]
+Processes = Annotated[
+    int, typer.Option(metavar=N, help="Share the work among N processes, usually one a GPU.", rich_help_panel=MACHINE)
+]
+AccelerateConfig = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Start the processes as this file says, which `accelerate config` makes.",
+        rich_help_panel=MACHINE,
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Test:
+    """The options of `evaluate` and `attack` beside what is tested, and under which attacks."""
+
+    limit: Limit = None
+    pixel_size: PixelSize = None
+    norm: Norm = "linf"
+    eps: Eps = "1/255"
+    alpha: Alpha = None
+    steps: Steps = 100
+    stop_when_fooled: StopWhenFooled = False
+    mlm: Mlm = specs.DEFAULT_MLM
+    no_collisions: NoCollisions = False
+    seed: Seed = 0
+    compat: Compat = "none"
+    batch_size: BatchSize = 128
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The options of `train` that decide the weights; those left out (None) have the paper's values."""
+
+    method: Method = "mmcoa"
+    dataset: Dataset = specs.DEFAULT_DATASET
+    shots: Shots = "full"
+    model: Model = specs.DEFAULT_MODEL
+    epochs: Epochs = None
+    lr: LearningRate = None
+    tune: TuneEncoders = "both"
+    contrast: Contrast = "batch"
+    eps: Eps = "1/255"
+    alpha: TrainingAlpha = "1/255"
+    steps: TrainingSteps = 10
+    mlm: Mlm = specs.DEFAULT_MLM
+    compat: Compat = "none"
+    batch_size: TrainingBatchSize = None
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True)
+class Start:
+    """The options that say how work is started."""
+
+    processes: Processes = 1
+    accelerate_config: AccelerateConfig = None
