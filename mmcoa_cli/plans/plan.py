@@ -184,7 +184,7 @@ def _speed(order: Order, home: Home, *, fetch_models: bool) -> Speed | None:
             raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
     if not (clip_path(order.model, home).exists() and mlm_path(order.mlm, home).exists()):
         return None
-    say("measuring what this machine does in ten seconds", style="dim")
-    from .cost import measure
+    say("measuring what this machine does: a minute, or less", style="dim")
+    from .measuring import measure
 
     return measure(order, home)
