@@ -14,10 +14,9 @@ from store.errors import UserError
 
 from .. import attacks
 from ..datasets.library import attacked_at, dataset_path
-from ..datasets.prompts import class_prompts
 from ..datasets.sampling import few_shot
+from ..jobs.identity import of_training, run_id
 from ..jobs.specs import EvaluationSpec, TrainSpec
-from ..jobs.training_identity import MadeOf, identity, run_id
 from ..jobs.trials import Trial, Words
 from ..models.epochs import path_of
 from ..models.present import Present
@@ -66,9 +65,7 @@ class Known:
             drawn = few_shot(labels, spec.shots, seed=spec.seed).tolist()
         except (UserError, KeyError):  # not here, no such split, or too few images
             return ""
-        prompts = class_prompts(info.class_names, info.template)
-        made_of = MadeOf(weights, info.checksum, info.pixel_size, info.resize, prompts, drawn, mlm)
-        return run_id(spec, identity(spec, made_of))
+        return run_id(spec, of_training(spec, info, indices=drawn, weights=weights, mlm=mlm))
 
     def _trial(self, run: Run, spec: EvaluationSpec) -> Trial | None:
         """What `spec` would compute; None where something that decides it is not here."""

@@ -110,8 +110,7 @@ class Bench:
     def _update(self, plan: Plan, n: int, steps: int | None) -> float:
         """Seconds of a step of the optimizer on `n` images."""
         options = {"batch_size": n, **({"steps": steps} if steps is not None else {})}
-        made_of = replace(plan.made_of, indices=plan.made_of.indices[:n])
-        plan = replace(plan, spec=plan.spec.changed(**options), made_of=made_of)
+        plan = replace(plan, spec=plan.spec.changed(**options), indices=plan.indices[:n])
         victim = plan.victim.to(self.device).use_precision(plan.spec.precision)
         victim.freeze(plan.spec.tune)
         weights = [weight for weight in victim.parameters() if weight.requires_grad]
