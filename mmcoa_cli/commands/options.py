@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import catalog
+from ..attacks import base
 from ..jobs import specs
 from ..terminal import choices as c
 from . import known
@@ -16,7 +17,7 @@ from . import known
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
 SETTINGS, MACHINE, OUTPUT = "Settings", "Machine", "Output"
 N = "N"  # what a number is called in the help
-DATASETS, ATTACKS = c.Names((specs.DEFAULT_DATASET,)), c.Names(specs.ATTACKS)
+DATASETS, ATTACKS = c.Names((specs.DEFAULT_DATASET,)), c.Names(base.usual())
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 

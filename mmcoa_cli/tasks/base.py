@@ -20,7 +20,7 @@ from .. import catalog
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from store.datasets import DatasetInfo
+    from store.dataset_info import DatasetInfo
 
     from ..models.victim import Victim
 

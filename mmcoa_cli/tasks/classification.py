@@ -20,7 +20,7 @@ from .base import Column, Columns, Logits, Metric, Task, share
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from store.datasets import DatasetInfo
+    from store.dataset_info import DatasetInfo
 
     from ..models.victim import Victim
 
