@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import catalog
 from .jobs.specs import TrainSpec, train_spec
-from .settings import Home
+from .settings import Home, home
 
 if TYPE_CHECKING:
     from .jobs.worker import Outcome
@@ -29,12 +29,17 @@ def specs() -> list[TrainSpec]:
     return [train_spec(method, **OPTIONS) for method in catalog.lists()[METHODS]]
 
 
-def run_demo() -> list[Outcome]:
-    """Train and test every method on digits; what the store has is not done again."""
+def show(*, as_json: bool) -> None:
+    """Train and test every method on digits, and print what came of it; what the store has is not done again."""
     from .plans.direct import train
     from .plans.steps import Start
+    from .reports import results
+    from .terminal import console
 
-    return train(specs(), Start())
+    outcomes = train(specs(), Start())
+    results.show(outcomes, as_json=as_json)
+    for line in () if as_json else closing(home(), outcomes):
+        console.show(line)
 
 
 def closing(home: Home, outcomes: list[Outcome]) -> list[str]:

@@ -28,7 +28,6 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
     size, resize = dataset.info.pixel_size, dataset.info.resize
     if dataset.info.image_size == size:
         return np.stack(images)
-    from torchvision.transforms import functional as transforms
 
     def decode(data: bytes | Pixels) -> Pixels:
         if isinstance(data, bytes):

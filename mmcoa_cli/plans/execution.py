@@ -10,7 +10,7 @@ from store.errors import UserError
 from .. import inventory
 from ..jobs import launch
 from ..jobs.specs import TrainSpec
-from ..jobs.worker import Job, Outcome
+from ..jobs.worker import Outcome
 from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.errors import explained

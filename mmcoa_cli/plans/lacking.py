@@ -19,6 +19,7 @@ from ..catalog import TableRow
 from ..datasets.library import dataset_path
 from ..jobs.specs import EvaluationSpec, TrainSpec, evaluation_after, evaluation_spec, stored_spec
 from ..jobs.worker import Job
+from ..reports.missing import Missing
 from ..reports.rows import Row
 from ..reports.sections import grouped
 from ..settings import Home
@@ -78,6 +79,14 @@ class Lacking:
     @property
     def _fetch(self) -> str:
         return typed("fetch", {}, names=self.datasets)
+
+
+def missing(
+    runs: Sequence[Run], rows: Sequence[Row], *, table: TableRow, attacks: tuple[str, ...], home: Home
+) -> Missing:
+    """The same as a report shows it."""
+    found = lacking(runs, rows, table=table, attacks=attacks, home=home)
+    return Missing(tuple(found.entries()), tuple(found.lines()))
 
 
 def lacking(

@@ -1,4 +1,4 @@
-"""What results and runs of the index have in common: the settings that further ones of their kind would be made with."""
+"""What results and runs of the index have in common: the settings that further ones of their kind are made with."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def _limit_of(rows: Sequence[Row]) -> int | None:
 def in_common(like: Sequence[Run], method: str, **options: Any) -> TrainSpec:
     """A run of `method` with the settings in which all runs `like` it differ from the usual."""
     told = [_unusual(run) for run in like]
-    alike = {name: value for name, value in (told[0] if told else {}).items() if all(o.get(name) == value for o in told)}
+    alike = {
+        name: value for name, value in (told[0] if told else {}).items() if all(o.get(name) == value for o in told)
+    }
     row, every = catalog.methods()[method], {name for of in told for name in of}
     foreign = {name for name in every if name not in TrainSpec.__dataclass_fields__} - set(options_of_method(row))
     return train_spec(method, **{**{name: value for name, value in alike.items() if name not in foreign}, **options})

@@ -167,7 +167,7 @@ def _bench(order: Order, home: Home) -> Iterator[Bench]:
 def _load(order: Order, home: Home) -> tuple[Any, Any]:
     """Both models and their hashes: what every job begins with."""
     victim, mlm = load_base(order.model, home), load_mlm(order.mlm, home)
-    victim.digest(), mlm.digest()  # noqa: B018
+    victim.digest(), mlm.digest()
     return victim.use_precision(order.precision), mlm
 
 

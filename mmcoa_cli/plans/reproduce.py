@@ -11,6 +11,7 @@ from ..reports.report import Report, make_report, write
 from ..settings import Home, home
 from ..terminal.console import err, out, print_error, print_json
 from .execution import Execution, verdict
+from .lacking import missing
 from .order import Order, remember
 from .plan import make_plan
 from .wording import table
@@ -44,7 +45,7 @@ def reproduce(order: Order, *, dry_run: bool, as_json: bool) -> None:
 def _report(order: Order, store: Home) -> Report | None:
     """None, and why, where nothing could be computed; what failed has been told."""
     try:
-        return make_report(order.row, store)
+        return make_report(order.row, store, missing=missing)
     except UserError as error:
         print_error(error)
         return None

@@ -63,8 +63,8 @@ class Step:
 
 def fetching(name: str, kind: Kind, *, size: int = 0, here: bool = False) -> Step:
     """The step that brings it into the store."""
-    seconds = 0.0 if here else None
-    return Step(Fetch(name, kind, size), f"fetch {name}", typed("fetch", {}, names=[name]), cached=here, seconds=seconds)
+    command = typed("fetch", {}, names=[name])
+    return Step(Fetch(name, kind, size), f"fetch {name}", command, cached=here, seconds=0.0 if here else None)
 
 
 def command_of(job: Job, start: Start | None = None) -> str:

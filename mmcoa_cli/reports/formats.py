@@ -54,7 +54,7 @@ def render(
     if format == "json":
         return json.dumps(document(rows, task=task, missing=missing), indent=2) + "\n"
     if format == "table":
-        return text_table(rows, task=task, seeds=seeds, width=width, below=missing.lines())
+        return text_table(rows, task=task, seeds=seeds, width=width, below=missing.lines)
     if format == "html":
         return page(sheets(rows, task=task, seeds=seeds), title=task.title)
     writers = {"markdown": _markdown, "latex": _latex}
@@ -65,7 +65,7 @@ def render(
 
 def document(rows: Sequence[Row], *, task: catalog.TableRow, missing: Missing = NOTHING) -> dict[str, Any]:
     """The JSON of `mmcoa report`."""
-    return {"task": task.task, "rows": [as_dict(row) for row in rows], "missing": missing.entries()}
+    return {"task": task.task, "rows": [as_dict(row) for row in rows], "missing": list(missing.entries)}
 
 
 def as_dict(row: Row) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .figure_data import Figure, figure
 from .figures import ENDINGS as ENDINGS_OF_PICTURES
 from .figures import draw, is_picture
 from .formats import document, render, save
-from .missing import Missing, missing
+from .missing import Finder, Missing, nothing
 from .rows import Row, attacks_of, rows
 from .table import print_table
 
@@ -37,13 +37,22 @@ class Report:
 
 
 def make_report(
-    task: catalog.TableRow, home: Home, *, attacks: tuple[str, ...] = (), paper: bool = True, seeds: bool = False
+    task: catalog.TableRow,
+    home: Home,
+    *,
+    attacks: tuple[str, ...] = (),
+    paper: bool = True,
+    seeds: bool = False,
+    missing: Finder = nothing,
 ) -> Report:
-    """What the index of `home` holds for the task. Raises UserError when that is nothing, and for unknown attacks."""
+    """What the index of `home` holds for the task, and what is `missing` in it.
+
+    Raises UserError when it holds nothing, and for unknown attacks.
+    """
     attacks = attacks_of(task, attacks)
     index = Index(home.database_url)
     found = rows(index, task, attacks=attacks, paper=paper, present=Present(home))
-    lacking = missing(index.runs(), found, task=task, attacks=attacks, home=home)
+    lacking = missing(index.runs(), found, table=task, attacks=attacks, home=home)
     if not task.picture:
         return Report(task, found, lacking)
     picture = figure(found, task=task, seeds=seeds)
@@ -85,7 +94,7 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
     if as_json:
         print_json(document(report.rows, task=report.task, missing=report.missing))
     elif kind == "table" and (picture or not output):
-        print_table(report.rows, task=report.task, seeds=seeds, below=report.missing.lines())
+        print_table(report.rows, task=report.task, seeds=seeds, below=report.missing.lines)
     elif picture or not output:
         sys.stdout.write(_text(report, kind, seeds=seeds))
 

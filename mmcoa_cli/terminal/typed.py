@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 # options of attacks and losses that have a name of their own on the command line; others are -o NAME=VALUE
 NAMED = ("norm", "eps", "alpha", "steps", "stop_when_fooled", "no_collisions", "contrast")
 

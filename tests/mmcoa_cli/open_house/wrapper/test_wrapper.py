@@ -30,7 +30,10 @@ def test_it_is_tested_as_a_run_of_its_own(home: Home, typed: Callable[..., Any])
 
     code, out, err = typed(home, "train", "--method", "counter", "--model", "vit", "--no-evaluate", **PLUGIN).end()
     assert (code, out.splitlines()[-1]) == (0, "run counter-vit"), err
-    plain, defended = rows("evaluate", "--checkpoint", "vit", *TEST), rows("evaluate", "--checkpoint", "counter-vit", *TEST)
+    plain, defended = (
+        rows("evaluate", "--checkpoint", "vit", *TEST),
+        rows("evaluate", "--checkpoint", "counter-vit", *TEST),
+    )
     assert [row["method"] for row in defended] == ["counter", "counter"]
     assert {row["weights"] for row in plain}.isdisjoint(row["weights"] for row in defended)
     assert defended[0]["value"] == accuracy_by_hand(home)
