@@ -12,7 +12,8 @@ import pytest
 import typer
 
 from mmcoa_cli import app, catalog
-from mmcoa_cli.reports.missing import MOST, Missing, missing
+from mmcoa_cli.plans.lacking import MOST, Lacking, lacking
+from mmcoa_cli.plans.steps import command_of
 from mmcoa_cli.reports.rows import attacks_of, rows
 from mmcoa_cli.settings import Home
 from store.index import Index
@@ -33,9 +34,9 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def lacks(index: Index, home: Home, *attacks: str, task: catalog.TableRow = OOD) -> Missing:
+def lacks(index: Index, home: Home, *attacks: str, task: catalog.TableRow = OOD) -> Lacking:
     every = attacks_of(task, attacks)
-    found = missing(index.runs(), rows(index, task, attacks=every), task=task, attacks=every, home=home)
+    found = lacking(index.runs(), rows(index, task, attacks=every), table=task, attacks=every, home=home)
     for entry in found.entries():
         parsed(entry["command"])
     return found
@@ -63,7 +64,7 @@ def test_a_whole_table_lacks_nothing(index: Index, add: Add, home: Home) -> None
         for shots in OOD.shots:
             everywhere(add, method, shots=shots)
     found = lacks(index, home)
-    assert found == Missing() and found.entries() == found.lines() == []
+    assert found == Lacking() and found.entries() == found.lines() == []
 
 
 def test_datasets_that_a_run_was_not_tested_on(index: Index, add: Add, home: Home) -> None:
@@ -192,7 +193,7 @@ def test_iid_lacks_attacks_and_zero_shot(index: Index, add: Add, home: Home) -> 
 
 def test_iid_asks_nothing_of_the_users_own_data(index: Index, add: Add, home: Home) -> None:
     add("mmcoa", {"image": 1, "clean": 2, "text": 1, "multimodal": 1}, dataset="digits")
-    assert lacks(index, home, task=IID) == Missing()
+    assert lacks(index, home, task=IID) == Lacking()
 
 
 def test_hostile_names_are_quoted(index: Index, add: Add, home: Home) -> None:
