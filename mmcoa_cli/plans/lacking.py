@@ -40,6 +40,10 @@ class Test:
     run: str
     spec: EvaluationSpec
 
+    @property
+    def command(self) -> str:
+        return command_of(Job(evaluate=self.spec))
+
 
 @dataclass(frozen=True)
 class Lacking:
@@ -55,7 +59,7 @@ class Lacking:
         return [
             *(_entry("", name, "", self._fetch) for name in self.datasets),
             *(
-                _entry(test.run, name, attack, command_of(Job(evaluate=test.spec)))
+                _entry(test.run, name, attack, test.command)
                 for test in self.tests
                 for name in test.spec.datasets
                 for attack in test.spec.attacks
@@ -68,7 +72,7 @@ class Lacking:
         """The same for people, a line for each command, at most `MOST`; none where nothing is missing."""
         fetch = [f"not in the store: {self._fetch}"] if self.datasets else []
         resume = [f"not finished: {_resume(run)}" for run, _ in self.unfinished]
-        evaluate = [f"not tested, {_many(test.spec)}: {command_of(Job(evaluate=test.spec))}" for test in self.tests]
+        evaluate = [f"not tested, {_many(test.spec)}: {test.command}" for test in self.tests]
         room = MOST - len(fetch) - len(resume[:1]) - bool(self.untrained)
         more = len(evaluate[room:]) + len(resume[1:])
         train = [f"not trained, {_runs(self.untrained)}: {_train(self.untrained[0])}"] if self.untrained else []

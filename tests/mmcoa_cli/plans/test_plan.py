@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.cost import Speed
