@@ -190,11 +190,11 @@ def _index(home: Home) -> Iterator[Check]:
 
     try:
         index = Index(home.database_url)
-        runs, results = index.runs(), len(index.evaluations())
+        runs, (_, evaluations) = index.runs(), index.counts()
     except UserError as error:
         yield Check("store", "index", FAIL, str(error), error.hint)
         return
-    yield Check("store", "index", OK, f"{len(runs)} runs, {results} results")
+    yield Check("store", "index", OK, f"{len(runs)} runs, {evaluations} results")
     for run in runs:
         if run.status != "complete":
             advice = f"if it is not running now: mmcoa train --resume {run.id}"

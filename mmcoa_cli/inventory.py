@@ -179,8 +179,8 @@ def _kind_of_path(source: Path) -> Kind:
 
 
 def _datasets(home: Home) -> list[dict[str, Any]]:
-    from .datasets.formats.samples import ORDER
     from .datasets.library import dataset_path, registered_datasets
+    from .datasets.splits import ORDER
 
     rows = {store_name(row.name): row for row in catalog.datasets().values()}
     found = []
@@ -195,7 +195,7 @@ def _datasets(home: Home) -> list[dict[str, Any]]:
                 "splits": {split: row.splits[split] for split in ORDER if split in row.splits},
                 "bytes": size_of(path) if info else rows[name].bytes if name in rows else None,
                 "here": info is not None,
-                "part": "; ".join(filter(None, map(info.part, info.splits))) if info else "",
+                "part": "; ".join(info.parts.values()) if info else "",
             }
         )
     return found

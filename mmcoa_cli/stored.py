@@ -160,7 +160,7 @@ def _examples(item: Item, _: Home) -> tuple[str, str]:
 def _index(_: Item, home: Home) -> tuple[str, str]:
     from store.index import Index
 
-    Index(home.database_url).evaluations()
+    Index(home.database_url).verify()
     return "", ""
 
 

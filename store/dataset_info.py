@@ -53,6 +53,11 @@ class DatasetInfo:
             return f"{n:,} images where the official {split} split has {whole:,}"
         return ", ".join(filter(None, [f"{n:,} of {whole:,} {split} images", classes]))
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """`part` of each split that is not the whole."""
+        return {split: part for split in self.splits if (part := self.part(split))}
+
 
 def parse_info(file: Any, text: str) -> dict[str, Any]:
     """The fields of the file's account of itself. Raises ValueError, KeyError or TypeError where it cannot be so."""

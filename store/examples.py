@@ -270,6 +270,13 @@ def damage(path: Path) -> str | None:
     return None
 
 
+def stored_texts(path: Path) -> dict[str, list[str]]:
+    """All lists of strings of a finished set, by name, whatever its specification. Raises UserError for damage."""
+    with _reading(path) as file:
+        _require_content(path, file)
+        return {name: _lines(array) for name, array in file.get(TEXTS, {}).items()}
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
     """The HDF5 file at `path`. Raises UserError where it cannot be read, or lacks what the block reads from it."""

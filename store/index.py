@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
+from . import schema
 from .databases import explanation, new_engine, parsed_url
 from .errors import UserError
 from .files import lock
-from .row_checks import check
-from .schema import Evaluation, Run, evaluations, runs
+from .row_checks import check, parsed
+from .schema import Result, Run
 from .upgrading import bring_up_to_date
 
 TRIES = 10  # of a transaction that another process keeps from beginning; each waits `BUSY_SECONDS`
 POLL_SECONDS = 0.005
-Result = TypeVar("Result")
+AT_ONCE = 1000  # rows
+DOCUMENTS = ("threat", "setting")
+Found = TypeVar("Found")
 EXPLAINED = (SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError, TypeError, OverflowError)
+_RUN, _RESULT = schema.runs.c, schema.results.c
 
 
 class Index:
-    """The runs and evaluations of one store. Opening it brings its tables to the newest version.
+    """The runs and results of one store. Opening it brings its tables to the newest version.
 
     Raises UserError, here and in every method, when the database cannot be reached, is damaged, is not an index, holds
     what no index holds, or was written by a newer version. No message shows the password or the options of the URL.
@@ -42,48 +47,120 @@ class Index:
 
     def save_run(self, run: Run) -> None:
         """Add the run, or replace the one of the same id. Raises UserError for values that no database would keep."""
-        self._put(runs, asdict(run))
+        values = asdict(run)
+        _require(schema.runs, values)
 
-    def save_evaluation(self, evaluation: Evaluation) -> None:
-        """Add the evaluation, or replace the one of the same id. Its run must be in the index."""
-        self._put(evaluations, asdict(evaluation))
+        def update_or_insert(connection: Connection) -> None:  # to delete it would take its results along
+            changed = connection.execute(update(schema.runs).where(_RUN.id == run.id).values(**values))
+            if changed.rowcount == 0:
+                connection.execute(insert(schema.runs).values(**values))
+
+        self._write(update_or_insert)
+
+    def save_results(self, results: Sequence[Result]) -> None:
+        """Add evaluations, whole or not at all; each in place of the one of the same id. Their runs must be there."""
+        rows = [_row_of(result) for result in results]
+        for row in rows:
+            _require(schema.results, row)
+        ids = sorted({result.evaluation for result in results})
+
+        def replace(connection: Connection) -> None:
+            connection.execute(delete(schema.results).where(_RESULT.evaluation.in_(ids)))
+            connection.execute(insert(schema.results), rows)
+
+        if rows:
+            self._write(replace)
+
+    def remove_run(self, run_id: str) -> None:
+        """Remove a run and its results."""
+        self._write(lambda connection: connection.execute(delete(schema.runs).where(_RUN.id == run_id)))
 
     def run(self, run_id: str) -> Run | None:
-        rows = self._rows(runs, select(runs).where(runs.c.id == run_id))
-        return Run(**rows[0]) if rows else None
-
-    def evaluation(self, evaluation_id: str) -> Evaluation | None:
-        rows = self._rows(evaluations, select(evaluations).where(evaluations.c.id == evaluation_id))
-        return Evaluation(**rows[0]) if rows else None
+        return next(iter(self._runs(select(schema.runs).where(_RUN.id == run_id))), None)
 
     def runs(self) -> list[Run]:
         """All runs, the oldest first."""
-        return [Run(**row) for row in self._rows(runs, select(runs).order_by(runs.c.created_at, runs.c.id))]
-
-    def evaluations(self) -> list[tuple[Run, Evaluation]]:
-        """All evaluations with their runs, the oldest first."""
-        found = self._rows(evaluations, select(evaluations).order_by(evaluations.c.created_at, evaluations.c.id))
-        by_id = {run.id: run for run in self.runs()}  # read last, so that it has the run of each evaluation
-        return [(by_id[row["run_id"]], Evaluation(**row)) for row in found if row["run_id"] in by_id]
+        return self._runs(select(schema.runs).order_by(_RUN.created_at, _RUN.id))
 
     def find_run(self, beginning: str) -> Run:
         """The run whose id is or begins with `beginning`. Raises UserError when none or several do."""
-        every = {run.id: run for run in self.runs()}
-        if beginning in every:
-            return every[beginning]
-        found = [run_id for run_id in every if beginning and run_id.startswith(beginning)]
-        if len(found) == 1:
-            return every[found[0]]
+        rows = self._rows(schema.runs, select(_RUN.id).order_by(_RUN.created_at, _RUN.id))
+        ids: list[str] = [row["id"] for row in rows]
+        found = [one for one in ids if one == beginning] or [
+            one for one in ids if beginning and one.startswith(beginning)
+        ]
+        run = self.run(found[0]) if len(found) == 1 else None
+        if run:
+            return run
         if found:
             raise UserError(f"{len(found)} runs begin with {beginning!r}", hint=f"type more: {', '.join(found[:5])}")
-        close = get_close_matches(beginning, every, n=3, cutoff=0.3) or list(every)[-3:]
+        close = get_close_matches(beginning, ids, n=3, cutoff=0.3) or ids[-3:]
         makes = "mmcoa train makes a run, mmcoa fetch --list shows the models"
         hint = f"did you mean {' or '.join(close)}?" if close else makes
         raise UserError(f"there is no run or model called {beginning!r}", hint=hint)
 
-    def remove_run(self, run_id: str) -> None:
-        """Remove a run and its evaluations."""
-        self._write(lambda connection: connection.execute(delete(runs).where(runs.c.id == run_id)))
+    def evaluation(self, evaluation: str) -> list[Result]:
+        """The results of one evaluation; none where it is not there."""
+        return [result for _, result in self.results(evaluations=[evaluation])]
+
+    def results(
+        self,
+        *,
+        evaluations: Iterable[str] | None = None,
+        runs: Iterable[str] | None = None,
+        tasks: Iterable[str] | None = None,
+        attacks: Iterable[str] | None = None,
+        datasets: Iterable[str] | None = None,
+        metrics: Iterable[str] | None = None,
+        sources: Iterable[str] | None = None,
+        own: bool = False,
+    ) -> list[tuple[Run, Result]]:
+        """The results of all these with their runs, the oldest first; None stands for any.
+
+        `sources` are what runs were trained on, "" for nothing. `own` results are on what the run was trained on, or of
+        a run that was trained on nothing.
+        """
+        wanted = {
+            _RESULT.evaluation: evaluations, _RESULT.run_id: runs, _RESULT.task: tasks, _RESULT.attack: attacks,
+            _RESULT.dataset: datasets, _RESULT.metric: metrics, _RUN.source: sources,
+        }  # fmt: skip
+        chosen: list[ColumnElement[bool]] = [
+            column.in_(list(values)) for column, values in wanted.items() if values is not None
+        ]
+        if own:
+            chosen.append(or_(_RUN.source == "", _RUN.source == _RESULT.dataset))
+        query = select(schema.results).join(schema.runs, _RESULT.run_id == _RUN.id).where(*chosen)
+        rows = self._rows(schema.results, query.order_by(_RESULT.created_at, _RESULT.evaluation, _RESULT.metric))
+        of_rows = sorted({row["run_id"] for row in rows})
+        by_id = {
+            run.id: run for run in self._runs(select(schema.runs).where(_RUN.id.in_(of_rows)))
+        }  # read last: all there
+        return [(by_id[row["run_id"]], _result_of(row)) for row in rows if row["run_id"] in by_id]
+
+    def counts(self) -> tuple[int, int]:
+        """How many runs there are, and how many evaluations."""
+
+        def read(connection: Connection) -> tuple[int, int]:
+            runs = connection.scalar(select(func.count(_RUN.id)))
+            return runs or 0, connection.scalar(select(func.count(_RESULT.evaluation.distinct()))) or 0
+
+        with self._explained():
+            return self._tried(read)
+
+    def verify(self) -> None:
+        """Read every row. Raises UserError for the first that cannot be."""
+
+        def look(connection: Connection) -> None:
+            for table in (schema.runs, schema.results):
+                read = connection.execution_options(yield_per=AT_ONCE).execute(select(table))
+                for row in read.mappings():
+                    check(table, dict(row))
+
+        with self._explained():
+            self._tried(look)
+
+    def _runs(self, query: Select[Any]) -> list[Run]:
+        return [Run(**row) for row in self._rows(schema.runs, query)]
 
     def _rows(self, table: Table, query: Select[Any]) -> list[dict[str, Any]]:
         def read(connection: Connection) -> list[dict[str, Any]]:
@@ -95,26 +172,13 @@ class Index:
                 check(table, row)
             return rows
 
-    def _put(self, table: Table, values: Mapping[str, Any]) -> None:
-        """Update the row of this id, or insert it. (To delete and insert would take the evaluations of a run along.)"""
-
-        def update_or_insert(connection: Connection) -> None:
-            changed = connection.execute(update(table).where(table.c.id == values["id"]).values(**values))
-            if changed.rowcount == 0:
-                connection.execute(insert(table).values(**values))
-
-        try:
-            check(table, values)
-        except ValueError as error:
-            raise UserError(
-                f"the index cannot keep {error}", hint="take a shorter name, or a smaller number"
-            ) from error
-        try:
-            self._write(update_or_insert)
-        except IntegrityError:  # another process inserted it in between, which only some databases let happen
-            self._write(update_or_insert)
-
     def _write(self, work: Callable[[Connection], object]) -> None:
+        try:
+            self._write_once(work)
+        except IntegrityError:  # another process inserted the same in between, which only some databases let happen
+            self._write_once(work)
+
+    def _write_once(self, work: Callable[[Connection], object]) -> None:
         with self._explained(), self._turn():
             self._tried(work, writes=True)
 
@@ -125,7 +189,7 @@ class Index:
         file = Path(self._engine.url.database)
         return lock(file, what="the index", on_wait=lambda: None, poll_seconds=POLL_SECONDS)
 
-    def _tried(self, work: Callable[[Connection], Result], *, writes: bool = False) -> Result:
+    def _tried(self, work: Callable[[Connection], Found], *, writes: bool = False) -> Found:
         """What `work` gives in a transaction of its own, begun again where another process was in the way."""
         for again in reversed(range(TRIES)):
             try:
@@ -144,3 +208,27 @@ class Index:
             raise
         except EXPLAINED as error:
             raise explanation(self._shown, error) from error
+
+
+def _require(table: Table, values: Mapping[str, Any]) -> None:
+    """Raises UserError for values that no row of this table can have."""
+    try:
+        check(table, values)
+    except ValueError as error:
+        raise UserError(f"the index cannot keep {error}", hint="take a shorter name, or a smaller number") from error
+
+
+def _row_of(result: Result) -> dict[str, Any]:
+    return {**vars(result), **{name: _written(getattr(result, name)) for name in DOCUMENTS}}
+
+
+def _written(document: object) -> str:
+    """A document as text; empty for what cannot be one, which the check of the row refuses."""
+    try:
+        return json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return ""
+
+
+def _result_of(row: Mapping[str, Any]) -> Result:
+    return Result(**{**row, **{name: parsed(row[name]) for name in DOCUMENTS}})

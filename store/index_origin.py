@@ -12,12 +12,12 @@ from sqlalchemy import Connection, text
 from .schema import metadata
 
 VERSION_TABLE = "mmcoa_version"
-_TABLES = {*metadata.tables, VERSION_TABLE}
-_SIMPLE_INDEX = re.compile(r'\s*CREATE INDEX "?\w+"? ON "?\w+"? \("?\w+"?\)\s*', re.IGNORECASE)
+_TABLES = {*metadata.tables, "evaluations", VERSION_TABLE}  # `evaluations`: until its migration
+_SIMPLE_INDEX = re.compile(r'\s*CREATE INDEX "?\w+"? ON "?\w+"? \("?\w+"?(, "?\w+"?)*\)\s*', re.IGNORECASE)
 _COMPUTES = re.compile(r"\b(CHECK|GENERATED|AS|VIRTUAL)\b", re.IGNORECASE)
-_POSTGRESQL = """
+_POSTGRESQL = f"""
 SELECT c.relname, 'is no plain table' FROM pg_class c
-WHERE c.relname IN ('runs', 'evaluations', 'mmcoa_version') AND pg_table_is_visible(c.oid)
+WHERE c.relname IN ({", ".join(f"'{name}'" for name in sorted(_TABLES))}) AND pg_table_is_visible(c.oid)
 AND (c.relkind <> 'r' OR c.relhasrules OR c.relrowsecurity
      OR EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal))
 """

@@ -12,39 +12,46 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table, Text
 
 from .printable import is_printable
-from .schema import evaluations, runs
+from .schema import results, runs
 
 JSON_SIZE = 2**24  # characters
+REMEMBERED = 2**13  # characters of a document that is worth remembering
 ROUNDING = 1e-6
 Check = Callable[[Any], str]  # gives what is wrong, "" where nothing is
 
 RANGES: dict[str, tuple[float, float]] = {
     "value": (0, 1),
-    "attack_success_rate": (0, 1),
-    "n": (1, math.inf),
-    "correct": (0, math.inf),
-    "collisions": (0, math.inf),
-    "distinct_prompts": (1, math.inf),
-    "limit": (1, math.inf),
-    "steps": (0, math.inf),
+    "low": (0, 1),
+    "high": (0, 1),
+    "n": (0, math.inf),
     "seconds": (0, math.inf),
-    "batch_size": (1, math.inf),
 }
-DOCUMENTS = {"spec": dict, "prompts": list}  # columns that hold JSON, and what stands outermost
+DOCUMENTS = {"spec", "threat", "setting"}  # columns that hold a JSON object
 MOMENTS = {"created_at", "finished_at"}
 
 
 def check(table: Table, values: Mapping[str, Any]) -> None:
-    """Raises ValueError, which says what is wrong, for values that no row of this table can have."""
-    for name, wrong in CHECKS[table.name].items():
-        said = wrong(values[name])
+    """Raises ValueError, which says what is wrong, for values, of all columns or some, that no row has."""
+    checks = CHECKS[table.name]
+    for name, value in values.items():
+        said = checks[name](value)
         if said:
-            raise ValueError(f"{table.name} {values.get('id')!r:.80}: {name} {said}")
-    if table is evaluations:
-        share = values["correct"] / values["n"]
-        if share > 1 or abs(values["value"] - share) > ROUNDING:
-            said = "more are correct than there are" if share > 1 else "value is not the share that is correct"
-            raise ValueError(f"{table.name} {values['id']!r:.80}: {said}")
+            raise _refused(table, values, f"{name} {said}")
+    if "value" in values:
+        low, value, high = (values[name] for name in ("low", "value", "high"))
+        if (low is None) != (high is None):
+            raise _refused(table, values, "half of the interval is missing")
+        if low is not None and not low - ROUNDING <= value <= high + ROUNDING:
+            raise _refused(table, values, "value is not within its interval")
+
+
+def parsed(text: str) -> Mapping[str, Any]:
+    """The object that a document holds. Many rows have the same; its readers share it. Raises ValueError for others."""
+    return _parsed_once(text) if len(text) < REMEMBERED else _parsed(text)
+
+
+def _refused(table: Table, values: Mapping[str, Any], said: str) -> ValueError:
+    return ValueError(f"{table.name} {values.get(_NAMES[table.name])!r:.80}: {said}")
 
 
 def _check_of(column: Column[Any]) -> Check:
@@ -57,7 +64,7 @@ def _check_of(column: Column[Any]) -> Check:
 def _check_of_type(column: Column[Any]) -> Check:
     kind, name = column.type, str(column.name)
     if name in DOCUMENTS and isinstance(kind, Text):
-        return lambda value: _document(value, DOCUMENTS[name])
+        return _document
     if name in MOMENTS:
         return _moment
     if isinstance(kind, String):
@@ -96,20 +103,29 @@ def _number(value: Any, lowest: float, highest: float, types: tuple[type[float],
     return ""
 
 
-@lru_cache(maxsize=64)  # many rows have the same prompts
-def _document(value: object, outermost: type) -> str:
+def _document(value: object) -> str:
     if not isinstance(value, str) or len(value) > JSON_SIZE:
         return "is no text, or too long"
-    if "\0" in value:
-        return "holds characters that do not print"
     try:
-        value.encode()
-        found = json.loads(value)
-    except (ValueError, RecursionError):  # half a pair of surrogates is a ValueError, too
-        return "is no JSON"
-    return "" if isinstance(found, outermost) else "is not the JSON it should be"
+        parsed(value)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
-CHECKS = {
-    table.name: {str(column.name): _check_of(column) for column in table.columns} for table in (runs, evaluations)
-}
+def _parsed(text: str) -> Mapping[str, Any]:
+    if "\0" in text:
+        raise ValueError("holds characters that do not print")
+    try:
+        text.encode()
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:  # half a pair of surrogates is a ValueError, too
+        raise ValueError("is no JSON") from error
+    if not isinstance(found, dict):
+        raise ValueError("is not the JSON it should be")
+    return found
+
+
+_parsed_once = lru_cache(maxsize=1024)(_parsed)
+_NAMES = {table.name: next(iter(table.primary_key.columns)).name for table in (runs, results)}
+CHECKS = {table.name: {str(column.name): _check_of(column) for column in table.columns} for table in (runs, results)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -27,42 +29,29 @@ runs = Table(
     Column("finished_at", String(40)),
 )
 
-evaluations = Table(
-    "evaluations",
+results = Table(
+    "results",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("run_id", String(200), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("weights", String(64)),
-    Column("dataset", String(200), nullable=False, index=True),
-    Column("split", String(20), nullable=False),
+    Column("evaluation", String(64), primary_key=True),
+    Column("metric", String(40), primary_key=True),
+    Column("run_id", String(200), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("dataset", String(200), nullable=False),
+    Column("task", String(40), nullable=False),
     Column("attack", String(40), nullable=False),
-    Column("metric", String(40), nullable=False),
-    Column("compat", String(20), nullable=False),
     Column("value", Float, nullable=False),
+    Column("low", Float),
+    Column("high", Float),
     Column("n", Integer, nullable=False),
-    Column("correct", Float, nullable=False),
-    Column("attack_success_rate", Float),
-    Column("collisions", Integer),
-    Column("distinct_prompts", Integer),
-    Column("seed", BigInteger, nullable=False),
-    Column("limit", Integer),
-    Column("partial", Boolean, nullable=False),
-    Column("norm", String(20)),
-    Column("eps", String(40)),
-    Column("alpha", String(40)),
-    Column("steps", Integer),
-    Column("precision", String(20), nullable=False),
-    Column("no_collisions", Boolean, nullable=False),
-    Column("stop_when_fooled", Boolean, nullable=False),
+    Column("threat", Text, nullable=False),
+    Column("setting", Text, nullable=False),
     Column("examples", String(64), nullable=False),
-    Column("mlm", String(200)),
-    Column("mlm_origin", String(20)),
-    Column("prompts", Text),
-    Column("spec", Text, nullable=False),
+    Column("weights", String(64)),
+    Column("seed", BigInteger, nullable=False),
     Column("seconds", Float, nullable=False),
-    Column("batch_size", Integer, nullable=False),
     Column("device", String(40), nullable=False),
+    Column("version", String(40), nullable=False),
     Column("created_at", String(40), nullable=False),
+    Index("ix_results_run_id_dataset", "run_id", "dataset"),
 )
 
 
@@ -87,40 +76,29 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """One run on one dataset under one attack. `value` and `attack_success_rate` are fractions in [0, 1]; `examples`
-    is the key of the example set; `prompts` is JSON, a list of [clean, adversarial]."""
+class Result:
+    """One metric of one evaluation: of one run on one dataset under one attack. All metrics of it share `evaluation`.
 
-    id: str
-    run_id: str
-    weights: str | None  # the digest of the weights that were tested
-    dataset: str
-    split: str
-    attack: str
+    `value`, `low` and `high` are fractions in [0, 1]; `low` and `high` are None where there is no interval. Results may
+    share the documents `threat` and `setting`: nobody changes them.
+    """
+
+    evaluation: str
     metric: str
-    compat: str
+    run_id: str
+    dataset: str
+    task: str
+    attack: str
     value: float
-    n: int
-    correct: float
-    attack_success_rate: float | None
-    collisions: int | None
-    distinct_prompts: int | None
+    low: float | None
+    high: float | None
+    n: int  # what `value` is a share of; 0 where that was not recorded
+    threat: Mapping[str, Any]  # the settings of each part of the attack, by its name
+    setting: Mapping[str, Any]  # what it was measured on, and how
+    examples: str  # the key of the example set
+    weights: str | None  # the digest of the weights that were tested
     seed: int
-    limit: int | None
-    partial: bool
-    norm: str | None
-    eps: str | None
-    alpha: str | None
-    steps: int | None
-    precision: str
-    no_collisions: bool
-    stop_when_fooled: bool
-    examples: str
-    mlm: str | None
-    mlm_origin: str | None
-    prompts: str | None
-    spec: str
     seconds: float
-    batch_size: int
     device: str
+    version: str  # of the program that measured it; empty where that was not recorded
     created_at: str

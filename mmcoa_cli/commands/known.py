@@ -1,8 +1,13 @@
-"""Names that a shell completes: rows of the catalog, and what lies in the store. No file is opened but records."""
+"""Names that a shell completes: rows of the catalog, and what lies in the store. No file is opened but records.
+
+A store that cannot be read has nothing to complete: the command that is typed will say why.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from store.errors import UserError
 
 from .. import catalog
 from ..attacks import ATTACKS
@@ -16,22 +21,22 @@ def attacks() -> list[str]:
 
 def datasets() -> list[str]:
     """Of the catalog, and those registered under a name of their own."""
-    return [*catalog.datasets(), *(file.stem for file in _files())]
+    return [*catalog.datasets(), *_registered()]
 
 
 def models() -> list[str]:
     """CLIPs of the catalog and of the store."""
-    return [*catalog.models(), *_recorded(home().clips)]
+    return [*catalog.models(), *_recorded("clips")]
 
 
 def mlms() -> list[str]:
     """Masked LMs of the catalog and of the store."""
-    return [*catalog.mlms(), *_recorded(home().mlms)]
+    return [*catalog.mlms(), *_recorded("mlms")]
 
 
 def runs() -> list[str]:
     """Runs that have a checkpoint here."""
-    return [path.name for path in _folders(home().checkpoints)]
+    return [path.name for path in _within("checkpoints", "[!.]*") if path.is_dir()]
 
 
 def checkpoints() -> list[str]:
@@ -41,7 +46,7 @@ def checkpoints() -> list[str]:
 
 def stored() -> list[str]:
     """What lies in the store."""
-    return [*(file.stem for file in _files()), *_recorded(home().clips), *_recorded(home().mlms), *runs()]
+    return [*_registered(), *_recorded("clips"), *_recorded("mlms"), *runs()]
 
 
 def everything() -> list[str]:
@@ -49,14 +54,26 @@ def everything() -> list[str]:
     return [*catalog.datasets(), *catalog.models(), *catalog.mlms()]
 
 
-def _recorded(folder: Path) -> list[str]:
-    """The names that the models in `folder` were fetched by."""
-    return [read_record(path).name or path.name for path in _folders(folder)]
+def _registered() -> list[str]:
+    return [path.stem for path in _within("datasets", "[!.]*.h5")]
 
 
-def _files() -> list[Path]:
-    return sorted(home().datasets.glob("*.h5"))
+def _recorded(folder: str) -> list[str]:
+    """The names that the models in a folder of the store were fetched by."""
+    return [_name_of(path) for path in _within(folder, "[!.]*") if path.is_dir()]
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("[!.]*") if path.is_dir())
+def _name_of(folder: Path) -> str:
+    try:
+        return read_record(folder).name or folder.name
+    except UserError:
+        return folder.name
+
+
+def _within(folder: str, pattern: str) -> list[Path]:
+    """What lies in this folder of `Home`."""
+    try:
+        place: Path = getattr(home(), folder)
+        return sorted(place.glob(pattern))
+    except (UserError, OSError):
+        return []

@@ -21,9 +21,10 @@ from ..names import store_name
 from ..settings import Home, require_space
 from ..terminal.console import say
 from .asked import Asked, require_same
-from .formats.layouts import Recognised, recognised
+from .formats.layouts import recognised
 from .formats.readers import EMBEDDED
 from .library import absent, dataset_path
+from .samples import Recognised
 from .sources.downloads import download
 from .sources.hubs import dataset_folder
 from .writing import write_dataset

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from store.dataset_info import DatasetInfo
 from store.datasets import Dataset
 from store.errors import UserError
 from store.keys import key_of
@@ -30,6 +31,7 @@ class Present:
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._info = cache(self._open)
         self.data = cache(self._data)
         self.model = cache(self._model)
         self.mlm = cache(self._mlm)
@@ -50,12 +52,20 @@ class Present:
 
     def _data(self, name: str) -> str:
         """Of a dataset's images and prompts, as `data_key` has it."""
+        info = self._info(name)
+        return data_key(info.checksum, class_prompts(info.class_names, info.template)) if info else ""
+
+    def pixel_size(self, name: str) -> int | None:
+        """The side of a dataset's images."""
+        info = self._info(name)
+        return info.pixel_size if info else None
+
+    def _open(self, name: str) -> DatasetInfo | None:
         try:
             with Dataset.open(dataset_path(name, self._home)) as dataset:
-                info = dataset.info
+                return dataset.info
         except UserError:
-            return ""
-        return data_key(info.checksum, class_prompts(info.class_names, info.template))
+            return None
 
 
 def data_key(checksum: str, prompts: Sequence[str]) -> str:

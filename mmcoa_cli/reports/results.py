@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from store.datasets import Dataset
+from store.examples import stored_texts
 from store.index import Index
-from store.schema import Evaluation, Run
 
 from .. import catalog
 from ..datasets.library import dataset_path
@@ -17,7 +17,7 @@ from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say
 from .formats import as_dict
-from .rows import row_of
+from .rows import Evaluated, row_of, together
 from .table import print_table
 
 
@@ -28,10 +28,10 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
         return
     results = _results([outcome])
     if results:
-        print_table([row_of(*result) for result in results], task=catalog.tables()["iid"])
-    for _, evaluation in results if files else ():
-        console.show(f"{evaluation.attack}: {home().examples / evaluation.examples}.h5")
-        for _, name, clean, adversarial in _prompts(evaluation):
+        print_table([row_of(result) for result in results], task=catalog.tables()["iid"])
+    for result in results if files else ():
+        console.show(f"{result.main.attack}: {_path(result)}")
+        for _, name, clean, adversarial in _prompts(result):
             console.show(f"  {name}: {clean} -> {adversarial}")
     if outcome.run and not results:
         say(f"next: mmcoa evaluate --checkpoint {outcome.run} --dataset DATASET")
@@ -41,33 +41,38 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
 
 def show_all(outcomes: Sequence[Outcome]) -> None:
     """Print one table of several outcomes."""
-    print_table([row_of(*result) for result in _results(outcomes)], task=catalog.tables()["iid"])
+    print_table([row_of(result) for result in _results(outcomes)], task=catalog.tables()["iid"])
 
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The JSON of `train`, `evaluate`, `attack` and `demo`: the rows of `report`, the run, and the prompts."""
     results = _results(outcomes)
-    answer: dict[str, Any] = {"rows": [as_dict(row_of(*result)) for result in results]}
-    runs = [outcome.run for outcome in outcomes if outcome.run] or [run.id for run, _ in results]
+    answer: dict[str, Any] = {"rows": [as_dict(row_of(result)) for result in results]}
+    runs = [outcome.run for outcome in outcomes if outcome.run] or [result.run.id for result in results]
     answer["run"] = runs[-1] if runs else None
-    prompts = [prompt for result in results for prompt in _prompts(result[1])]
+    prompts = [prompt for result in results for prompt in _prompts(result)]
     if prompts:
         keys = ("dataset", "class", "clean", "adversarial")
         answer["prompts"] = [dict(zip(keys, prompt, strict=True)) for prompt in prompts]
     return answer
 
 
-def _results(outcomes: Sequence[Outcome]) -> list[tuple[Run, Evaluation]]:
-    index = Index(home().database_url)
+def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:
     wanted = [key for outcome in outcomes for key in outcome.evaluations]
-    found = {evaluation.id: (run, evaluation) for run, evaluation in index.evaluations()}
-    return [found[key] for key in wanted]
+    found = together(Index(home().database_url).results(evaluations=wanted))
+    by_id = {one.main.evaluation: one for one in found}
+    return [by_id[key] for key in wanted]
 
 
-def _prompts(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
+def _prompts(result: Evaluated) -> list[tuple[str, str, str, str]]:
     """(dataset, class, clean, adversarial) of every class prompt, where a text attack took part."""
-    if evaluation.prompts is None:
+    texts, dataset = stored_texts(_path(result)), result.main.dataset
+    if "adversarial_prompts" not in texts:
         return []
-    names = Dataset.info_of(dataset_path(evaluation.dataset, home())).class_names
-    pairs = json.loads(evaluation.prompts)
-    return [(evaluation.dataset, name, *pair) for name, pair in zip(names, pairs, strict=True)]
+    names = Dataset.info_of(dataset_path(dataset, home())).class_names
+    triples = zip(names, texts["prompts"], texts["adversarial_prompts"], strict=True)
+    return [(dataset, *triple) for triple in triples]
+
+
+def _path(result: Evaluated) -> Path:
+    return home().examples / f"{result.main.examples}.h5"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -13,14 +13,14 @@ from store.errors import UserError
 from .. import catalog
 from ..attacks.radii import canonical_or_same
 from ..jobs.specs import TrainSpec, options_in, train_spec
-from ..models.present import Present, data_key
+from ..models.present import Present
 from ..terminal.checks import one_of
 from . import earlier
 from .paper import note, number
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
     from store.index import Index
-    from store.schema import Evaluation, Run
+    from store.schema import Result, Run
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,30 @@ class Row:
         return self.earlier_weights or self.earlier_data or self.earlier_mlm or self.earlier_code
 
 
+DETAILS = ("attack_success_rate", "collisions", "distinct_prompts")
 Order = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation: its run, its main result, and the others by the name of their metric."""
+
+    run: Run
+    main: Result
+    details: Mapping[str, Result]
+
+
+def together(results: Iterable[tuple[Run, Result]]) -> list[Evaluated]:
+    """Results that were measured at once, in the order in which they come."""
+    found: dict[str, tuple[Run, list[Result]]] = {}
+    for run, result in results:
+        found.setdefault(result.evaluation, (run, []))[1].append(result)
+    return [
+        Evaluated(run, result, {detail.metric: detail for detail in of if detail.metric in DETAILS})
+        for run, of in found.values()
+        for result in of
+        if result.metric not in DETAILS
+    ]
 
 
 def rows(
@@ -110,14 +133,10 @@ def rows(
     Raises UserError when there is none, and for an attack that the task does not have.
     """
     attacks = attacks_of(task, attacks)
-    chosen = [
-        (run, evaluation)
-        for run, evaluation in index.evaluations()
-        if evaluation.attack in attacks and (not task.on_source or run.source in ("", evaluation.dataset))
-    ]
-    made = [row_of(*one, task=task.numbers) if paper else _without_paper(*one) for one in chosen]
+    chosen = together(index.results(attacks=attacks, own=task.on_source))
+    made = [row_of(one, task=task.numbers) if paper else _without_paper(one) for one in chosen]
     if present:
-        made = [earlier.compared(row, run, present) for row, (run, _) in zip(made, chosen, strict=True)]
+        made = [earlier.compared(row, one.run, present) for row, one in zip(made, chosen, strict=True)]
     found = earlier.of_code(made)
     if not found:
         under = f" under the attack {' or '.join(attacks)}" if attacks != task.attacks else ""
@@ -176,87 +195,80 @@ def _by_source(row: Row, task: catalog.TableRow) -> Order:
     return (attack, row.model, row.compat, row.seed, row.source, *order_by_shots(row), place, row.dataset)
 
 
-def row_of(run: Run, evaluation: Evaluation, *, task: str = "iid") -> Row:
+def row_of(found: Evaluated, *, task: str = "iid") -> Row:
     """The row of one evaluation, with the number that the paper has for it in its table of `task`."""
-    row = _without_paper(run, evaluation)
+    row = _without_paper(found)
     value, full = number(row, task=task), number(replace(row, shots="full"), task=task)
     told = note(row) if value is not None else ""
     return replace(row, paper=value, paper_note=told, paper_full=full if row.shots != "full" else None)
 
 
-def _without_paper(run: Run, evaluation: Evaluation) -> Row:
-    image, text = evaluation.norm is not None, evaluation.mlm is not None
-    spec, trained = json.loads(evaluation.spec), json.loads(run.spec)
+def _without_paper(found: Evaluated) -> Row:
+    run, main, details, setting = found.run, found.main, found.details, found.main.setting
+    image, text = _section(main.threat, "image"), _section(main.threat, "text")
+    trained, success = json.loads(run.spec), details.get("attack_success_rate")
     return Row(
         method=run.method,
         model=run.model,
         source=run.source,
         shots=run.shots,
-        dataset=evaluation.dataset,
-        attack=evaluation.attack,
-        metric=evaluation.metric,
-        compat=evaluation.compat,
-        value=evaluation.value,
-        n=evaluation.n,
-        ci95=wilson(evaluation.correct, evaluation.n),
-        seed=evaluation.seed,
+        dataset=main.dataset,
+        attack=main.attack,
+        metric=main.metric,
+        compat=str(setting.get("compat") or ""),
+        value=main.value,
+        n=main.n,
+        ci95=(main.value if main.low is None else main.low, main.value if main.high is None else main.high),
+        seed=main.seed,
         run=run.id,
-        evaluation=evaluation.id,
-        attack_success_rate=evaluation.attack_success_rate,
-        norm=evaluation.norm,
-        eps=canonical_or_same(evaluation.eps),
-        alpha=canonical_or_same(evaluation.alpha),
-        steps=evaluation.steps,
-        stop_when_fooled=evaluation.stop_when_fooled if image else None,
-        pixel_size=_nested(spec, "examples", "data", "pixel_size"),
-        mlm=evaluation.mlm,
-        mlm_origin=evaluation.mlm_origin if text else None,
-        max_words_changed=_nested(spec, "examples", "text", "max_words_changed"),
-        no_collisions=evaluation.no_collisions if text else None,
-        collisions=evaluation.collisions,
-        distinct_prompts=evaluation.distinct_prompts,
-        prompts=len(json.loads(evaluation.prompts)) if evaluation.prompts else None,
+        evaluation=main.evaluation,
+        attack_success_rate=success.value if success else None,
+        norm=image.get("norm"),
+        eps=canonical_or_same(image.get("eps")),
+        alpha=canonical_or_same(image.get("alpha")),
+        steps=image.get("steps"),
+        stop_when_fooled=image.get("stop_when_fooled"),
+        pixel_size=setting.get("pixel_size"),
+        mlm=text.get("mlm_name"),
+        mlm_origin=text.get("mlm_origin"),
+        max_words_changed=text.get("max_words_changed"),
+        no_collisions=text.get("no_collisions"),
+        collisions=_counted(details.get("collisions")),
+        distinct_prompts=_counted(details.get("distinct_prompts")),
+        prompts=details["collisions"].n if "collisions" in details else None,
         origin=run.model_origin,
-        sha256=str(_nested(json.loads(run.spec), "model_sha256") or ""),
-        limit=evaluation.limit,
-        partial=evaluation.partial,
-        part=str(_nested(spec, "part") or ""),
-        data=data_of(_nested(spec, "examples")),
-        precision=evaluation.precision,
+        sha256=str(trained.get("model_sha256") or ""),
+        limit=setting.get("limit"),
+        partial=bool(setting.get("partial")),
+        part=str(setting.get("part") or ""),
+        data=str(setting.get("data") or ""),
+        precision=str(setting.get("precision") or ""),
         train_seed=run.seed,
         train_compat=run.compat,
         training=_unusual(run) if run.kind == "train" else "",
-        train_part=str(_nested(trained, "part") or ""),
-        weights=evaluation.weights or "",
-        mlm_weights=str(_nested(spec, "examples", "text", "mlm") or ""),
-        base=str(_nested(trained, "base") or ""),
-        recipe=str(_nested(trained, "recipe") or ""),
-        digests=_number(_nested(spec, "examples", "digests")) or 1,
-        image_version=_number(_nested(spec, "examples", "image", "version")),
-        text_version=_number(_nested(spec, "examples", "text", "version")),
+        train_part=str(trained.get("part") or ""),
+        weights=main.weights or "",
+        mlm_weights=str(text.get("mlm") or ""),
+        base=str(trained.get("base") or ""),
+        recipe=str(trained.get("recipe") or ""),
+        digests=_number(setting.get("digests")) or 1,
+        image_version=_number(image.get("version")),
+        text_version=_number(text.get("version")),
     )
 
 
-def data_of(examples: Any) -> str:
-    """The key of the images and prompts that an example set was made of; empty where it does not say."""
-    images, prompts = _nested(examples, "data", "checksum"), _nested(examples, "prompts")
-    return data_key(str(images), prompts if isinstance(prompts, list) else []) if images else ""
+def _section(threat: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = threat.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _counted(detail: Result | None) -> int | None:
+    """How many a share of a small number was."""
+    return round(detail.value * detail.n) if detail else None
 
 
 def _number(value: Any) -> int | None:
     return value if isinstance(value, int) else None
-
-
-def wilson(correct: float, n: int) -> tuple[float, float]:
-    """The 95% score interval of `correct` out of `n` (Wilson, 1927), without the second that scipy.stats takes to load.
-
-    Raises ZeroDivisionError for n = 0.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    share, weight = correct / n, z * z / n
-    middle = (share + weight / 2) / (1 + weight)
-    reach = z * math.sqrt(share * (1 - share) / n + weight / (4 * n)) / (1 + weight)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def _unusual(run: Run) -> str:
@@ -270,9 +282,3 @@ def _unusual(run: Run) -> str:
         settings += ["contrast", "image_weight", "text_weight"]
     changed = [name for name in settings if name in spec and spec[name] != usual[name]]
     return ", ".join(f"{name.replace('_', ' ')} {spec[name]}" for name in changed)
-
-
-def _nested(document: Any, *path: str) -> Any:
-    for key in path:
-        document = document.get(key) if isinstance(document, dict) else None
-    return document

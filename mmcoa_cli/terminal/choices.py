@@ -19,6 +19,7 @@ Tune = Literal["both", "image", "text"]
 Contrast = Literal["batch", "class"]
 Preset = Literal["paper", "quick"]
 Format = Literal["table", "markdown", "latex", "csv", "json", "html"]
+Listed = Literal["attacks", "methods", "tasks", "tables", "datasets", "models", "mlms"]
 
 Rows = Callable[[], Iterable[str]]
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from indexes import connected
+from sqlalchemy import text
 
 import store
 
@@ -125,3 +127,16 @@ def postgresql() -> Iterator[str]:
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'mmcoa[postgres]'")
     with server(folder) as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database that is not there yet, or empty."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'a % folder' / 'index.db'}"
+        return
+    address = request.getfixturevalue("postgresql")
+    yield address
+    with connected(address) as connection:
+        for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
+            connection.execute(text(statement))

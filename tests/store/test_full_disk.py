@@ -61,7 +61,7 @@ def checkpoint():
 
 def index():
     from store.index import Index
-    from test_index import RUN
+    from indexes import RUN
     index = Index(f"sqlite:///{disk / 'index.db'}")
     for number in range(20):
         index.save_run(replace(RUN, id=f"run{number}", spec='{"a": "' + "x" * 3000 + '"}'))

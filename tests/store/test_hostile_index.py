@@ -3,37 +3,31 @@ database; many writers, and not a row lost."""
 
 from __future__ import annotations
 
-import importlib.util
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from indexes import DETAIL, RESULT, RUN, connected
+from sqlalchemy import text
 
 from store.errors import UserError
 from store.index import Index
 from store.index_origin import VERSION_TABLE
-from store.schema import evaluations, runs
+from store.schema import results, runs
 from store.upgrading import NEWEST
 
 Start = Callable[[str], Any]
-_spec = importlib.util.spec_from_file_location("rows_of_test_index", Path(__file__).with_name("test_index.py"))
-assert _spec and _spec.loader
-_rows = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_rows)
-RUN, EVALUATION = _rows.RUN, _rows.EVALUATION
-
 WRITERS, ROWS = 4, 100
 WRITING = """
 import sys
 sys.path.insert(0, TESTS)
 from dataclasses import replace
 from store.index import Index
-from test_index import EVALUATION, RUN
+from indexes import RUN
 index = Index(URL)
 pause()
 own = sys.stdin.readline().strip()
@@ -42,52 +36,41 @@ for number in range(ROWS):
 """
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'index.db'}"
-        return
-    address = request.getfixturevalue("postgresql")
-    yield address
-    execute(address, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
-
-
 def execute(url: str, *statements: str, **values: Any) -> None:
     """Past the index, as somebody would who made it up."""
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
+    with connected(url) as connection:
         for statement in statements:
             connection.execute(text(statement), values)
-    engine.dispose()
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """An SQLite index with a run and an evaluation."""
+    """An SQLite index with a run and two results."""
     index = Index(f"sqlite:///{tmp_path / 'index.db'}")
     index.save_run(RUN)
-    index.save_evaluation(EVALUATION)
+    index.save_results([RESULT, DETAIL])
     return tmp_path / "index.db"
 
 
 RECURSIVE = (
-    "DROP TABLE evaluations",
-    "CREATE VIEW evaluations AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id FROM n",
+    "DROP TABLE results",
+    "CREATE VIEW results AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id FROM n",
 )
 HOSTILE = {
     "a recursive view": RECURSIVE,
     "a view for the version": (f"DROP TABLE {VERSION_TABLE}", f"CREATE VIEW {VERSION_TABLE} AS SELECT '{NEWEST}' AS v"),
     "a view beside": ("CREATE VIEW more AS SELECT 1",),
-    "a trigger": ("CREATE TRIGGER t AFTER INSERT ON runs BEGIN UPDATE evaluations SET value = 1; END",),
+    "a trigger": ("CREATE TRIGGER t AFTER INSERT ON runs BEGIN UPDATE results SET value = 1; END",),
     "a table beside": ("CREATE TABLE more (id)",),
     "a virtual table": ("CREATE VIRTUAL TABLE more USING fts5(id)",),
     "a computed column": ("ALTER TABLE runs ADD COLUMN more AS (zeroblob(1000))",),
-    "a check": ("DROP TABLE evaluations", "CREATE TABLE evaluations (id CHECK (abs(id) > 0))"),
+    "a check": ("DROP TABLE results", "CREATE TABLE results (id CHECK (abs(id) > 0))"),
     "an index that computes": ("CREATE INDEX more ON runs (abs(seed))",),
+    "an old table's view": ("CREATE VIEW evaluations AS SELECT 1",),
     "an index of a part": ("CREATE INDEX more ON runs (seed) WHERE seed > 1",),
     "two versions": (f"INSERT INTO {VERSION_TABLE} VALUES ('0001')",),
     "no version": (f"UPDATE {VERSION_TABLE} SET version_num = 'x'",),
-    "columns that are missing": ("ALTER TABLE evaluations DROP COLUMN prompts",),
+    "columns that are missing": ("ALTER TABLE results DROP COLUMN setting",),
 }
 
 
@@ -98,7 +81,7 @@ def test_what_no_index_holds_is_refused_in_one_line(path: Path, kind: str) -> No
             connection.execute(statement)
         connection.commit()
     with pytest.raises(UserError) as error:
-        Index(f"sqlite:///{path}").evaluations()
+        Index(f"sqlite:///{path}").results()
     assert "\n" not in str(error.value)
     assert error.value.hint
 
@@ -125,33 +108,35 @@ def test_views_and_triggers_are_refused_on_postgresql(postgresql: str, statement
 
 
 WRONG: dict[str, Any] = {
-    "value": 0.5, "n": 0, "correct": 1001.0, "attack_success_rate": -0.1, "collisions": -1, "distinct_prompts": 0,
-    "seconds": float("inf"), "batch_size": 0, "limit": 0, "spec": "[]", "prompts": "{", "dataset": "a\x1b[31mb",
-    "eps": "1" * 41, "attack": "two\nlines", "split": "\u202egpj",
+    "value": 0.5, "low": -0.1, "high": None, "n": -1, "seconds": float("inf"), "setting": "[]", "threat": "{",
+    "dataset": "a\x1b[31mb", "version": "1" * 41, "attack": "two\nlines", "task": "\u202egpj",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_row_that_cannot_be_is_refused_on_reading(path: Path, name: str) -> None:
-    execute(f"sqlite:///{path}", f'UPDATE evaluations SET "{name}" = :value', value=WRONG[name])
-    with pytest.raises(UserError, match=f"not to be trusted: evaluations '{EVALUATION.id}': ") as error:
-        Index(f"sqlite:///{path}").evaluations()
-    assert str(error.value).isprintable()
-    assert "move it away" in error.value.hint
+    change = f'UPDATE results SET "{name}" = :value WHERE metric = :metric'
+    execute(f"sqlite:///{path}", change, value=WRONG[name], metric=RESULT.metric)
+    index = Index(f"sqlite:///{path}")
+    for read in (index.results, index.verify):
+        with pytest.raises(UserError, match=f"not to be trusted: results '{RESULT.evaluation}': ") as error:
+            read()
+        assert str(error.value).isprintable()
+        assert "move it away" in error.value.hint
 
 
 @pytest.mark.parametrize("value", ["x'ff'", "'abc'", "x'00'", "9e999", "NULL"])
-@pytest.mark.parametrize("name", ["value", "n", "spec", "created_at", "seed"])
+@pytest.mark.parametrize("name", ["value", "n", "setting", "created_at", "seed"])
 def test_a_value_of_another_type_is_refused_on_reading(path: Path, name: str, value: str) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '')")
         connection.commit()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f'UPDATE evaluations SET "{name}" = {value}')
+        connection.execute(f'UPDATE results SET "{name}" = {value}')
         connection.commit()
     with pytest.raises(UserError) as error:
-        Index(f"sqlite:///{path}").evaluations()
+        Index(f"sqlite:///{path}").results()
     assert "\n" not in str(error.value)
 
 
@@ -203,7 +188,8 @@ def test_what_one_database_refuses_every_one_refuses_in_the_same_words(url: str,
 def test_every_column_is_checked(url: str) -> None:
     """A new column cannot be forgotten: of each there is something that it refuses."""
     index = Index(url)
-    for table, row, save in ((runs, RUN, index.save_run), (evaluations, EVALUATION, index.save_evaluation)):
+    index.save_run(RUN)
+    for table, row, save in ((runs, RUN, index.save_run), (results, RESULT, lambda row: index.save_results([row]))):
         for column in table.columns:
             with pytest.raises(UserError, match=f"{column.name} (is|holds) "):
                 save(replace(row, **{column.name: object()}))
@@ -231,7 +217,7 @@ import resource
 from dataclasses import replace
 from store.errors import UserError
 from store.index import Index
-from test_index import RUN
+from indexes import RUN
 index = Index(f"sqlite:///{{folder / 'index.db'}}")
 index.save_run(RUN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))

@@ -5,87 +5,30 @@ The same is tested on SQLite and on a PostgreSQL server of the test's own, where
 
 from __future__ import annotations
 
-import json
-import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import fields, replace
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, text
+from indexes import DETAIL, RESULT, RUN, connected
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-import store
 from store.errors import UserError
 from store.index import Index
 from store.index_origin import VERSION_TABLE
-from store.schema import Evaluation, Run, evaluations, metadata, runs
 
 Start = Callable[[str], Any]
-RUN = Run(
-    id="mmcoa-abc123",
-    kind="train",
-    method="mmcoa",
-    model="ViT-B-32",
-    model_origin="published",
-    weights=None,
-    source="cifar10",
-    shots="5",
-    seed=2**40,
-    compat="none",
-    status="running",
-    spec='{"epochs": 10}',
-    created_at="2026-11-24T01:00:00+00:00",
-    finished_at=None,
-)
-EVALUATION = Evaluation(
-    id="e" * 40,
-    run_id=RUN.id,
-    dataset="cifar10",
-    split="test",
-    attack="multimodal",
-    metric="robust_accuracy",
-    compat="release",
-    value=0.1 + 0.2,
-    n=1000,
-    correct=300,
-    attack_success_rate=None,
-    collisions=3,
-    seed=0,
-    limit=1000,
-    partial=True,
-    norm="linf",
-    eps="1/255",
-    alpha="1/255",
-    steps=100,
-    precision="float32",
-    no_collisions=False,
-    stop_when_fooled=False,
-    examples="f" * 40,
-    mlm="bert-base-uncased",
-    mlm_origin=None,
-    weights="w" * 40,
-    distinct_prompts=None,
-    prompts='[["a cat", "a Kätzchen 猫"]]',
-    spec="{}",
-    seconds=1.25,
-    batch_size=128,
-    device="cpu",
-    created_at="2026-11-24T02:00:00+00:00",
-)
-
 LINES = """
 import sys
 sys.path.insert(0, TESTS)
 from dataclasses import replace
 from sqlalchemy import Engine, event
 from store.index import Index
-from test_index import EVALUATION, RUN
+from indexes import RESULT, RUN
 url = URL
 """
 MANY = """
@@ -93,7 +36,7 @@ pause()
 index = Index(url)
 for number in range(30):
     index.save_run(replace(RUN, id=f"run{number}"))
-    index.save_evaluation(replace(EVALUATION, id=f"evaluation{number}", run_id=f"run{number}"))
+    index.save_results([replace(RESULT, evaluation=f"evaluation{number}", run_id=f"run{number}")])
 """
 KILLED = """
 index = Index(url)
@@ -105,35 +48,6 @@ def before_the_commit(connection):
 
 index.save_run(replace(RUN, status="complete"))
 """
-MIGRATION_KILLED = """
-@event.listens_for(Engine, "commit")
-def before_the_commit(connection):
-    pause()
-
-Index(url)
-"""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database that is not there yet, or empty."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'a % folder' / 'index.db'}"
-        return
-    address = request.getfixturevalue("postgresql")
-    yield address
-    with connected(address) as connection:
-        for table in ("evaluations", "runs", VERSION_TABLE):
-            connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
-
-
-@contextmanager
-def connected(url: str) -> Iterator[Connection]:
-    """A connection past the index, in a transaction."""
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
 
 
 @pytest.fixture
@@ -144,24 +58,70 @@ def lines(url: str) -> str:
 def test_rows_come_back_as_they_were(url: str) -> None:
     index = Index(url)
     index.save_run(RUN)
-    index.save_evaluation(EVALUATION)
+    index.save_results([RESULT, DETAIL])
     again = Index(url)
     assert again.run(RUN.id) == RUN
-    assert again.evaluation(EVALUATION.id) == EVALUATION
-    assert again.evaluations() == [(RUN, EVALUATION)]
+    assert again.evaluation(RESULT.evaluation) == [DETAIL, RESULT]
+    assert again.results() == [(RUN, DETAIL), (RUN, RESULT)]
+    assert again.counts() == (1, 1)
     assert again.run("none") is None
-    assert again.evaluation("none") is None
+    assert again.evaluation("none") == []
+    again.verify()
 
 
-def test_saving_again_replaces_and_keeps_the_evaluations(url: str) -> None:
+def test_saving_again_replaces_and_keeps_the_results(url: str) -> None:
     index = Index(url)
     index.save_run(RUN)
-    index.save_evaluation(EVALUATION)
+    index.save_results([RESULT, DETAIL])
+    other = replace(RESULT, evaluation="other")
+    index.save_results([other])
     done = replace(RUN, status="complete", finished_at="2026-11-24T03:00:00+00:00")
     index.save_run(done)
-    index.save_evaluation(replace(EVALUATION, value=0.5, correct=500.0))
+    index.save_results([replace(RESULT, value=0.28)])
     assert index.runs() == [done]
-    assert index.evaluations() == [(done, replace(EVALUATION, value=0.5, correct=500.0))]
+    assert index.results() == [(done, replace(RESULT, value=0.28)), (done, other)]
+
+
+def test_results_are_saved_all_or_none(url: str) -> None:
+    index = Index(url)
+    index.save_run(RUN)
+    with pytest.raises(IntegrityError):
+        index.save_results([RESULT, replace(DETAIL, evaluation="other", run_id="none")])
+    assert index.results() == []
+
+
+SELECTIONS: list[tuple[dict[str, Any], set[str]]] = [
+    ({}, {"zero", "own", "other", "retrieval"}),
+    ({"own": True}, {"zero", "own"}),
+    ({"own": True, "attacks": ["image"]}, {"own"}),
+    ({"tasks": ["retrieval"]}, {"retrieval"}),
+    ({"attacks": ["clean", "none"]}, {"zero", "other"}),
+    ({"datasets": ["cifar10"]}, {"zero", "own"}),
+    ({"metrics": ["clean_accuracy"], "datasets": ["cifar100"]}, {"other"}),
+    ({"runs": ["trained"]}, {"own", "other", "retrieval"}),
+    ({"sources": [""]}, {"zero"}),
+    ({"evaluations": ["own", "zero"]}, {"own", "zero"}),
+    ({"evaluations": []}, set()),
+    ({"datasets": ["' OR 1 --"]}, set()),
+]
+
+
+@pytest.mark.parametrize(("selection", "expected"), SELECTIONS)
+def test_results_are_selected(url: str, selection: dict[str, Any], expected: set[str]) -> None:
+    index = Index(url)
+    trained, zero = replace(RUN, id="trained"), replace(RUN, id="zero-shot", source="")
+    for run in (trained, zero):
+        index.save_run(run)
+    clean, image = replace(RESULT, attack="clean", metric="clean_accuracy"), replace(RESULT, attack="image")
+    index.save_results([
+        replace(clean, evaluation="zero", run_id="zero-shot"),
+        replace(image, evaluation="own", run_id="trained"),
+        replace(clean, evaluation="other", run_id="trained", dataset="cifar100"),
+        replace(image, evaluation="retrieval", run_id="trained", task="retrieval", dataset="flickr30k"),
+    ])  # fmt: skip
+    found = index.results(**selection)
+    assert {result.evaluation for _, result in found} == expected
+    assert all(run == (zero if result.evaluation == "zero" else trained) for run, result in found)
 
 
 def test_the_oldest_comes_first(url: str) -> None:
@@ -171,27 +131,21 @@ def test_the_oldest_comes_first(url: str) -> None:
     assert [run.id for run in index.runs()] == ["run1", "run2", "run3"]
 
 
-def test_removing_a_run_removes_its_evaluations(url: str) -> None:
+def test_removing_a_run_removes_its_results(url: str) -> None:
     index = Index(url)
     index.save_run(RUN)
-    index.save_evaluation(EVALUATION)
+    index.save_results([RESULT])
     index.remove_run(RUN.id)
     assert index.runs() == []
-    assert index.evaluation(EVALUATION.id) is None
-
-
-def test_an_evaluation_needs_its_run(url: str) -> None:
-    index = Index(url)
-    with pytest.raises(IntegrityError):
-        index.save_evaluation(EVALUATION)
-    assert index.evaluation(EVALUATION.id) is None
+    assert index.evaluation(RESULT.evaluation) == []
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(url: str) -> None:
     index = Index(url)
-    for name in ("mmcoa-abc", "mmcoa-abcd", "tecoa-123"):
+    for name in ("mmcoa-abc", "mmcoa-abcd", "tecoa-123", "tecoa_12"):
         index.save_run(replace(RUN, id=name))
-    assert index.find_run("tec").id == "tecoa-123"
+    assert index.find_run("tecoa-").id == "tecoa-123"
+    assert index.find_run("tecoa_").id == "tecoa_12"  # which SQL's LIKE would take for any sign
     assert index.find_run("mmcoa-abc").id == "mmcoa-abc"  # an id, though another begins with it
     with pytest.raises(UserError, match="2 runs begin with 'mm'") as error:
         index.find_run("mm")
@@ -207,46 +161,6 @@ def test_an_empty_index_says_how_to_make_a_run(url: str) -> None:
     assert error.value.hint.startswith("mmcoa train makes a run")
 
 
-def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
-    Index(url)
-    with connected(url) as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
-        assert compare_metadata(context, metadata) == []
-
-
-def test_the_migrations_run_wherever_the_package_lies(tmp_path: Path, other: Start) -> None:
-    shutil.copytree(Path(store.__file__).parent, tmp_path / "100% new" / "store")
-    lines = """
-sys.path.insert(0, str(folder / "100% new"))
-from store.index import Index
-print(Index.__init__.__code__.co_filename, Index(f"sqlite:///{folder / 'index.db'}").runs())
-"""
-    assert other(lines).finish() == f"{tmp_path / '100% new' / 'store' / 'index.py'} []\n"
-
-
-def test_an_index_of_the_first_version_keeps_its_results(tmp_path: Path) -> None:
-    """`index_0001.sql` is what mmcoa 0.1.0 wrote: a zero-shot evaluation and a training run with its own."""
-    with closing(sqlite3.connect(tmp_path / "index.db")) as old:
-        old.executescript((Path(__file__).parent / "index_0001.sql").read_text(encoding="utf8"))
-        before = old.execute(
-            "SELECT id, run_id, value, n, correct, prompts, spec FROM evaluations ORDER BY id"
-        ).fetchall()
-    index = Index(f"sqlite:///{tmp_path / 'index.db'}")
-    found = {row.id: row for _, row in index.evaluations()}
-    after = [(r.id, r.run_id, r.value, r.n, r.correct, r.prompts, r.spec) for _, r in sorted(found.items())]
-    assert after == before and len(after) == 8
-    assert {run.model_origin for run in index.runs()} == {"stand-in"}
-    assert {row.mlm_origin for row in found.values()} == {None, "stand-in"}
-    assert all(row.weights == json.loads(row.spec)["examples"]["weights"] for row in found.values())
-    index.remove_run("clip-tiny-clip")  # its evaluations refer to it still
-    assert len(index.evaluations()) == 4
-
-
-def test_the_records_are_the_rows() -> None:
-    assert [field.name for field in fields(Run)] == [column.name for column in runs.columns]
-    assert [field.name for field in fields(Evaluation)] == [column.name for column in evaluations.columns]
-
-
 def test_two_processes_write_at_once(url: str, lines: str, other: Start) -> None:
     processes = [other(lines + MANY) for _ in range(3)]
     for process in processes:
@@ -255,7 +169,7 @@ def test_two_processes_write_at_once(url: str, lines: str, other: Start) -> None
         process.go()
     for process in processes:
         process.finish()
-    assert len(Index(url).evaluations()) == 30
+    assert len(Index(url).results()) == 30
 
 
 def test_a_kill_before_the_commit_leaves_the_old_row(url: str, lines: str, other: Start) -> None:
@@ -265,13 +179,6 @@ def test_a_kill_before_the_commit_leaves_the_old_row(url: str, lines: str, other
     assert index.run(RUN.id) == RUN
     index.save_run(replace(RUN, status="complete"))
     assert index.runs() == [replace(RUN, status="complete")]
-
-
-def test_a_kill_in_the_first_migration_leaves_an_index_that_opens(url: str, lines: str, other: Start) -> None:
-    other(lines + MIGRATION_KILLED).paused().kill()
-    index = Index(url)
-    index.save_run(RUN)
-    assert index.runs() == [RUN]
 
 
 def test_readers_do_not_wait_for_a_writer(url: str, lines: str, other: Start) -> None:

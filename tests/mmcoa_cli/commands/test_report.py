@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from click.testing import Result as Ended
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from mmcoa_cli.commands import report
 from store.errors import UserError
 from store.index import Index
-from store.schema import Evaluation, Run
+from store.schema import Result, Run
 
 app = typer.Typer()
 app.command(report.NAME)(report.command)
@@ -23,17 +24,15 @@ RUN = Run(
     source="", shots="0",
     seed=0, compat="none", status="complete", spec="{}", created_at="2026-01-01", finished_at="2026-01-01",
 )  # fmt: skip
-CLEAN = Evaluation(
-    id="e1", run_id=RUN.id, dataset="cifar10", split="test", attack="clean", metric="clean_accuracy", compat="none",
-    value=0.88, n=10_000, correct=8800, attack_success_rate=None, collisions=None, seed=0, limit=None, partial=False,
-    norm=None, eps=None, alpha=None, steps=None, precision="fp32", no_collisions=False, stop_when_fooled=False,
-    examples="e" * 40, mlm=None, mlm_origin=None, weights=None, distinct_prompts=None,
-    prompts=None, spec="{}", seconds=1.0, batch_size=128,
-    device="cpu", created_at="2026-01-01",
+CLEAN = Result(
+    evaluation="e1", metric="clean_accuracy", run_id=RUN.id, dataset="cifar10", task="classification", attack="clean",
+    value=0.88, low=0.87, high=0.89, n=10_000, threat={}, setting={"compat": "none", "precision": "fp32"},
+    examples="e" * 40, weights=None, seed=0, seconds=1.0, device="cpu", version="", created_at="2026-01-01",
 )  # fmt: skip
+PGD = {"norm": "linf", "eps": "1/255", "alpha": "1/255", "steps": 100, "stop_when_fooled": False}
 IMAGE = replace(
-    CLEAN, id="e2", attack="image", metric="robust_accuracy", value=0.1, correct=1000, norm="linf", eps="1/255",
-    alpha="1/255", steps=100,
+    CLEAN, evaluation="e2", attack="image", metric="robust_accuracy", value=0.1, low=0.09, high=0.11,
+    threat={"image": PGD},
 )  # fmt: skip
 
 
@@ -48,11 +47,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def index(home: Path) -> Index:
     index = Index(f"sqlite:///{home / 'index.db'}")
     index.save_run(RUN)
-    index.save_evaluation(CLEAN)
+    index.save_results([CLEAN])
     return index
 
 
-def mmcoa(*arguments: str) -> Result:
+def mmcoa(*arguments: str) -> Ended:
     return CliRunner().invoke(app, list(arguments), catch_exceptions=True)
 
 
@@ -138,14 +137,14 @@ def test_an_empty_index_says_what_to_type() -> None:
 def test_every_example_is_a_command(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for attack in ("image", "multimodal"):
-        index.save_evaluation(replace(IMAGE, id=attack, attack=attack))
+        index.save_results([replace(IMAGE, evaluation=attack, attack=attack)])
     for example in report.EXAMPLES:
         result = mmcoa(*example.removeprefix("mmcoa report ").split())
         assert result.exit_code == 0, result.exception
 
 
 def test_attacks_restrict_a_table(index: Index) -> None:
-    index.save_evaluation(IMAGE)
+    index.save_results([IMAGE])
     assert {row["attack"] for row in json.loads(mmcoa("--json").stdout)["rows"]} == {"clean", "image"}
     assert {row["attack"] for row in json.loads(mmcoa("--json", "--attack", "image").stdout)["rows"]} == {"image"}
     printed = mmcoa("--task", "ood", "--attack", "clean, image").stdout
@@ -188,7 +187,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pictured(index: Index) -> None:
-    index.save_evaluation(IMAGE)
+    index.save_results([IMAGE])
 
 
 def test_a_figure_is_drawn_here_and_its_rows_are_printed(pictured: None, folder: Path) -> None:

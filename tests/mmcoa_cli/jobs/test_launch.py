@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import psutil
 import pytest
 from accelerate import Accelerator
@@ -27,7 +28,7 @@ from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_state, load_tensors
 from store.errors import UserError
-from store.examples import ExampleSet
+from store.examples import damage
 from store.index import Index
 
 TRAIN = TrainSpec(
@@ -78,11 +79,11 @@ def furthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 def examples(home: Home) -> dict[str, str]:
     """The hash of the content of each example set in the index, by its attack."""
     found = {}
-    for _, row in Index(home.database_url).evaluations():
-        spec = json.loads(row.spec)["examples"]
-        one = ExampleSet(home.examples, spec, n=row.n, block_size=row.batch_size)
-        assert one.verify() and not one.parts.exists()
-        found[row.attack] = one.checksum
+    for _, row in Index(home.database_url).results():
+        path = home.examples / f"{row.examples}.h5"
+        assert damage(path) is None and not path.with_suffix(".parts").exists()
+        with h5py.File(path) as file:
+            found[row.attack] = str(file.attrs["checksum"])
     return found
 
 

@@ -58,7 +58,7 @@ def test_refused_by_name(mmcoa: Callable[..., Ended], home: Home, command: str, 
     assert not any(home.examples.glob("*")) and not any(home.checkpoints.glob("*/*"))
     assert not (home.clips / "another").exists()
     if home.database_url.startswith("sqlite"):
-        assert not list(Index(home.database_url).evaluations())
+        assert not Index(home.database_url).results()
 
 
 WEAK = "--norm l2 --eps 4 --alpha 1/255"

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mmcoa_cli.jobs.specs import train_spec
+from mmcoa_cli.models.present import data_key
+from mmcoa_cli.tasks.intervals import wilson
 from store.index import Index
 from store.keys import key_of
-from store.schema import Evaluation, Run
+from store.schema import Result, Run
 
 PROMPTS = {"cifar10": 10, "cifar100": 100}
 IMAGE, TEXT = ("image", "multimodal"), ("text", "multimodal")
+PGD = {
+    "version": 1, "seed": 0, "norm": "linf", "eps": "1/255", "alpha": "1/255", "steps": 100, "random_start": True,
+    "stop_when_fooled": False,
+}  # fmt: skip
+BERT = {
+    "version": 2, "mlm": "", "mlm_name": "bert-base-uncased", "mlm_origin": "published", "max_candidates": 10,
+    "min_score": 0.3, "max_words_changed": 1, "no_collisions": False,
+}  # fmt: skip
+SETTING = {
+    "split": "test", "limit": None, "partial": False, "part": "", "pixel_size": 32, "precision": "fp32",
+    "compat": "none", "batch_size": 128, "digests": 1, "data": data_key("0123456789abcdef", []),
+}  # fmt: skip
 Add = Callable[..., Run]
 
 
@@ -64,11 +78,11 @@ def _adder(index: Index) -> Add:
         spec = json.dumps({**json.loads(run.spec), **about})
         run = Run(**{**asdict(run), "model_origin": origin, "spec": spec, "status": status})
         index.save_run(run)
+        changes |= {"part": part, "pixel_size": pixel_size}
+        if "mlm" in changes:
+            changes["mlm_name"] = changes.pop("mlm")
         for attack, count in correct.items():
-            row = _evaluation(run, attack, dataset=dataset, n=n, correct=count, seed=seed)
-            measured = json.loads(row.spec) | ({"part": part} if part else {})
-            measured["examples"]["data"]["pixel_size"] = pixel_size
-            index.save_evaluation(_changed(row, {"spec": json.dumps(measured), **changes}))
+            index.save_results(_results(run, attack, count, n, dataset=dataset, seed=seed, changes=changes))
         return run
 
     return add_results
@@ -95,58 +109,45 @@ def _run(method: str, model: str, source: str, shots: str, seed: int, training: 
     )
 
 
-def _evaluation(run: Run, attack: str, *, dataset: str, n: int, correct: int, seed: int) -> Evaluation:
-    text, image = attack in TEXT, attack in IMAGE
-    prompts = [["This is a photo of a cat", "This is a photo of a cats"]] * PROMPTS.get(dataset, 10)
-    return Evaluation(
-        id="",
+def _results(
+    run: Run, attack: str, correct: int, n: int, *, dataset: str, seed: int, changes: dict[str, Any]
+) -> list[Result]:
+    """The results of one evaluation, with `changes` of what its attack has and of what it was measured on."""
+    classes = PROMPTS.get(dataset, 10)
+    threat = {
+        **({"image": _changed(PGD, changes)} if attack in IMAGE else {}),
+        **({"text": _changed(BERT, changes)} if attack in TEXT else {}),
+    }
+    main = Result(
+        evaluation="",
+        metric="robust_accuracy" if threat else "clean_accuracy",
         run_id=run.id,
         dataset=dataset,
-        split="test",
+        task="classification",
         attack=attack,
-        metric="clean_accuracy" if attack == "clean" else "robust_accuracy",
-        compat="none",
         value=correct / n,
+        low=wilson(correct, n)[0],
+        high=wilson(correct, n)[1],
         n=n,
-        correct=correct,
-        attack_success_rate=None if attack == "clean" else 0.5,
-        collisions=0 if text else None,
-        seed=seed,
-        limit=None,
-        partial=False,
-        norm="linf" if image else None,
-        eps="1/255" if image else None,
-        alpha="1/255" if image else None,
-        steps=100 if image else None,
-        precision="fp32",
-        no_collisions=False,
-        stop_when_fooled=False,
-        examples="e" * 40,
-        mlm="bert-base-uncased" if text else None,
-        mlm_origin="published" if text else None,
+        threat=threat,
+        setting=_changed(SETTING, changes),
+        examples=changes.get("examples", "e" * 40),
         weights=None,
-        distinct_prompts=PROMPTS.get(dataset, 10) if text else None,
-        prompts=json.dumps(prompts) if text else None,
-        spec=json.dumps(
-            {
-                "examples": {
-                    "data": {"checksum": "0123456789abcdef", "pixel_size": 32},
-                    **({"text": {"max_words_changed": 1}} if text else {}),
-                }
-            }
-        ),
+        seed=seed,
         seconds=1.0,
-        batch_size=128,
         device="cpu",
+        version="",
         created_at="2026-01-01T02:00:00+00:00",
     )
+    counted = {"collisions": changes.get("collisions", 0), "distinct_prompts": changes.get("distinct_prompts", classes)}
+    details = {"attack_success_rate": (0.5, n)} if threat else {}
+    details |= {name: (number / classes, classes) for name, number in counted.items()} if "text" in threat else {}
+    others = [replace(main, metric=name, value=v, low=None, high=None, n=of) for name, (v, of) in details.items()]
+    return [replace(one, evaluation=key_of([asdict(main), counted])) for one in (main, *others)]
 
 
-def _changed(row: Evaluation, changes: dict[str, Any]) -> Evaluation:
-    """The evaluation with `changes` where its attack has such a setting, and the id that follows from the whole."""
-    values = {name: value for name, value in changes.items() if getattr(row, name) is not None or name == "limit"}
-    changed = {**asdict(row), **values}
-    return Evaluation(**{**changed, "id": key_of(changed)})
+def _changed(section: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    return {**section, **{name: value for name, value in changes.items() if name in section}}
 
 
 @pytest.fixture

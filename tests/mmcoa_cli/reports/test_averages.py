@@ -11,7 +11,8 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.reports.averages import Average, as_row, average, half_width
 from mmcoa_cli.reports.grid import grids
-from mmcoa_cli.reports.rows import rows, wilson
+from mmcoa_cli.reports.rows import rows
+from mmcoa_cli.tasks.intervals import wilson
 from store.index import Index
 
 OOD = catalog.tables()["ood"]

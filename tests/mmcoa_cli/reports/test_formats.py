@@ -75,7 +75,7 @@ def report_with(index: Index, add: Add, **changes: Any) -> list[str]:
 
 
 def rows_of(index: Index) -> list[object]:
-    return list(index.evaluations())
+    return list(index.results())
 
 
 def test_eps_in_the_form_of_an_older_index_stands_in_the_same_table(index: Index, add: Add) -> None:

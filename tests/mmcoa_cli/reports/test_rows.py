@@ -7,11 +7,10 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from scipy.stats import binomtest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.models.present import data_key
-from mmcoa_cli.reports.rows import Row, rows, wilson
+from mmcoa_cli.reports.rows import Row, rows
 from store.errors import UserError
 from store.index import Index
 
@@ -21,12 +20,6 @@ CONTRACT = [
     "evaluation", "paper",
 ]  # fmt: skip
 Add = Callable[..., Any]
-
-
-@pytest.mark.parametrize(("correct", "n"), [(0, 10), (10, 10), (1, 3), (559, 1000), (8452, 10_000), (1, 1)])
-def test_the_interval_is_that_of_scipy(correct: int, n: int) -> None:
-    expected = binomtest(correct, n).proportion_ci(method="wilson")
-    assert wilson(correct, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_a_row_begins_with_the_keys_of_the_contract() -> None:

@@ -123,7 +123,7 @@ def test_the_same_measured_on_changed_weights_is_shown_twice(index: Index, add: 
 
 def test_data_of_one_name_that_is_not_the_same_is_told_apart(index: Index, add: Add) -> None:
     add("clip", {"clean": 9000})
-    add("clip", {"clean": 8000}, spec='{"examples": {"data": {"checksum": "fedcba98765", "pixel_size": 32}}}')
+    add("clip", {"clean": 8000}, data=data_key("fedcba98765", []))
     assert sorted(section.data for section in found(index)) == sorted(data_key(of, []) for of in DATA)
     add("clip", {"clean": 8000}, dataset="cifar100")
     assert found(index)[-1].data == ""

@@ -1,4 +1,4 @@
-"""The house is open: a table of another package is one row. It is reported, planned and completed as the paper's are."""
+"""The house is open: a table of another package is one row, reported and planned as the paper's are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house is open: a defence at test time is one file. It is a checkpoint like others, and attacked through itself."""
+"""The house is open: a defence at test time is one file, and attacked as a checkpoint is."""
 
 from __future__ import annotations
 
