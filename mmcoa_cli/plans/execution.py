@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from store.errors import UserError
@@ -58,7 +58,7 @@ class Execution:
                 self._fail(step, Failure(step.title, str(reason), reason.hint), step.title)
         return self.failures
 
-    def _told(self, steps: Sequence[Step]) -> Sequence[Step]:
+    def _told(self, steps: Sequence[Step]) -> Iterator[Step]:
         """Each step after the line that says what begins."""
         todo = [step for step in steps if not step.cached]
         for number, step in enumerate(todo, 1):

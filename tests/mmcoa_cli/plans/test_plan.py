@@ -34,14 +34,13 @@ def test_the_papers_runs_and_tests(nowhere: Home, speed: Speed, name: str, runs:
     counts = Counter(step.kind for step in plan.steps)
     assert (counts["train"], counts["evaluate"]) == (runs, tests)
     assert not plan.left_out
-    specs = [step.work for step in plan.steps if isinstance(step.work, TrainSpec)]
+    jobs = [step.work for step in plan.steps if isinstance(step.work, Job)]
+    specs = [job.train for job in jobs if job.train]
     assert len(set(specs)) == runs
-    assert {(spec.epochs, spec.steps, spec.eps, spec.alpha) for spec in specs} == {(10, 10, "1/255", "1/255")}
-    for step in plan.steps:
-        if isinstance(step.work, Evaluate):
-            spec = step.work.spec
-            assert (spec.steps, spec.limit, spec.eps) == (100, None, "1/255")
-            assert step.work.missing == spec.attacks == Order(name).attacks
+    assert {(spec.epochs, spec.image_attack) for spec in specs} == {(10, PgdSettings(steps=10))}
+    for spec in (job.evaluate for job in jobs if job.evaluate):
+        assert (spec.limit, spec.options) == (None, {})  # all defaults: 1/255, 100 steps
+        assert spec.attacks == Order(name).attacks and set(spec.attacks) == set(Order(name).row.attacks)
     assert plan.seconds == pytest.approx(sum(step.seconds or 0 for step in plan.steps))
     assert not nowhere.root.exists()
 
