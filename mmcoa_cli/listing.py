@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import catalog
 from .attacks import ATTACKS
 from .catalog import DatasetRow, MethodRow, MlmRow, ModelRow
-
-TASKS: dict[str, Any] = {}
+from .tasks import TASKS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

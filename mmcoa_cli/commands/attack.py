@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from ..jobs import specs
-from ..jobs.used import NAMES, unused_in_test
 from ..terminal.choices import choice
-from ..terminal.given import refuse_unused
 from . import known
 from . import options as o
 
@@ -33,10 +31,10 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
-    from ..jobs import launch
+    options = test.chosen(context, (attack,), by=f"the attack {attack}")
+    spec = specs.evaluation_spec(checkpoint, dataset, (attack,), **options)
+    from ..jobs import launch  # what was typed is right: only now is it worth the time
     from ..jobs.worker import Job
     from ..reports import results
 
-    spec = specs.evaluation_spec(checkpoint, dataset, (attack,), **vars(test))
-    refuse_unused(context, unused_in_test(spec.attacks) - NAMES, by=f"the attack {attack} has no use for it")
     results.show(launch.run(Job(evaluate=spec), **vars(start)), as_json=json, files=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import typer
 
 from ..jobs import specs
-from ..jobs.used import NAMES, unused_in_test
-from ..terminal.given import refuse_unused
 from . import options as o
 
 NAME = "evaluate"
@@ -27,10 +25,10 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Test a run or a model. Use the stored examples; make and store those that are missing."""
-    from ..jobs import launch
+    options = test.chosen(context, attack, by=f"--attack {attack}")
+    spec = specs.evaluation_spec(checkpoint, dataset, attack, **options)
+    from ..jobs import launch  # what was typed is right: only now is it worth the time
     from ..jobs.worker import Job
     from ..reports import results
 
-    spec = specs.evaluation_spec(checkpoint, dataset, attack, **vars(test))
-    refuse_unused(context, unused_in_test(attack) - NAMES, by=f"--attack {attack} has no use for it")
     results.show(launch.run(Job(evaluate=spec), **vars(start)), as_json=json)

@@ -10,13 +10,18 @@ from pathlib import Path
 from store.errors import UserError
 
 from .. import catalog
-from ..attacks import ATTACKS
+from ..attacks import ATTACKS, base
 from ..models.origins import read_record
 from ..settings import home
 
 
 def attacks() -> list[str]:
     return [*ATTACKS]
+
+
+def settings() -> list[str]:
+    """The beginnings of what `-o` takes."""
+    return [f"{name}=" for name in base.every_option()]
 
 
 def datasets() -> list[str]:

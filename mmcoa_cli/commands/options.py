@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from store.errors import UserError
 
 from .. import catalog
 from ..attacks import base
 from ..jobs import specs
+from ..tasks import TASKS
 from ..terminal import choices as c
+from ..terminal.given import given, refuse_unused
+from ..terminal.settings_options import parse
 from . import known
 
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
@@ -50,6 +56,9 @@ Limit = Annotated[
 ]
 PixelSize = Annotated[
     int | None, typer.Option(metavar=N, help="Attack images of N x N pixels.", show_default="the dataset's")
+]
+Task = Annotated[
+    str, typer.Option(help=f"Measure this task: {c.listed(lambda: TASKS)}.", **c.choice(lambda: TASKS, "TASK"))
 ]
 Method = Annotated[
     str,
@@ -138,6 +147,14 @@ Compat = Annotated[
     typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
 ]
 
+More = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o", "--option", metavar="NAME=VALUE", rich_help_panel=SETTINGS, autocompletion=c.one(known.settings),
+        help="Set an option of the attacks that has no flag here, as `mmcoa list attacks` shows it; repeat for more.",
+    ),
+]  # fmt: skip
+
 BatchSize = Annotated[
     int,
     typer.Option(
@@ -162,6 +179,7 @@ AccelerateConfig = Annotated[
 class Test:
     """The options of `evaluate` and `attack` beside what is tested, and under which attacks."""
 
+    task: Task = "classification"
     limit: Limit = None
     pixel_size: PixelSize = None
     norm: Norm = "linf"
@@ -173,8 +191,25 @@ class Test:
     no_collisions: NoCollisions = False
     seed: Seed = 0
     compat: Compat = "none"
+    option: More = None
     batch_size: BatchSize = 128
     precision: Precision = "fp32"
+
+    def chosen(self, context: typer.Context, attacks: Sequence[str], *, by: str) -> dict[str, Any]:
+        """The options that were typed, with those of `-o`; attacks have their own defaults for the others.
+
+        Raises UserError for those that none of these attacks has; `by` is what has no use for them ("--attack clean").
+        """
+        general = {one.name for one in fields(specs.EvaluationSpec)}
+        unused = set(base.every_option()) - set(base.options_of(attacks)) - general
+        refuse_unused(context, unused, by=f"{by} has no use for it")
+        typed = {name: value for name, value in vars(self).items() if name in given(context) and name != "option"}
+        kinds = [one.settings for one in base.with_needs(attacks) if one.settings]
+        more = parse(self.option or (), kinds, of=by, but=general)
+        twice = sorted(set(typed) & set(more))
+        if twice:
+            raise UserError(f"{twice[0]} is given twice", hint=f"once: as -o {twice[0]}=VALUE, or as the option it has")
+        return typed | more
 
 
 @dataclass(frozen=True)
