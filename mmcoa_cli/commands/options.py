@@ -23,6 +23,7 @@ from . import known
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
 SETTINGS, MACHINE, OUTPUT = "Settings", "Machine", "Output"
 N = "N"  # what a number is called in the help
+SEEDS = c.Numbers((0,))
 DATASETS, ATTACKS = c.Names((specs.DEFAULT_DATASET,)), c.Names(base.usual())
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
@@ -39,6 +40,13 @@ Checkpoint = Annotated[
     typer.Option(
         metavar="RUN|MODEL", help="Test this run (the beginning of its id is enough) or, zero-shot, this model.",
         autocompletion=c.one(known.checkpoints),
+    ),
+]  # fmt: skip
+Checkpoints = Annotated[
+    c.Names,
+    typer.Option(
+        "--checkpoint", metavar="RUN|MODEL,...", parser=c.names, autocompletion=c.several(known.checkpoints),
+        help="Test these runs (the beginning of an id is enough) or, zero-shot, models, with commas between them.",
     ),
 ]  # fmt: skip
 Dataset = Annotated[
@@ -141,6 +149,13 @@ NoCollisions = Annotated[
     typer.Option("--no-collisions", help="Never write the name of another class.", rich_help_panel=TEXT),
 ]
 
+Seeds = Annotated[
+    c.Numbers,
+    typer.Option(
+        "--seed", metavar="N,...", help="Draw everything random from this seed; of several, train a run of each.",
+        parser=c.numbers, rich_help_panel=SETTINGS,
+    ),
+]  # fmt: skip
 Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Compat = Annotated[
     c.Compat,

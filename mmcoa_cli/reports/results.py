@@ -46,8 +46,8 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     answer: dict[str, Any] = {"rows": [as_dict(row_of(result)) for result in results]}
     runs = [outcome.run for outcome in outcomes if outcome.run] or [result.run.id for result in results]
     answer["run"] = runs[-1] if runs else None
-    if len(set(runs)) > 1:
-        answer["runs"] = list(dict.fromkeys(runs))
+    if len(runs) > 1 and not results:  # which rows would name
+        answer["runs"] = runs
     prompts = [prompt for result in results for prompt in _prompts(result)]
     if prompts:
         keys = ("dataset", "class", "clean", "adversarial")
