@@ -34,6 +34,7 @@ def command(
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = specs.evaluation_spec(checkpoint, dataset, (attack,), **options)
     from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans.steps import Start
     from ..reports import results
 
-    results.show(direct.evaluate([spec], direct.Start(**vars(start))), as_json=json, files=True)
+    results.show(direct.evaluate([spec], Start(**vars(start))), as_json=json, files=True)

@@ -29,6 +29,7 @@ def command(
     options = test.chosen(context, attack, by=f"--attack {attack}")
     tests = [specs.evaluation_spec(name, dataset, attack, **options) for name in checkpoint]
     from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans.steps import Start
     from ..reports import results
 
-    results.show(direct.evaluate(tests, direct.Start(**vars(start))), as_json=json)
+    results.show(direct.evaluate(tests, Start(**vars(start))), as_json=json)

@@ -42,6 +42,7 @@ def command(
     """Train a defence on a dataset; then test it clean and under the image, text and multimodal attack."""
     from ..jobs.continuing import spec_to_go_on_with
     from ..plans import direct
+    from ..plans.steps import Start
     from ..reports import results
     from ..settings import home
 
@@ -54,5 +55,5 @@ def command(
         unused = unused_in_training(training.method, tested=not no_evaluate) - NAMES
         refuse_unused(context, unused, by=f"--method {training.method} has no use for it")
         runs = [specs.train_spec(**vars(training), seed=number) for number in seed]
-    outcomes = direct.train(runs, direct.Start(**vars(start)), tested=not no_evaluate, resume=run)
+    outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run)
     results.show(outcomes, as_json=json)

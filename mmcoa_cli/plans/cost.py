@@ -39,7 +39,7 @@ class Cost:
     def fitted(cls, measured: Sequence[tuple[Size, float]]) -> Cost:
         """The costs, none below 0, that come closest to what was measured, in proportion to it."""
         import numpy as np
-        from scipy.optimize import nnls  # type: ignore[import-untyped]
+        from scipy.optimize import nnls
 
         seconds = np.array([max(took, 1e-9) for _, took in measured])
         terms = np.array([size.terms for size, _ in measured]) / seconds[:, None]

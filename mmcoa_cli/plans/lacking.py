@@ -17,7 +17,8 @@ from .. import catalog
 from ..attacks.base import options_of
 from ..catalog import TableRow
 from ..datasets.library import dataset_path
-from ..jobs.specs import EvaluationSpec, TrainSpec, evaluation_after, evaluation_spec, stored_spec
+from ..jobs.specs import EvaluationSpec, TrainSpec, evaluation_after, evaluation_spec
+from ..jobs.training_spec import stored_spec
 from ..jobs.worker import Job
 from ..reports.missing import Missing
 from ..reports.rows import Row
@@ -101,7 +102,7 @@ def lacking(
         sources = [name for name in table.datasets if any(row.dataset == name for row in rows)]
     else:
         sources = sorted({row.source for row in rows if row.source}) or list(table.sources)
-    tests = [*_models(rows, table, attacks), *_tests(rows, runs, table, attacks)]
+    tests = [*_tests(rows, runs, table, attacks), *_models(rows, table, attacks)]
     tests += _runs_without(rows, runs, sources, table, attacks)
     untrained = [spec for source in sources for spec in _untrained(runs, rows, table, source)]
     needed = {*(name for test in tests for name in test.spec.datasets), *(spec.dataset for spec in untrained)}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
 from .. import catalog
 from ..attacks.base import options_of
-from ..jobs.specs import EvaluationSpec, TrainSpec, stored_spec, train_spec
+from ..jobs.specs import EvaluationSpec, TrainSpec, train_spec
 from ..jobs.training_spec import options_of as options_of_method
+from ..jobs.training_spec import stored_spec
 from ..reports.rows import Row
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def in_common(like: Sequence[Run], method: str, **options: Any) -> TrainSpec:
     return train_spec(method, **{**{name: value for name, value in alike.items() if name not in foreign}, **options})
 
 
+@cache
 def _unusual(run: Run) -> dict[str, Any]:
     try:
         spec = stored_spec(run.method, run.spec)

@@ -75,7 +75,7 @@ class Bench:
 
     @property
     def device(self) -> torch.device:
-        return self.accelerator.device
+        return torch.device(self.accelerator.device)
 
     @cached_property
     def most(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ from ..jobs.specs import EvaluationSpec, Kind, TrainSpec, train_spec
 from ..jobs.training_spec import options_of
 from ..jobs.worker import Job
 from ..terminal.typed import changed, typed
+
+NAMES = ("method", "dataset", "shots")  # what a training is always told
+LAST = ("tune", "compat", "precision", "optimizer")
+# options of attacks and losses that have a name of their own on the command line
+NAMED = ("norm", "eps", "alpha", "steps", "stop_when_fooled", "no_collisions", "contrast")
 
 
 @dataclass(frozen=True)
@@ -74,28 +80,41 @@ def command_of(job: Job, start: Start | None = None) -> str:
         return typed("train", {"resume": job.resume, **started})
     if job.train:
         alone = {} if job.evaluate else {"no_evaluate": True}
-        named, rare = _training(job.train, tested=job.evaluate)
-        return typed("train", {**named, **started, **alone}, rare=rare)
+        named, own = _training(job.train, tested=job.evaluate)
+        return typed("train", {**named, **started, **alone}, own=own)
     assert job.evaluate
-    named, rare = _test(job.evaluate)
-    return typed("evaluate", {**named, **started}, rare=rare)
+    named, own = _test(job.evaluate)
+    return typed("evaluate", {**named, **started}, own=own)
 
 
 def _training(spec: TrainSpec, *, tested: EvaluationSpec | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of every method, and those that only some have."""
+    """The options that have a name of their own on the command line, and those that are -o NAME=VALUE."""
     usual = train_spec(spec.method, dataset=spec.dataset)
-    named = {name: getattr(spec, name) for name in ("method", "dataset", "shots")}
-    own = {f.name: getattr(spec, f.name) for f in fields(spec) if f.name not in (*named, "mlm", "options")}
-    told = {name: value for name, value in own.items() if value != getattr(usual, name)}
+    used = {**options_of(spec.row), **(tested.options if tested else {})}
+    options = {name: value for name, value in spec.options.items() if name in used}
     takes_words = (tested and tested.takes_words) or needs_masked_lm(spec.row.attacks)
-    words = {"mlm": spec.mlm} if takes_words and spec.mlm != usual.mlm else {}
-    used = set(spec.options) if tested else set(options_of(spec.row))
-    return {**named, **words, **told}, {name: value for name, value in spec.options.items() if name in used}
+    told = {f.name: getattr(spec, f.name) for f in fields(spec) if f.name not in ("options", *NAMES)}
+    told = {name: value for name, value in told.items() if value != getattr(usual, name)}
+    if not takes_words:
+        told.pop("mlm", None)
+    last = {name: told.pop(name) for name in LAST if name in told}
+    named = {name: getattr(spec, name) for name in NAMES}
+    return {**named, **told, **_named(options), **last}, _others(options)
 
 
 def _test(spec: EvaluationSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same of a test."""
     told = spec.to_type()
     own = {name: told.pop(name) for name in list(told) if name not in spec.options}
-    attacks = own.pop("attacks", ())
-    named = {"checkpoint": spec.checkpoint, "dataset": ",".join(spec.datasets)}
-    return {**named, **({"attack": ",".join(attacks)} if attacks else {}), **own}, told
+    words = {name: own.pop(name) for name in ("mlm",) if name in own}
+    attacks = {"attack": ",".join(own.pop("attacks"))} if "attacks" in own else {}
+    named = {"checkpoint": spec.checkpoint, "dataset": ",".join(spec.datasets), **attacks}
+    return {**named, **own, **_named(told), **words}, _others(told)
+
+
+def _named(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in NAMED if name in options}
+
+
+def _others(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in NAMED}

@@ -6,19 +6,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# options of attacks and losses that have a name of their own on the command line; others are -o NAME=VALUE
-NAMED = ("norm", "eps", "alpha", "steps", "stop_when_fooled", "no_collisions", "contrast")
-
 
 def typed(
-    verb: str, options: Mapping[str, Any], *, names: Sequence[str] = (), rare: Mapping[str, Any] | None = None
+    verb: str, options: Mapping[str, Any], *, names: Sequence[str] = (), own: Mapping[str, Any] | None = None
 ) -> str:
-    """The command line; an option that is True is a flag. `rare` are options of attacks and losses."""
-    words, rare = ["mmcoa", verb, *names], rare or {}
-    for name, value in {**options, **{name: rare[name] for name in NAMED if name in rare}}.items():
+    """The command line; an option that is True is a flag, and those of `own` are typed as `-o NAME=VALUE`."""
+    words = ["mmcoa", verb, *names]
+    for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    for name in (name for name in rare if name not in NAMED):
-        words += ["-o", f"{name}={rare[name]}"]
+    for name, value in (own or {}).items():
+        text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        words += ["-o", f"{name}={text}"]
     return shlex.join(words)
 
 

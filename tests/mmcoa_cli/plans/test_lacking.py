@@ -91,7 +91,9 @@ def test_the_settings_of_the_other_evaluations_are_kept(index: Index, add: Add, 
         compat="release", seed=3, no_collisions=True, model="my clip")  # fmt: skip
     (test,) = lacks(index, home).tests
     options = parsed(test.command)
-    assert (options["checkpoint"], options["eps"], options["steps"], options["limit"]) == ("my clip", "2/255", 10, 500)
+    assert (options["checkpoint"], options["eps"], options["steps"], options["limit"]) == (
+        ("my clip",), "2/255", 10, 500,
+    )  # fmt: skip
     assert (options["mlm"], options["compat"], options["seed"], options["no_collisions"]) == (
         "tiny-mlm", "release", 3, True,
     )  # fmt: skip
@@ -126,9 +128,9 @@ def test_runs_and_models_without_a_result_under_the_attack(index: Index, add: Ad
     everywhere(add, "tecoa", mlm="tiny-mlm")
     run = add("mmcoa", {}, source="imagenet", training={"mlm": "tiny-mlm", "eps": "4/255"})
     model, trained = lacks(index, home).tests
-    assert parsed(model.command)["checkpoint"] == "ViT-B-32" and parsed(model.command)["mlm"] == "tiny-mlm"
+    assert parsed(model.command)["checkpoint"] == ("ViT-B-32",) and parsed(model.command)["mlm"] == "tiny-mlm"
     options = parsed(trained.command)
-    assert (options["checkpoint"], options["mlm"], options["eps"]) == (run.id, "tiny-mlm", "4/255")
+    assert (options["checkpoint"], options["mlm"], options["eps"]) == ((run.id,), "tiny-mlm", "4/255")
     assert trained.spec.datasets == OOD.datasets
 
 
@@ -206,7 +208,7 @@ def test_iid_asks_nothing_of_the_users_own_data(index: Index, add: Add, home: Ho
 
 def test_hostile_names_are_quoted(index: Index, add: Add, home: Home) -> None:
     add("clip", {"multimodal": 1}, dataset="cifar10", model="x; rm -rf ~")
-    assert parsed(lacks(index, home).tests[0].command)["checkpoint"] == "x; rm -rf ~"
+    assert parsed(lacks(index, home).tests[0].command)["checkpoint"] == ("x; rm -rf ~",)
 
 
 def test_the_limit_is_that_of_most_evaluations(index: Index, add: Add, home: Home) -> None:

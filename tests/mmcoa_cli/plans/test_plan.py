@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.cost import Speed
@@ -71,8 +72,8 @@ def test_commands_are_those_a_person_would_type(nowhere: Home) -> None:
         "--compat release --processes 2 --no-evaluate"
     )
     assert commands["test mmcoa, 5-shot from imagenet on dtd"] == (
-        "mmcoa evaluate --checkpoint mmcoa-imagenet-5shot --dataset dtd --steps 10 --limit 200 --seed 3 "
-        "--batch-size 64 --compat release --processes 2"
+        "mmcoa evaluate --checkpoint mmcoa-imagenet-5shot --dataset dtd --limit 200 --seed 3 --batch-size 64 "
+        "--compat release --steps 10 --processes 2"
     )
     assert shlex.split(commands["test clip, zero-shot on dtd"])[:4] == ["mmcoa", "evaluate", "--checkpoint", "my clip"]
     clean = compose(Order("table3"), PAPER, of_the_paper("table3"), known=Known(nowhere)).steps[-1]
