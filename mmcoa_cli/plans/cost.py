@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from ..jobs.specs import EvaluationSpec, TrainSpec
 from .selection import Data
 
+PROMPT_STEPS = 4  # of the terms of a size
+
 
 @dataclass(frozen=True)
 class Size:
@@ -36,13 +38,15 @@ class Cost:
         return sum(cost * count for cost, count in zip(self.terms, size.terms, strict=True))
 
     @classmethod
-    def fitted(cls, measured: Sequence[tuple[Size, float]]) -> Cost:
-        """The costs, none below 0, that come closest to what was measured, in proportion to it."""
+    def fitted(cls, measured: Sequence[tuple[Size, float]], *, stepwise: bool = False) -> Cost:
+        """The costs, none below 0, that come closest to what was measured, in proportion to it; each step costs
+        something for each prompt only where it is `stepwise`."""
         import numpy as np
         from scipy.optimize import nnls
 
         seconds = np.array([max(took, 1e-9) for _, took in measured])
         terms = np.array([size.terms for size, _ in measured]) / seconds[:, None]
+        terms[:, PROMPT_STEPS] *= stepwise
         return cls(tuple(float(cost) for cost in nnls(terms, np.ones(len(seconds)))[0]))
 
 

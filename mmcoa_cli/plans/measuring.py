@@ -42,16 +42,16 @@ from .order import PAPER, Order, Scale
 
 NAMES = ("cat", "pickup truck", "oak tree", "airplane", "aquarium fish", "bottle", "dining room table", "sun")
 FEW, MANY = 2, len(NAMES)  # classes
-SIDE = 64  # of the images, in pixels: the encoder sees them at its own size, whatever theirs is
+STEPS = 6  # of an attack, beside 1
 ENOUGH = 0.2  # seconds in which the most images that are measured together are encoded
 T = TypeVar("T")
 AGAIN = 2  # measurements of each size, of which the shortest counts
 
 
-def measure(order: Order, home: Home) -> Speed:
-    """Time the models of `order`, which must be in the store, on this machine."""
+def measure(order: Order, home: Home, *, side: int) -> Speed:
+    """Time the models of `order`, which must be in the store, on this machine, with images of `side` pixels squared."""
     compute_repeatably(torch)  # before anything runs on the device: what follows in this process takes these kernels
-    with _bench(order, home) as bench:
+    with _bench(order, home, side) as bench:
         methods = [name for name in order.row.methods if catalog.methods()[name].loss]
         trained = {name: bench.training(name) for name in methods}
         tested = {attack.name: bench.attack(attack.name) for attack in with_needs(order.attacks)}
@@ -68,6 +68,7 @@ class Bench:
 
     order: Order
     home: Home
+    side: int
     accelerator: Accelerator
     victim: Any
     mlm: Any
@@ -89,7 +90,7 @@ class Bench:
         """What a step of its own loss costs, and the seconds before the first for each class prompt."""
         has_steps, few = "steps" in options_of_method(catalog.methods()[method]), max(self.most // 4, 1)
         sizes = [(few, 1, FEW), (self.most, 1, FEW), (few, 1, MANY), (self.most, 1, MANY)]
-        sizes += [(self.most, 3, FEW), (few, 3, MANY)] if has_steps else []
+        sizes += [(self.most, STEPS, FEW), (few, STEPS, MANY)] if has_steps else []
         plans, began = dict[int, Plan](), dict[int, float]()
         for classes in (FEW, MANY):
             spec = self.order.training(method, _dataset(classes), shots="full", scale=PAPER)
@@ -98,13 +99,14 @@ class Bench:
             (Size(n, steps, classes, min(n, classes)), self._update(plans[classes], n, steps if has_steps else None))
             for n, steps, classes in sizes
         ]
-        return Cost.fitted(measured), max(0.0, began[MANY] - began[FEW]) / (MANY - FEW)
+        stepwise = self.order.compat == "release"  # whose weights learn from every step of the attack
+        return Cost.fitted(measured, stepwise=stepwise), max(0.0, began[MANY] - began[FEW]) / (MANY - FEW)
 
     def attack(self, name: str) -> Cost:
         """What its own examples cost, where those that it needs are there."""
         few = max(self.most // 4, 1)
         sizes = [(few, 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
-        sizes += [(self.most, 3, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
+        sizes += [(self.most, STEPS, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
         return Cost.fitted([(Size(n, steps, k, k), self._examples(name, n, steps, k)) for n, steps, k in sizes])
 
     def _update(self, plan: Plan, n: int, steps: int | None) -> float:
@@ -143,11 +145,11 @@ class Bench:
 
     def _encode(self, n: int) -> None:
         with torch.no_grad():
-            self.victim.encode_images(torch.rand(n, 3, SIDE, SIDE, device=self.device))
+            self.victim.encode_images(torch.rand(n, 3, self.side, self.side, device=self.device))
 
 
 @contextmanager
-def _bench(order: Order, home: Home) -> Iterator[Bench]:
+def _bench(order: Order, home: Home, side: int) -> Iterator[Bench]:
     """A bench in a folder of its own, with the models of `home`; nothing is said meanwhile."""
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     quiet, err.quiet = err.quiet, True
@@ -156,9 +158,9 @@ def _bench(order: Order, home: Home) -> Iterator[Bench]:
             own = Home(Path(folder), f"sqlite:///{Path(folder) / 'index.db'}")
             own.models.symlink_to(home.models.absolute(), target_is_directory=True)
             for classes in (FEW, MANY):
-                _write_noise(own, classes, images=order.block + MANY)
+                _write_noise(own, classes, images=order.block + MANY, side=side)
             load, (victim, mlm) = _timed(lambda: _load(order, own), accelerator.device)
-            yield Bench(order, own, accelerator, victim.to(accelerator.device), mlm, load)
+            yield Bench(order, own, side, accelerator, victim.to(accelerator.device), mlm, load)
     finally:
         err.quiet = quiet
         accelerator.free_memory()
@@ -175,16 +177,16 @@ def _dataset(classes: int) -> str:
     return f"noise{classes}"
 
 
-def _write_noise(home: Home, classes: int, *, images: int) -> None:
+def _write_noise(home: Home, classes: int, *, images: int, side: int) -> None:
     rng, path = np.random.default_rng(0), home.datasets / f"{_dataset(classes)}.h5"
     writer = DatasetWriter(
-        path, name=path.stem, class_names=NAMES[:classes], pixel_size=SIDE, resize=None, template=catalog.TEMPLATE,
-        source="noise", image_size=SIDE,
+        path, name=path.stem, class_names=NAMES[:classes], pixel_size=side, resize=None, template=catalog.TEMPLATE,
+        source="noise", image_size=side,
     )  # fmt: skip
     with writer as out:
         for split in ("train", "test"):
             for number in range(images):
-                out.add(split, rng.integers(256, size=(SIDE, SIDE, 3), dtype=np.uint8), number % classes)
+                out.add(split, rng.integers(256, size=(side, side, 3), dtype=np.uint8), number % classes)
 
 
 def _start(order: Order) -> float:

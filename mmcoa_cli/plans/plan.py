@@ -74,7 +74,7 @@ def make_plan(order: Order, home: Home, *, fetch_models: bool) -> Plan:
     scale = remembered(order, home) if order.preset == "quick" else PAPER
     if scale and not (plan := compose(order, scale, selection, known=known)).computes:
         return plan
-    speed = _speed(order, home, fetch_models=fetch_models)
+    speed = _speed(order, selection, home, fetch_models=fetch_models)
     scale = scale or largest_in_time(order, selection, speed=speed)
     return compose(order, scale, selection, known=known, speed=speed)
 
@@ -175,7 +175,7 @@ def _label(run: TrainSpec) -> str:
     return f"{run.method}, {run.shots if run.shots == 'full' else f'{run.shots}-shot'}"
 
 
-def _speed(order: Order, home: Home, *, fetch_models: bool) -> Speed | None:
+def _speed(order: Order, selection: Selection, home: Home, *, fetch_models: bool) -> Speed | None:
     if fetch_models:
         try:
             ensure_clip(order.model, home)
@@ -187,4 +187,4 @@ def _speed(order: Order, home: Home, *, fetch_models: bool) -> Speed | None:
     say("measuring what this machine does: a minute, or less", style="dim")
     from .measuring import measure
 
-    return measure(order, home)
+    return measure(order, home, side=selection.sources[0].pixel_size)

@@ -52,7 +52,7 @@ def test_several_devices_share_the_images(speed: Speed) -> None:
 def test_costs_are_found_again() -> None:
     cost = Cost((0.5, 0.1, 0.02, 0.3, 0.0, 0.7))
     sizes = [Size(n, steps, k, c) for n in (2, 8) for steps in (1, 3) for k in (2, 8) for c in (1, 2)]
-    fitted = Cost.fitted([(size, cost.of(size)) for size in sizes])
+    fitted = Cost.fitted([(size, cost.of(size)) for size in sizes], stepwise=True)
     assert fitted.terms == pytest.approx(cost.terms, abs=1e-6)
     slower = Cost.fitted([(size, 2 * cost.of(size)) for size in sizes])
     assert slower.of(Size(100, 10, 50, 50)) == pytest.approx(2 * cost.of(Size(100, 10, 50, 50)))
@@ -62,7 +62,10 @@ def test_costs_are_found_again() -> None:
 @pytest.mark.slow
 def test_what_is_estimated_is_about_what_it_takes(home: Home) -> None:
     """On two cores that others use as well: within a factor of three; alone it is within one and a half."""
-    speed, digits = measure(Order("table1", model="vit", mlm="mlm", batch_size=32), home), look_up("digits", home)
+    speed, digits = (
+        measure(Order("table1", model="vit", mlm="mlm", batch_size=32), home, side=8),
+        look_up("digits", home),
+    )
     assert digits
     options: dict[str, Any] = {"dataset": "digits", "model": "vit", "mlm": "mlm", "batch_size": 32}
     for method in speed.methods:
