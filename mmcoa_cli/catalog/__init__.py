@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 
 from store.errors import UserError
 
+from ..terminal.literals import Schedule
 from .tables import Cell as Cell
+from .tables import PaperSettings
 from .tables import TableRow as TableRow
 
 TEMPLATE = "This is a photo of a {}"  # the paper's class prompt: capital T, no full stop, the article always "a"
@@ -126,16 +128,55 @@ class MlmRow:
 
 
 @dataclass(frozen=True)
+class OptimizerRow:
+    """How a method's weights are moved; the defaults are the paper's. An optimizer ignores what it has no use for; a
+    `weight_decay` of None is the paper's for Adam and AdamW, and none for SGD.
+
+    The learning rate rises from 0 over `warmup_steps`; then it is "constant", or falls as a "cosine" to 0 at the end.
+    """
+
+    name: str = "adam"  # adam, adamw or sgd
+    lr: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    momentum: float = 0.9
+    weight_decay: float | None = None
+    schedule: Schedule = "constant"
+    warmup_steps: int = 0
+
+    @property
+    def decay(self) -> float:
+        """The weight decay as a number."""
+        return self.weight_decay if self.weight_decay is not None else 0.0 if self.name == "sgd" else 0.2
+
+    def identity(self) -> dict[str, Any]:
+        """What sets it apart from the paper's, without the learning rate: only what it uses."""
+        momenta = {"momentum": self.momentum} if self.name == "sgd" else {"betas": self.betas, "eps": self.eps}
+        used = {"name": self.name, **momenta, "weight_decay": self.decay, "schedule": self.schedule}
+        usual = {"name": "adam", "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.2, "schedule": "constant"}
+        warmup = {"warmup_steps": self.warmup_steps} if self.warmup_steps else {}
+        return {name: value for name, value in used.items() if usual.get(name) != value} | warmup
+
+
+@dataclass(frozen=True)
 class MethodRow:
-    """A defence. `loss` names the function in `methods/`; empty for zero-shot. Defaults are the paper's."""
+    """A defence. `loss` names its loss in `defences/`; empty where nothing is trained. Defaults are the paper's.
+
+    With a `wrapper` (of `models.victim.WRAPPERS`) it is tested through that, and trains the wrapper's tensors alone.
+    Raise `version` when the same loss would give other weights.
+    """
 
     name: str
     title: str = ""
+    source: str = ""  # who published it
     loss: str = ""
-    attacks: tuple[str, ...] = ()  # the attacks that training runs at every step
-    lr: float = 1e-6
+    attacks: tuple[str, ...] = ("image",)  # the attacks that training runs at every step
+    trains: str = "both"  # what --tune means by default: both, image or text, or the name of what a wrapper trains
+    optimizer: OptimizerRow = OptimizerRow()
+    wrapper: str = ""
     epochs: int = 10
     batch_size: int = 128
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -186,8 +227,13 @@ def tables() -> dict[str, TableRow]:
 @cache
 def lists() -> dict[str, tuple[str, ...]]:
     """What a grid calls by a name: lists of methods, datasets or anything else."""
-    document = tomllib.loads((_FOLDER / "tables.toml").read_text(encoding="utf8"))
-    return {name: tuple(values) for name, values in document["lists"].items()}
+    return {name: tuple(values) for name, values in _document("tables.toml")["lists"].items()}
+
+
+@cache
+def paper_settings() -> PaperSettings:
+    found = _document("tables.toml")["paper"]
+    return PaperSettings(**{**found, "models": tuple(found["models"])})
 
 
 @cache
@@ -213,9 +259,12 @@ def file(name: str) -> Path:
     return _FOLDER / name
 
 
+def _document(file_name: str) -> dict[str, Any]:
+    return tomllib.loads((_FOLDER / file_name).read_text(encoding="utf8"))
+
+
 def _rows(kind: type[Row], file_name: str, table: str) -> dict[str, Row]:
-    document = tomllib.loads((_FOLDER / file_name).read_text(encoding="utf8"))
-    rows = document[table]
+    rows = _document(file_name)[table]
     more = _classes if kind is DatasetRow else lambda _: {}
     return {name: _row(kind, name, {**more(name), **_whole(rows, name)}) for name in rows}
 
@@ -238,6 +287,8 @@ def _frozen(key: str, value: Any) -> Any:
         return tuple(_source(**source) for source in value)
     if key == "torchvision":
         return Torchvision(**value)
+    if key == "optimizer":
+        return OptimizerRow(**{name: _frozen(name, entry) for name, entry in value.items()})
     if isinstance(value, list):
         return tuple(value)
     if key == "synonyms":

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..terminal.choices import Listed
+from ..terminal.literals import Listed
 from . import options as o
 
 NAME = "list"

@@ -16,6 +16,7 @@ from ..attacks import base
 from ..jobs import specs
 from ..tasks import TASKS
 from ..terminal import choices as c
+from ..terminal import literals
 from ..terminal.given import given, refuse_unused
 from ..terminal.settings_options import parse
 from . import known
@@ -46,7 +47,7 @@ Checkpoints = Annotated[
     c.Names,
     typer.Option(
         "--checkpoint", metavar="RUN|MODEL,...", parser=c.names, autocompletion=c.several(known.checkpoints),
-        help="Test these runs (the beginning of an id is enough) or, zero-shot, models, with commas between them.",
+        help="Test these runs (the beginning of an id is enough) or, zero-shot, these models.",
     ),
 ]  # fmt: skip
 Dataset = Annotated[
@@ -95,12 +96,31 @@ LearningRate = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]  # fmt: skip
-TuneEncoders = Annotated[c.Tune, typer.Option(help="Train these encoders.", rich_help_panel=TRAINING)]
+Optimizer = Annotated[
+    literals.Optimizer | None,
+    typer.Option(help="Train with this optimizer.", show_default="the method's", rich_help_panel=TRAINING),
+]
+TuneEncoders = Annotated[
+    literals.Tune | None,
+    typer.Option(help="Train these encoders.", show_default="the method's", rich_help_panel=TRAINING),
+]
 Contrast = Annotated[
-    c.Contrast,
+    literals.Contrast | None,
     typer.Option(
         help="Contrast mmcoa's images with the prompts of their batch, as the paper, or with those of all classes.",
-        rich_help_panel=TRAINING,
+        show_default="batch", rich_help_panel=TRAINING,
+    ),
+]  # fmt: skip
+ImageWeight = Annotated[
+    float | None,
+    typer.Option(
+        metavar="WEIGHT", help="Weigh mmcoa's loss of attacked images.", show_default="0.5", rich_help_panel=TRAINING
+    ),
+]
+TextWeight = Annotated[
+    float | None,
+    typer.Option(
+        metavar="WEIGHT", help="Weigh mmcoa's loss of attacked prompts.", show_default="0.5", rich_help_panel=TRAINING
     ),
 ]
 TrainingBatchSize = Annotated[
@@ -108,7 +128,7 @@ TrainingBatchSize = Annotated[
     typer.Option(metavar=N, help="Take N images a step.", show_default="the paper's", rich_help_panel=TRAINING),
 ]
 
-Norm = Annotated[c.Norm, typer.Option(help="Measure the perturbation in this norm.", rich_help_panel=IMAGE)]
+Norm = Annotated[literals.Norm, typer.Option(help="Measure the perturbation in this norm.", rich_help_panel=IMAGE)]
 Eps = Annotated[
     str,
     typer.Option(
@@ -124,10 +144,14 @@ Alpha = Annotated[
 ]  # fmt: skip
 Steps = Annotated[int, typer.Option(metavar=N, help="Take N steps.", rich_help_panel=IMAGE)]
 TrainingAlpha = Annotated[
-    str, typer.Option(metavar="SIZE", help="Move by this much in each step.", rich_help_panel=IMAGE)
+    str | None,
+    typer.Option(metavar="SIZE", help="Move by this much in each step.", show_default="1/255", rich_help_panel=IMAGE),
 ]
 TrainingSteps = Annotated[
-    int, typer.Option(metavar=N, help="Take N steps in training; the test takes 100.", rich_help_panel=IMAGE)
+    int | None,
+    typer.Option(
+        metavar=N, help="Take N steps in training; the test takes 100.", show_default="10", rich_help_panel=IMAGE
+    ),
 ]
 StopWhenFooled = Annotated[
     bool,
@@ -149,16 +173,16 @@ NoCollisions = Annotated[
     typer.Option("--no-collisions", help="Never write the name of another class.", rich_help_panel=TEXT),
 ]
 
+Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Seeds = Annotated[
     c.Numbers,
     typer.Option(
-        "--seed", metavar="N,...", help="Draw everything random from this seed; of several, train a run of each.",
+        "--seed", metavar="N,...", help="Draw everything random from this seed; train a run for each of several.",
         parser=c.numbers, rich_help_panel=SETTINGS,
     ),
 ]  # fmt: skip
-Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Compat = Annotated[
-    c.Compat,
+    literals.Compat,
     typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
 ]
 
@@ -170,6 +194,13 @@ More = Annotated[
     ),
 ]  # fmt: skip
 
+TrainingMore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o", "--option", metavar="NAME=VALUE", rich_help_panel=SETTINGS, autocompletion=c.one(known.training_settings),
+        help="Set an option of the method, its attacks or its optimizer that has no flag here; repeat for more.",
+    ),
+]  # fmt: skip
 BatchSize = Annotated[
     int,
     typer.Option(
@@ -177,7 +208,9 @@ BatchSize = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]  # fmt: skip
-Precision = Annotated[c.Precision, typer.Option(help="Run the encoders in this precision.", rich_help_panel=MACHINE)]
+Precision = Annotated[
+    literals.Precision, typer.Option(help="Run the encoders in this precision.", rich_help_panel=MACHINE)
+]
 Processes = Annotated[
     int, typer.Option(metavar=N, help="Share the work among N processes, usually one a GPU.", rich_help_panel=MACHINE)
 ]
@@ -237,15 +270,25 @@ class Training:
     model: Model = specs.DEFAULT_MODEL
     epochs: Epochs = None
     lr: LearningRate = None
-    tune: TuneEncoders = "both"
-    contrast: Contrast = "batch"
+    optimizer: Optimizer = None
+    tune: TuneEncoders = None
+    contrast: Contrast = None
+    image_weight: ImageWeight = None
+    text_weight: TextWeight = None
     eps: Eps = "1/255"
-    alpha: TrainingAlpha = "1/255"
-    steps: TrainingSteps = 10
+    alpha: TrainingAlpha = None
+    steps: TrainingSteps = None
     mlm: Mlm = specs.DEFAULT_MLM
     compat: Compat = "none"
+    option: TrainingMore = None
     batch_size: TrainingBatchSize = None
     precision: Precision = "fp32"
+
+    def chosen(self) -> dict[str, Any]:
+        """All options, with those of `-o`. Raises UserError for one of these that the method does not have."""
+        named = {name: value for name, value in vars(self).items() if name != "option"}
+        kinds = specs.kinds_of(catalog.lookup(catalog.methods(), self.method, "method"))
+        return named | parse(self.option or (), kinds, of=f"--method {self.method}", but={*named, "compat", "name"})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import typer
 from store.errors import UserError
 
 from .. import catalog
-from ..terminal.choices import Format, Names, choice, choices, listed
+from ..terminal.choices import Names, choice, choices, listed
+from ..terminal.literals import Format
 from . import known
 from . import options as o
 
@@ -56,7 +57,7 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Print what the index holds: accuracies with n and 95% intervals, next to the paper's numbers."""
-    from ..plans.lacking import missing
+    from ..plans.lacking import lacking
     from ..reports.report import check_output, make_report, write
     from ..settings import home
 
@@ -64,5 +65,5 @@ def command(
         raise UserError(f"--format {format} would be ignored: --json prints JSON", hint="add --output FILE")
     row = catalog.tables()[task]
     check_output(row, format=format, output=output)
-    report = make_report(row, home(), attacks=attack or (), paper=not no_paper, seeds=seeds, missing=missing)
-    write(report, format=format, output=output, as_json=json, seeds=seeds)
+    report = make_report(row, home(), attacks=attack or (), paper=not no_paper, seeds=seeds, missing=lacking)
+    write(report, format=format, output=output, as_json=json)

@@ -8,7 +8,8 @@ import typer
 
 from .. import catalog
 from ..jobs import specs
-from ..terminal.choices import Preset, choice, listed, one
+from ..terminal.choices import choice, listed, one
+from ..terminal.literals import Preset
 from . import known
 from . import options as o
 

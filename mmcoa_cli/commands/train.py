@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ..jobs import specs
-from ..jobs.used import NAMES, unused_in_training
 from ..terminal.choices import one
 from ..terminal.given import given, refuse_unused
 from . import known
@@ -52,8 +51,8 @@ def command(
         run, spec = spec_to_go_on_with(resume, home(), epochs=training.epochs)
         runs = [spec]
     else:
-        unused = unused_in_training(training.method, tested=not no_evaluate) - NAMES
+        unused = specs.unused_in_training(training.method, tested=not no_evaluate)
         refuse_unused(context, unused, by=f"--method {training.method} has no use for it")
-        runs = [specs.train_spec(**vars(training), seed=number) for number in seed]
+        runs = [specs.train_spec(**training.chosen(), seed=number) for number in seed]
     outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run)
     results.show(outcomes, as_json=json)

@@ -20,9 +20,8 @@ from ..datasets.library import dataset_path
 from ..jobs.specs import EvaluationSpec, TrainSpec, evaluation_after, evaluation_spec
 from ..jobs.training_spec import stored_spec
 from ..jobs.worker import Job
-from ..reports.missing import Missing
+from ..reports.pivot import grouped
 from ..reports.rows import Row
-from ..reports.sections import grouped
 from ..settings import Home
 from ..terminal.typed import typed
 from .likeness import in_common, merged, settings_of
@@ -84,14 +83,6 @@ class Lacking:
     @property
     def _fetch(self) -> str:
         return typed("fetch", {}, names=self.datasets)
-
-
-def missing(
-    runs: Sequence[Run], rows: Sequence[Row], *, table: TableRow, attacks: tuple[str, ...], home: Home
-) -> Missing:
-    """The same as a report shows it."""
-    found = lacking(runs, rows, table=table, attacks=attacks, home=home)
-    return Missing(tuple(found.entries()), tuple(found.lines()))
 
 
 def lacking(

@@ -28,7 +28,7 @@ def settings_of(rows: Sequence[Row], *, limit: bool = True) -> dict[str, Any]:
     found: dict[str, Any] = {"limit": _limit_of(rows)} if limit else {}
     for row in rows:
         for name in (*ANY, *options_of([row.attack])):
-            value = getattr(row, name, None)
+            value = row.get(name)
             if value is not None:
                 found.setdefault(name, value)
     return found

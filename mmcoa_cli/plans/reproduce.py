@@ -7,11 +7,12 @@ from typing import Any
 from store.errors import UserError
 
 from ..reports import formats
-from ..reports.report import Report, make_report, write
+from ..reports.content import Report
+from ..reports.report import make_report, write
 from ..settings import Home, home
 from ..terminal.console import err, out, print_error, print_json
 from .execution import Execution, verdict
-from .lacking import missing
+from .lacking import lacking
 from .order import Order, remember
 from .plan import make_plan
 from .wording import table
@@ -33,11 +34,11 @@ def reproduce(order: Order, *, dry_run: bool, as_json: bool) -> None:
     failures = Execution(store, order.start).what_can_be(plan.steps)
     report = _report(order, store)
     if as_json:
-        shown = formats.document(report.rows, task=report.task, missing=report.missing) if report else None
+        shown = formats.document(report) if report else None
         done: dict[str, Any] = {**plan.document(), "failures": failures, "report": shown}
         print_json(done)
     elif report:
-        write(report, format=None, output=None, as_json=False, seeds=False)
+        write(report, format=None, output=None, as_json=False)
     if error := verdict(failures, plan.steps):
         raise error
 
@@ -45,7 +46,7 @@ def reproduce(order: Order, *, dry_run: bool, as_json: bool) -> None:
 def _report(order: Order, store: Home) -> Report | None:
     """None, and why, where nothing could be computed; what failed has been told."""
     try:
-        return make_report(order.row, store, missing=missing)
+        return make_report(order.row, store, missing=lacking)
     except UserError as error:
         print_error(error)
         return None

@@ -16,7 +16,17 @@ from ..terminal.typed import changed, typed
 NAMES = ("method", "dataset", "shots")  # what a training is always told
 LAST = ("tune", "compat", "precision", "optimizer")
 # options of attacks and losses that have a name of their own on the command line
-NAMED = ("norm", "eps", "alpha", "steps", "stop_when_fooled", "no_collisions", "contrast")
+NAMED = (
+    "norm",
+    "eps",
+    "alpha",
+    "steps",
+    "stop_when_fooled",
+    "no_collisions",
+    "contrast",
+    "image_weight",
+    "text_weight",
+)
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from ..datasets.prompts import class_prompts
-from ..datasets.sampling import balanced_subset
-from .base import Column, Columns, Logits, Metric, Task, share
+from .base import Metric, Task, share
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
 
     from store.dataset_info import DatasetInfo
 
     from ..models.victim import Victim
+    from .base import Column, Columns, Logits
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
 
 WRONG_BEFORE, HELD, FOOLED, TIED = 0, 1, 2, 3  # the outcome of one sample; TIED: held by some choices, not by others
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 class Classification(Task):
@@ -35,10 +33,14 @@ class Classification(Task):
 
     def texts(self, info: DatasetInfo) -> list[str]:
         """One prompt a class."""
+        from ..datasets.prompts import class_prompts
+
         return class_prompts(info.class_names, info.template)
 
     def draw(self, labels: Ints, limit: int | None, *, seed: int) -> Ints:
         """All images, or `limit` with the classes as equal as they can be."""
+        from ..datasets.sampling import balanced_subset
+
         return balanced_subset(labels, limit, seed=seed)
 
     def require(self, victim: Victim, info: DatasetInfo) -> None:
@@ -119,6 +121,8 @@ def judged(logits: Tensor, labels: Tensor) -> dict[str, npt.NDArray[Any]]:
 
 def outcomes(before: Floats, after: Floats) -> npt.NDArray[np.uint8]:
     """What became of each sample, from its credit before and under the attack."""
+    import numpy as np
+
     held = np.where(after >= before, HELD, np.where(after > 0, TIED, FOOLED))
     return np.where(before == 0, WRONG_BEFORE, held).astype(np.uint8)
 

@@ -1,25 +1,16 @@
-"""What an option may be: closed sets of words, rows of data, and several of either with commas between them.
+"""What an option may be: one of some rows of data, any name that rows complete, and several with commas between them.
 
-A closed set is a `Literal`, which typer completes, lists in `--help` and checks. Rows of data (methods, attacks,
-tables) are asked for when a word is typed, so that a row which was registered later counts too.
+Rows (methods, attacks, tables) are asked for when a word is typed, so that one which was registered later counts too.
+Closed sets are in `literals.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 import typer
-
-Norm = Literal["linf", "l2"]
-Compat = Literal["none", "release"]
-Precision = Literal["fp32", "bf16"]
-Tune = Literal["both", "image", "text"]
-Contrast = Literal["batch", "class"]
-Preset = Literal["paper", "quick"]
-Format = Literal["table", "markdown", "latex", "csv", "json", "html"]
-Listed = Literal["attacks", "methods", "tasks", "tables", "datasets", "models", "mlms"]
 
 Rows = Callable[[], Iterable[str]]
 

@@ -1,7 +1,7 @@
 """`-o NAME=VALUE`: options that one attack or method has and others do not, as their settings dataclass declares them.
 
-A field's annotation says what may be typed (str, int, float, bool, a Literal, any of these or None); what else a value
-has to be is the dataclass's own to check.
+A field's annotation says what may be typed (str, int, float, bool, a Literal, a tuple of these, any of them or None);
+what else a value has to be is the dataclass's own to check.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def _as(kind: Any, text: str) -> Any:
     """`text` as this type, None where it is none. Raises TypeError for a type that no text can be."""
     if get_origin(kind) is Literal:
         return next((choice for choice in get_args(kind) if str(choice) == text), None)
+    if get_origin(kind) is tuple:
+        return _tuple(get_args(kind), text.split(","))
     if kind is bool:
         return {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)}.get(text.lower())
     if kind in NUMBERS:
@@ -81,7 +83,19 @@ def _as(kind: Any, text: str) -> Any:
     raise TypeError(f"{kind} cannot be typed")
 
 
+def _tuple(kinds: tuple[Any, ...], parts: list[str]) -> tuple[Any, ...] | None:
+    """Parts between commas as these types, of which the first is that of all where `...` follows it."""
+    if kinds[1:] == (Ellipsis,):
+        kinds = kinds[:1] * len(parts)
+    found = tuple(_as(kind, part.strip()) for kind, part in zip(kinds, parts, strict=False))
+    return found if len(parts) == len(kinds) and None not in found else None
+
+
 def _in_words(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        first, *rest = get_args(kind)
+        every = f"{_in_words(first).partition(' ')[2]}s"
+        return f"{every} with commas between them" if rest == [Ellipsis] else f"{1 + len(rest)} {every}, as in A,B"
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
     return "true or false" if kind is bool else NUMBERS.get(kind, "a text")

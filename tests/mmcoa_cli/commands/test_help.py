@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -14,6 +14,10 @@ from mmcoa_cli import catalog
 from mmcoa_cli.app import VERBS, app
 from mmcoa_cli.attacks import ATTACKS
 from mmcoa_cli.commands import store
+from mmcoa_cli.jobs.specs import PRECISIONS
+from mmcoa_cli.plans.order import PRESETS
+from mmcoa_cli.reports.formats import FORMATS
+from mmcoa_cli.terminal.literals import Format, Precision, Preset
 
 PROGRAM: Any = typer.main.get_command(app)
 NO_VERB = {"A", "All", "An", "How", "Of", "One", "Only", "Side", "Size", "The", "What", "Where", "Which"}
@@ -62,3 +66,9 @@ def test_an_example_can_be_typed(line: str) -> None:
 def test_help_lists_what_there_is_to_choose_from(verb: str, rows: dict[str, object]) -> None:
     shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).stdout
     assert all(f" {name}" in shown for name in rows)
+
+
+def test_the_formats_that_help_lists_are_those_that_can_be_written() -> None:
+    assert set(get_args(Format)) == set(FORMATS)
+    assert set(get_args(Preset)) == set(PRESETS)
+    assert set(get_args(Precision)) == set(PRECISIONS)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from mmcoa_cli import catalog, listing
 from mmcoa_cli.app import app
 from mmcoa_cli.attacks import ATTACKS
-from mmcoa_cli.terminal.choices import Listed
+from mmcoa_cli.terminal.literals import Listed
 
 
 def shown(*words: str, columns: int = 100) -> str:

@@ -16,7 +16,7 @@ from mmcoa_cli.jobs.specs import evaluation_after
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.lacking import MOST, Lacking, lacking
 from mmcoa_cli.plans.steps import command_of
-from mmcoa_cli.reports.rows import attacks_of, rows
+from mmcoa_cli.reports.reading import attacks_of, rows
 from mmcoa_cli.settings import Home
 from store.index import Index
 
@@ -37,7 +37,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def lacks(index: Index, home: Home, *attacks: str, task: catalog.TableRow = OOD) -> Lacking:
-    every = attacks_of(task, attacks)
+    every = attacks_of(task, attacks) or task.attacks
     found = lacking(index.runs(), rows(index, task, attacks=every), table=task, attacks=every, home=home)
     for entry in found.entries():
         parsed(entry["command"])

@@ -20,6 +20,8 @@ class Settings:
     kind: Literal["one", "two"] = "one"
     word: str = "x"
     maybe: int | None = None
+    pair: tuple[float, float] = (0.9, 0.98)
+    many: tuple[int, ...] = ()
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,7 @@ class Settings:
         ("share=2", {"share": 2.0}), ("flag=true", {"flag": True}), ("flag=No", {"flag": False}),
         ("kind=two", {"kind": "two"}), ("word=a=b", {"word": "a=b"}), ("word=", {"word": ""}),
         ("maybe=none", {"maybe": None}), ("maybe=4", {"maybe": 4}),
+        ("pair=0.5, 1", {"pair": (0.5, 1.0)}), ("many=3", {"many": (3,)}), ("many=3,4,5", {"many": (3, 4, 5)}),
     ],
 )  # fmt: skip
 def test_a_value_has_the_type_of_its_field(text: str, value: dict[str, Any]) -> None:
@@ -43,6 +46,8 @@ def test_a_value_has_the_type_of_its_field(text: str, value: dict[str, Any]) -> 
         ("count=2.5", "a whole number"), ("count=", "a whole number"), ("share=nan", "a number"),
         ("share=inf", "a number"), ("share=x", "a number"), ("flag=2", "true or false"),
         ("kind=three", "one of one, two"), ("maybe=x", "a whole number"), ("count=none", "a whole number"),
+        ("pair=1", "2 numbers"), ("pair=1,2,3", "2 numbers"), ("pair=1,x", "2 numbers"),
+        ("many=1,", "whole numbers with commas"),
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_is_told_what_it_takes(text: str, takes: str) -> None:

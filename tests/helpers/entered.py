@@ -1,6 +1,6 @@
 """How much of this package a command can enter, and what it did: figures that notes quote, and tests hold.
 
-    python tests/entered.py evaluate --checkpoint tiny-clip --dataset digits --limit 100
+    python tests/helpers/entered.py evaluate --checkpoint tiny-clip --dataset digits --limit 100
 
 runs that command and prints both.
 """
@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OWN = ("mmcoa_cli", "store")
 HEAVY = {
     "torch", "torchvision", "transformers", "open_clip", "accelerate", "huggingface_hub", "requests", "pyarrow",
