@@ -24,6 +24,7 @@ from . import known
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
 SETTINGS, MACHINE, OUTPUT = "Settings", "Machine", "Output"
 N = "N"  # what a number is called in the help
+SEEDS = c.Numbers((0,))
 DATASETS, ATTACKS = c.Names((specs.DEFAULT_DATASET,)), c.Names(base.usual())
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]

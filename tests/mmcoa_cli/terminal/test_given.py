@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from mmcoa_cli import catalog
 from mmcoa_cli.app import app
 from mmcoa_cli.commands import options as o
-from mmcoa_cli.jobs.used import unused_in_training
+from mmcoa_cli.jobs.specs import unused_in_training
 from mmcoa_cli.terminal.flattened import flattened
 from store.errors import UserError
 
