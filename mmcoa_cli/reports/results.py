@@ -16,8 +16,9 @@ from ..jobs.worker import Outcome
 from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say
-from .formats import as_dict
-from .rows import Evaluated, row_of, together
+from .content import Report, report_of
+from .formats import as_dicts
+from .reading import Evaluated, row_of, together
 from .table import print_table
 
 
@@ -28,7 +29,7 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
         return
     results = _results([outcome])
     if results:
-        print_table([row_of(result) for result in results], task=catalog.tables()["iid"])
+        print_table(_report(results))
     for result in results if files else ():
         console.show(f"{result.main.attack}: {_path(result)}")
         for _, name, clean, adversarial in _prompts(result):
@@ -41,13 +42,13 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
 
 def show_all(outcomes: Sequence[Outcome]) -> None:
     """Print one table of several outcomes."""
-    print_table([row_of(result) for result in _results(outcomes)], task=catalog.tables()["iid"])
+    print_table(_report(_results(outcomes)))
 
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The JSON of `train`, `evaluate`, `attack` and `demo`: the rows of `report`, the run, and the prompts."""
     results = _results(outcomes)
-    answer: dict[str, Any] = {"rows": [as_dict(row_of(result)) for result in results]}
+    answer: dict[str, Any] = {"rows": as_dicts([row_of(result) for result in results])}
     runs = [outcome.run for outcome in outcomes if outcome.run] or [result.run.id for result in results]
     answer["run"] = runs[-1] if runs else None
     prompts = [prompt for result in results for prompt in _prompts(result)]
@@ -57,11 +58,14 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return answer
 
 
+def _report(results: Sequence[Evaluated]) -> Report:
+    return report_of([row_of(result) for result in results], catalog.tables()["iid"])
+
+
 def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:
     wanted = [key for outcome in outcomes for key in outcome.evaluations]
     found = together(Index(home().database_url).results(evaluations=wanted))
-    by_id = {one.main.evaluation: one for one in found}
-    return [by_id[key] for key in wanted]
+    return sorted(found, key=lambda one: wanted.index(one.main.evaluation))
 
 
 def _prompts(result: Evaluated) -> list[tuple[str, str, str, str]]:

@@ -13,7 +13,7 @@ import typer
 
 from mmcoa_cli import app, catalog
 from mmcoa_cli.reports.missing import MOST, Missing, missing
-from mmcoa_cli.reports.rows import attacks_of, rows
+from mmcoa_cli.reports.reading import attacks_of, rows
 from mmcoa_cli.settings import Home
 from store.index import Index
 
@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def lacks(index: Index, home: Home, *attacks: str, task: catalog.TableRow = OOD) -> Missing:
-    every = attacks_of(task, attacks)
+    every = attacks_of(task, attacks) or task.attacks
     found = missing(index.runs(), rows(index, task, attacks=every), task=task, attacks=every, home=home)
     for entry in found.entries():
         parsed(entry["command"])
