@@ -16,7 +16,8 @@ import pytest
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.trials import Trial, Words
 from mmcoa_cli.settings import Home
-from store.datasets import Dataset, DatasetWriter
+from store.dataset_writing import DatasetWriter
+from store.datasets import Dataset
 from store.keys import key_of
 from store.schema import Run
 
