@@ -18,7 +18,7 @@ from ..tasks import TASKS
 from ..terminal import choices as c
 from ..terminal import literals
 from ..terminal.given import given, refuse_unused
-from ..terminal.settings_options import parse
+from ..terminal.settings_options import fields_of, parse
 from . import known
 
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
@@ -221,8 +221,8 @@ class Test:
         unused = set(base.every_option()) - set(base.options_of(attacks)) - general
         refuse_unused(context, unused, by=f"{by} has no use for it")
         typed = {name: value for name, value in vars(self).items() if name in given(context) and name != "option"}
-        kinds = [one.settings for one in base.with_needs(attacks) if one.settings]
-        more = parse(self.option or (), kinds, of=by, but=general)
+        have = fields_of((one.settings for one in base.with_needs(attacks)), but=general)
+        more = parse(self.option or (), have, of=by)
         twice = sorted(set(typed) & set(more))
         if twice:
             raise UserError(f"{twice[0]} is given twice", hint=f"once: as -o {twice[0]}=VALUE, or as the option it has")
