@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from store.errors import UserError
 
 from .tables import Cell as Cell
+from .tables import PaperSettings
 from .tables import TableRow as TableRow
 
 TEMPLATE = "This is a photo of a {}"  # the paper's class prompt: capital T, no full stop, the article always "a"
@@ -186,8 +187,13 @@ def tables() -> dict[str, TableRow]:
 @cache
 def lists() -> dict[str, tuple[str, ...]]:
     """What a grid calls by a name: lists of methods, datasets or anything else."""
-    document = tomllib.loads((_FOLDER / "tables.toml").read_text(encoding="utf8"))
-    return {name: tuple(values) for name, values in document["lists"].items()}
+    return {name: tuple(values) for name, values in _document("tables.toml")["lists"].items()}
+
+
+@cache
+def paper_settings() -> PaperSettings:
+    found = _document("tables.toml")["paper"]
+    return PaperSettings(**{**found, "models": tuple(found["models"])})
 
 
 @cache
@@ -213,9 +219,12 @@ def file(name: str) -> Path:
     return _FOLDER / name
 
 
+def _document(file_name: str) -> dict[str, Any]:
+    return tomllib.loads((_FOLDER / file_name).read_text(encoding="utf8"))
+
+
 def _rows(kind: type[Row], file_name: str, table: str) -> dict[str, Row]:
-    document = tomllib.loads((_FOLDER / file_name).read_text(encoding="utf8"))
-    rows = document[table]
+    rows = _document(file_name)[table]
     more = _classes if kind is DatasetRow else lambda _: {}
     return {name: _row(kind, name, {**more(name), **_whole(rows, name)}) for name in rows}
 

@@ -30,6 +30,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class PaperSettings:
+    """What the paper's numbers were measured with: its models under any of their names, and the settings of attacks."""
+
+    models: tuple[str, ...]
+    mlm: str
+    compat: str
+    threat: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class TableRow:
     """A table or figure. `grid` has the values of each axis: a list, or the name of one of the catalog's lists.
 

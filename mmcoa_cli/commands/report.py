@@ -65,4 +65,4 @@ def command(
     row = catalog.tables()[task]
     check_output(row, format=format, output=output)
     report = make_report(row, home(), attacks=attack or (), paper=not no_paper, seeds=seeds)
-    write(report, format=format, output=output, as_json=json, seeds=seeds)
+    write(report, format=format, output=output, as_json=json)

@@ -10,7 +10,8 @@ from typing import Any
 from store.errors import UserError
 
 from ..reports import formats
-from ..reports.report import Report, make_report, write
+from ..reports.content import Report
+from ..reports.report import make_report, write
 from ..settings import Home
 from ..terminal.console import print_error
 from .order import Order
@@ -19,7 +20,7 @@ from .order import Order
 def show(order: Order, home: Home) -> None:
     """Print the table, or draw the figure into the current folder; or say why there is none yet."""
     try:
-        write(_report(order, home), format=None, output=None, as_json=False, seeds=False)
+        write(_report(order, home), format=None, output=None, as_json=False)
     except UserError as error:  # nothing could be computed; what failed has been told
         print_error(error)
 
@@ -30,7 +31,7 @@ def document(order: Order, home: Home) -> dict[str, Any] | None:
         report = _report(order, home)
     except UserError:
         return None
-    return formats.document(report.rows, task=report.task, missing=report.missing)
+    return formats.document(report)
 
 
 def _report(order: Order, home: Home) -> Report:

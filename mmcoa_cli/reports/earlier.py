@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,6 @@ if TYPE_CHECKING:
     from store.schema import Run
 
     from .rows import Row
-
-VERSIONS: tuple[Callable[[Row], int | None], ...] = (
-    lambda row: row.digests,
-    lambda row: row.image_version,
-    lambda row: row.text_version,
-)
 
 
 def compared(row: Row, run: Run, present: Present) -> Row:
@@ -38,13 +32,20 @@ def compared(row: Row, run: Run, present: Present) -> Row:
 
 def of_code(rows: Sequence[Row]) -> list[Row]:
     """The rows, those marked that older code made than others."""
-    newest = [max((version(row) or 0 for row in rows), default=0) for version in VERSIONS]
+    newest: dict[str, int] = {}
+    for row in rows:
+        for name, version in _versions(row).items():
+            newest[name] = max(version, newest.get(name, version))
     return [
-        replace(row, earlier_code=True)
-        if any((version(row) or last) < last for version, last in zip(VERSIONS, newest, strict=True))
-        else row
+        replace(row, earlier_code=True) if any(v < newest[name] for name, v in _versions(row).items()) else row
         for row in rows
     ]
+
+
+def _versions(row: Row) -> dict[str, int]:
+    """Of the code of each part of the attack, and of the digests."""
+    own = {name: section["version"] for name, section in row.threat.items() if isinstance(section.get("version"), int)}
+    return {**own, "": row.digests}
 
 
 def state(row: Row) -> tuple[bool, bool, bool, int]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
-from .averages import NAME
-from .figure_data import Figure, Panel, Point, Series
-from .figure_words import ZERO_SHOT, caption, metric, tick
-from .grid_wording import attack_name
+from .. import catalog
+from .figure import ZERO_SHOT, Figure, Point, Series, along, caption, metric, tick
+from .measured import AVERAGE
+from .threats import attack_name
 from .wording import plain
 
 if TYPE_CHECKING:
@@ -57,38 +57,38 @@ def draw(figure: Figure, path: Path) -> None:
 
     from store.files import replacing
 
-    layouts = {"shots": _by_shots, "dataset": _by_datasets}
+    layouts = {"lines": _lines, "bars": _markers}
     with rc_context(FONT), replacing(path) as partial:
         picture = Picture(layout="constrained")
         FigureCanvasAgg(picture)
         said = "\n".join(textwrap.fill(line, CAPTION) for line in caption(figure))
-        height = layouts[figure.task.columns](picture, figure)
+        height = layouts[figure.table.picture](picture, figure)
         picture.set_size_inches(WIDTH, LEGEND + height + LINE * (said.count("\n") + 1))
         picture.supxlabel(said, fontsize=5.5, color="#444444", x=0.01, ha="left", linespacing=1.25)
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:].lower())
         picture.savefig(partial, format=path.suffix[1:].lower(), dpi=300, metadata=metadata)
 
 
-def _by_shots(picture: Any, figure: Figure) -> float:
-    """A panel above the other for each attack, the shots along the axis, a line for each method; returns the height."""
+def _lines(picture: Any, figure: Figure) -> float:
+    """A panel above the other, the columns along the axis, a line for each method; returns the height."""
     every = picture.subplots(len(figure.panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, panel in zip(every, figure.panels, strict=True):
-        trained = [series for series in panel.series if any(point.x != ZERO_SHOT for point in series.points)]
-        for number, series in enumerate(panel.series):
-            place = trained.index(series) - (len(trained) - 1) / 2 if series in trained else 0.0
-            _line(axes, series, figure.xs, APART * 0.6 * place, style=_style(panel, number))
-        axes.set_title(attack_name(panel.attack), loc="left", pad=3)
-        axes.set_ylabel(metric(panel.attack))
-        axes.set_ylim(0, _top(panel))
+    for axes, panel, lines in zip(every, figure.panels, figure.series, strict=True):
+        trained = [series for series in lines if any(point.x != ZERO_SHOT for point in series.points)]
+        for number, series in enumerate(lines):
+            shift = trained.index(series) - (len(trained) - 1) / 2 if series in trained else 0.0
+            _line(axes, series, figure.xs, APART * 0.6 * shift, style=_style(lines, number))
+        axes.set_title(attack_name(panel.first.attack), loc="left", pad=3)
+        axes.set_ylabel(metric(panel))
+        axes.set_ylim(0, _top(lines))
         axes.grid(axis="y", linewidth=0.3, color="#DDDDDD")
         axes.set_axisbelow(True)
-    every[-1].set_xticks(range(len(figure.xs)), [tick(name) for name in figure.xs])
-    every[-1].set_xlabel("training images a class")
+    every[-1].set_xticks(range(len(figure.xs)), [plain(tick(figure.table, x)) for x in figure.xs])
+    every[-1].set_xlabel(along(figure.table))
     _legend(picture, every)
     return 0.35 + 1.15 * len(figure.panels)
 
 
-def _line(axes: Axes, series: Series, xs: list[str], shift: float, *, style: dict[str, Any]) -> None:
+def _line(axes: Axes, series: Series, xs: list[Any], shift: float, *, style: dict[str, Any]) -> None:
     """A series and the paper's values; one that is trained with nothing goes on as a dashed line."""
     points = sorted(series.points, key=lambda point: xs.index(point.x))
     places = [xs.index(point.x) + shift for point in points]
@@ -100,41 +100,43 @@ def _line(axes: Axes, series: Series, xs: list[str], shift: float, *, style: dic
             _paper(axes, place + APART * 0.3, 100 * point.paper, style)
 
 
-def _by_datasets(picture: Any, figure: Figure) -> float:
-    """A panel beside the other for each attack, a row of it for each dataset, a marker for each method; returns the
-    height."""
+def _markers(picture: Any, figure: Figure) -> float:
+    """A panel beside the other, a row of it for each column, a marker for each method; returns the height."""
     columns = min(len(figure.panels), 2)
     rows = -(-len(figure.panels) // columns)
     every = picture.subplots(rows, columns, sharey=True, squeeze=False).flatten()
     for axes in every[len(figure.panels) :]:
         axes.set_visible(False)
-    for axes, panel in zip(every, figure.panels, strict=False):
-        for number, series in enumerate(panel.series):
-            shift = APART * (number - (len(panel.series) - 1) / 2)
-            places = [figure.xs.index(point.x) + shift for point in series.points]
-            style = {**_style(panel, number), "linestyle": "none"}
-            values = [100 * point.value for point in series.points]
-            _bars(axes, values, series.points, places, style, label=plain(series.name), along="y")
-            for point, place in zip(series.points, places, strict=True):
-                if point.paper is not None:
-                    _paper(axes, 100 * point.paper, place, style)
-        axes.set_title(attack_name(panel.attack), loc="left", pad=3)
-        axes.set_xlim(0, _top(panel))
-        axes.set_xlabel(metric(panel.attack))
+    for axes, panel, lines in zip(every, figure.panels, figure.series, strict=False):
+        for number, series in enumerate(lines):
+            _row_of_markers(axes, series, figure.xs, APART * (number - (len(lines) - 1) / 2), _style(lines, number))
+        axes.set_title(attack_name(panel.first.attack), loc="left", pad=3)
+        axes.set_xlim(0, _top(lines))
+        axes.set_xlabel(metric(panel))
         for place in range(0, len(figure.xs), 2):  # every other row shaded, so that markers are read with their name
             axes.axhspan(place - 0.5, place + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
-        if figure.xs[-1] == NAME:
+        if figure.xs[-1] == AVERAGE:
             axes.axhline(len(figure.xs) - 1.5, linewidth=0.5, color="black")
-    every[0].set_yticks(range(len(figure.xs)), [plain(tick(name)) for name in figure.xs])
+    every[0].set_yticks(range(len(figure.xs)), [plain(tick(figure.table, x)) for x in figure.xs])
     every[0].set_ylim(len(figure.xs) - 0.5, -0.5)
     _legend(picture, every[: len(figure.panels)])
-    most = max(len(panel.series) for panel in figure.panels)
+    most = max(map(len, figure.series))
     return rows * (0.55 + max(0.16, 0.08 + 0.035 * most) * len(figure.xs))
 
 
-def _top(panel: Panel) -> float:
-    """The end of the panel's axis, in percent: a little above all that it shows."""
-    shown = [end for series in panel.series for point in series.points for end in (point.high, point.paper or 0.0)]
+def _row_of_markers(axes: Axes, series: Series, xs: list[Any], shift: float, colours: dict[str, Any]) -> None:
+    places = [xs.index(point.x) + shift for point in series.points]
+    style = {**colours, "linestyle": "none"}
+    values = [100 * point.value for point in series.points]
+    _bars(axes, values, series.points, places, style, label=plain(series.name), along="y")
+    for point, place in zip(series.points, places, strict=True):
+        if point.paper is not None:
+            _paper(axes, 100 * point.paper, place, style)
+
+
+def _top(lines: list[Series]) -> float:
+    """The end of an axis, in percent: a little above all that it shows."""
+    shown = [end for series in lines for point in series.points for end in (point.high, point.paper or 0.0)]
     return max(1.0, 107 * max(shown))
 
 
@@ -153,13 +155,10 @@ def _paper(axes: Axes, x: float, y: float, style: dict[str, Any]) -> None:
     axes.plot([x], [y], marker=style["marker"], markeredgecolor=style["color"], zorder=2, **HOLLOW)
 
 
-def _style(panel: Panel, number: int) -> dict[str, Any]:
+def _style(lines: list[Series], number: int) -> dict[str, Any]:
     """The colour and marker of a series; those of one method follow the catalog, further ones take what is left."""
-    from .. import catalog
-
-    known = list(catalog.methods())
-    method = panel.series[number].method
-    repeated = method in [series.method for series in panel.series[:number]]
+    known, method = list(catalog.methods()), lines[number].method
+    repeated = method in [series.method for series in lines[:number]]
     place = len(known) + number if repeated or method not in known else known.index(method)
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 

@@ -6,24 +6,19 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
 from store.printable import visible
 
-from .. import catalog
-from .missing import Missing
-from .rows import Row
-from .sheets import sheets
+from .content import Report
+from .rows import COLUMNS, Row
+from .sheet import Printed, Sheet
 from .table import text_table
-from .web import page
-from .wording import Printed, Sheet
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
 WIDE = 7  # columns from which a LaTeX table takes the width of the page
-NOTHING = Missing()
 LATEX = str.maketrans(
     {
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -35,42 +30,54 @@ MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<[&"})
 FORMULA = tuple("=+-@")  # what a spreadsheet would compute
 
 
-def render(
-    rows: Sequence[Row],
-    *,
-    task: catalog.TableRow,
-    format: str = "table",
-    seeds: bool = False,
-    width: int = 100,
-    missing: Missing = NOTHING,
-) -> str:
-    """`rows` as text that ends in a newline; `width` in columns is the table's.
+def render(report: Report, *, format: str = "table", width: int = 100) -> str:
+    """The report as text that ends in a newline; `width` in columns is the table's.
 
-    With `seeds`, rows that differ in nothing but their seed become a mean and a standard deviation; CSV and JSON keep
-    every row. What is `missing` ends the table, and is in the JSON. Raises UserError for an unknown format.
+    CSV and JSON keep every row of several seeds. What is missing ends the table, and is in the JSON. Raises UserError
+    for an unknown format.
     """
-    if format == "csv":
-        return _csv(rows)
-    if format == "json":
-        return json.dumps(document(rows, task=task, missing=missing), indent=2) + "\n"
-    if format == "table":
-        return text_table(rows, task=task, seeds=seeds, width=width, below=missing.lines())
-    if format == "html":
-        return page(sheets(rows, task=task, seeds=seeds), title=task.title)
-    writers = {"markdown": _markdown, "latex": _latex}
+    writers = {
+        "table": lambda: text_table(report, width=width),
+        "markdown": lambda: "\n".join(_markdown(sheet, report.table.title) for sheet in report.sheets()),
+        "latex": lambda: "\n".join(map(_latex, report.sheets())),
+        "html": lambda: page(report.sheets(), title=report.table.title),
+        "csv": lambda: _csv(report.rows),
+        "json": lambda: json.dumps(document(report), indent=2) + "\n",
+    }
     if format not in writers:
         raise UserError(f"there is no format called {format!r}", hint=f"--format takes {', '.join(FORMATS)}")
-    return "\n".join(writers[format](sheet, task) for sheet in sheets(rows, task=task, seeds=seeds))
+    return writers[format]()
 
 
-def document(rows: Sequence[Row], *, task: catalog.TableRow, missing: Missing = NOTHING) -> dict[str, Any]:
+def document(report: Report) -> dict[str, Any]:
     """The JSON of `mmcoa report`."""
-    return {"task": task.task, "rows": [as_dict(row) for row in rows], "missing": missing.entries()}
+    return {"task": report.table.task, "rows": as_dicts(report.rows), "missing": report.missing.entries()}
 
 
-def as_dict(row: Row) -> dict[str, Any]:
-    """A row as JSON has it: its interval is a list of two."""
-    return {**asdict(row), "ci95": list(row.ci95)}
+def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows as JSON has them: an interval is a list of two, and options that not every attack has come last."""
+    further = dict.fromkeys(name for row in rows for name in row.further)
+    return [
+        {
+            **{name: getattr(row, name) for name in COLUMNS},
+            "ci95": list(row.ci95),
+            **{name: row.further.get(name) for name in further},
+        }
+        for row in rows
+    ]
+
+
+def page(sheets: Sequence[Sheet], *, title: str) -> str:
+    """One HTML document with a section for each sheet; every text is escaped, and nothing runs or loads."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    templates.filters["visible"] = visible
+    notes = dict.fromkeys(note for sheet in sheets for note in sheet.notes)
+    return templates.get_template("page.html.jinja").render(title=title, sheets=sheets, notes=list(notes))
 
 
 def save(text: str, path: Path) -> None:
@@ -83,16 +90,17 @@ def save(text: str, path: Path) -> None:
 
 def _csv(rows: Sequence[Row]) -> str:
     """One line a row, a column for each of its fields; the interval has two."""
-    names = [name for field in fields(Row) for name in _columns(field.name)]
+    tidy = [_ends_apart(row) for row in as_dicts(rows)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, list(tidy[0]), lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        values = asdict(row)
-        low, high = values.pop("ci95")
-        cells = {name: _cell(value) for name, value in values.items()}
-        writer.writerow({**cells, "ci95_low": low, "ci95_high": high})
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in tidy)
     return text.getvalue()
+
+
+def _ends_apart(row: dict[str, Any]) -> dict[str, Any]:
+    ends = dict(zip(("ci95_low", "ci95_high"), row["ci95"], strict=True))
+    return {key: of for name, value in row.items() for key, of in (ends if name == "ci95" else {name: value}).items()}
 
 
 def _cell(value: Any) -> Any:
@@ -102,11 +110,7 @@ def _cell(value: Any) -> Any:
     return f"'{visible(value)}" if value.startswith(FORMULA) else visible(value)
 
 
-def _columns(field: str) -> tuple[str, ...]:
-    return ("ci95_low", "ci95_high") if field == "ci95" else (field,)
-
-
-def _markdown(sheet: Sheet, task: catalog.TableRow) -> str:
+def _markdown(sheet: Sheet, title: str) -> str:
     def row(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
@@ -115,15 +119,15 @@ def _markdown(sheet: Sheet, task: catalog.TableRow) -> str:
         return [f"**{label}**" if line.kind == "value" else f"*{label}*", *cells]
 
     lines = [
-        *(f"### {_md(sheet.title)}", "", f"{task.title}. {_md(sheet.caption)}.", ""),
+        *(f"### {_md(sheet.title)}", "", f"{title}. {_md(sheet.caption)}.", ""),
         *(f"- {_md(line)}" for line in sheet.circumstances),
         *(
             "",
-            row(["method", *map(_md, sheet.columns)]),
+            row([sheet.heading, *map(_md, sheet.columns)]),
             row(["---", *("---:" for _ in sheet.columns)]),
         ),
         *(row(styled(line)) for line in sheet.lines),
-        *("", *(f"- {_md(note)}" for note in (*sheet.trainings, *sheet.notes))),
+        *("", *(f"- {_md(note)}" for note in (*sheet.remarks, *sheet.notes))),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -133,7 +137,7 @@ def _md(text: str) -> str:
     return visible(text).translate(MARKDOWN)
 
 
-def _latex(sheet: Sheet, _: catalog.TableRow) -> str:
+def _latex(sheet: Sheet) -> str:
     def row(cells: Sequence[str]) -> str:
         return f"    {' & '.join(cells)} \\\\"
 
@@ -143,7 +147,7 @@ def _latex(sheet: Sheet, _: catalog.TableRow) -> str:
             return [label, *cells]
         return [f"\\quad\\footnotesize {label}", *(f"\\footnotesize {cell}" for cell in cells)]
 
-    about = [f"{sheet.title}: {'; '.join(sheet.circumstances)}", sheet.caption, *sheet.trainings, *sheet.notes]
+    about = [f"{sheet.title}: {'; '.join(sheet.circumstances)}", sheet.caption, *sheet.remarks, *sheet.notes]
     wide = len(sheet.columns) >= WIDE
     table = "table*" if wide else "table"
     lines = [
@@ -154,7 +158,7 @@ def _latex(sheet: Sheet, _: catalog.TableRow) -> str:
         *(["  \\resizebox{\\textwidth}{!}{%"] if wide else []),
         f"  \\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}",
         "    \\toprule",
-        row(["method", *map(_tex, sheet.columns)]),
+        row([sheet.heading, *map(_tex, sheet.columns)]),
         "    \\midrule",
         *(row(styled(line)) for line in sheet.lines),
         "    \\bottomrule",

@@ -19,8 +19,8 @@ from ..jobs.used import IMAGE, TEXT
 from ..settings import Home
 from ..terminal.typed import typed
 from .gaps import Gap, gap, merged, settings_of, training_command
+from .pivot import grouped
 from .rows import Row
-from .sections import grouped, image_of, text_of
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -122,7 +122,9 @@ def _datasets_lacking(rows: Sequence[Row], task: catalog.TableRow) -> list[Gap]:
     """For each run, attack and threat model the task's datasets that it was not tested on."""
 
     def alike(row: Row) -> tuple[object, ...]:
-        threat = (image_of(row)[: len(IMAGE)], text_of(row)[: len(TEXT) + 1])  # by whatever version of its code
+        threat = tuple(
+            row.get(name) for name in (*IMAGE, *TEXT, "max_words_changed")
+        )  # by whatever version of its code
         return (row.run, row.attack, row.compat, row.precision, row.seed, threat)
 
     found = []

@@ -1,7 +1,8 @@
 """The paper's number beside one of ours: where there is one, and what sets the two apart.
 
-A number is given only where the attack is the paper's and the dataset is the catalog's. Where the model, the text
-attack or the training is another, it is given with a mark: nobody should take the two for the same measurement.
+A number is given only where the attack is the paper's (the catalog says with which settings it ran) and the dataset is
+the catalog's. Where the model, the text attack or the training is another, it is given with a mark: nobody should take
+the two for the same measurement.
 """
 
 from __future__ import annotations
@@ -10,15 +11,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from .. import catalog
+from . import threats
 
 if TYPE_CHECKING:
     from .rows import Row
 
-MODELS = ("ViT-B-32", "ViT-B-32-quickgelu:openai")
-MLM = "bert-base-uncased"
-IMAGE_ATTACK = ("linf", "1/255", "1/255", 100, False)
+PAPER = catalog.paper_settings()
 NOTES = {
-    "†": f"the paper's models are OpenAI's CLIP ViT-B/32 and, in text attacks, {MLM}",
+    "†": f"the paper's models are OpenAI's CLIP ViT-B/32 and, in text attacks, {PAPER.mlm}",
     "‡": "the paper's text attack is that of its released code (--compat release); this one is aligned",
     "§": "trained with other settings than the paper's",
     "¶": "trained on a part of the paper's training images",
@@ -27,9 +27,7 @@ NOTES = {
 
 def number(row: Row, *, task: str) -> float | None:
     """The paper's accuracy, a fraction, for the row's method, data and attack; None where it has none to compare."""
-    if row.norm is not None and (row.norm, row.eps, row.alpha, row.steps, row.stop_when_fooled) != IMAGE_ATTACK:
-        return None
-    if row.no_collisions or row.partial or row.part or not _whole(row):
+    if not _same_attack(row) or row.partial or row.part or not _whole(row):
         return None
     return _numbers().get((task, row.source, row.shots, row.method, row.dataset, row.attack))
 
@@ -37,9 +35,9 @@ def number(row: Row, *, task: str) -> float | None:
 def marks(row: Row) -> str:
     """The signs (keys of NOTES) that the paper's number takes beside this row; empty where the two are alike."""
     signs = ""
-    if row.model not in MODELS or row.origin != "published" or row.mlm not in (None, MLM):
+    if row.model not in PAPER.models or row.origin != "published" or row.mlm not in (None, PAPER.mlm):
         signs += "†"
-    if row.mlm is not None and row.compat != "release":
+    if row.mlm is not None and row.compat != PAPER.compat:
         signs += "‡"
     if row.training:
         signs += "§"
@@ -51,6 +49,14 @@ def marks(row: Row) -> str:
 def note(row: Row) -> str:
     """What the marks say, for formats that have no footnotes."""
     return "; ".join(NOTES[sign] for sign in marks(row))
+
+
+def _same_attack(row: Row) -> bool:
+    """Whether every part of the attack ran with the settings that the paper's did."""
+    found = {name: threats.options(name, section) for name, section in row.threat.items()}
+    return all(
+        name in PAPER.threat and PAPER.threat[name].items() <= options.items() for name, options in found.items()
+    )
 
 
 @cache

@@ -1,24 +1,23 @@
-"""A report as a whole: the rows of a task, what is missing among them, and where they are written."""
+"""From the index to a report, and from a report to where it was asked for: a file, standard output, or both."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from store.errors import UserError
 from store.index import Index
 
-from .. import catalog
+from ..catalog.tables import TableRow
 from ..models.present import Present
 from ..settings import Home
 from ..terminal.console import print_json, say, show
-from .figure_data import Figure, figure
+from .content import Report, report_of
 from .figures import ENDINGS as ENDINGS_OF_PICTURES
 from .figures import draw, is_picture
 from .formats import document, render, save
-from .missing import Missing, missing
-from .rows import Row, attacks_of, rows
+from .missing import missing
+from .rows import attacks_of, rows
 from .table import print_table
 
 ENDINGS = {  # what a file is written as
@@ -26,35 +25,22 @@ ENDINGS = {  # what a file is written as
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Report:
-    """The rows of `task`, in the order of its tables; those of a figure are what it draws, with its averages."""
-
-    task: catalog.TableRow
-    rows: list[Row]
-    missing: Missing
-    figure: Figure | None = None
-
-
 def make_report(
-    task: catalog.TableRow, home: Home, *, attacks: tuple[str, ...] = (), paper: bool = True, seeds: bool = False
+    table: TableRow, home: Home, *, attacks: tuple[str, ...] = (), paper: bool = True, seeds: bool = False
 ) -> Report:
-    """What the index of `home` holds for the task. Raises UserError when that is nothing, and for unknown attacks."""
-    attacks = attacks_of(task, attacks)
+    """What the index of `home` holds for the table. Raises UserError when that is nothing, and for unknown attacks."""
     index = Index(home.database_url)
-    found = rows(index, task, attacks=attacks, paper=paper, present=Present(home))
-    lacking = missing(index.runs(), found, task=task, attacks=attacks, home=home)
-    if not task.picture:
-        return Report(task, found, lacking)
-    picture = figure(found, task=task, seeds=seeds)
-    return Report(task, picture.rows, lacking, picture)
+    found = rows(index, table, attacks=attacks, paper=paper, present=Present(home))
+    shown = attacks_of(table, attacks) or table.attacks
+    lacking = missing(index.runs(), found, task=table, attacks=shown, home=home)
+    return report_of(found, table, seeds=seeds, missing=lacking)
 
 
-def check_output(task: catalog.TableRow, *, format: str | None, output: Path | None) -> None:
+def check_output(table: TableRow, *, format: str | None, output: Path | None) -> None:
     """Raises UserError for a file that the report cannot be written to, before anything is looked up."""
     if output is None:
         return
-    pictures = ENDINGS_OF_PICTURES if task.picture else ()
+    pictures = ENDINGS_OF_PICTURES if table.picture else ()
     if not format and output.suffix.lower() not in (*ENDINGS, *pictures):
         drawn = f", or for a picture in {', '.join(pictures)}" if pictures else ""
         what = "no picture and no format that a report has" if pictures else "no format that a report has"
@@ -65,7 +51,7 @@ def check_output(task: catalog.TableRow, *, format: str | None, output: Path | N
         raise UserError(f"there is no folder {output.parent} for {output.name}", hint="make it, or name another")
 
 
-def write(report: Report, *, format: str | None, output: Path | None, as_json: bool, seeds: bool) -> None:
+def write(report: Report, *, format: str | None, output: Path | None, as_json: bool) -> None:
     """Put the report where it was asked for: a file, standard output, or both.
 
     A file is written in `format`, else as its name ends. A figure is drawn where no other format is asked for, by
@@ -80,14 +66,14 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
         else:
             say(f"written to {picture}")
     elif output:
-        save(_text(report, format or ENDINGS[output.suffix.lower()], seeds=seeds), output)
+        save(render(report, format=format or ENDINGS[output.suffix.lower()]), output)
         say(f"written to {output}")
     if as_json:
-        print_json(document(report.rows, task=report.task, missing=report.missing))
+        print_json(document(report))
     elif kind == "table" and (picture or not output):
-        print_table(report.rows, task=report.task, seeds=seeds, below=report.missing.lines())
+        print_table(report)
     elif picture or not output:
-        sys.stdout.write(_text(report, kind, seeds=seeds))
+        sys.stdout.write(render(report, format=kind))
 
 
 def _picture(report: Report, output: Path | None, *, rows_only: bool) -> Path | None:
@@ -95,9 +81,5 @@ def _picture(report: Report, output: Path | None, *, rows_only: bool) -> Path | 
     if report.figure is None:
         return None
     if output is None:
-        return None if rows_only else Path(f"{report.task.name}.png")
+        return None if rows_only else Path(f"{report.table.task}.png")
     return output if is_picture(output) else None
-
-
-def _text(report: Report, kind: str, *, seeds: bool) -> str:
-    return render(report.rows, task=report.task, format=kind, seeds=seeds, missing=report.missing)

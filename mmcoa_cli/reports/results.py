@@ -16,7 +16,8 @@ from ..jobs.worker import Outcome
 from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say
-from .formats import as_dict
+from .content import Report, report_of
+from .formats import as_dicts
 from .rows import Evaluated, row_of, together
 from .table import print_table
 
@@ -28,7 +29,7 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
         return
     results = _results([outcome])
     if results:
-        print_table([row_of(result) for result in results], task=catalog.tables()["iid"])
+        print_table(_report(results))
     for result in results if files else ():
         console.show(f"{result.main.attack}: {_path(result)}")
         for _, name, clean, adversarial in _prompts(result):
@@ -41,13 +42,13 @@ def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
 
 def show_all(outcomes: Sequence[Outcome]) -> None:
     """Print one table of several outcomes."""
-    print_table([row_of(result) for result in _results(outcomes)], task=catalog.tables()["iid"])
+    print_table(_report(_results(outcomes)))
 
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The JSON of `train`, `evaluate`, `attack` and `demo`: the rows of `report`, the run, and the prompts."""
     results = _results(outcomes)
-    answer: dict[str, Any] = {"rows": [as_dict(row_of(result)) for result in results]}
+    answer: dict[str, Any] = {"rows": as_dicts([row_of(result) for result in results])}
     runs = [outcome.run for outcome in outcomes if outcome.run] or [result.run.id for result in results]
     answer["run"] = runs[-1] if runs else None
     prompts = [prompt for result in results for prompt in _prompts(result)]
@@ -55,6 +56,10 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         keys = ("dataset", "class", "clean", "adversarial")
         answer["prompts"] = [dict(zip(keys, prompt, strict=True)) for prompt in prompts]
     return answer
+
+
+def _report(results: Sequence[Evaluated]) -> Report:
+    return report_of([row_of(result) for result in results], catalog.tables()["iid"])
 
 
 def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:

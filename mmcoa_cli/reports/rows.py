@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
 from .. import catalog
+from ..attacks.base import ATTACKS
 from ..attacks.radii import canonical_or_same
 from ..jobs.specs import TrainSpec, options_in, train_spec
+from ..jobs.used import unused_in_training
 from ..models.present import Present
 from ..terminal.checks import one_of
 from . import earlier
+from .order import of_row
 from .paper import note, number
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
@@ -85,6 +87,28 @@ class Row:
     text_version: int | None = None
     digests: int = 1  # how models were hashed when it was measured
     earlier_code: bool = False  # the report has results by a newer version of the attack, or of mmcoa
+    threat: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # the settings of each part of the attack
+
+    def get(self, name: str) -> Any:
+        """A field, or an option of the attack; None where it has none of this name."""
+        own = getattr(self, name, None) if name in COLUMNS else None
+        return self.options.get(name) if own is None else own
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of all parts of the attack; its own come before those of what it needs."""
+        return options_of(self.threat, self.attack)
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """The options that are no fields of a row."""
+        known = {*COLUMNS, *UNLISTED, *("version", "mlm_name")}
+        return {name: value for name, value in self.options.items() if name not in known}
+
+    @property
+    def measure(self) -> str:
+        """What its metric is called whatever the attack: "accuracy"."""
+        return self.metric.removeprefix("clean_").removeprefix("robust_")
 
     @property
     def earlier(self) -> bool:
@@ -92,8 +116,17 @@ class Row:
         return self.earlier_weights or self.earlier_data or self.earlier_mlm or self.earlier_code
 
 
+COLUMNS = tuple(field.name for field in fields(Row) if field.name != "threat")  # of CSV and JSON
 DETAILS = ("attack_success_rate", "collisions", "distinct_prompts")
-Order = tuple[Any, ...]
+RADII = ("eps", "alpha")
+OF_ATTACKS = (  # options that are fields of a row
+    "norm", "eps", "alpha", "steps", "stop_when_fooled", "mlm_origin", "max_words_changed", "no_collisions",
+)  # fmt: skip
+OF_TRAINING = (
+    "epochs", "batch_size", "lr", "tune", "precision", "eps", "alpha", "steps", "contrast", "image_weight",
+    "text_weight",
+)  # fmt: skip
+UNLISTED = {"seed", "compat", "random_start", "max_candidates", "min_score"}  # options that no report has ever had
 
 
 @dataclass(frozen=True)
@@ -133,21 +166,20 @@ def rows(
     Raises UserError when there is none, and for an attack that the task does not have.
     """
     attacks = attacks_of(task, attacks)
-    chosen = together(index.results(attacks=attacks, own=task.on_source))
+    chosen = together(index.results(attacks=attacks or None, own=task.on_source))
     made = [row_of(one, task=task.numbers) if paper else _without_paper(one) for one in chosen]
     if present:
         made = [earlier.compared(row, one.run, present) for row, one in zip(made, chosen, strict=True)]
     found = earlier.of_code(made)
     if not found:
-        under = f" under the attack {' or '.join(attacks)}" if attacks != task.attacks else ""
+        under = f" under the attack {' or '.join(attacks)}" if attacks else ""
         raise UserError(
             f"the index holds no result for task {task.name}{under} yet",
             hint="mmcoa train --method mmcoa --shots 5   or, without a network: mmcoa demo",
         )
     if not task.on_source:
         found = _of_sources(found, task)
-    sort = _by_dataset if task.on_source else _by_source
-    return sorted(found, key=lambda row: (*sort(row, task), row.run, attacks.index(row.attack), row.evaluation))
+    return sorted(found, key=lambda row: of_row(row, task))
 
 
 def _of_sources(found: list[Row], task: catalog.TableRow) -> list[Row]:
@@ -159,40 +191,13 @@ def _of_sources(found: list[Row], task: catalog.TableRow) -> list[Row]:
 
 
 def attacks_of(task: catalog.TableRow, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The attacks of a report: those asked for, each once. Raises UserError for one that the task does not have."""
+    """The attacks of a report: those asked for, each once; else those that the table shows, empty for all there are.
+
+    Raises UserError for an attack that there is not.
+    """
     for attack in asked:
-        one_of("--attack", attack, task.attacks)
-    return tuple(dict.fromkeys(asked)) or task.shown or task.attacks
-
-
-def order(row: Row) -> Order:
-    """What lines of a table are sorted by: the catalog's methods, those it does not know last, then the shots."""
-    settings = (row.source, row.train_compat, row.training, row.train_part)
-    return (*_method(row), _shots(row), *settings, *earlier.state(row))
-
-
-def order_by_shots(row: Row) -> Order:
-    """The same, by shots first: zero-shot, then the methods at 1 image a class, and so on to full."""
-    return (_shots(row), *order(row))
-
-
-def _method(row: Row) -> tuple[int, str]:
-    known = list(catalog.methods())
-    return (known.index(row.method) if row.method in known else len(known), row.method)
-
-
-def _shots(row: Row) -> float:
-    return float(row.shots) if row.shots.isdigit() else math.inf
-
-
-def _by_dataset(row: Row, task: catalog.TableRow) -> Order:
-    return (row.dataset, row.model, row.compat, row.seed, *order(row))
-
-
-def _by_source(row: Row, task: catalog.TableRow) -> Order:
-    place = task.datasets.index(row.dataset) if row.dataset in task.datasets else len(task.datasets)
-    attack = task.attacks.index(row.attack)
-    return (attack, row.model, row.compat, row.seed, row.source, *order_by_shots(row), place, row.dataset)
+        one_of("--attack", attack, tuple(dict.fromkeys((*task.attacks, *ATTACKS))))
+    return tuple(dict.fromkeys(asked)) or task.shown
 
 
 def row_of(found: Evaluated, *, task: str = "iid") -> Row:
@@ -205,8 +210,10 @@ def row_of(found: Evaluated, *, task: str = "iid") -> Row:
 
 def _without_paper(found: Evaluated) -> Row:
     run, main, details, setting = found.run, found.main, found.details, found.main.setting
-    image, text = _section(main.threat, "image"), _section(main.threat, "text")
     trained, success = json.loads(run.spec), details.get("attack_success_rate")
+    threat = {name: part for name, part in main.threat.items() if isinstance(part, dict)}
+    options = options_of(threat, main.attack)
+    further: dict[str, Any] = {**{name: options.get(name) for name in OF_ATTACKS}, **_versions(threat)}
     return Row(
         method=run.method,
         model=run.model,
@@ -223,16 +230,7 @@ def _without_paper(found: Evaluated) -> Row:
         run=run.id,
         evaluation=main.evaluation,
         attack_success_rate=success.value if success else None,
-        norm=image.get("norm"),
-        eps=canonical_or_same(image.get("eps")),
-        alpha=canonical_or_same(image.get("alpha")),
-        steps=image.get("steps"),
-        stop_when_fooled=image.get("stop_when_fooled"),
         pixel_size=setting.get("pixel_size"),
-        mlm=text.get("mlm_name"),
-        mlm_origin=text.get("mlm_origin"),
-        max_words_changed=text.get("max_words_changed"),
-        no_collisions=text.get("no_collisions"),
         collisions=_counted(details.get("collisions")),
         distinct_prompts=_counted(details.get("distinct_prompts")),
         prompts=details["collisions"].n if "collisions" in details else None,
@@ -248,18 +246,28 @@ def _without_paper(found: Evaluated) -> Row:
         training=_unusual(run) if run.kind == "train" else "",
         train_part=str(trained.get("part") or ""),
         weights=main.weights or "",
-        mlm_weights=str(text.get("mlm") or ""),
+        mlm=options.get("mlm_name"),
+        mlm_weights=str(options.get("mlm") or ""),
         base=str(trained.get("base") or ""),
         recipe=str(trained.get("recipe") or ""),
         digests=_number(setting.get("digests")) or 1,
-        image_version=_number(image.get("version")),
-        text_version=_number(text.get("version")),
+        threat=threat,
+        **further,
     )
 
 
-def _section(threat: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = threat.get(name)
-    return found if isinstance(found, dict) else {}
+def options_of(threat: Mapping[str, Mapping[str, Any]], attack: str) -> dict[str, Any]:
+    """The options of all parts of an attack; its own come before those of what it needs."""
+    parts = (*threat.values(), threat.get(attack, {}))
+    found = {name: value for part in parts for name, value in part.items()}
+    return {name: canonical_or_same(value) if name in RADII else value for name, value in found.items()}
+
+
+def _versions(threat: Mapping[str, Mapping[str, Any]]) -> dict[str, int | None]:
+    """Of the code of each part that has a column for it."""
+    return {
+        f"{name}_version": _number(part.get("version")) for name, part in threat.items() if f"{name}_version" in COLUMNS
+    }
 
 
 def _counted(detail: Result | None) -> int | None:
@@ -275,10 +283,7 @@ def _unusual(run: Run) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
     spec, row = options_in(run.spec, TrainSpec), catalog.methods().get(run.method)
     usual = asdict(train_spec(run.method, dataset=run.source) if row else TrainSpec(run.method))
-    settings = ["epochs", "batch_size", "lr", "tune", "precision"]
-    if row is None or "image" in row.attacks:
-        settings += ["eps", "alpha", "steps"]
-    if row is None or "text" in row.attacks:
-        settings += ["contrast", "image_weight", "text_weight"]
+    unused = unused_in_training(run.method, tested=False) if row else frozenset()
+    settings = [name for name in OF_TRAINING if name not in unused]
     changed = [name for name in settings if name in spec and spec[name] != usual[name]]
     return ", ".join(f"{name.replace('_', ' ')} {spec[name]}" for name in changed)

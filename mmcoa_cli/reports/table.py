@@ -13,53 +13,50 @@ from rich.text import Text
 
 from store.printable import visible
 
-from .. import catalog
 from ..terminal.console import Terminal, out
+from .content import Report
 from .paper import NOTES
-from .rows import Row
-from .sheets import sheets
-from .wording import EXPLANATIONS, Sheet, plain
+from .sheet import Sheet
+from .wording import EXPLANATIONS, plain
 
 STYLES = {"value": "bold", "detail": "dim"}
 GAP = 2  # columns of the terminal between two cells, one of them the box's
 LABEL = 14  # the least that labels are wrapped to
 
 
-def print_table(rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool = False, below: Sequence[str] = ()) -> None:
-    """Print the table of `rows` on stdout, with colours on a terminal; `below` are lines that end it."""
+def print_table(report: Report) -> None:
+    """Print the report on stdout, with colours on a terminal."""
     if out.is_terminal:
-        _print(out, rows, task=task, seeds=seeds, below=below)
+        _print(out, report)
     else:
-        out.file.write(text_table(rows, task=task, seeds=seeds, width=out.width, below=below))
+        out.file.write(text_table(report, width=out.width))
 
 
-def text_table(
-    rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool, width: int, below: Sequence[str] = ()
-) -> str:
+def text_table(report: Report, *, width: int) -> str:
     """The same as text without colours, `width` columns wide or as few more as its figures need."""
     text = StringIO()
     console = Terminal(file=text, width=width, color_system=None, force_terminal=False)
-    _print(console, rows, task=task, seeds=seeds, below=below)
+    _print(console, report)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
-def _print(console: Console, rows: Sequence[Row], *, task: catalog.TableRow, seeds: bool, below: Sequence[str]) -> None:
-    shown = sheets(rows, task=task, seeds=seeds)
+def _print(console: Console, report: Report) -> None:
+    shown = report.sheets()
     if max(map(_least_width, shown)) > console.width:
-        shown = sheets(rows, task=task, seeds=seeds, digits=1)
+        shown = report.sheets(digits=1)
     narrowest = max(_narrowest(sheet) for sheet in shown)
     if narrowest > console.width:  # better lines that the terminal wraps than figures cut off
         console = Terminal(file=console.file, width=narrowest)
     captions = {sheet.caption for sheet in shown}
     notes = sorted({note for sheet in shown for note in sheet.notes}, key=EXPLANATIONS.index)
     console.print(
-        Text(task.title, style="bold"),
+        Text(report.table.title, style="bold"),
         *(_text(caption, "dim") for caption in captions if len(captions) == 1),
         *(_section(sheet, console.width, captioned=len(captions) > 1) for sheet in shown),
         *([Text(), *(_text(note, "dim") for note in notes)] if notes else []),
         sep="\n",
     )
-    if below:  # commands to copy: the terminal may wrap them, we do not
+    if below := report.missing.lines():  # commands to copy: the terminal may wrap them, we do not
         console.print(Text(), *(_text(plain(line), "dim") for line in below), sep="\n", soft_wrap=True)
 
 
@@ -113,7 +110,7 @@ def _section(sheet: Sheet, width: int, *, captioned: bool) -> RenderableType:
     said = [*([sheet.caption] if captioned else []), *sheet.circumstances]
     head = [Text(), _text(sheet.title, "bold cyan"), *(_text(line, "dim") for line in said)]
     tables = [part for panel in _panels(sheet, width) for part in (Text(), _table(panel))]
-    foot = [Text(), *(_text(line, "dim") for line in sheet.trainings)] if sheet.trainings else []
+    foot = [Text(), *(_text(line, "dim") for line in sheet.remarks)] if sheet.remarks else []
     return Group(*head, *tables, *foot)
 
 

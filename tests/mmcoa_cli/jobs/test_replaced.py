@@ -15,9 +15,10 @@ from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.specs import evaluation_spec
 from mmcoa_cli.plans.known import Known
-from mmcoa_cli.reports.formats import as_dict
-from mmcoa_cli.reports.report import Report, make_report
-from mmcoa_cli.reports.sections import sections
+from mmcoa_cli.reports.content import Report
+from mmcoa_cli.reports.formats import as_dicts
+from mmcoa_cli.reports.pivot import panels
+from mmcoa_cli.reports.report import make_report
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors, save_checkpoint
 from store.dataset_writing import DatasetWriter
@@ -64,7 +65,7 @@ def report(home: Home) -> Report:
 def lines(home: Home) -> dict[str, set[str]]:
     """The attacks of each line of the report, by its label."""
     found: dict[str, set[str]] = {}
-    for section in sections(report(home).rows):
+    for section in report(home).panels:
         for line in section.lines:
             found.setdefault(line.label, set()).update(line.cells)
     return found
@@ -101,7 +102,7 @@ def test_what_was_measured_before_is_marked_and_missing(
     after = report(home).rows
     assert len(after) == 3 + len(attacks) and sum(getattr(row, flag) for row in after) == len(attacks)
     assert left(home) == ()
-    assert as_dict(after[0])[flag] in (True, False)
+    assert as_dicts(after)[0][flag] in (True, False)
 
 
 def test_no_line_mixes_two_models_of_one_name(home: Home) -> None:
@@ -122,7 +123,7 @@ def test_over_seeds_no_mean_mixes_two_models_of_one_name(home: Home) -> None:
         measure(home, seed=seed, attacks=("clean",))
     model(home)
     measure(home, attacks=("clean",), seed=0)
-    (section,) = sections(report(home).rows, seeds=True)
+    (section,) = panels(report(home).rows, table=catalog.tables()["iid"], seeds=True)
     counts = [len(line.cells["clean"]) for line in section.lines]
     assert counts == [1, 2]
     assert all(len({row.weights for row in line.cells["clean"]}) == 1 for line in section.lines)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from mmcoa_cli import catalog
-from mmcoa_cli.reports.figure_data import figure
+from mmcoa_cli.reports.content import report_of
+from mmcoa_cli.reports.figure import Figure
 from mmcoa_cli.reports.figures import COLOURS, draw
 from mmcoa_cli.reports.rows import rows
 from store.errors import UserError
@@ -25,6 +26,12 @@ def pixels(path: Path) -> np.ndarray[Any, Any]:
     with Image.open(path) as image:
         assert image.format == "PNG"
         return np.asarray(image.convert("RGB"))
+
+
+def figure(index: Index, task: catalog.TableRow, *attacks: str) -> Figure:
+    found = report_of(rows(index, task, attacks=attacks), task).figure
+    assert found is not None
+    return found
 
 
 def count(picture: np.ndarray[Any, Any], colour: str) -> int:
@@ -44,7 +51,7 @@ def results(add: Add) -> None:
 @pytest.mark.parametrize("name", ["fig3", "fig4"])
 def test_a_png_is_drawn(index: Index, results: None, tmp_path: Path, name: str) -> None:
     task = catalog.tables()[name]
-    draw(figure(rows(index, task), task=task), tmp_path / "new" / "figure.png")
+    draw(figure(index, task), tmp_path / "new" / "figure.png")
     picture = pixels(tmp_path / "new" / "figure.png")
     height, width, _ = picture.shape
     assert width == 1050 and 500 < height < 2000  # 3.5 inches at 300 dots
@@ -59,7 +66,7 @@ def test_more_attacks_are_more_panels(index: Index, results: None, tmp_path: Pat
     for attacks in (("image",), ("image", "text", "multimodal", "clean")):
         for name in ("fig3", "fig4"):
             task = catalog.tables()[name]
-            draw(figure(rows(index, task, attacks=attacks), task=task), tmp_path / f"{name}.png")
+            draw(figure(index, task, *attacks), tmp_path / f"{name}.png")
             heights.append(pixels(tmp_path / f"{name}.png").shape[0])
     assert heights[2] > heights[0] and heights[3] > heights[1]
 
@@ -69,7 +76,7 @@ def test_pdf_and_svg_are_the_same_bytes_every_time(index: Index, results: None, 
     for ending, begins in ((".pdf", b"%PDF-"), (".svg", b"<?xml")):
         paths = [tmp_path / f"{number}{ending}" for number in (1, 2)]
         for path in paths:
-            draw(figure(rows(index, task), task=task), path)
+            draw(figure(index, task), path)
         assert paths[0].read_bytes().startswith(begins) and paths[0].read_bytes() == paths[1].read_bytes()
     text = "".join(ElementTree.parse(tmp_path / "1.svg").getroot().itertext())
     assert "$x_1$ <b>" in text and "clip" in text  # names are text, never mathematics or markup
@@ -78,5 +85,5 @@ def test_pdf_and_svg_are_the_same_bytes_every_time(index: Index, results: None, 
 def test_another_ending_is_refused(index: Index, results: None, tmp_path: Path) -> None:
     task = catalog.tables()["fig3"]
     with pytest.raises(UserError, match=r"x\.bmp is no picture that can be drawn"):
-        draw(figure(rows(index, task), task=task), tmp_path / "x.bmp")
+        draw(figure(index, task), tmp_path / "x.bmp")
     assert not (tmp_path / "x.bmp").exists()

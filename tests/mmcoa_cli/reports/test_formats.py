@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mmcoa_cli import catalog
+from mmcoa_cli.reports.content import report_of
 from mmcoa_cli.reports.formats import FORMATS, render, save
 from mmcoa_cli.reports.rows import Row, rows
 from store.errors import UserError
@@ -23,8 +24,8 @@ ALL = {"image": 8411, "text": 9580, "multimodal": 8420, "clean": 9590}
 Add = Callable[..., Any]
 
 
-def report(index: Index, format: str = "table", **options: Any) -> str:
-    return render(rows(index, IID), task=IID, format=format, **options)
+def report(index: Index, format: str = "table", *, seeds: bool = False, **options: Any) -> str:
+    return render(report_of(rows(index, IID), IID, seeds=seeds), format=format, **options)
 
 
 def percents(row: Row) -> str:
@@ -40,7 +41,7 @@ def test_the_table_of_one_run(index: Index, add: Add) -> None:
         "cifar10 · ViT-B-32\n"
         "10,000 test images, seed 0\n"
         "image attack: L-inf, eps 1/255, alpha 1/255, 100 steps, on 32 x 32 pixels\n"
-        "text attack: 1 word, masked LM bert-base-uncased, aligned\n"
+        "text attack: 1 word, aligned, masked LM bert-base-uncased\n"
         "\n"
         "                      image         text   multimodal        clean\n"
         "──────────────────────────────────────────────────────────────────\n"
@@ -109,7 +110,7 @@ def test_the_table_keeps_to_the_width(index: Index, everything: None, width: int
 def test_stand_ins_subsets_and_partial_data_are_named(index: Index, everything: None) -> None:
     text = report(index, width=140)
     assert "cifar10 · clip-vit-cifar10 (a stand-in model)\n1,000 test images, a class-balanced subset, seed 0\n" in text
-    assert "masked LM bert-tiny-captions-mlm (a stand-in), aligned" in text
+    assert "aligned, masked LM bert-tiny-captions-mlm (a stand-in)" in text
     assert "400 test images, some classes without any, seed 0" in text
     assert "trained with epochs 3, lr 0.0001: ft-standard, 50-shot; tecoa, 50-shot; mmcoa, 50-shot" in text
 
@@ -143,7 +144,7 @@ def test_no_paper(index: Index, add: Add) -> None:
     add("mmcoa", ALL, shots="5")
     add("tecoa", ALL)
     for format in FORMATS:
-        text = render(rows(index, IID, paper=False), task=IID, format=format)
+        text = render(report_of(rows(index, IID, paper=False), IID), format=format)
         assert not re.search(r"[†‡§]|\b84\.55\b|\b0\.8455\b|\b92\.04\b|\b0\.9204\b", text)
 
 

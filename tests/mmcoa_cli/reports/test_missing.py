@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def lacks(index: Index, home: Home, *attacks: str, task: catalog.TableRow = OOD) -> Missing:
-    every = attacks_of(task, attacks)
+    every = attacks_of(task, attacks) or task.attacks
     found = missing(index.runs(), rows(index, task, attacks=every), task=task, attacks=every, home=home)
     for entry in found.entries():
         parsed(entry["command"])

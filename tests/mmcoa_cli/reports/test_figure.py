@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.reports.figure_data import Figure, figure
-from mmcoa_cli.reports.figure_words import caption
+from mmcoa_cli.reports.content import report_of
+from mmcoa_cli.reports.figure import Figure, caption
 from mmcoa_cli.reports.rows import rows
 from store.errors import UserError
 from store.index import Index
@@ -20,7 +20,9 @@ Add = Callable[..., Any]
 
 
 def drawn(index: Index, task: catalog.TableRow, *attacks: str, seeds: bool = False) -> Figure:
-    return figure(rows(index, task, attacks=attacks), task=task, seeds=seeds)
+    found = report_of(rows(index, task, attacks=attacks), task, seeds=seeds).figure
+    assert found is not None
+    return found
 
 
 def on(add: Add, datasets: tuple[str, ...], method: str, correct: dict[str, int], **options: Any) -> None:
@@ -33,14 +35,14 @@ def test_averages_by_shots(index: Index, add: Add) -> None:
     on(add, TWO, "mmcoa", {"image": 2000, "multimodal": 1500}, shots="5")
     on(add, TWO, "mmcoa", {"image": 4000, "multimodal": 3000})
     found = drawn(index, FIG3)
-    assert [panel.attack for panel in found.panels] == ["image", "multimodal"]
-    assert found.xs == ["0", "5", "full"] and found.datasets == list(TWO)
-    clip, mmcoa = found.panels[0].series
+    assert [panel.first.attack for panel in found.panels] == ["image", "multimodal"]
+    assert found.xs == ["0", "5", "full"] and found.panels[0].datasets == TWO
+    clip, mmcoa = found.series[0]
     assert [(point.x, point.value) for point in clip.points] == [("0", 0.1)]
     assert [(point.x, point.value) for point in mmcoa.points] == [("5", 0.2), ("full", 0.4)]
     assert all(point.low < point.value < point.high for point in mmcoa.points)
     assert [point.paper for point in mmcoa.points] == [None, None]  # Table II has the multimodal attack only
-    assert found.panels[1].series[1].points[1].paper == pytest.approx((0.6147 + 0.2931) / 2)
+    assert found.series[1][1].points[1].paper == pytest.approx((0.6147 + 0.2931) / 2)
 
 
 def test_the_rows_behind_a_figure_have_its_averages(index: Index, add: Add) -> None:
@@ -56,8 +58,8 @@ def test_averages_that_are_compared_are_over_the_same_datasets(index: Index, add
     on(add, TWO, "tecoa", {"image": 2000})
     on(add, ("dtd",), "ft-standard", {"image": 2000})
     found = drawn(index, FIG3)
-    assert found.datasets == list(TWO) and found.left_out == 3
-    assert [series.name for series in found.panels[0].series] == ["clip", "tecoa", "mmcoa"]
+    assert found.panels[0].datasets == TWO and found.left_out == 3
+    assert [series.name for series in found.series[0]] == ["clip", "tecoa", "mmcoa"]
     assert any("3 results" in line for line in caption(found))
 
 
@@ -69,7 +71,7 @@ def test_one_picture_never_mixes_settings(index: Index, add: Add) -> None:
     on(add, TWO, "clip", {"text": 3}, model="tiny-clip")
     found = drawn(index, FIG3)
     assert found.xs == ["full"] and found.left_out == 8
-    assert [panel.attack for panel in found.panels] == ["image", "text", "multimodal"]
+    assert [panel.first.attack for panel in found.panels] == ["image", "text", "multimodal"]
 
 
 def test_the_papers_training_set_is_drawn_first(index: Index, add: Add) -> None:
@@ -82,9 +84,11 @@ def test_the_papers_training_set_is_drawn_first(index: Index, add: Add) -> None:
 def test_series_of_one_method_are_told_apart(index: Index, add: Add) -> None:
     on(add, TWO, "mmcoa", {"image": 2000})
     on(add, TWO, "mmcoa", {"image": 3000}, training={"epochs": 3})
-    on(add, TWO, "mmcoa", {"image": 3000}, run_seed=7)  # alike but for the training seed: drawn once
-    names = [series.name for series in drawn(index, FIG3).panels[0].series]
-    assert names == ["mmcoa, epochs 3", "mmcoa, the paper's settings"]
+    on(add, TWO, "mmcoa", {"image": 3000}, run_seed=7)
+    names = [series.name for series in drawn(index, FIG3).series[0]]
+    assert names == [
+        "mmcoa, training seed 0, the paper's settings", "mmcoa, training seed 7", "mmcoa, training seed 0, epochs 3",
+    ]  # fmt: skip
 
 
 def test_the_users_own_data_have_no_average(index: Index, add: Add) -> None:
@@ -101,8 +105,8 @@ def test_every_dataset_at_the_shots_of_most_results(index: Index, add: Add) -> N
     on(add, ("cifar10",), "tecoa", {"image": 3000}, shots="5")
     on(add, ("cifar10",), "tecoa", {"image": 3000})
     found = drawn(index, FIG4)
-    assert found.shots == "5" and found.xs == ["cifar10", "cifar100", "zoo", "average"]
-    clip, tecoa, mmcoa = found.panels[0].series
+    assert found.panels[0].fields["shots"] == "5" and found.xs == ["cifar10", "cifar100", "zoo", "average"]
+    clip, tecoa, mmcoa = found.series[0]
     assert [point.x for point in mmcoa.points] == ["cifar10", "cifar100", "zoo", "average"]
     assert [point.x for point in tecoa.points] == ["cifar10"]  # no average of fewer datasets than the others have
     assert clip.points[-1].value == pytest.approx(0.1)
@@ -112,7 +116,7 @@ def test_every_dataset_at_the_shots_of_most_results(index: Index, add: Add) -> N
 def test_points_over_seeds_have_their_deviation(index: Index, add: Add) -> None:
     for seed, correct in enumerate((1000, 2000, 3000)):
         on(add, TWO, "mmcoa", {"image": correct}, seed=seed)
-    (point,) = drawn(index, FIG3, seeds=True).panels[0].series[0].points
+    (point,) = drawn(index, FIG3, seeds=True).series[0][0].points
     assert (point.value, point.low, point.high) == pytest.approx((0.2, 0.1, 0.3))
     assert "Bars: the standard deviation over seeds." in caption(drawn(index, FIG3, seeds=True))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.reports.grid import Grid, grids
+from mmcoa_cli.reports.pivot import Panel, panels
 from mmcoa_cli.reports.rows import rows
 from store.errors import UserError
 from store.index import Index
@@ -17,15 +17,15 @@ OOD = catalog.tables()["ood"]
 Add = Callable[..., Any]
 
 
-def found(index: Index, *attacks: str, seeds: bool = False) -> list[Grid]:
-    return grids(rows(index, OOD, attacks=attacks), task=OOD, seeds=seeds)
+def found(index: Index, *attacks: str, seeds: bool = False) -> list[Panel]:
+    return panels(rows(index, OOD, attacks=attacks), table=OOD, seeds=seeds)
 
 
-def labels(grid: Grid) -> list[str]:
+def labels(grid: Panel) -> list[str]:
     return [line.label for line in grid.lines]
 
 
-def cells(grid: Grid) -> list[list[str]]:
+def cells(grid: Panel) -> list[list[str]]:
     return [list(line.cells) for line in grid.lines]
 
 
@@ -46,7 +46,7 @@ def test_columns_are_in_the_papers_order_and_the_users_own_apart(index: Index, a
     for dataset in ("zebras", "dtd", "cifar10", "birds", "imagenet"):
         add("mmcoa", {"multimodal": 1}, source="imagenet", dataset=dataset)
     (grid,) = found(index)
-    assert grid.datasets == ["imagenet", "cifar10", "dtd"] and grid.others == ["birds", "zebras"]
+    assert grid.columns == ["imagenet", "cifar10", "dtd"] and grid.others == ["birds", "zebras"]
 
 
 def test_every_source_has_a_grid_and_zero_shot_stands_in_each(index: Index, add: Add) -> None:
@@ -55,32 +55,32 @@ def test_every_source_has_a_grid_and_zero_shot_stands_in_each(index: Index, add:
     add("mmcoa", {"multimodal": 1}, source="imagenet", dataset="cifar10")
     add("mmcoa", {"multimodal": 1}, source="cifar10", dataset="cifar10")  # tested on nothing else
     first, second = found(index)
-    assert (first.source, second.source) == ("imagenet", "tinyimagenet")
+    assert (first.fields["source"], second.fields["source"]) == ("imagenet", "tinyimagenet")
     assert labels(first) == labels(second) == ["clip, zero-shot", "mmcoa, full"]
 
 
 def test_without_a_test_elsewhere_every_source_is_shown(index: Index, add: Add) -> None:
     add("mmcoa", {"multimodal": 1}, source="cifar10", dataset="cifar10")
-    assert [grid.source for grid in found(index)] == ["cifar10"]
+    assert [grid.fields["source"] for grid in found(index)] == ["cifar10"]
 
 
 def test_the_papers_source_is_shown_as_soon_as_it_is_trained_on(index: Index, add: Add) -> None:
     add("mmcoa", {"multimodal": 1}, source="imagenet", dataset="imagenet")
     add("mmcoa", {"multimodal": 1}, source="tinyimagenet", dataset="cifar10")
-    assert [grid.source for grid in found(index)] == ["imagenet", "tinyimagenet"]
+    assert [grid.fields["source"] for grid in found(index)] == ["imagenet", "tinyimagenet"]
 
 
 def test_only_zero_shot(index: Index, add: Add) -> None:
     add("clip", {"multimodal": 1})
     (grid,) = found(index)
-    assert grid.source == "" and labels(grid) == ["clip, zero-shot"]
+    assert grid.fields["source"] == "" and labels(grid) == ["clip, zero-shot"]
 
 
 def test_zero_shot_measured_otherwise_stands_alone(index: Index, add: Add) -> None:
     add("clip", {"multimodal": 1})
     for source in ("imagenet", "tinyimagenet"):
         add("mmcoa", {"multimodal": 1}, source=source, dataset="cifar10", n=500, limit=500)
-    assert [(grid.source, grid.limit) for grid in found(index)] == [
+    assert [(grid.fields["source"], grid.limit) for grid in found(index)] == [
         ("", None),
         ("imagenet", 500),
         ("tinyimagenet", 500),
@@ -114,14 +114,14 @@ def test_what_was_measured_otherwise_has_its_own_grid(index: Index, add: Add, ch
     for dataset in ("cifar10", "cifar100"):
         add("clip", {"multimodal": 100}, dataset=dataset)
     add("clip", {"multimodal": 100}, dataset="stl10", **change)
-    assert sorted(grid.datasets for grid in found(index)) == [["cifar10", "cifar100"], ["stl10"]]
+    assert sorted(grid.columns for grid in found(index)) == [["cifar10", "cifar100"], ["stl10"]]
 
 
 def test_datasets_have_images_of_their_own_number_and_size(index: Index, add: Add) -> None:
     add("clip", {"multimodal": 1}, dataset="cifar10", n=10_000, pixel_size=32)
     add("clip", {"multimodal": 1}, dataset="stl10", n=8000, pixel_size=96)
     (grid,) = found(index)
-    assert [(grid.of(name).n, grid.of(name).pixel_size) for name in grid.datasets] == [(10_000, 32), (8000, 96)]
+    assert [(row.n, row.pixel_size) for row in grid.rows] == [(10_000, 32), (8000, 96)]
 
 
 def test_a_whole_test_set_under_the_limit_stands_with_the_subsets(index: Index, add: Add) -> None:
@@ -145,13 +145,13 @@ def test_two_test_sets_of_one_name_never_share_a_column(index: Index, add: Add) 
     add("mmcoa", {"multimodal": 1}, source="imagenet", dataset="tinyimagenet", pixel_size=224)
     first, second = found(index)
     assert cells(first) == [["cifar10", "tinyimagenet"]] * 2
-    assert cells(second) == [["tinyimagenet"]] and second.of("tinyimagenet").pixel_size == 224
+    assert cells(second) == [["tinyimagenet"]] and second.first.pixel_size == 224
 
 
 def test_a_part_of_a_dataset_is_another_test_set(index: Index, add: Add) -> None:
     add("clip", {"multimodal": 1}, dataset="dtd", n=400)
     add("clip", {"multimodal": 1}, dataset="dtd", n=400, part="400 of 1,880 test images")
-    assert sorted(grid.of("dtd").part for grid in found(index)) == ["", "400 of 1,880 test images"]
+    assert sorted(grid.first.part for grid in found(index)) == ["", "400 of 1,880 test images"]
 
 
 def test_seeds_share_a_cell_when_asked(index: Index, add: Add) -> None:

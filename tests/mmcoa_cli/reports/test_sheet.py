@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
+from mmcoa_cli.reports.content import report_of
 from mmcoa_cli.reports.formats import render
 from mmcoa_cli.reports.rows import Row, rows
 from store.index import Index
@@ -21,8 +22,8 @@ N = 1000
 Add = Callable[..., Any]
 
 
-def report(index: Index, *attacks: str, format: str = "table", width: int = 80, **options: Any) -> str:
-    return render(rows(index, OOD, attacks=attacks), task=OOD, format=format, width=width, **options)
+def report(index: Index, *attacks: str, format: str = "table", width: int = 80, seeds: bool = False) -> str:
+    return render(report_of(rows(index, OOD, attacks=attacks), OOD, seeds=seeds), format=format, width=width)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_the_table_of_two_datasets(index: Index, add: Add) -> None:
         "trained on imagenet · ViT-B-32 · multimodal attack (Table II)\n"
         "seed 0\n"
         "image attack: L-inf, eps 1/255, alpha 1/255, 100 steps\n"
-        "text attack: 1 word, masked LM bert-base-uncased, aligned\n"
+        "text attack: 1 word, aligned, masked LM bert-base-uncased\n"
         "\n"
         "                 cifar10  cifar100  average of 2\n"
         "────────────────────────────────────────────────\n"
@@ -208,6 +209,6 @@ def test_html_shows_hostile_names_as_text(index: Index, add: Add, task: catalog.
     for model, dataset in (("x", hostile), (hostile, "cifar10"), ("x", "cifar10")):
         part = f"{hostile}\x1b[31m"  # of the specification; the index refuses a name like this
         add("clip", {"image": 100, "text": 100, "multimodal": 100}, model=model, dataset=dataset, part=part)
-    text = render(rows(index, task), task=task, format="html")
+    text = render(report_of(rows(index, task), task), format="html")
     page = Page(text)
     assert "script" not in page.tags and hostile in page.text and "\x1b" not in text

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.reports.averages import Average, as_row, average, half_width
-from mmcoa_cli.reports.grid import grids
+from mmcoa_cli.reports.measured import Measured, as_row, average, half_width
+from mmcoa_cli.reports.pivot import panels
 from mmcoa_cli.reports.rows import rows
 from mmcoa_cli.tasks.intervals import wilson
 from store.index import Index
@@ -19,9 +19,9 @@ OOD = catalog.tables()["ood"]
 Add = Callable[..., Any]
 
 
-def one(index: Index, *datasets: str, seeds: bool = False) -> Average | None:
-    (grid,) = grids(rows(index, OOD), task=OOD, seeds=seeds)
-    return average(grid.lines[0], datasets)
+def one(index: Index, *datasets: str, seeds: bool = False) -> Measured | None:
+    (panel,) = panels(rows(index, OOD), table=OOD, seeds=seeds)
+    return average(panel.lines[0].rows, datasets)
 
 
 def test_a_half_width_by_hand() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from mmcoa_cli import catalog
 from mmcoa_cli.models.present import data_key
+from mmcoa_cli.reports.pivot import Panel, panels
 from mmcoa_cli.reports.rows import rows
-from mmcoa_cli.reports.sections import Section, sections
 from store.index import Index
 
 IID = catalog.tables()["iid"]
@@ -17,15 +17,15 @@ ALL = {"image": 5000, "text": 8000, "multimodal": 4500, "clean": 9000}
 Add = Callable[..., Any]
 
 
-def found(index: Index, *, seeds: bool = False) -> list[Section]:
-    return sections(rows(index, IID), seeds=seeds)
+def found(index: Index, *, seeds: bool = False) -> list[Panel]:
+    return panels(rows(index, IID), table=IID, seeds=seeds)
 
 
-def labels(section: Section) -> list[str]:
+def labels(section: Panel) -> list[str]:
     return [line.label for line in section.lines]
 
 
-def attacks(section: Section) -> list[set[str]]:
+def attacks(section: Panel) -> list[set[str]]:
     return [set(line.cells) for line in section.lines]
 
 
@@ -36,7 +36,7 @@ def test_methods_measured_alike_share_a_section(index: Index, add: Add) -> None:
     (section,) = found(index)
     assert labels(section) == ["clip, zero-shot", "mmcoa, 5-shot", "mmcoa, full"]
     assert attacks(section) == [set(ALL)] * 3
-    assert section.image is not None and section.text is not None
+    assert {part for row in section.rows for part in row.threat} == {"image", "text"}
 
 
 def test_what_was_measured_otherwise_has_its_own_section(index: Index, add: Add) -> None:
@@ -64,7 +64,7 @@ def test_clean_results_stand_beside_every_attack(index: Index, add: Add) -> None
     add("clip", {"image": 3000, "multimodal": 2000}, eps="2/255")
     first, second = found(index)
     assert attacks(first) == attacks(second) == [set(ALL)]
-    assert (first.image and first.image.eps, second.image and second.image.eps) == ("1/255", "2/255")
+    assert [{row.eps for row in panel.rows} for panel in (first, second)] == [{"1/255", None}, {"2/255", None}]
 
 
 def test_an_image_attack_of_its_own_has_no_text_columns(index: Index, add: Add) -> None:
@@ -73,7 +73,7 @@ def test_an_image_attack_of_its_own_has_no_text_columns(index: Index, add: Add) 
     add("mmcoa", {"clean": 9000})
     first, second = found(index)
     assert attacks(first) == [set(ALL), {"clean"}]
-    assert attacks(second) == [{"image", "clean"}] and second.text is None
+    assert attacks(second) == [{"image", "clean"}] and not any(row.mlm for row in second.rows)
 
 
 def test_image_and_text_without_a_multimodal_result_stand_together(index: Index, add: Add) -> None:
@@ -85,7 +85,7 @@ def test_image_and_text_without_a_multimodal_result_stand_together(index: Index,
 def test_only_clean_results(index: Index, add: Add) -> None:
     add("clip", {"clean": 9000})
     (section,) = found(index)
-    assert attacks(section) == [{"clean"}] and section.image is section.text is None
+    assert attacks(section) == [{"clean"}] and not any(row.threat for row in section.rows)
 
 
 def test_runs_of_one_label_are_told_apart_by_what_differs(index: Index, add: Add) -> None:

@@ -1,0 +1,117 @@
+"""What stands in a cell: one accuracy, its mean over seeds or the average over datasets; how sure it is; the paper's.
+
+All are fractions in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+
+from .paper import NOTES, marks
+from .pivot import Line, Panel, grouped
+from .rows import Row
+
+AVERAGE = "average"  # what the paper calls this column
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value and the ends of its 95% interval. `by_seed` has the value of each seed that has it; `rows` are what it
+    is made of, and `paper` is None unless the paper has a number beside every one of them."""
+
+    value: float
+    low: float
+    high: float
+    paper: float | None
+    paper_marks: str
+    by_seed: tuple[float, ...]
+    rows: tuple[Row, ...]
+    datasets: tuple[str, ...] = ()  # that it is an average over
+
+    @property
+    def half(self) -> float:
+        """The larger side of the interval."""
+        return max(self.high - self.value, self.value - self.low)
+
+    @property
+    def first(self) -> Row:
+        return self.rows[0]
+
+
+def of_cell(cell: Sequence[Row]) -> Measured:
+    """One result, or the mean over the seeds of a cell, with the interval of the first."""
+    first, values = cell[0], tuple(row.value for row in cell)
+    return Measured(mean(values), *first.ci95, first.paper, marks(first), values, tuple(cell))
+
+
+def average(rows: Iterable[Row], datasets: Sequence[str]) -> Measured | None:
+    """The unweighted mean over those of `datasets` that have a row; None where none has.
+
+    Its 95% half width is that of the datasets (half of each Wilson interval), added in squares and divided by their
+    number, as for independent test sets. It says how far the choice of test images moves the average, not how far
+    other datasets would.
+    """
+    cells = _by_dataset(rows)
+    kept = {name: cells[name] for name in datasets if name in cells}
+    if not kept:
+        return None
+    firsts = [cell[0] for cell in kept.values()]
+    papers = [row.paper for row in firsts if row.paper is not None]
+    whole = len(papers) == len(firsts)
+    value, half = mean(mean(row.value for row in cell) for cell in kept.values()), half_width([r.ci95 for r in firsts])
+    seeds = grouped((row for cell in kept.values() for row in cell), lambda row: (row.run, row.seed))
+    return Measured(
+        value,
+        value - half,
+        value + half,
+        mean(papers) if whole else None,
+        "".join(sign for sign in NOTES if whole and any(sign in marks(row) for row in firsts)),
+        tuple(mean(row.value for row in of_seed) for of_seed in seeds if len(of_seed) == len(kept)),
+        tuple(row for cell in kept.values() for row in cell),
+        tuple(kept),
+    )
+
+
+def half_width(intervals: Sequence[tuple[float, float]]) -> float:
+    """The 95% half width of a mean of independent shares that have these 95% intervals."""
+    return math.sqrt(sum(((high - low) / 2) ** 2 for low, high in intervals)) / len(intervals)
+
+
+def in_cell(panel: Panel, line: Line, column: object) -> Measured | None:
+    """What stands at this place of a panel."""
+    cell = line.cells.get(column)
+    if not cell:
+        return None
+    return average(cell, panel.datasets) if panel.datasets else of_cell(cell)
+
+
+def as_row(found: Measured) -> Row:
+    """An average as a row of a report: `dataset` is "average", `n` the images of all its datasets."""
+    firsts = [cell[0] for cell in _by_dataset(found.rows).values()]
+    interval = (max(0.0, found.low), min(1.0, found.high)) if len(firsts) > 1 else found.first.ci95
+    return replace(
+        found.first,
+        dataset=AVERAGE,
+        value=found.value,
+        n=sum(row.n for row in firsts),
+        partial=any(row.partial or row.part for row in firsts),
+        part="",
+        ci95=interval,
+        evaluation="",
+        paper=found.paper,
+        paper_note="; ".join(NOTES[sign] for sign in found.paper_marks),
+        paper_full=None,
+        attack_success_rate=None,
+        pixel_size=None,
+        collisions=None,
+        distinct_prompts=None,
+        prompts=None,
+        data="",
+    )
+
+
+def _by_dataset(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
+    return {same[0].dataset: same for same in grouped(rows, lambda row: (row.dataset,))}
