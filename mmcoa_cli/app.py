@@ -72,5 +72,5 @@ def run() -> None:
 
 @cache
 def program() -> Any:
-    """The command line, built once: it takes longer to build than most of what is typed takes to be refused."""
+    """Build the command line once: refusing what was typed takes less time than building it."""
     return typer.main.get_command(app)

@@ -22,8 +22,7 @@ SAID = {"name", "title", "source", "loss"}  # of a method's row, what is no sett
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing to choose: its name, what it is, the paper or place it comes from, and its settings with their
-    defaults."""
+    """One thing to choose: its name, what it is, where it comes from, and its settings with their defaults."""
 
     name: str
     title: str = ""
@@ -32,7 +31,7 @@ class Entry:
 
 
 def attacks() -> list[Entry]:
-    """Each attack with its own settings; those of attacks that it needs stand there."""
+    """List each attack with its own settings, without those of the attacks that it needs."""
     return [Entry(one.name, one.title, one.source, _defaults(one.settings)) for one in ATTACKS.values()]
 
 
@@ -45,7 +44,7 @@ def tasks() -> list[Entry]:
 
 
 def tables() -> list[Entry]:
-    """Tables and figures of the paper, which `report --task` and `reproduce` take."""
+    """List the tables and figures that `report --task` and `reproduce` take."""
     return [Entry(row.name, row.title) for row in catalog.tables().values()]
 
 
@@ -68,7 +67,7 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
 
 
 def table(entries: Iterable[Entry]) -> RenderableType:
-    """Names, and beside each what it is, where it comes from, and its settings: readable from 60 columns on."""
+    """Show names, and beside each what it is, where it comes from, and its settings; 60 columns are enough."""
     from rich.table import Table
     from rich.text import Text
 
@@ -102,7 +101,7 @@ def _defaults(settings: type[Any] | None) -> dict[str, Any]:
 
 
 def _method(row: MethodRow) -> Entry:
-    """A method that trains nothing has no settings."""
+    """A method with its settings; one that trains nothing has none."""
     settings = {name: value for name, value in asdict(row).items() if name not in SAID} if row.loss else {}
     return Entry(row.name, row.title, getattr(row, "source", ""), settings)
 
