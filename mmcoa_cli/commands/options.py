@@ -24,6 +24,7 @@ from . import known
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
 SETTINGS, MACHINE, OUTPUT = "Settings", "Machine", "Output"
 N = "N"  # what a number is called in the help
+SEEDS = c.Numbers((0,))
 DATASETS, ATTACKS = c.Names((specs.DEFAULT_DATASET,)), c.Names(base.usual())
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
@@ -46,7 +47,7 @@ Checkpoints = Annotated[
     c.Names,
     typer.Option(
         "--checkpoint", metavar="RUN|MODEL,...", parser=c.names, autocompletion=c.several(known.checkpoints),
-        help="Test these runs (the beginning of an id is enough) or, zero-shot, these models.",
+        help="Test these runs (the beginning of an id is enough) or, zero-shot, models, with commas between them.",
     ),
 ]  # fmt: skip
 Dataset = Annotated[
@@ -149,14 +150,14 @@ NoCollisions = Annotated[
     typer.Option("--no-collisions", help="Never write the name of another class.", rich_help_panel=TEXT),
 ]
 
-Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Seeds = Annotated[
     c.Numbers,
     typer.Option(
-        "--seed", metavar="N,...", help="Draw everything random from this seed; train a run for each of several.",
+        "--seed", metavar="N,...", help="Draw everything random from this seed; of several, train a run of each.",
         parser=c.numbers, rich_help_panel=SETTINGS,
     ),
 ]  # fmt: skip
+Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Compat = Annotated[
     literals.Compat,
     typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
