@@ -5,14 +5,13 @@ Importing this module loads nothing heavy: metrics are computed from stored colu
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
+from .intervals import wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     Column = Callable[[str], npt.NDArray[Any]]  # a column by its name
 
 Logits = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
-Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,5 @@ def lookup(name: str) -> Task:
 
 
 def share(name: str, count: float, n: float) -> Metric:
-    """`count` of `n`, with the 95% score interval (Wilson, 1927). Raises ZeroDivisionError for n = 0."""
-    value, weight = count / n, Z * Z / n
-    middle = (value + weight / 2) / (1 + weight)
-    reach = Z * math.sqrt(value * (1 - value) / n + weight / (4 * n)) / (1 + weight)
-    return Metric(name, value, round(n), max(0.0, middle - reach), min(1.0, middle + reach))
+    """`count` of `n`, with its 95% interval. Raises ZeroDivisionError for n = 0."""
+    return Metric(name, count / n, round(n), *wilson(count, n))
