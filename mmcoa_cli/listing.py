@@ -6,18 +6,17 @@ Nothing heavy is imported: rows are read, not what they name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from . import catalog
 from .attacks import ATTACKS
 from .catalog import DatasetRow, MethodRow, MlmRow, ModelRow
+from .jobs.training_spec import options_of
 from .tasks import TASKS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-SAID = {"name", "title", "source", "loss"}  # of a method's row, what is no setting
 
 
 @dataclass(frozen=True)
@@ -81,15 +80,15 @@ def table(entries: Iterable[Entry]) -> RenderableType:
 
 
 def _in_words(settings: Mapping[str, Any]) -> str:
-    """ "eps=1/255, steps=100": as `-o` takes them."""
-    return ", ".join(f"{name}={_shown(value)}" for name, value in settings.items())
+    """ "eps=1/255  steps=100": as `-o` takes them."""
+    return "  ".join(f"{name}={_shown(value)}" for name, value in settings.items())
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return "+".join(map(str, value)) or "none"
+        return ",".join(map(str, value)) or "none"
     return repr(value) if isinstance(value, str) and " " in value else str(value)
 
 
@@ -101,9 +100,10 @@ def _defaults(settings: type[Any] | None) -> dict[str, Any]:
 
 
 def _method(row: MethodRow) -> Entry:
-    """A method with its settings; one that trains nothing has none."""
-    settings = {name: value for name, value in asdict(row).items() if name not in SAID} if row.loss else {}
-    return Entry(row.name, row.title, getattr(row, "source", ""), settings)
+    """A method with the options of `train` that it has; one that trains nothing has none."""
+    of_training = {"epochs": row.epochs, "batch_size": row.batch_size, "lr": row.optimizer.lr, "tune": row.trains}
+    settings = {**of_training, "optimizer": row.optimizer.name} if row.loss else {}
+    return Entry(row.name, row.title, row.source, {**settings, **options_of(row)})
 
 
 def _measured(task: Any) -> dict[str, Any]:

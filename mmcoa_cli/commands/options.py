@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +14,11 @@ from store.errors import UserError
 from .. import catalog
 from ..attacks import base
 from ..jobs import specs
+from ..jobs.used import NAMES, unused_in_training
 from ..tasks import TASKS
 from ..terminal import choices as c
 from ..terminal import literals
-from ..terminal.given import given, refuse_unused
+from ..terminal.given import given, refuse_unused, typed_as
 from ..terminal.settings_options import fields_of, parse
 from . import known
 
@@ -96,13 +97,28 @@ LearningRate = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]  # fmt: skip
-TuneEncoders = Annotated[literals.Tune, typer.Option(help="Train these encoders.", rich_help_panel=TRAINING)]
+Optimizer = Annotated[
+    literals.Optimizer | None,
+    typer.Option(help="Train with this optimizer.", show_default="the method's", rich_help_panel=TRAINING),
+]
+TuneEncoders = Annotated[
+    literals.Tune | None,
+    typer.Option(help="Train these encoders.", show_default="the method's", rich_help_panel=TRAINING),
+]
 Contrast = Annotated[
     literals.Contrast,
     typer.Option(
         help="Contrast mmcoa's images with the prompts of their batch, as the paper, or with those of all classes.",
         rich_help_panel=TRAINING,
     ),
+]
+ImageWeight = Annotated[
+    float,
+    typer.Option(metavar="WEIGHT", help="Weigh mmcoa's loss of attacked images.", rich_help_panel=TRAINING),
+]
+TextWeight = Annotated[
+    float,
+    typer.Option(metavar="WEIGHT", help="Weigh mmcoa's loss of attacked prompts.", rich_help_panel=TRAINING),
 ]
 TrainingBatchSize = Annotated[
     int | None,
@@ -125,10 +141,12 @@ Alpha = Annotated[
 ]  # fmt: skip
 Steps = Annotated[int, typer.Option(metavar=N, help="Take N steps.", rich_help_panel=IMAGE)]
 TrainingAlpha = Annotated[
-    str, typer.Option(metavar="SIZE", help="Move by this much in each step.", rich_help_panel=IMAGE)
+    str,
+    typer.Option(metavar="SIZE", help="Move by this much in each step.", rich_help_panel=IMAGE),
 ]
 TrainingSteps = Annotated[
-    int, typer.Option(metavar=N, help="Take N steps in training; the test takes 100.", rich_help_panel=IMAGE)
+    int,
+    typer.Option(metavar=N, help="Take N steps in training; the test takes 100.", rich_help_panel=IMAGE),
 ]
 StopWhenFooled = Annotated[
     bool,
@@ -171,6 +189,13 @@ More = Annotated[
     ),
 ]  # fmt: skip
 
+TrainingMore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o", "--option", metavar="NAME=VALUE", rich_help_panel=SETTINGS, autocompletion=c.one(known.training_settings),
+        help="Set an option of the method, its attacks or its optimizer that has no flag here; repeat for more.",
+    ),
+]  # fmt: skip
 BatchSize = Annotated[
     int,
     typer.Option(
@@ -221,13 +246,8 @@ class Test:
         general = {one.name for one in fields(specs.EvaluationSpec)}
         unused = set(base.every_option()) - set(base.options_of(attacks)) - general
         refuse_unused(context, unused, by=f"{by} has no use for it")
-        typed = {name: value for name, value in vars(self).items() if name in given(context) and name != "option"}
         have = fields_of((one.settings for one in base.with_needs(attacks)), but=general)
-        more = parse(self.option or (), have, of=by)
-        twice = sorted(set(typed) & set(more))
-        if twice:
-            raise UserError(f"{twice[0]} is given twice", hint=f"once: as -o {twice[0]}=VALUE, or as the option it has")
-        return typed | more
+        return _typed(context, self) | _more(context, self, have, of=by)
 
 
 @dataclass(frozen=True)
@@ -240,15 +260,29 @@ class Training:
     model: Model = specs.DEFAULT_MODEL
     epochs: Epochs = None
     lr: LearningRate = None
-    tune: TuneEncoders = "both"
+    optimizer: Optimizer = None
+    tune: TuneEncoders = None
     contrast: Contrast = "batch"
+    image_weight: ImageWeight = 0.5
+    text_weight: TextWeight = 0.5
     eps: Eps = "1/255"
     alpha: TrainingAlpha = "1/255"
     steps: TrainingSteps = 10
     mlm: Mlm = specs.DEFAULT_MLM
     compat: Compat = "none"
+    option: TrainingMore = None
     batch_size: TrainingBatchSize = None
     precision: Precision = "fp32"
+
+    def chosen(self, context: typer.Context, *, tested: bool) -> dict[str, Any]:
+        """The method and the options that were typed, with those of `-o`; the method has its own for the others.
+
+        Raises UserError for those that the method does not have, nor the test after it, if it is `tested`.
+        """
+        row, by = catalog.methods()[self.method], f"--method {self.method}"
+        refuse_unused(context, unused_in_training(self.method, tested=tested) - NAMES, by=f"{by} has no use for it")
+        have = {name: kind for name, kind in fields_of(specs.kinds_of(row)).items() if name in specs.options_of(row)}
+        return {"method": self.method} | _typed(context, self) | _more(context, self, have, of=by)
 
 
 @dataclass(frozen=True)
@@ -257,3 +291,18 @@ class Start:
 
     processes: Processes = 1
     accelerate_config: AccelerateConfig = None
+
+
+def _typed(context: typer.Context, options: Test | Training) -> dict[str, Any]:
+    """Those of the options that were typed as such."""
+    names = {*given(context)} - {"option"}
+    return {name: value for name, value in vars(options).items() if name in names}
+
+
+def _more(context: typer.Context, options: Test | Training, have: Mapping[str, Any], *, of: str) -> dict[str, Any]:
+    """Those that were typed as `-o NAME=VALUE`. Raises UserError for one that was typed as an option too."""
+    more = parse(options.option or (), have, of=of)
+    for name in more:
+        if name in _typed(context, options):
+            raise UserError(f"{typed_as(name)} is given twice", hint=f"leave out -o {name}, or {typed_as(name)}")
+    return more

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ..jobs import specs
-from ..jobs.used import NAMES, unused_in_training
 from ..terminal.choices import one
 from ..terminal.given import given, refuse_unused
 from . import known
@@ -50,8 +49,6 @@ def command(
         refuse_unused(context, set(given(context)) - WITH_RESUME, by="a run that goes on keeps its own options")
         run, spec = spec_to_go_on_with(resume, home(), epochs=training.epochs)
     else:
-        unused = unused_in_training(training.method, tested=not no_evaluate) - NAMES
-        refuse_unused(context, unused, by=f"--method {training.method} has no use for it")
-        spec = specs.train_spec(**vars(training), seed=seed)
+        spec = specs.train_spec(**training.chosen(context, tested=not no_evaluate), seed=seed)
     job = Job(spec, None if no_evaluate else specs.evaluation_after(spec), resume=run)
     results.show(launch.run(job, **vars(start)), as_json=json)

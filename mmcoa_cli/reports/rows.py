@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -12,8 +12,7 @@ from store.errors import UserError
 from .. import catalog
 from ..attacks.base import ATTACKS
 from ..attacks.radii import canonical_or_same
-from ..jobs.specs import TrainSpec, options_in, train_spec
-from ..jobs.used import unused_in_training
+from ..jobs.training_spec import stored_spec
 from ..models.present import Present
 from ..terminal.checks import one_of
 from . import earlier
@@ -281,9 +280,8 @@ def _number(value: Any) -> int | None:
 
 def _unusual(run: Run) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
-    spec, row = options_in(run.spec, TrainSpec), catalog.methods().get(run.method)
-    usual = asdict(train_spec(run.method, dataset=run.source) if row else TrainSpec(run.method))
-    unused = unused_in_training(run.method, tested=False) if row else frozenset()
-    settings = [name for name in OF_TRAINING if name not in unused]
-    changed = [name for name in settings if name in spec and spec[name] != usual[name]]
-    return ", ".join(f"{name.replace('_', ' ')} {spec[name]}" for name in changed)
+    try:
+        changed = stored_spec(run.method, run.spec).unusual()
+    except (UserError, TypeError):  # of an index from elsewhere
+        return ""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in changed.items())
