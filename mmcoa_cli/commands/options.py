@@ -14,7 +14,6 @@ from store.errors import UserError
 from .. import catalog
 from ..attacks import base
 from ..jobs import specs
-from ..jobs.used import NAMES, unused_in_training
 from ..tasks import TASKS
 from ..terminal import choices as c
 from ..terminal import literals
@@ -114,11 +113,15 @@ Contrast = Annotated[
 ]
 ImageWeight = Annotated[
     float,
-    typer.Option(metavar="WEIGHT", help="Weigh mmcoa's loss of attacked images.", rich_help_panel=TRAINING),
+    typer.Option(
+        metavar="WEIGHT", help="Weigh attacked images by this in the loss of mmcoa.", rich_help_panel=TRAINING
+    ),
 ]
 TextWeight = Annotated[
     float,
-    typer.Option(metavar="WEIGHT", help="Weigh mmcoa's loss of attacked prompts.", rich_help_panel=TRAINING),
+    typer.Option(
+        metavar="WEIGHT", help="Weigh attacked prompts by this in the loss of mmcoa.", rich_help_panel=TRAINING
+    ),
 ]
 TrainingBatchSize = Annotated[
     int | None,
@@ -193,7 +196,7 @@ TrainingMore = Annotated[
     list[str] | None,
     typer.Option(
         "-o", "--option", metavar="NAME=VALUE", rich_help_panel=SETTINGS, autocompletion=c.one(known.training_settings),
-        help="Set an option of the method, its attacks or its optimizer that has no flag here; repeat for more.",
+        help="Set an option of the method that has no flag here, as `mmcoa list methods` shows it; repeat for more.",
     ),
 ]  # fmt: skip
 BatchSize = Annotated[
@@ -280,7 +283,7 @@ class Training:
         Raises UserError for those that the method does not have, nor the test after it, if it is `tested`.
         """
         row, by = catalog.methods()[self.method], f"--method {self.method}"
-        refuse_unused(context, unused_in_training(self.method, tested=tested) - NAMES, by=f"{by} has no use for it")
+        refuse_unused(context, specs.unused(row, tested=tested), by=f"{by} has no use for it")
         have = {name: kind for name, kind in fields_of(specs.kinds_of(row)).items() if name in specs.options_of(row)}
         return {"method": self.method} | _typed(context, self) | _more(context, self, have, of=by)
 

@@ -19,6 +19,7 @@ from .training_spec import TrainSpec as TrainSpec
 from .training_spec import kinds_of as kinds_of
 from .training_spec import options_of as options_of
 from .training_spec import train_spec as train_spec
+from .training_spec import unused as unused
 
 
 class Kind(StrEnum):

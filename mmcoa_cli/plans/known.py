@@ -19,7 +19,7 @@ from ..jobs.specs import EvaluationSpec, TrainSpec
 from ..jobs.used import unused_in_test, unused_in_training
 from ..models.epochs import path_of
 from ..models.present import Present
-from ..reports.rows import together
+from ..reports.reading import together
 from ..settings import Home
 
 if TYPE_CHECKING:

@@ -366,9 +366,9 @@ def test_two_evaluations_of_the_same_at_once(
 ) -> None:
     words = [
         *("evaluate", "--checkpoint", "vit", "--dataset", "digits", "--mlm", "mlm", "--eps", "16/255"),
-        *("--alpha", "4/255", "--steps", "4", "--batch-size", "10", "--json"),
+        *("--alpha", "4/255", "--steps", "4", "--batch-size", "10", "--limit", "200", "--json"),
     ]
-    alone = Evaluated(new_home("alone"), SPEC.changed(limit=None, batch_size=10), Accelerator(cpu=True))
+    alone = Evaluated(new_home("alone"), SPEC.changed(limit=200, batch_size=10), Accelerator(cpu=True))
     both = [typed(home, *words) for _ in range(2)]
     ended = [process.end() for process in both]
     assert [code for code, _, _ in ended] == [0, 0], ended

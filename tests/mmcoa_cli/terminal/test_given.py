@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from mmcoa_cli import catalog
 from mmcoa_cli.app import app
 from mmcoa_cli.commands import options as o
-from mmcoa_cli.jobs.used import unused_in_training
+from mmcoa_cli.jobs.training_spec import unused
 from mmcoa_cli.terminal.flattened import flattened
 from store.errors import UserError
 
@@ -80,7 +80,9 @@ def test_an_option_given_twice_is_refused(command: str, option: str) -> None:
 
 @pytest.mark.parametrize("method", catalog.methods())
 def test_a_test_after_training_uses_options_too(method: str) -> None:
-    assert unused_in_training(method, tested=True) <= unused_in_training(method, tested=False)
+    row = catalog.methods()[method]
+    assert unused(row, tested=True) <= unused(row, tested=False)
+    assert "lr" in unused(row, tested=True) or row.loss
 
 
 @pytest.mark.parametrize(
