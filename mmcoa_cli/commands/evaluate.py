@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ..jobs import specs
+from . import groups
 from . import options as o
 
 NAME = "evaluate"
@@ -20,8 +21,8 @@ def command(
     dataset: o.Datasets = o.DATASETS,
     attack: o.Attacks = o.ATTACKS,
     *,
-    test: o.Test,
-    start: o.Start,
+    test: groups.Test,
+    start: groups.Start,
     json: o.Json = False,
 ) -> None:
     """Test a run or a model. Use the stored examples; make and store those that are missing."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-
-from store.errors import UserError
 
 from .. import catalog
 from ..attacks import base
@@ -17,8 +13,6 @@ from ..jobs import specs
 from ..tasks import TASKS
 from ..terminal import choices as c
 from ..terminal import literals
-from ..terminal.given import given, refuse_unused, typed_as
-from ..terminal.settings_options import fields_of, parse
 from . import known
 
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
@@ -219,93 +213,3 @@ AccelerateConfig = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Test:
-    """The options of `evaluate` and `attack` beside what is tested, and under which attacks."""
-
-    task: Task = "classification"
-    limit: Limit = None
-    pixel_size: PixelSize = None
-    norm: Norm = "linf"
-    eps: Eps = "1/255"
-    alpha: Alpha = None
-    steps: Steps = 100
-    stop_when_fooled: StopWhenFooled = False
-    mlm: Mlm = specs.DEFAULT_MLM
-    no_collisions: NoCollisions = False
-    seed: Seed = 0
-    compat: Compat = "none"
-    option: More = None
-    batch_size: BatchSize = 128
-    precision: Precision = "fp32"
-
-    def chosen(self, context: typer.Context, attacks: Sequence[str], *, by: str) -> dict[str, Any]:
-        """The options that were typed, with those of `-o`; attacks have their own defaults for the others.
-
-        Raises UserError for those that none of these attacks has; `by` is what has no use for them ("--attack clean").
-        """
-        general = {one.name for one in fields(specs.EvaluationSpec)}
-        unused = set(base.every_option()) - set(base.options_of(attacks)) - general
-        refuse_unused(context, unused, by=f"{by} has no use for it")
-        have = fields_of((one.settings for one in base.with_needs(attacks)), but=general)
-        return _typed(context, self) | _more(context, self, have, of=by)
-
-
-@dataclass(frozen=True)
-class Training:
-    """The options of `train` that decide the weights; those left out (None) have the paper's values."""
-
-    method: Method = "mmcoa"
-    dataset: Dataset = specs.DEFAULT_DATASET
-    shots: Shots = "full"
-    model: Model = specs.DEFAULT_MODEL
-    epochs: Epochs = None
-    lr: LearningRate = None
-    optimizer: Optimizer = None
-    tune: TuneEncoders = None
-    contrast: Contrast = "batch"
-    image_weight: ImageWeight = 0.5
-    text_weight: TextWeight = 0.5
-    eps: Eps = "1/255"
-    alpha: TrainingAlpha = "1/255"
-    steps: TrainingSteps = 10
-    mlm: Mlm = specs.DEFAULT_MLM
-    compat: Compat = "none"
-    option: TrainingMore = None
-    batch_size: TrainingBatchSize = None
-    precision: Precision = "fp32"
-
-    def chosen(self, context: typer.Context, *, tested: bool) -> dict[str, Any]:
-        """The method and the options that were typed, with those of `-o`; the method has its own for the others.
-
-        Raises UserError for those that the method does not have, nor the test after it, if it is `tested`.
-        """
-        row, by = catalog.methods()[self.method], f"--method {self.method}"
-        refuse_unused(context, specs.unused(row, tested=tested), by=f"{by} has no use for it")
-        have = {name: kind for name, kind in fields_of(specs.kinds_of(row)).items() if name in specs.options_of(row)}
-        return {"method": self.method} | _typed(context, self) | _more(context, self, have, of=by)
-
-
-@dataclass(frozen=True)
-class Start:
-    """The options that say how work is started."""
-
-    processes: Processes = 1
-    accelerate_config: AccelerateConfig = None
-
-
-def _typed(context: typer.Context, options: Test | Training) -> dict[str, Any]:
-    """Those of the options that were typed as such."""
-    names = {*given(context)} - {"option"}
-    return {name: value for name, value in vars(options).items() if name in names}
-
-
-def _more(context: typer.Context, options: Test | Training, have: Mapping[str, Any], *, of: str) -> dict[str, Any]:
-    """Those that were typed as `-o NAME=VALUE`. Raises UserError for one that was typed as an option too."""
-    more = parse(options.option or (), have, of=of)
-    for name in more:
-        if name in _typed(context, options):
-            raise UserError(f"{typed_as(name)} is given twice", hint=f"leave out -o {name}, or {typed_as(name)}")
-    return more

@@ -9,7 +9,7 @@ import typer
 from ..jobs import specs
 from ..terminal.choices import one
 from ..terminal.given import given, refuse_unused
-from . import known
+from . import groups, known
 from . import options as o
 
 NAME = "train"
@@ -23,8 +23,8 @@ WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluat
 
 def command(
     context: typer.Context,
-    training: o.Training,
-    start: o.Start,
+    training: groups.Training,
+    start: groups.Start,
     *,
     seed: o.Seed = 0,
     resume: Annotated[

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from mmcoa_cli import catalog
 from mmcoa_cli.app import app
+from mmcoa_cli.commands import groups
 from mmcoa_cli.commands import options as o
 from mmcoa_cli.jobs.training_spec import unused
 from mmcoa_cli.terminal.flattened import flattened
@@ -129,7 +130,7 @@ def test_only_what_is_typed_is_handed_on() -> None:
 
     @one.command()
     @flattened
-    def command(context: typer.Context, attack: o.Attacks = o.ATTACKS, *, test: o.Test) -> None:
+    def command(context: typer.Context, attack: o.Attacks = o.ATTACKS, *, test: groups.Test) -> None:
         handed.update(test.chosen(context, attack, by="x"))
 
     words = "--attack image,text --steps 100 --seed 3 --stop-when-fooled -o max-candidates=5"
