@@ -17,8 +17,8 @@ from .. import catalog
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.clip import Clip
     from ..models.masked_lm import MaskedLM
+    from ..models.victim import Victim
 
 Classifier = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
 
@@ -30,7 +30,7 @@ class Batch:
     Class prompts are those of the whole dataset: clean, or as an attack that this one needs has made them.
     """
 
-    victim: Clip
+    victim: Victim
     images: Tensor
     labels: Tensor
     indices: Sequence[int]
@@ -52,7 +52,7 @@ class Batch:
 class Texts:
     """All texts of a dataset under attack: K class prompts, in class order, with the names that stand in them."""
 
-    victim: Clip
+    victim: Victim
     prompts: Sequence[str]
     names: Sequence[str]
     settings: Any

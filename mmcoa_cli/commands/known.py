@@ -11,6 +11,7 @@ from store.errors import UserError
 
 from .. import catalog
 from ..attacks import ATTACKS, base
+from ..jobs.training_spec import options_of
 from ..models.origins import read_record
 from ..settings import home
 
@@ -22,6 +23,11 @@ def attacks() -> list[str]:
 def settings() -> list[str]:
     """The beginnings of what `-o` takes."""
     return [f"{name}=" for name in base.every_option()]
+
+
+def training_settings() -> list[str]:
+    """The beginnings of what `-o` takes in training."""
+    return [f"{name}=" for name in dict.fromkeys(n for row in catalog.methods().values() for n in options_of(row))]
 
 
 def datasets() -> list[str]:

@@ -95,12 +95,31 @@ LearningRate = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]  # fmt: skip
-TuneEncoders = Annotated[literals.Tune, typer.Option(help="Train these encoders.", rich_help_panel=TRAINING)]
+Optimizer = Annotated[
+    literals.Optimizer | None,
+    typer.Option(help="Train with this optimizer.", show_default="the method's", rich_help_panel=TRAINING),
+]
+TuneEncoders = Annotated[
+    literals.Tune | None,
+    typer.Option(help="Train these encoders.", show_default="the method's", rich_help_panel=TRAINING),
+]
 Contrast = Annotated[
-    literals.Contrast,
+    literals.Contrast | None,
     typer.Option(
         help="Contrast mmcoa's images with the prompts of their batch, as the paper, or with those of all classes.",
-        rich_help_panel=TRAINING,
+        show_default="batch", rich_help_panel=TRAINING,
+    ),
+]  # fmt: skip
+ImageWeight = Annotated[
+    float | None,
+    typer.Option(
+        metavar="WEIGHT", help="Weigh mmcoa's loss of attacked images.", show_default="0.5", rich_help_panel=TRAINING
+    ),
+]
+TextWeight = Annotated[
+    float | None,
+    typer.Option(
+        metavar="WEIGHT", help="Weigh mmcoa's loss of attacked prompts.", show_default="0.5", rich_help_panel=TRAINING
     ),
 ]
 TrainingBatchSize = Annotated[
@@ -124,10 +143,14 @@ Alpha = Annotated[
 ]  # fmt: skip
 Steps = Annotated[int, typer.Option(metavar=N, help="Take N steps.", rich_help_panel=IMAGE)]
 TrainingAlpha = Annotated[
-    str, typer.Option(metavar="SIZE", help="Move by this much in each step.", rich_help_panel=IMAGE)
+    str | None,
+    typer.Option(metavar="SIZE", help="Move by this much in each step.", show_default="1/255", rich_help_panel=IMAGE),
 ]
 TrainingSteps = Annotated[
-    int, typer.Option(metavar=N, help="Take N steps in training; the test takes 100.", rich_help_panel=IMAGE)
+    int | None,
+    typer.Option(
+        metavar=N, help="Take N steps in training; the test takes 100.", show_default="10", rich_help_panel=IMAGE
+    ),
 ]
 StopWhenFooled = Annotated[
     bool,
@@ -170,6 +193,13 @@ More = Annotated[
     ),
 ]  # fmt: skip
 
+TrainingMore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o", "--option", metavar="NAME=VALUE", rich_help_panel=SETTINGS, autocompletion=c.one(known.training_settings),
+        help="Set an option of the method, its attacks or its optimizer that has no flag here; repeat for more.",
+    ),
+]  # fmt: skip
 BatchSize = Annotated[
     int,
     typer.Option(
@@ -239,15 +269,25 @@ class Training:
     model: Model = specs.DEFAULT_MODEL
     epochs: Epochs = None
     lr: LearningRate = None
-    tune: TuneEncoders = "both"
-    contrast: Contrast = "batch"
+    optimizer: Optimizer = None
+    tune: TuneEncoders = None
+    contrast: Contrast = None
+    image_weight: ImageWeight = None
+    text_weight: TextWeight = None
     eps: Eps = "1/255"
-    alpha: TrainingAlpha = "1/255"
-    steps: TrainingSteps = 10
+    alpha: TrainingAlpha = None
+    steps: TrainingSteps = None
     mlm: Mlm = specs.DEFAULT_MLM
     compat: Compat = "none"
+    option: TrainingMore = None
     batch_size: TrainingBatchSize = None
     precision: Precision = "fp32"
+
+    def chosen(self) -> dict[str, Any]:
+        """All options, with those of `-o`. Raises UserError for one of these that the method does not have."""
+        named = {name: value for name, value in vars(self).items() if name != "option"}
+        kinds = specs.kinds_of(catalog.lookup(catalog.methods(), self.method, "method"))
+        return named | parse(self.option or (), kinds, of=f"--method {self.method}", but={*named, "compat", "name"})
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,6 @@ def command(
     else:
         unused = unused_in_training(training.method, tested=not no_evaluate) - NAMES
         refuse_unused(context, unused, by=f"--method {training.method} has no use for it")
-        spec = specs.train_spec(**vars(training), seed=seed)
+        spec = specs.train_spec(**training.chosen(), seed=seed)
     job = Job(spec, None if no_evaluate else specs.evaluation_after(spec), resume=run)
     results.show(launch.run(job, **vars(start)), as_json=json)

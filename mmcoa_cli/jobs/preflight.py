@@ -9,6 +9,7 @@ from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
+from ..attacks.base import needs_masked_lm
 from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip
@@ -40,15 +41,21 @@ def require(job: Job, home: Home) -> None:
         Index(home.database_url).find_run(evaluate.checkpoint)
     try:
         if train:
-            ensure_clip(train.model, home)
+            _ensure_base(train.model, home)
         elif evaluate and is_clip(evaluate.checkpoint, home):
             ensure_clip(evaluate.checkpoint, home)
-        if train and method and "text" in method.attacks:
+        if train and method and needs_masked_lm(method.attacks):
             ensure_mlm(train.mlm, home)
         if evaluate and evaluate.takes_words:
             ensure_mlm(evaluate.mlm, home)
     except UserError as error:
         raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+
+
+def _ensure_base(name: str, home: Home) -> None:
+    """See that what training starts from is there: a run, or a model, which is brought there."""
+    if is_clip(name, home) or Index(home.database_url).run(name) is None:
+        ensure_clip(name, home)
 
 
 def _require_training_images(spec: TrainSpec, home: Home) -> None:

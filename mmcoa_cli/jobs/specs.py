@@ -16,6 +16,7 @@ from .training_spec import DEFAULT_MLM as DEFAULT_MLM
 from .training_spec import DEFAULT_MODEL as DEFAULT_MODEL
 from .training_spec import PRECISIONS as PRECISIONS
 from .training_spec import TrainSpec as TrainSpec
+from .training_spec import kinds_of as kinds_of
 from .training_spec import train_spec as train_spec
 
 
@@ -27,8 +28,8 @@ class Kind(StrEnum):
     mlm = "mlm"
 
 
-def options_in(text: str, kind: type[TrainSpec] | type[EvaluationSpec]) -> dict[str, Any]:
-    """The options among what the index says of a run or evaluation (JSON), with eps and alpha in their canonical form;
+def options_in(text: str, kind: type[EvaluationSpec]) -> dict[str, Any]:
+    """The options among what the index says of an evaluation (JSON), with eps and alpha in their canonical form;
     what else stands there was not asked for."""
     known = {field.name for field in fields(kind)}
     found = {name: value for name, value in json.loads(text).items() if name in known}

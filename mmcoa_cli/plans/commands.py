@@ -17,7 +17,7 @@ TEST = ("mlm", "steps", "limit", "seed", "batch_size", "precision", "compat")
 def train(spec: TrainSpec, order: Order) -> str:
     """The training of one run, without the tests that `mmcoa train` ends with."""
     named = {"method": spec.method, "dataset": spec.dataset, "shots": spec.shots}
-    usual = asdict(train_spec(spec.method, dataset=spec.dataset))
+    usual = train_spec(spec.method, dataset=spec.dataset).document()
     unused = unused_in_training(spec.method, tested=False)
     settings = changed({name: getattr(spec, name) for name in TRAINING if name not in unused}, usual)
     return typed("train", {**named, **settings, **_start(order), "no_evaluate": True})

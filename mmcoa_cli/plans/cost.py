@@ -43,11 +43,11 @@ def training_seconds(spec: TrainSpec, data: Data, speed: Speed) -> float:
     an_image, a_step = speed.update * (1 + text), speed.optimizer
     a_step += 2 * classes * speed.prompt_update if text else data.classes * speed.prompt_update
     if "image" in attacks:
-        an_image += spec.steps * speed.gradient
+        an_image += spec.image_attack.steps * speed.gradient
         a_step += data.classes * speed.prompt
         if spec.compat == "release":
-            an_image += spec.steps * speed.update
-            a_step += spec.steps * data.classes * speed.prompt_update
+            an_image += spec.image_attack.steps * speed.update
+            a_step += spec.image_attack.steps * data.classes * speed.prompt_update
     if text:
         a_step += classes * speed.prompt_attack
     an_epoch = images * an_image / speed.ranks + math.ceil(images / batch) * a_step

@@ -19,7 +19,7 @@ from ..jobs.specs import EvaluationSpec, TrainSpec
 from ..jobs.used import unused_in_test, unused_in_training
 from ..models.epochs import path_of
 from ..models.present import Present
-from ..reports.rows import together
+from ..reports.reading import together
 from ..settings import Home
 
 if TYPE_CHECKING:
@@ -118,5 +118,6 @@ def _deciding(spec: TrainSpec) -> TrainSpec:
     """The specification with what its method does not use as it is by default."""
     if spec.method not in catalog.methods():  # of another version
         return spec
-    plain = TrainSpec(spec.method)
-    return replace(spec, **{name: getattr(plain, name) for name in unused_in_training(spec.method, tested=False)})
+    plain, unused = TrainSpec(spec.method), unused_in_training(spec.method, tested=False)
+    own = {name: value for name, value in vars(plain).items() if name in unused}
+    return replace(spec, **own, options={name: v for name, v in spec.options.items() if name not in unused})

@@ -151,7 +151,7 @@ def differences(order: Order, scale: Scale, selection: Selection) -> Iterator[st
         yield f"test images: {scale.limit:,} of each dataset, the classes as equal as can be (the paper: all)"
     if scale.steps != PAPER.steps and {"image", "multimodal"} & set(row.attacks):
         yield f"steps of the image attack in the test: {scale.steps} (the paper: {PAPER.steps})"
-    lrs = {methods[name].lr for name in row.methods if methods[name].loss}
+    lrs = {methods[name].optimizer.lr for name in row.methods if methods[name].loss}
     if order.lr and lrs != {order.lr}:
         yield f"learning rate {order.lr:g} (the paper: {', '.join(f'{lr:g}' for lr in sorted(lrs))})"
     usual = Order(order.name)

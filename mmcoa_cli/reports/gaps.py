@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..attacks.settings import default_alpha
-from ..jobs.specs import EvaluationSpec, TrainSpec, options_in, train_spec
+from ..jobs.specs import EvaluationSpec
+from ..jobs.training_spec import stored_options, train_spec
 from ..jobs.used import IMAGE, TEXT, unused_in_test, unused_in_training
 from ..terminal.typed import changed, typed
 from .rows import Row
@@ -80,11 +81,11 @@ def merged(gaps: Sequence[Gap]) -> list[Gap]:
 
 def training_command(method: str, *, source: str, shots: str, model: str, like: Sequence[Run]) -> str:
     """The command that trains what is not there, with the settings in which all of `like` differ from the defaults."""
-    specs = [options_in(run.spec, TrainSpec) for run in like]
+    specs = [stored_options(run.spec) for run in like]
     alike = {name: specs[0][name] for name in TRAINING if specs and all(_has(spec, name, specs[0]) for spec in specs)}
     unused = unused_in_training(method, tested=True)
     alike = {name: value for name, value in alike.items() if name not in unused}
-    usual = asdict(train_spec(method, dataset=source))
+    usual = train_spec(method, dataset=source).document()
     named = {"method": method, "dataset": source, "shots": shots}
     return typed("train", {**named, **changed({"model": model, **alike}, usual)})
 

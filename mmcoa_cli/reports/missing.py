@@ -14,7 +14,8 @@ from store.errors import UserError
 
 from .. import catalog
 from ..datasets.library import dataset_path
-from ..jobs.specs import TrainSpec, evaluation_after, options_in
+from ..jobs.specs import evaluation_after
+from ..jobs.training_spec import stored_spec
 from ..jobs.used import IMAGE, TEXT
 from ..settings import Home
 from ..terminal.typed import typed
@@ -158,7 +159,7 @@ def _untested(
 def _after_training(run: Run) -> dict[str, object]:
     """The settings that `mmcoa train` itself would have tested the run with; none where its own make no sense."""
     try:
-        after = evaluation_after(TrainSpec(**{"method": run.method, **options_in(run.spec, TrainSpec)}))
+        after = evaluation_after(stored_spec(run.method, run.spec))
     except UserError:
         return {}
     names = ("mlm", "eps", "alpha", "seed", "precision", "compat")

@@ -217,7 +217,10 @@ def lines_of(rows: Iterable[Row], table: TableRow, *, seeds: bool = False) -> li
             state,
         )
 
-    groups = grouped(sorted(rows, key=of_one_line), of_one_line)
+    def by_column(row: Row) -> Key:
+        return place(table.columns, row.get(table.columns), table)
+
+    groups = grouped(sorted(sorted(rows, key=by_column), key=of_one_line), of_one_line)
     cells = [cell for group in groups for cell in _cells(group, table)]
     return [Line(text, cell) for text, cell in zip(_labels(cells, table, seeds=seeds), cells, strict=True)]
 

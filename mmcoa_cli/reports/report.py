@@ -17,7 +17,7 @@ from .figures import ENDINGS as ENDINGS_OF_PICTURES
 from .figures import draw, is_picture
 from .formats import document, render, save
 from .missing import missing
-from .rows import attacks_of, rows
+from .reading import attacks_of, rows
 from .table import print_table
 
 ENDINGS = {  # what a file is written as

@@ -18,7 +18,7 @@ from ..terminal import console
 from ..terminal.console import print_json, say
 from .content import Report, report_of
 from .formats import as_dicts
-from .rows import Evaluated, row_of, together
+from .reading import Evaluated, row_of, together
 from .table import print_table
 
 
@@ -65,8 +65,7 @@ def _report(results: Sequence[Evaluated]) -> Report:
 def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:
     wanted = [key for outcome in outcomes for key in outcome.evaluations]
     found = together(Index(home().database_url).results(evaluations=wanted))
-    by_id = {one.main.evaluation: one for one in found}
-    return [by_id[key] for key in wanted]
+    return sorted(found, key=lambda one: wanted.index(one.main.evaluation))
 
 
 def _prompts(result: Evaluated) -> list[tuple[str, str, str, str]]:

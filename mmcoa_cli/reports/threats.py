@@ -89,8 +89,14 @@ def _masked_lm(row: Row, section: Section) -> str:
 
 
 def _together(told: Iterable[str]) -> str:
-    """Each once; where they have as many phrases, those that differ side by side: "eps 1/255 | 2/255, 100 steps"."""
+    """Each once; where they have as many phrases, what differs stands side by side: "eps 1/255 | 2/255, 100 steps"."""
     found = [line.split(", ") for line in dict.fromkeys(told)]
     if len({len(phrases) for phrases in found}) > 1:
         return "; or ".join(", ".join(phrases) for phrases in found)
-    return ", ".join(" | ".join(dict.fromkeys(same)) for same in zip(*found, strict=True))
+    return ", ".join(_side_by_side(list(dict.fromkeys(same))) for same in zip(*found, strict=True))
+
+
+def _side_by_side(phrases: Sequence[str]) -> str:
+    first, *_ = (phrase.partition(" ")[0] + " " for phrase in phrases)
+    alike = all(phrase.startswith(first) for phrase in phrases)
+    return " | ".join([phrases[0], *(phrase.removeprefix(first) if alike else phrase for phrase in phrases[1:])])

@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def typed(verb: str, options: Mapping[str, Any], *, names: Sequence[str] = ()) -> str:
-    """The command line; an option that is True is a flag."""
+def typed(
+    verb: str, options: Mapping[str, Any], *, names: Sequence[str] = (), own: Mapping[str, Any] | None = None
+) -> str:
+    """The command line; an option that is True is a flag, and those of `own` are typed as `-o NAME=VALUE`."""
     words = ["mmcoa", verb, *names]
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    for name, value in (own or {}).items():
+        text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        words += ["-o", f"{name}={text}"]
     return shlex.join(words)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmcoa_cli.jobs.specs import ATTACKS, TrainSpec, evaluation_spec
+from mmcoa_cli.jobs.specs import ATTACKS, evaluation_spec, train_spec
 from mmcoa_cli.plans.cost import Speed, evaluation_seconds, images_of, training_seconds
 from mmcoa_cli.plans.selection import Data
 
@@ -15,7 +15,7 @@ DATA = Data("digits", 10, 1000, 500, True)
 
 def test_training(speed: Speed) -> None:
     def seconds(method: str, **changes: object) -> float:
-        spec = TrainSpec(method, "digits", "2", epochs=3, batch_size=16, steps=5)
+        spec = train_spec(method, dataset="digits", shots="2", epochs=3, batch_size=16, steps=5)
         return training_seconds(replace(spec, **changes), DATA, speed) - speed.load  # type: ignore[arg-type]
 
     # 20 images in two batches, three times: an image 4, a step 32 and ten prompts at 0.5
@@ -47,7 +47,7 @@ def test_an_evaluation_never_counts_shared_work_twice(speed: Speed) -> None:
 
 @pytest.mark.parametrize(("shots", "images"), [("1", 10), ("50", 500), ("500", 1000), ("full", 1000)])
 def test_the_number_of_training_images(shots: str, images: int) -> None:
-    assert images_of(TrainSpec("tecoa", "digits", shots), DATA) == images
+    assert images_of(train_spec("tecoa", dataset="digits", shots=shots), DATA) == images
 
 
 def test_several_devices_share_the_images(speed: Speed) -> None:

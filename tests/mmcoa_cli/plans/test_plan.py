@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.plans.cost import Speed
 from mmcoa_cli.plans.known import Known
@@ -35,7 +36,7 @@ def test_the_papers_runs_and_tests(nowhere: Home, speed: Speed, name: str, runs:
     assert not plan.left_out
     specs = [step.work for step in plan.steps if isinstance(step.work, TrainSpec)]
     assert len(set(specs)) == runs
-    assert {(spec.epochs, spec.steps, spec.eps, spec.alpha) for spec in specs} == {(10, 10, "1/255", "1/255")}
+    assert {(spec.epochs, spec.image_attack) for spec in specs} == {(10, PgdSettings(steps=10))}
     for step in plan.steps:
         if isinstance(step.work, Evaluate):
             spec = step.work.spec

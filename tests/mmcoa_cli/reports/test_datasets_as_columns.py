@@ -9,7 +9,7 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.reports.pivot import Panel, panels
-from mmcoa_cli.reports.rows import rows
+from mmcoa_cli.reports.reading import rows
 from store.errors import UserError
 from store.index import Index
 

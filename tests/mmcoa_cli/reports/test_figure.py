@@ -10,7 +10,7 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.reports.content import report_of
 from mmcoa_cli.reports.figure import Figure, caption
-from mmcoa_cli.reports.rows import rows
+from mmcoa_cli.reports.reading import rows
 from store.errors import UserError
 from store.index import Index
 

@@ -15,7 +15,7 @@ from mmcoa_cli import catalog
 from mmcoa_cli.reports.content import report_of
 from mmcoa_cli.reports.figure import Figure
 from mmcoa_cli.reports.figures import COLOURS, draw
-from mmcoa_cli.reports.rows import rows
+from mmcoa_cli.reports.reading import rows
 from store.errors import UserError
 from store.index import Index
 

@@ -11,7 +11,7 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.reports.measured import Measured, as_row, average, half_width
 from mmcoa_cli.reports.pivot import panels
-from mmcoa_cli.reports.rows import rows
+from mmcoa_cli.reports.reading import rows
 from mmcoa_cli.tasks.intervals import wilson
 from store.index import Index
 

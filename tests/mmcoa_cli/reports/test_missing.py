@@ -13,7 +13,7 @@ import typer
 
 from mmcoa_cli import app, catalog
 from mmcoa_cli.reports.missing import MOST, Missing, missing
-from mmcoa_cli.reports.rows import attacks_of, rows
+from mmcoa_cli.reports.reading import attacks_of, rows
 from mmcoa_cli.settings import Home
 from store.index import Index
 

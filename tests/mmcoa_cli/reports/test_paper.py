@@ -9,7 +9,8 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.reports import paper
-from mmcoa_cli.reports.rows import Row, rows
+from mmcoa_cli.reports.reading import rows
+from mmcoa_cli.reports.rows import Row
 from store.index import Index
 
 IID = catalog.tables()["iid"]

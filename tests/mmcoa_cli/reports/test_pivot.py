@@ -8,7 +8,7 @@ from typing import Any
 from mmcoa_cli import catalog
 from mmcoa_cli.models.present import data_key
 from mmcoa_cli.reports.pivot import Panel, panels
-from mmcoa_cli.reports.rows import rows
+from mmcoa_cli.reports.reading import rows
 from store.index import Index
 
 IID = catalog.tables()["iid"]

@@ -10,7 +10,8 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.models.present import data_key
-from mmcoa_cli.reports.rows import Row, rows
+from mmcoa_cli.reports.reading import rows
+from mmcoa_cli.reports.rows import Row
 from store.errors import UserError
 from store.index import Index
 
