@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
@@ -65,6 +66,7 @@ def apart(table: TableRow) -> list[str]:
     return [name for name in names if name not in (*table.lines, table.columns, *spread)]
 
 
+@lru_cache(maxsize=1024)
 def _natural(value: Any) -> Key:
     """Numbers and fractions by their size, then words."""
     try:
