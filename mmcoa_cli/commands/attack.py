@@ -33,8 +33,8 @@ def command(
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = specs.evaluation_spec(checkpoint, dataset, (attack,), **options)
-    from ..jobs import launch  # what was typed is right: only now is it worth the time
-    from ..jobs.worker import Job
+    from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans.steps import Start
     from ..reports import results
 
-    results.show(launch.run(Job(evaluate=spec), **vars(start)), as_json=json, files=True)
+    results.show(direct.evaluate([spec], Start(**vars(start))), as_json=json, files=True)

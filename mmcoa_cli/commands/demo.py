@@ -13,14 +13,5 @@ EXAMPLES = {
 def command(json: o.Json = False) -> None:
     """Fetch, train four methods, attack and report on embedded digits: a few minutes on two cores, no network."""
     from .. import demo
-    from ..reports import results
-    from ..settings import home
-    from ..terminal.console import print_json, show
 
-    outcomes = demo.run_demo(home())
-    if json:
-        print_json(results.document(outcomes))
-        return
-    results.show_all(outcomes)
-    for line in demo.closing(home(), outcomes):
-        show(line)
+    demo.show(as_json=json)

@@ -59,11 +59,11 @@ def command(
     start: groups.Start,
 ) -> None:  # fmt: skip
     """Train and test what a table or figure of the paper needs and is not there yet; then print it."""
-    from ..plans import run
     from ..plans.order import Order
+    from ..plans.reproduce import reproduce
 
     order = Order(
         name, preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size, seed=seed,
         compat=compat, precision=precision, **vars(start),
     )  # fmt: skip
-    run.reproduce(order, dry_run=dry_run, as_json=json)
+    reproduce(order, dry_run=dry_run, as_json=json)

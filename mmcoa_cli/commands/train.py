@@ -16,6 +16,7 @@ NAME = "train"
 EXAMPLES = {
     "mmcoa train --method mmcoa --shots 5": "Start from OpenAI's ViT-B-32, on CIFAR-100",
     "mmcoa train --method tecoa --dataset digits --model tiny-clip --mlm tiny-mlm": "Use no network",
+    "mmcoa train --shots 5 --seed 0,1,2": "Train three runs, and print one table",
     "mmcoa train --resume RUN --epochs 20": "Go on after the last whole epoch, up to 20",
 }
 WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluate", "json"}
@@ -26,7 +27,7 @@ def command(
     training: groups.Training,
     start: groups.Start,
     *,
-    seed: o.Seed = 0,
+    seed: o.Seeds = o.SEEDS,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -38,9 +39,9 @@ def command(
     json: o.Json = False,
 ) -> None:  # fmt: skip
     """Train a defence on a dataset; then test it clean and under the image, text and multimodal attack."""
-    from ..jobs import launch
     from ..jobs.continuing import spec_to_go_on_with
-    from ..jobs.worker import Job
+    from ..plans import direct
+    from ..plans.steps import Start
     from ..reports import results
     from ..settings import home
 
@@ -48,7 +49,9 @@ def command(
     if resume:
         refuse_unused(context, set(given(context)) - WITH_RESUME, by="a run that goes on keeps its own options")
         run, spec = spec_to_go_on_with(resume, home(), epochs=training.epochs)
+        runs = [spec]
     else:
-        spec = specs.train_spec(**training.chosen(context, tested=not no_evaluate), seed=seed)
-    job = Job(spec, None if no_evaluate else specs.evaluation_after(spec), resume=run)
-    results.show(launch.run(job, **vars(start)), as_json=json)
+        options = training.chosen(context, tested=not no_evaluate)
+        runs = [specs.train_spec(**options, seed=number) for number in seed]
+    outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run)
+    results.show(outcomes, as_json=json)

@@ -19,6 +19,8 @@ from ..attacks.settings import COMPATS
 from ..terminal.checks import not_negative, one_of, positive
 from .training_spec import DEFAULT_MLM, PRECISIONS, TrainSpec
 
+AFTER_TRAINING = ("eps", "alpha", "batch_size")  # options of a training that the test it ends with has as well
+
 
 @dataclass(frozen=True)
 class EvaluationSpec:

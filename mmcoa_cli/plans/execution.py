@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from store.errors import UserError
 
 from .. import inventory
 from ..jobs import launch
-from ..jobs.preflight import require
 from ..jobs.specs import TrainSpec
-from ..jobs.worker import Job, Outcome
+from ..jobs.worker import Outcome
 from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.errors import explained
 from .known import Known
-from .steps import Fetch, Start, Step, todo
+from .steps import Fetch, Start, Step
 from .wording import duration
 
 FAILURES = (UserError, OSError, RuntimeError)  # RuntimeError: the accelerator's memory, for one
@@ -33,82 +32,71 @@ class Failure:
 
 @dataclass
 class Execution:
-    """What has come of a plan: of its jobs, in their order, and the steps that failed."""
+    """Does what is left of a plan. What is finished is kept: interrupted, the same plan goes on where it was."""
 
     home: Home
-    start: Start
-    outcomes: list[Outcome] = field(default_factory=list)
+    start: Start = field(default_factory=Start)
     failures: list[Failure] = field(default_factory=list)
-    _lost: dict[str | TrainSpec, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
+    lost: dict[str | TrainSpec, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
 
-    def go_through(self, steps: Sequence[Step], *, keep_going: bool) -> None:
-        """Do what is not done yet. What is finished is kept: interrupted, the same plan goes on where it was.
+    def all_of(self, steps: Sequence[Step]) -> list[Outcome]:
+        """What comes of each job. The first error ends the plan."""
+        done = [self._do(step) for step in self._told(steps)]
+        return [outcome for outcome in done if outcome]
 
-        A step that fails ends the plan with its error; with `keep_going` only those that need it are left out.
-        """
-        every = todo(steps)
-        for step in steps:
-            if step.found is None:
-                self._tell(step, number=every.index(step) + 1, of=len(every))
-                self._try(step) if keep_going else self._do(step)
-            elif isinstance(step.work, Job):
-                self._take(step.work, step.found)
+    def what_can_be(self, steps: Sequence[Step]) -> list[Failure]:
+        """The steps that failed, after all others: what fails takes only those with it that need it."""
+        for step in self._told(steps):
+            if lost := self._missed(step):
+                self._fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
+                continue
+            try:
+                self._do(step)
+            except FAILURES as error:
+                reason = explained(error)
+                print_error(reason)
+                self._fail(step, Failure(step.title, str(reason), reason.hint), step.title)
+        return self.failures
 
-    def verdict(self, steps: Sequence[Step]) -> UserError | None:
-        """What a command ends with where steps failed."""
-        if not self.failures:
-            return None
-        first, begun = self.failures[0], sum(not one.error.startswith("not begun") for one in self.failures)
-        rest = len(self.failures) - begun
-        others = f", {rest} that need them were not begun" if rest else ""
-        error = f"{begun} of {len(todo(steps))} steps failed{others}; the first, {first.title}: {first.error}"
-        return UserError(error, hint=f"{first.hint}; then type the same command again")
+    def _told(self, steps: Sequence[Step]) -> Iterator[Step]:
+        """Each step after the line that says what begins."""
+        todo = [step for step in steps if not step.cached]
+        for number, step in enumerate(todo, 1):
+            if len(todo) > 1 and not self._missed(step):
+                say(f"{step.title}{_about(step)}", head=f"{number}/{len(todo)}")
+                say(step.command, style="dim")
+            yield step
 
-    def _tell(self, step: Step, *, number: int, of: int) -> None:
-        if of > 1 and not self._missed(step):
-            say(f"{step.title}{_about(step)}", head=f"{number}/{of}")
-            say(step.command, style="dim")
-
-    def _try(self, step: Step) -> None:
-        if lost := self._missed(step):
-            self.failures.append(Failure(step.title, f"not begun: it needs what failed ({lost})", ""))
-            self._lose(step, lost)
-            return
-        try:
-            self._do(step)
-        except FAILURES as error:
-            reason = explained(error)
-            print_error(reason)
-            self.failures.append(Failure(step.title, str(reason), reason.hint))
-            self._lose(step, step.title)
-
-    def _do(self, step: Step) -> None:
-        if isinstance(step.work, Fetch):
-            inventory.fetch(step.work.name, self.home, kind=step.work.kind)
-            return
+    def _do(self, step: Step) -> Outcome | None:
         job = step.work
-        if step.of and job.evaluate:
-            run = Known.of(self.home).run(step.of)
-            checkpoint = run.id if run else job.evaluate.checkpoint
-            job = replace(job, evaluate=replace(job.evaluate, checkpoint=checkpoint))
-        config = self.start.accelerate_config
-        self.outcomes.append(launch.run(job, processes=self.start.processes, accelerate_config=config))
-
-    def _take(self, job: Job, found: Outcome) -> None:
-        require(job, self.home)
-        if job.train and job.evaluate:
-            say(f"run {found.run} is in the store already")
-        self.outcomes.append(found)
+        if isinstance(job, Fetch):
+            inventory.fetch(job.name, self.home, kind=job.kind)
+            return None
+        if step.of and job.evaluate and (run := Known(self.home).run(step.of)):
+            job = replace(job, evaluate=replace(job.evaluate, checkpoint=run.id))
+        return launch.run(job, processes=self.start.processes, accelerate_config=self.start.accelerate_config)
 
     def _missed(self, step: Step) -> str:
         """The step that failed and that this one needs, empty where there is none."""
-        return next((self._lost[part] for part in _needed(step) if part in self._lost), "")
+        return next((self.lost[part] for part in _needed(step) if part in self.lost), "")
 
-    def _lose(self, step: Step, failed: str) -> None:
+    def _fail(self, step: Step, failure: Failure, cause: str) -> None:
         """What the step would have made is not to be had."""
+        self.failures.append(failure)
         made = step.work.name if isinstance(step.work, Fetch) else step.work.train
         if made:
-            self._lost[made] = failed
+            self.lost[made] = cause
+
+
+def verdict(failures: Sequence[Failure], steps: Sequence[Step]) -> UserError | None:
+    """What a command ends with where steps of its plan failed."""
+    if not failures:
+        return None
+    first, begun = failures[0], sum(not failure.error.startswith("not begun") for failure in failures)
+    others = f", {len(failures) - begun} that need them were not begun" if begun < len(failures) else ""
+    todo = sum(not step.cached for step in steps)
+    error = f"{begun} of {todo} steps failed{others}; the first, {first.title}: {first.error}"
+    return UserError(error, hint=f"{first.hint}; then type the same command again")
 
 
 def _needed(step: Step) -> list[str | TrainSpec]:

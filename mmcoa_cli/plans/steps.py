@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
+from ..attacks.base import needs_masked_lm
 from ..jobs.specs import EvaluationSpec, Kind, TrainSpec, train_spec
-from ..jobs.used import unused_in_test, unused_in_training
-from ..jobs.worker import Job, Outcome
+from ..jobs.training_spec import options_of
+from ..jobs.worker import Job
 from ..terminal.typed import changed, typed
+
+NAMES = ("method", "dataset", "shots")  # what a training is always told
+LAST = ("tune", "compat", "precision", "optimizer")
+# options of attacks and losses that have a name of their own on the command line
+NAMED = (
+    "norm",
+    "eps",
+    "alpha",
+    "steps",
+    "stop_when_fooled",
+    "no_collisions",
+    "contrast",
+    "image_weight",
+    "text_weight",
+)
 
 
 @dataclass(frozen=True)
@@ -31,17 +48,18 @@ class Fetch:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do. `found` is what the store has of it already, None where something is left to do.
+    """One thing to do, or that is done (`cached`). `of` is the run that a job tests, where another step trains it;
+    `label` says which run or model it is about, as "tecoa, 5-shot".
 
-    `of` is the run that a job tests, where an earlier step trains it; `seconds` is None where nobody knows: of a
-    download, and before a measurement.
+    `seconds` is None where it is not known: of a download, and before a measurement.
     """
 
     work: Fetch | Job
     title: str
     command: str
     of: TrainSpec | None = None
-    found: Outcome | None = None
+    label: str = ""
+    cached: bool = False
     seconds: float | None = None
 
     @property
@@ -49,54 +67,64 @@ class Step:
         return "fetch" if isinstance(self.work, Fetch) else "train" if self.work.train else "evaluate"
 
     @property
-    def cached(self) -> bool:
-        return self.found is not None
+    def run(self) -> TrainSpec | None:
+        """The run that a job trains or tests; None for a model as it comes."""
+        return self.of if isinstance(self.work, Fetch) else self.work.train or self.of
 
     @property
-    def dataset(self) -> str:
-        """What a job is about."""
-        spec = self.work.evaluate if isinstance(self.work, Job) else None
-        return spec.datasets[0] if spec else ""
+    def tested_on(self) -> tuple[str, ...]:
+        test = None if isinstance(self.work, Fetch) else self.work.evaluate
+        return test.datasets if test else ()
 
 
-def todo(steps: Sequence[Step]) -> list[Step]:
-    return [step for step in steps if not step.cached]
-
-
-def label(run: TrainSpec | None) -> str:
-    """ "tecoa, 5-shot"; for None the model as it comes."""
-    if run is None:
-        return "clip, zero-shot"
-    return f"{run.method}, {run.shots if run.shots == 'full' else f'{run.shots}-shot'}"
+def fetching(name: str, kind: Kind, *, size: int = 0, here: bool = False) -> Step:
+    """The step that brings it into the store."""
+    command = typed("fetch", {}, names=[name])
+    return Step(Fetch(name, kind, size), f"fetch {name}", command, cached=here, seconds=0.0 if here else None)
 
 
 def command_of(job: Job, start: Start | None = None) -> str:
-    """The options of a job that are not the defaults, as they are typed."""
-    start = start or Start()
-    started = changed(asdict(start), asdict(Start()))
+    """What to type for a job: of its options those that are not the default, and that something uses."""
+    started = changed(asdict(start or Start()), asdict(Start()))
     if job.resume:
         return typed("train", {"resume": job.resume, **started})
     if job.train:
         alone = {} if job.evaluate else {"no_evaluate": True}
-        return typed("train", {**_training(job.train, tested=bool(job.evaluate)), **started, **alone})
+        named, own = _training(job.train, tested=job.evaluate)
+        return typed("train", {**named, **started, **alone}, own=own)
     assert job.evaluate
-    return typed("evaluate", {**_test(job.evaluate), **started})
+    named, own = _test(job.evaluate)
+    return typed("evaluate", {**named, **started}, own=own)
 
 
-def _training(spec: TrainSpec, *, tested: bool) -> dict[str, object]:
-    options = asdict(spec)
-    named = {name: options.pop(name) for name in ("method", "dataset", "shots")}
-    unused = unused_in_training(spec.method, tested=tested)
-    used = {name: value for name, value in options.items() if name not in unused}
-    return {**named, **changed(used, asdict(train_spec(spec.method, dataset=spec.dataset)))}
+def _training(spec: TrainSpec, *, tested: EvaluationSpec | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options that have a name of their own on the command line, and those that are -o NAME=VALUE."""
+    usual = train_spec(spec.method, dataset=spec.dataset)
+    used = {**options_of(spec.row), **(tested.options if tested else {})}
+    options = {name: value for name, value in spec.options.items() if name in used}
+    takes_words = (tested and tested.takes_words) or needs_masked_lm(spec.row.attacks)
+    told = {f.name: getattr(spec, f.name) for f in fields(spec) if f.name not in ("options", *NAMES)}
+    told = {name: value for name, value in told.items() if value != getattr(usual, name)}
+    if not takes_words:
+        told.pop("mlm", None)
+    last = {name: told.pop(name) for name in LAST if name in told}
+    named = {name: getattr(spec, name) for name in NAMES}
+    return {**named, **told, **_named(options), **last}, _others(options)
 
 
-def _test(spec: EvaluationSpec) -> dict[str, object]:
-    options = asdict(spec)
-    named = {"checkpoint": options.pop("checkpoint"), "dataset": ",".join(options.pop("datasets"))}
-    if options.pop("attacks") != EvaluationSpec.attacks:
-        named["attack"] = ",".join(spec.attacks)
-    unused = unused_in_test(spec.attacks)
-    usual = asdict(EvaluationSpec("", (), norm=spec.norm, eps=spec.eps, steps=spec.steps))  # with their own alpha
-    plain = asdict(EvaluationSpec("", ())) | {"alpha": usual["alpha"]}
-    return {**named, **changed({name: value for name, value in options.items() if name not in unused}, plain)}
+def _test(spec: EvaluationSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same of a test."""
+    told = spec.to_type()
+    own = {name: told.pop(name) for name in list(told) if name not in spec.options}
+    words = {name: own.pop(name) for name in ("mlm",) if name in own}
+    attacks = {"attack": ",".join(own.pop("attacks"))} if "attacks" in own else {}
+    named = {"checkpoint": spec.checkpoint, "dataset": ",".join(spec.datasets), **attacks}
+    return {**named, **own, **_named(told), **words}, _others(told)
+
+
+def _named(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in NAMED if name in options}
+
+
+def _others(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in NAMED}

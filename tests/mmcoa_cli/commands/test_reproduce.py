@@ -144,5 +144,5 @@ def test_killed_and_interrupted_it_goes_on(home: Home, typed: Callable[..., Any]
     assert code == 0 and done["failures"] == []
     assert any(step["cached"] for step in done["steps"] if step["kind"] == "train")
     index = Index(home.database_url)
-    assert index.counts() == (4, 16)
+    assert len(index.runs()) == 4 and len({result.evaluation for _, result in index.results()}) == 16
     assert all(index.run(run_id) == run for run_id, run in runs.items())
