@@ -1,4 +1,4 @@
-"""What a job needs, looked for before anything heavy is imported: a wrong name should not cost ten seconds."""
+"""Look for what a job needs before anything heavy is imported: a wrong name should not cost ten seconds."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
 
 
 def _warn_of_weak_attacks(job: Job) -> None:
-    """A line for each attack that is weaker than its settings look: it is run as asked."""
+    """Print a warning for each attack that is weaker than its settings look. It is run as asked."""
     settings: list[Any] = []
     if job.train and "image" in catalog.lookup(catalog.methods(), job.train.method, "method").attacks:
         settings.append(job.train.image_attack)
