@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -66,4 +67,10 @@ def run() -> None:
     with suppress(UserError):  # of a home that can be none, which the verbs that use it say
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(home().runs / ".torch"))  # torch makes it, in TMPDIR else
     sys.argv[1:] = [*(["--debug"] if len(words) < len(sys.argv) - 1 else []), *words]
-    app(prog_name="mmcoa")
+    program()(prog_name="mmcoa")
+
+
+@cache
+def program() -> Any:
+    """Build the command line once: refusing what was typed takes less time than building it."""
+    return typer.main.get_command(app)

@@ -6,24 +6,22 @@ Nothing heavy is imported: rows are read, not what they name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from . import catalog
 from .attacks import ATTACKS
 from .catalog import DatasetRow, MethodRow, MlmRow, ModelRow
+from .jobs.training_spec import options_of
 from .tasks import TASKS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SAID = {"name", "title", "source", "loss"}  # of a method's row, what is no setting
-
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing to choose: its name, what it is, the paper or place it comes from, and its settings with their
-    defaults."""
+    """One thing to choose: its name, what it is, where it comes from, and its settings with their defaults."""
 
     name: str
     title: str = ""
@@ -32,7 +30,7 @@ class Entry:
 
 
 def attacks() -> list[Entry]:
-    """Each attack with its own settings; those of attacks that it needs stand there."""
+    """List each attack with its own settings, without those of the attacks that it needs."""
     return [Entry(one.name, one.title, one.source, _defaults(one.settings)) for one in ATTACKS.values()]
 
 
@@ -45,7 +43,7 @@ def tasks() -> list[Entry]:
 
 
 def tables() -> list[Entry]:
-    """Tables and figures of the paper, which `report --task` and `reproduce` take."""
+    """List the tables and figures that `report --task` and `reproduce` take."""
     return [Entry(row.name, row.title) for row in catalog.tables().values()]
 
 
@@ -68,7 +66,7 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
 
 
 def table(entries: Iterable[Entry]) -> RenderableType:
-    """Names, and beside each what it is, where it comes from, and its settings: readable from 60 columns on."""
+    """Show names, and beside each what it is, where it comes from, and its settings; 60 columns are enough."""
     from rich.table import Table
     from rich.text import Text
 
@@ -82,15 +80,15 @@ def table(entries: Iterable[Entry]) -> RenderableType:
 
 
 def _in_words(settings: Mapping[str, Any]) -> str:
-    """ "eps=1/255, steps=100": as `-o` takes them."""
-    return ", ".join(f"{name}={_shown(value)}" for name, value in settings.items())
+    """ "eps=1/255  steps=100": as `-o` takes them."""
+    return "  ".join(f"{name}={_shown(value)}" for name, value in settings.items())
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return "+".join(map(str, value)) or "none"
+        return ",".join(map(str, value)) or "none"
     return repr(value) if isinstance(value, str) and " " in value else str(value)
 
 
@@ -102,9 +100,10 @@ def _defaults(settings: type[Any] | None) -> dict[str, Any]:
 
 
 def _method(row: MethodRow) -> Entry:
-    """A method that trains nothing has no settings."""
-    settings = {name: value for name, value in asdict(row).items() if name not in SAID} if row.loss else {}
-    return Entry(row.name, row.title, getattr(row, "source", ""), settings)
+    """A method with the options of `train` that it has; one that trains nothing has none."""
+    of_training = {"epochs": row.epochs, "batch_size": row.batch_size, "lr": row.optimizer.lr, "tune": row.trains}
+    settings = {**of_training, "optimizer": row.optimizer.name} if row.loss else {}
+    return Entry(row.name, row.title, row.source, {**settings, **options_of(row)})
 
 
 def _measured(task: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ LONGEST = 200
 def store_name(name: str) -> str:
     """The file name of `name`: every character other than a letter, a digit, ".", "_" and "-" becomes "-".
 
-    Raises UserError for a name that would be hidden, or a folder above the store, or that does not print as it is.
+    Raises UserError for a name of a hidden file or of a folder above the store, or one that does not print as it is.
     """
     require_printable(name, "the name")
     cleaned = _LETTERS.sub("-", name)
@@ -25,8 +25,8 @@ def store_name(name: str) -> str:
 
 
 def require_printable(text: str, what: str) -> str:
-    """`text` itself. Raises UserError, which begins with `what`, where it has a character that a terminal obeys or that
-    hides: a control character, a newline, a bidi override, half of a surrogate pair."""
+    """`text` itself. Raises UserError, which begins with `what`, for what a terminal obeys or does not show: a
+    control character, a newline, a bidi override, half of a surrogate pair."""
     if is_printable(text):
         return text
     signs = " ".join(dict.fromkeys(shown for sign in text if (shown := visible(sign)) != sign))

@@ -1,4 +1,4 @@
-"""Where things live: the folders under MMCOA_HOME and the address of the index; and room for more. Light to import."""
+"""Where things live: the folders under MMCOA_HOME and the address of the index. Quick to import."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANOTHER = "set MMCOA_HOME to a folder you may write to"
 
 @dataclass(frozen=True)
 class Home:
-    """The folders of one store; nothing is created by asking for a path."""
+    """The folders of one store. Asking for a path creates nothing."""
 
     root: Path
     database_url: str
@@ -63,7 +63,7 @@ class Home:
 def home() -> Home:
     """The store that MMCOA_HOME and MMCOA_DATABASE_URL name (default: the platform's user data folder).
 
-    Raises UserError where MMCOA_HOME can be no folder: it does not print, is a file, or a link to nowhere.
+    Raises UserError where MMCOA_HOME cannot be a folder: it does not print, is a file, or is a link to nowhere.
     """
     named = os.environ.get("MMCOA_HOME", "")
     root = _expanded(require_printable(named, "MMCOA_HOME")) if named else _default()
@@ -101,5 +101,5 @@ def _default() -> Path:
 
 
 def _quoted(path: Path) -> str:
-    """A path as it stands in a URL; only what has a meaning there is quoted, so that messages stay readable."""
+    """Write a path for a URL. Only what has a meaning there is quoted, so that messages stay readable."""
     return re.sub("[%?#]", lambda sign: f"%{ord(sign[0]):02X}", str(path))

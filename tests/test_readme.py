@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from readme_output import blocks, mmcoa, printed
+from readme_output import README, blocks, mmcoa, printed
 
 
 def shape(text: str) -> str:
@@ -37,3 +37,18 @@ def test_the_three_lines_print_what_the_readme_says(stand_ins: Path, tmp_path: P
     assert [command.split()[1] for command, _ in blocks()] == ["fetch", "train", "report"]
     for command, output in blocks():
         assert shape(printed(command, tmp_path)) == shape(output), command
+
+
+@pytest.mark.slow
+def test_the_attack_of_the_readme_is_one(stand_ins: Path, tmp_path: Path) -> None:
+    """Its file as it stands there, and the command below it on a few images."""
+    text = README.read_text(encoding="utf8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (command,) = re.findall(r"^MMCOA_PLUGINS=drift PYTHONPATH=. mmcoa (.*)$", text, flags=re.MULTILINE)
+    (tmp_path / "drift.py").write_text(code, encoding="utf8")
+    (tmp_path / "models").symlink_to(stand_ins / "models")
+    variables = {"MMCOA_PLUGINS": "drift", "PYTHONPATH": f"{README.parent}:{tmp_path}"}
+    words = [*command.split(), "--limit", "40", "--steps", "5", "--json"]
+    clean, drift = json.loads(mmcoa(tmp_path, *words, **variables))["rows"]
+    assert (drift["attack"], drift["eps"], drift["n"]) == ("drift", "4/255", 40)
+    assert drift["value"] < clean["value"]

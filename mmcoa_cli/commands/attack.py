@@ -8,7 +8,7 @@ import typer
 
 from ..jobs import specs
 from ..terminal.choices import choice
-from . import known
+from . import groups, known
 from . import options as o
 
 NAME = "attack"
@@ -26,8 +26,8 @@ def command(
     checkpoint: o.Checkpoint = specs.DEFAULT_MODEL,
     dataset: o.Datasets = o.DATASETS,
     *,
-    test: o.Test,
-    start: o.Start,
+    test: groups.Test,
+    start: groups.Start,
     json: o.Json = False,
 ) -> None:
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ..jobs import specs
+from . import groups
 from . import options as o
 
 NAME = "evaluate"
@@ -21,8 +22,8 @@ def command(
     dataset: o.Datasets = o.DATASETS,
     attack: o.Attacks = o.ATTACKS,
     *,
-    test: o.Test,
-    start: o.Start,
+    test: groups.Test,
+    start: groups.Start,
     json: o.Json = False,
 ) -> None:
     """Test runs or models. Use the stored examples; make and store those that are missing."""

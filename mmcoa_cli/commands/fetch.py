@@ -128,7 +128,7 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
 
 
 def _say(fetched: Fetched) -> None:
-    """What is in the store now, and below it what was understood."""
+    """Say what is in the store now, and below it what was understood."""
     from rich.filesize import decimal
 
     from ..terminal.console import indented, out, show

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-
-from store.errors import UserError
 
 from .. import catalog
 from ..attacks import base
@@ -17,8 +13,6 @@ from ..jobs import specs
 from ..tasks import TASKS
 from ..terminal import choices as c
 from ..terminal import literals
-from ..terminal.given import given, refuse_unused
-from ..terminal.settings_options import parse
 from . import known
 
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
@@ -47,7 +41,7 @@ Checkpoints = Annotated[
     c.Names,
     typer.Option(
         "--checkpoint", metavar="RUN|MODEL,...", parser=c.names, autocompletion=c.several(known.checkpoints),
-        help="Test these runs (the beginning of an id is enough) or, zero-shot, these models.",
+        help="Test these runs (the beginning of an id is enough) or, zero-shot, models, with commas between them.",
     ),
 ]  # fmt: skip
 Dataset = Annotated[
@@ -105,22 +99,22 @@ TuneEncoders = Annotated[
     typer.Option(help="Train these encoders.", show_default="the method's", rich_help_panel=TRAINING),
 ]
 Contrast = Annotated[
-    literals.Contrast | None,
+    literals.Contrast,
     typer.Option(
         help="Contrast mmcoa's images with the prompts of their batch, as the paper, or with those of all classes.",
-        show_default="batch", rich_help_panel=TRAINING,
+        rich_help_panel=TRAINING,
     ),
-]  # fmt: skip
+]
 ImageWeight = Annotated[
-    float | None,
+    float,
     typer.Option(
-        metavar="WEIGHT", help="Weigh mmcoa's loss of attacked images.", show_default="0.5", rich_help_panel=TRAINING
+        metavar="WEIGHT", help="Weigh attacked images by this in the loss of mmcoa.", rich_help_panel=TRAINING
     ),
 ]
 TextWeight = Annotated[
-    float | None,
+    float,
     typer.Option(
-        metavar="WEIGHT", help="Weigh mmcoa's loss of attacked prompts.", show_default="0.5", rich_help_panel=TRAINING
+        metavar="WEIGHT", help="Weigh attacked prompts by this in the loss of mmcoa.", rich_help_panel=TRAINING
     ),
 ]
 TrainingBatchSize = Annotated[
@@ -144,14 +138,12 @@ Alpha = Annotated[
 ]  # fmt: skip
 Steps = Annotated[int, typer.Option(metavar=N, help="Take N steps.", rich_help_panel=IMAGE)]
 TrainingAlpha = Annotated[
-    str | None,
-    typer.Option(metavar="SIZE", help="Move by this much in each step.", show_default="1/255", rich_help_panel=IMAGE),
+    str,
+    typer.Option(metavar="SIZE", help="Move by this much in each step.", rich_help_panel=IMAGE),
 ]
 TrainingSteps = Annotated[
-    int | None,
-    typer.Option(
-        metavar=N, help="Take N steps in training; the test takes 100.", show_default="10", rich_help_panel=IMAGE
-    ),
+    int,
+    typer.Option(metavar=N, help="Take N steps in training; the test takes 100.", rich_help_panel=IMAGE),
 ]
 StopWhenFooled = Annotated[
     bool,
@@ -173,14 +165,14 @@ NoCollisions = Annotated[
     typer.Option("--no-collisions", help="Never write the name of another class.", rich_help_panel=TEXT),
 ]
 
-Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Seeds = Annotated[
     c.Numbers,
     typer.Option(
-        "--seed", metavar="N,...", help="Draw everything random from this seed; train a run for each of several.",
+        "--seed", metavar="N,...", help="Draw everything random from this seed; of several, train a run of each.",
         parser=c.numbers, rich_help_panel=SETTINGS,
     ),
 ]  # fmt: skip
+Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Compat = Annotated[
     literals.Compat,
     typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
@@ -198,7 +190,7 @@ TrainingMore = Annotated[
     list[str] | None,
     typer.Option(
         "-o", "--option", metavar="NAME=VALUE", rich_help_panel=SETTINGS, autocompletion=c.one(known.training_settings),
-        help="Set an option of the method, its attacks or its optimizer that has no flag here; repeat for more.",
+        help="Set an option of the method that has no flag here, as `mmcoa list methods` shows it; repeat for more.",
     ),
 ]  # fmt: skip
 BatchSize = Annotated[
@@ -221,79 +213,3 @@ AccelerateConfig = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Test:
-    """The options of `evaluate` and `attack` beside what is tested, and under which attacks."""
-
-    task: Task = "classification"
-    limit: Limit = None
-    pixel_size: PixelSize = None
-    norm: Norm = "linf"
-    eps: Eps = "1/255"
-    alpha: Alpha = None
-    steps: Steps = 100
-    stop_when_fooled: StopWhenFooled = False
-    mlm: Mlm = specs.DEFAULT_MLM
-    no_collisions: NoCollisions = False
-    seed: Seed = 0
-    compat: Compat = "none"
-    option: More = None
-    batch_size: BatchSize = 128
-    precision: Precision = "fp32"
-
-    def chosen(self, context: typer.Context, attacks: Sequence[str], *, by: str) -> dict[str, Any]:
-        """The options that were typed, with those of `-o`; attacks have their own defaults for the others.
-
-        Raises UserError for those that none of these attacks has; `by` is what has no use for them ("--attack clean").
-        """
-        general = {one.name for one in fields(specs.EvaluationSpec)}
-        unused = set(base.every_option()) - set(base.options_of(attacks)) - general
-        refuse_unused(context, unused, by=f"{by} has no use for it")
-        typed = {name: value for name, value in vars(self).items() if name in given(context) and name != "option"}
-        kinds = [one.settings for one in base.with_needs(attacks) if one.settings]
-        more = parse(self.option or (), kinds, of=by, but=general)
-        twice = sorted(set(typed) & set(more))
-        if twice:
-            raise UserError(f"{twice[0]} is given twice", hint=f"once: as -o {twice[0]}=VALUE, or as the option it has")
-        return typed | more
-
-
-@dataclass(frozen=True)
-class Training:
-    """The options of `train` that decide the weights; those left out (None) have the paper's values."""
-
-    method: Method = "mmcoa"
-    dataset: Dataset = specs.DEFAULT_DATASET
-    shots: Shots = "full"
-    model: Model = specs.DEFAULT_MODEL
-    epochs: Epochs = None
-    lr: LearningRate = None
-    optimizer: Optimizer = None
-    tune: TuneEncoders = None
-    contrast: Contrast = None
-    image_weight: ImageWeight = None
-    text_weight: TextWeight = None
-    eps: Eps = "1/255"
-    alpha: TrainingAlpha = None
-    steps: TrainingSteps = None
-    mlm: Mlm = specs.DEFAULT_MLM
-    compat: Compat = "none"
-    option: TrainingMore = None
-    batch_size: TrainingBatchSize = None
-    precision: Precision = "fp32"
-
-    def chosen(self) -> dict[str, Any]:
-        """All options, with those of `-o`. Raises UserError for one of these that the method does not have."""
-        named = {name: value for name, value in vars(self).items() if name != "option"}
-        kinds = specs.kinds_of(catalog.lookup(catalog.methods(), self.method, "method"))
-        return named | parse(self.option or (), kinds, of=f"--method {self.method}", but={*named, "compat", "name"})
-
-
-@dataclass(frozen=True)
-class Start:
-    """The options that say how work is started."""
-
-    processes: Processes = 1
-    accelerate_config: AccelerateConfig = None

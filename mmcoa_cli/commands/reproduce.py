@@ -10,7 +10,7 @@ from .. import catalog
 from ..jobs import specs
 from ..terminal.choices import choice, listed, one
 from ..terminal.literals import Preset
-from . import known
+from . import groups, known
 from . import options as o
 
 NAME = "reproduce"
@@ -56,7 +56,7 @@ def command(
     seed: o.Seed = 0,
     compat: o.Compat = "none",
     precision: o.Precision = "fp32",
-    start: o.Start,
+    start: groups.Start,
 ) -> None:  # fmt: skip
     """Train and test what a table or figure of the paper needs and is not there yet; then print it."""
     from ..plans.order import Order

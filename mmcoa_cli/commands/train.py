@@ -9,7 +9,7 @@ import typer
 from ..jobs import specs
 from ..terminal.choices import one
 from ..terminal.given import given, refuse_unused
-from . import known
+from . import groups, known
 from . import options as o
 
 NAME = "train"
@@ -24,8 +24,8 @@ WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluat
 
 def command(
     context: typer.Context,
-    training: o.Training,
-    start: o.Start,
+    training: groups.Training,
+    start: groups.Start,
     *,
     seed: o.Seeds = o.SEEDS,
     resume: Annotated[
@@ -51,8 +51,7 @@ def command(
         run, spec = spec_to_go_on_with(resume, home(), epochs=training.epochs)
         runs = [spec]
     else:
-        unused = specs.unused_in_training(training.method, tested=not no_evaluate)
-        refuse_unused(context, unused, by=f"--method {training.method} has no use for it")
-        runs = [specs.train_spec(**training.chosen(), seed=number) for number in seed]
+        options = training.chosen(context, tested=not no_evaluate)
+        runs = [specs.train_spec(**options, seed=number) for number in seed]
     outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run)
     results.show(outcomes, as_json=json)

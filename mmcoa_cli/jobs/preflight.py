@@ -29,10 +29,11 @@ def require(job: Job, home: Home) -> None:
     """
     train, evaluate = job.train, job.evaluate
     method = catalog.lookup(catalog.methods(), train.method, "method") if train else None
-    datasets = [*([train.dataset] if train else []), *(evaluate.datasets if evaluate else [])]
+    trained_on = [train.dataset] if train and method and method.loss else []
+    datasets = [*trained_on, *(evaluate.datasets if evaluate else [])]
     for name in dict.fromkeys(datasets):
         _require_dataset(name, home)
-    if train and method and method.loss:
+    if train and trained_on:
         _require_training_images(train, home)
     for name in evaluate.datasets if evaluate else ():
         _require_test_images(name, home, after_training=train is not None)

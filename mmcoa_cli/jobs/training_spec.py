@@ -29,6 +29,8 @@ SHOTS = re.compile(r"0*[1-9][0-9]{0,8}")
 DEFAULT_MODEL, DEFAULT_MLM, DEFAULT_DATASET = "ViT-B-32", "bert-base-uncased", "cifar100"
 # the options of methods that `mmcoa train` has by their name; others are typed as -o NAME=VALUE
 COMMON = ("eps", "alpha", "steps", "contrast", "image_weight", "text_weight")
+OF_TRAINING = ("shots", "epochs", "lr", "tune", "batch_size", "optimizer")  # of every method that trains
+OF_TEST = ("eps", "alpha", "batch_size")  # of the test that a training run ends with
 OF_OPTIMIZER = ("betas", "momentum", "weight_decay", "schedule", "warmup_steps")
 
 
@@ -155,6 +157,12 @@ def kinds_of(row: MethodRow) -> list[type[Any]]:
     of_training = [OptimizerRow, *(attacks.lookup(name).settings for name in row.attacks), settings_kind(row.loss)]
     kinds = [*(of_training if row.loss else ()), wrapper.settings if wrapper else None]
     return [kind for kind in kinds if kind is not None]
+
+
+def unused(row: MethodRow, *, tested: bool) -> set[str]:
+    """The options of `train` that neither the method has a use for nor the test after it, if it is `tested`."""
+    every = {*OF_TRAINING, *(name for one in catalog.methods().values() for name in options_of(one))}
+    return every - {*options_of(row), *(OF_TRAINING if row.loss else ()), *(OF_TEST if tested else ())}
 
 
 def train_spec(method: str, **options: Any) -> TrainSpec:

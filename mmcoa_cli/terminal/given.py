@@ -1,4 +1,4 @@
-"""What was typed: an option that would be ignored is refused, and one that is given twice."""
+"""Refuse options that nothing would use, and options that are given twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store.errors import UserError
 
 
 class OnceEach(TyperCommand):
-    """A command that takes each option once. (Without it the last of several values silently holds.)"""
+    """A command that takes each option once. (Typer takes the last of several values, and says nothing.)"""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
@@ -29,13 +29,13 @@ class OnceEach(TyperCommand):
 
 
 def given(context: typer.Context) -> list[str]:
-    """The names of the parameters that were typed, in their order in --help."""
+    """Name the parameters that were typed, in the order of --help."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def refuse_unused(context: typer.Context, unused: Iterable[str], *, by: str, hint: str = "leave it out") -> None:
-    """Raises UserError, naming them, when options among `unused` were typed; `by` is what has no use for them."""
+    """Raises UserError that names the typed options among `unused`; `by` says what has no use for them."""
     found = [typed_as(name) for name in given(context) if name in set(unused)]
     if found:
         raise UserError(f"{', '.join(found)} would be ignored: {by}", hint=hint)

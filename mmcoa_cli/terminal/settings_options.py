@@ -7,7 +7,7 @@ what else a value has to be is the dataclass's own to check.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -19,13 +19,12 @@ YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
-def parse(texts: Iterable[str], kinds: Sequence[type[Any]], *, of: str, but: Iterable[str] = ()) -> dict[str, Any]:
-    """The values in `texts` ("max_candidates=20") of the fields that the dataclasses `kinds` have.
+def parse(texts: Iterable[str], known: Mapping[str, Any], *, of: str) -> dict[str, Any]:
+    """The values in `texts` ("max_candidates=20") of the options `known`, which have these types.
 
-    `of` says in an error whose options they are ("--attack text"); fields named in `but` cannot be set in this way.
-    Raises UserError for what is no assignment, a name that none of them has, a name twice, and a value of another type.
+    `of` says in an error whose options they are ("--attack text"). Raises UserError for what is no assignment, a name
+    that is not known, a name twice, and a value of another type.
     """
-    known = fields_of(kinds, but=but)
     found: dict[str, Any] = {}
     for text in texts:
         name, assigns, value = text.partition("=")
@@ -40,9 +39,9 @@ def parse(texts: Iterable[str], kinds: Sequence[type[Any]], *, of: str, but: Ite
     return found
 
 
-def fields_of(kinds: Iterable[type[Any]], *, but: Iterable[str] = ()) -> dict[str, Any]:
-    """The fields of these dataclasses, with their types."""
-    hints = [(field.name, get_type_hints(kind)[field.name]) for kind in kinds for field in fields(kind)]
+def fields_of(kinds: Iterable[type[Any] | None], *, but: Iterable[str] = ()) -> dict[str, Any]:
+    """The fields of these dataclasses with their types, but for those named."""
+    hints = [(field.name, get_type_hints(kind)[field.name]) for kind in kinds if kind for field in fields(kind)]
     return {name: hint for name, hint in hints if name not in set(but)}
 
 

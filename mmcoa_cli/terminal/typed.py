@@ -1,4 +1,4 @@
-"""Commands of this program as a person types them: what reports and plans tell to type."""
+"""Commands of this program as a person types them, for reports and plans to print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 def typed(
     verb: str, options: Mapping[str, Any], *, names: Sequence[str] = (), own: Mapping[str, Any] | None = None
 ) -> str:
-    """The command line; an option that is True is a flag, and those of `own` are typed as `-o NAME=VALUE`."""
+    """Write the command line. An option that is True is a flag; those of `own` are typed as `-o NAME=VALUE`."""
     words = ["mmcoa", verb, *names]
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
@@ -21,5 +21,5 @@ def typed(
 
 
 def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The `settings` that have to be typed: those that are there and are not the default."""
+    """Choose the `settings` that have to be typed: those that are neither None nor the default."""
     return {name: value for name, value in settings.items() if value is not None and value != defaults[name]}

@@ -56,13 +56,16 @@ def within_reach(module: str) -> set[str]:
 
 
 def longest_chain(module: str) -> tuple[str, ...]:
-    """The longest chain of imports, each made when the module before it is imported."""
+    """The longest chain of imports, each made when the module before it is imported; a circle is gone round once."""
+    known: dict[str, tuple[str, ...]] = {}
 
-    @cache
-    def below(name: str) -> tuple[str, ...]:
-        return (name, *max((below(other) for other in imported(name)), key=len, default=()))
+    def below(name: str, above: tuple[str, ...]) -> tuple[str, ...]:
+        if name not in known:
+            others = [other for other in imported(name) if other not in above and other != name]
+            known[name] = (name, *max((below(other, (*above, name)) for other in others), key=len, default=()))
+        return known[name]
 
-    return below(module)
+    return below(module, ())
 
 
 @cache

@@ -32,10 +32,10 @@ def printed(command: str, home: Path) -> str:
     return done.replace(str(home), SHOWN)
 
 
-def mmcoa(home: Path, *words: str) -> str:
+def mmcoa(home: Path, *words: str, **variables: str) -> str:
     """Standard output of `mmcoa WORDS`, as a shell would run it. Raises where it fails."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MMCOA_")}
-    env = {**kept, "MMCOA_HOME": str(home), "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    env = {**kept, "MMCOA_HOME": str(home), "COLUMNS": "100", "OMP_NUM_THREADS": "1", **variables}
     done = subprocess.run([sys.executable, "-m", "mmcoa_cli", *words], env=env, capture_output=True, text=True)
     if done.returncode:
         raise AssertionError(done.stderr)

@@ -15,8 +15,8 @@ FETCHING = {
     "huggingface_hub", "requests", "zipfile", "tarfile", "pyarrow", "torch", "torchvision", "transformers", "sklearn"
 }  # fmt: skip
 OPEN = """
-from mmcoa_cli.datasets.library import open_classes
-from mmcoa_cli.datasets.pixels import attacked_at, load_pixels
+from mmcoa_cli.datasets.library import attacked_at, open_classes
+from mmcoa_cli.datasets.pixels import load_pixels
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.datasets.sampling import balanced_subset
 from mmcoa_cli.settings import home
@@ -30,11 +30,14 @@ import mmcoa_cli.models.digests, mmcoa_cli.models.library, mmcoa_cli.models.pres
 """
 
 
-@pytest.mark.parametrize("code", [OPEN, MODELS], ids=["a dataset", "what is there of models"])
-def test_opening_imports_nothing_of_what_fetches(code: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "above"), [(OPEN, set()), (MODELS, {"zipfile"})], ids=["a dataset", "what is there of models"]
+)
+def test_opening_imports_nothing_of_what_fetches(code: str, above: set[str], tmp_path: Path) -> None:
+    """SQLAlchemy, which models.present takes runs from, imports zipfile by itself."""
     fetch_dataset("digits", Home(tmp_path, ""))
     found = entered("-c", code, env={**os.environ, "MMCOA_HOME": str(tmp_path)})
-    assert not found.heavy & FETCHING
+    assert not found.heavy & (FETCHING - above)
     assert not [name for name in found.own if "datasets.formats" in name or "datasets.sources" in name]
     assert found.own
 

@@ -43,7 +43,7 @@ def test_a_full_disk_behind_standard_output(shell: Callable[..., Ended], words: 
     assert code == 1
     assert err.splitlines() == [
         "error: standard output cannot be written (No space left on device)",
-        "hint: see where it leads: to a full disk, perhaps",
+        "hint: check where it leads: the disk may be full",
     ]
 
 

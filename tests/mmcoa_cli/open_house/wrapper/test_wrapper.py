@@ -29,7 +29,8 @@ def test_it_is_tested_as_a_run_of_its_own(home: Home, typed: Callable[..., Any])
         return list(json.loads(out)["rows"])
 
     code, out, err = typed(home, "train", "--method", "counter", "--model", "vit", "--no-evaluate", **PLUGIN).end()
-    assert (code, out.splitlines()[-1]) == (0, "run counter-vit"), err
+    assert code == 0, err
+    assert out.splitlines()[-1] == "run counter-vit"
     plain, defended = (
         rows("evaluate", "--checkpoint", "vit", *TEST),
         rows("evaluate", "--checkpoint", "counter-vit", *TEST),
