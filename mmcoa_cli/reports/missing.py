@@ -19,7 +19,7 @@ from ..jobs.used import IMAGE, TEXT
 from ..settings import Home
 from ..terminal.typed import typed
 from .gaps import Gap, gap, merged, settings_of, training_command
-from .pivot import grouped
+from .lines import grouped
 from .rows import Row
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ NOTES = {
 
 def number(row: Row, *, task: str) -> float | None:
     """The paper's accuracy, a fraction, for the row's method, data and attack; None where it has none to compare."""
-    if not _same_attack(row) or row.partial or row.part or not _whole(row):
+    if row.measure != "accuracy" or not _same_attack(row) or row.partial or row.part or not _whole(row):
         return None
     return _numbers().get((task, row.source, row.shots, row.method, row.dataset, row.attack))
 

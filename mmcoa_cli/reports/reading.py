@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -163,7 +164,7 @@ def _without_paper(found: Evaluated) -> Row:
 def _attacked(main: Result) -> dict[str, Any]:
     """The fields of a row that the threat model decides. Older indexes have radii in other forms."""
     threat = {
-        name: {option: canonical_or_same(value) if option in RADII else value for option, value in part.items()}
+        name: {option: _radius(value) if option in RADII else value for option, value in part.items()}
         for name, part in main.threat.items()
         if isinstance(part, dict)
     }
@@ -179,6 +180,11 @@ def _attacked(main: Result) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1024)
+def _radius(value: Any) -> Any:
+    return canonical_or_same(value)
+
+
 def _counted(detail: Result | None) -> int | None:
     """How many a share of a small number was."""
     return round(detail.value * detail.n) if detail else None
@@ -188,6 +194,7 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
+@lru_cache(maxsize=1024)
 def _unusual(run: Run) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
     spec, row = options_in(run.spec, TrainSpec), catalog.methods().get(run.method)
