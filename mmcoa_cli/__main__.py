@@ -7,6 +7,9 @@ from .terminal.ending import in_words
 
 def main() -> None:
     with in_words():
+        from .plugins import load
+
+        load()  # first: the command line lists what there is to choose from
         from .app import run
 
         run()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -13,12 +14,15 @@ from store.errors import UserError
 
 from . import __version__
 from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, store, train
+from .commands import list as list_
 from .names import require_printable
 from .settings import home
 from .terminal.ending import in_words
+from .terminal.examples import epilog
+from .terminal.flattened import flattened
 from .terminal.given import OnceEach
 
-VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, show, doctor, demo)
+VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, list_, show, doctor, demo)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,10 +30,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     help="Attack CLIP through its images, its text and both; defend it; report what held.",
-    epilog="Start with [bold]mmcoa demo[/]: the whole way on embedded data, no network needed.",
+    epilog=epilog({"mmcoa demo": "Go the whole way on embedded data, with no network"}),
 )
 for _verb in VERBS:
-    app.command(_verb.NAME, epilog=_verb.EXAMPLES, cls=OnceEach)(_verb.command)
+    app.command(_verb.NAME, epilog=epilog(_verb.EXAMPLES), cls=OnceEach)(flattened(_verb.command))
 app.add_typer(store.app, name=store.NAME)
 
 
@@ -63,4 +67,10 @@ def run() -> None:
     with suppress(UserError):  # of a home that can be none, which the verbs that use it say
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(home().runs / ".torch"))  # torch makes it, in TMPDIR else
     sys.argv[1:] = [*(["--debug"] if len(words) < len(sys.argv) - 1 else []), *words]
-    app(prog_name="mmcoa")
+    program()(prog_name="mmcoa")
+
+
+@cache
+def program() -> Any:
+    """Build the command line once: refusing what was typed takes less time than building it."""
+    return typer.main.get_command(app)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from .jobs.launch import run
-from .jobs.specs import TrainSpec, evaluation_after, train_spec
-from .jobs.worker import Job, Outcome
-from .settings import Home
-from .terminal.console import say
+from typing import TYPE_CHECKING
 
-METHODS = ("clip", "ft-standard", "tecoa", "mmcoa")
+from . import catalog
+from .jobs.specs import TrainSpec, train_spec
+from .settings import Home, home
+
+if TYPE_CHECKING:
+    from .jobs.worker import Outcome
+
+METHODS = "four"  # a list of the catalog
+# digits are coarse and the model is tiny, so the radius is far larger than the paper's
+OPTIONS = {
+    "dataset": "digits", "model": "tiny-clip", "mlm": "tiny-mlm", "epochs": 10, "lr": 1.5e-4, "eps": "12/255",
+    "alpha": "3/255",
+}  # fmt: skip
 NEXT = (
     "mmcoa report --task iid --format markdown",
     "mmcoa attack text --checkpoint tiny-clip --dataset digits --mlm tiny-mlm",
@@ -16,30 +24,22 @@ NEXT = (
 )
 
 
-def demo_spec(method: str) -> TrainSpec:
-    """A run of the demo. Digits are coarse and the model is tiny, so the radius is far larger than the paper's."""
-    return train_spec(
-        method, dataset="digits", model="tiny-clip", mlm="tiny-mlm", epochs=10, lr=1.5e-4, eps="12/255", alpha="3/255"
-    )
+def specs() -> list[TrainSpec]:
+    """The runs of the demo."""
+    return [train_spec(method, **OPTIONS) for method in catalog.lists()[METHODS]]
 
 
-def run_demo(home: Home) -> list[Outcome]:
-    """Train and evaluate every method on digits; what the store has is not done again."""
-    from .datasets.fetching import fetch_dataset
-    from .models.library import ensure_clip, ensure_mlm
+def show(*, as_json: bool) -> None:
+    """Train and test every method on digits, and print what came of it; what the store has is not done again."""
+    from .plans.direct import train
+    from .plans.steps import Start
+    from .reports import results
+    from .terminal import console
 
-    say("fetch digits, and train the stand-ins tiny-clip and tiny-mlm on the spot", head="1/3")
-    fetch_dataset("digits", home)
-    ensure_clip("tiny-clip", home)
-    ensure_mlm("tiny-mlm", home)
-    what = f"train {', '.join(METHODS)}; test each clean and under the image, text and multimodal attack"
-    say(what, head="2/3")
-    outcomes = []
-    for method in METHODS:
-        spec = demo_spec(method)
-        outcomes.append(run(Job(spec, evaluation_after(spec))))
-    say("report", head="3/3")
-    return outcomes
+    outcomes = train(specs(), Start())
+    results.show(outcomes, as_json=as_json)
+    for line in () if as_json else closing(home(), outcomes):
+        console.show(line)
 
 
 def closing(home: Home, outcomes: list[Outcome]) -> list[str]:

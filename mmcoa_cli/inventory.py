@@ -1,4 +1,4 @@
-"""Everything that can be fetched: of which kind a name is, what is here, and getting it.
+"""Everything that can be fetched: tell what kind a name is and what is here, and get it.
 
 Nothing heavy is imported before something is fetched.
 """
@@ -32,8 +32,8 @@ WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar"
 
 @dataclass(frozen=True)
 class Fetched:
-    """One thing that is in the store now. `new` is False when it was there before; `about` is what it was understood to
-    be, None where nothing was recorded of it."""
+    """One thing that is in the store now. `new` is False when it was there before; `about` says what it was understood
+    to be, None where nothing was recorded."""
 
     name: str
     kind: Kind
@@ -56,11 +56,11 @@ def fetch(
     base: str = "",
     arch: str = "",
 ) -> Fetched:
-    """Bring a dataset, a CLIP or a masked LM into the store; nothing is done when it is there.
+    """Bring a dataset, a CLIP or a masked LM into the store; do nothing when it is there.
 
     `class_names` (a file) and `template` are for a dataset of one's own; `skip_broken` leaves out images that cannot be
     used; `base` and `arch` are for a CLIP from `source`; `replace` fetches it anew in place of what is here. Raises
-    UserError, also where something else than what is asked for is here.
+    UserError, also where something else is here under that name.
     """
     if source is not None and source.exists() and not (source.is_file() or source.is_dir()):
         raise UserError(f"{source} is neither a file nor a folder", hint="save what comes from it to a file first")
@@ -94,7 +94,8 @@ def _fetch_dataset(
     from store.datasets import Dataset
 
     from .datasets.asked import Asked, class_names_in, require_template
-    from .datasets.fetching import dataset_path, fetch_dataset
+    from .datasets.fetching import fetch_dataset
+    from .datasets.library import dataset_path
     from .datasets.summary import summary_of
 
     names = class_names_in(class_names) if class_names else None
@@ -108,8 +109,7 @@ def _fetch_dataset(
 def fetch_each(
     names: Sequence[str], home: Home, on_fetched: Callable[[Fetched], None], **options: Any
 ) -> tuple[list[Fetched], dict[str, UserError]]:
-    """`fetch` each of `names`: one that cannot be had does not keep the others away. Returns what is there now, and why
-    the others are not."""
+    """`fetch` each of `names`, also after one fails. Returns what is there now, and why the others are not."""
     fetched: list[Fetched] = []
     failed: dict[str, UserError] = {}
     for name in names:
@@ -124,17 +124,17 @@ def fetch_each(
 
 
 def summary(failed: Mapping[str, UserError], *, of: int) -> UserError:
-    """One error for those that `fetch_each` could not fetch."""
+    """Make one error of those that `fetch_each` could not fetch."""
     if of == 1:
         return next(iter(failed.values()))
     return UserError(
         f"{len(failed)} of {of} could not be fetched: {', '.join(failed)}",
-        hint=f"what is said above, then: mmcoa fetch {' '.join(failed)}",
+        hint=f"do what is said above, then: mmcoa fetch {' '.join(failed)}",
     )
 
 
 def kind_of(name: str, home: Home, source: Path | None) -> Kind:
-    """Which kind `name` is by the catalog, by its form, by what is here, or by what `source` looks like."""
+    """Tell what kind `name` is: by the catalog, by its form, by what is here, or by what `source` looks like."""
     for kind, rows in ((Kind.dataset, catalog.datasets()), (Kind.clip, catalog.models()), (Kind.mlm, catalog.mlms())):
         if name in rows:
             return kind
@@ -153,8 +153,8 @@ def everything() -> list[str]:
 
 
 def listing(home: Home) -> dict[str, list[dict[str, Any]]]:
-    """What can be fetched and what is here, also under names that the catalog does not have. `bytes` is the size on
-    disk of what is here, else that of the download where it is known."""
+    """List what can be fetched and what is here, also under names that the catalog does not have. `bytes` is the size
+    on disk of what is here, else that of the download, where known."""
     return {
         "datasets": _datasets(home),
         "models": _models(home.clips, catalog.models()),
@@ -178,8 +178,8 @@ def _kind_of_path(source: Path) -> Kind:
 
 
 def _datasets(home: Home) -> list[dict[str, Any]]:
-    from .datasets.fetching import dataset_path, registered_datasets
-    from .datasets.formats.samples import ORDER
+    from .datasets.library import dataset_path, registered_datasets
+    from .datasets.splits import ORDER
 
     rows = {store_name(row.name): row for row in catalog.datasets().values()}
     found = []
@@ -194,14 +194,14 @@ def _datasets(home: Home) -> list[dict[str, Any]]:
                 "splits": {split: row.splits[split] for split in ORDER if split in row.splits},
                 "bytes": size_of(path) if info else rows[name].bytes if name in rows else None,
                 "here": info is not None,
-                "part": "; ".join(filter(None, map(info.part, info.splits))) if info else "",
+                "part": "; ".join(info.parts.values()) if info else "",
             }
         )
     return found
 
 
 def _info(path: Path) -> Any:
-    """What a dataset's file says of itself; None when there is none, or a damaged one."""
+    """Read what a dataset's file says of itself; None where it is missing or damaged."""
     from store.datasets import Dataset
 
     if not path.exists():
@@ -226,7 +226,7 @@ def _models(folder: Path, rows: Mapping[str, ModelRow] | Mapping[str, MlmRow]) -
 
 
 def _record(folder: Path) -> Record:
-    """What a model's folder says of itself; nothing where it is damaged, which loading it tells."""
+    """Read what a model's folder says of itself; nothing where it is damaged: loading it says so."""
     try:
         return read_record(folder)
     except UserError:

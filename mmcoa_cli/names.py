@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 from store.errors import UserError
 from store.printable import is_printable, visible
@@ -14,7 +16,7 @@ LONGEST = 200
 def store_name(name: str) -> str:
     """The file name of `name`: every character other than a letter, a digit, ".", "_" and "-" becomes "-".
 
-    Raises UserError for a name that would be hidden, or a folder above the store, or that does not print as it is.
+    Raises UserError for a name of a hidden file or of a folder above the store, or one that does not print as it is.
     """
     require_printable(name, "the name")
     cleaned = _LETTERS.sub("-", name)
@@ -25,11 +27,18 @@ def store_name(name: str) -> str:
 
 
 def require_printable(text: str, what: str) -> str:
-    """`text` itself. Raises UserError, which begins with `what`, where it has a character that a terminal obeys or that
-    hides: a control character, a newline, a bidi override, half of a surrogate pair."""
+    """`text` itself. Raises UserError, which begins with `what`, for what a terminal obeys or does not show: a
+    control character, a newline, a bidi override, half of a surrogate pair."""
     if is_printable(text):
         return text
     signs = " ".join(dict.fromkeys(shown for sign in text if (shown := visible(sign)) != sign))
     raise UserError(
         f"{what} '{visible(text)}' has characters that do not print ({signs})", hint="rename it: letters, digits, marks"
     )
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """A question that names those of `known` that `name` is close to; empty where it is close to none."""
+    named = {one.lower(): one for one in known}
+    close = [named[one] for one in get_close_matches(name.lower(), named, n=3, cutoff=0.4)]
+    return f"did you mean {' or '.join(close)}?" if close else ""

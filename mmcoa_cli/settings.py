@@ -1,12 +1,15 @@
-"""Where things live: the folders under MMCOA_HOME and the address of the index. No heavy imports here."""
+"""Where things live: the folders under MMCOA_HOME and the address of the index. Quick to import."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
+
+from rich.filesize import decimal
 
 from store.errors import UserError
 
@@ -17,7 +20,7 @@ ANOTHER = "set MMCOA_HOME to a folder you may write to"
 
 @dataclass(frozen=True)
 class Home:
-    """The folders of one store; nothing is created by asking for a path."""
+    """The folders of one store. Asking for a path creates nothing."""
 
     root: Path
     database_url: str
@@ -60,7 +63,7 @@ class Home:
 def home() -> Home:
     """The store that MMCOA_HOME and MMCOA_DATABASE_URL name (default: the platform's user data folder).
 
-    Raises UserError where MMCOA_HOME can be no folder: it does not print, is a file, or a link to nowhere.
+    Raises UserError where MMCOA_HOME cannot be a folder: it does not print, is a file, or is a link to nowhere.
     """
     named = os.environ.get("MMCOA_HOME", "")
     root = _expanded(require_printable(named, "MMCOA_HOME")) if named else _default()
@@ -72,6 +75,16 @@ def home() -> Home:
         raise UserError(f"cannot write to {root} ({error.strerror})", hint=ANOTHER) from None
     url = os.environ.get("MMCOA_DATABASE_URL")
     return Home(root, url or f"sqlite:///{_quoted(root / 'index.db')}")
+
+
+def require_space(missing: int, *, folder: Path, name: str) -> None:
+    """Raises UserError when the disk of `folder` has fewer than `missing` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if missing > free:
+        raise UserError(
+            f"{name} needs {decimal(missing)} more, and the disk has {decimal(free)} left",
+            hint="free some space, or set MMCOA_HOME to a larger disk, and type the same command again",
+        )
 
 
 def _expanded(named: str) -> Path:
@@ -88,5 +101,5 @@ def _default() -> Path:
 
 
 def _quoted(path: Path) -> str:
-    """A path as it stands in a URL; only what has a meaning there is quoted, so that messages stay readable."""
+    """Write a path for a URL. Only what has a meaning there is quoted, so that messages stay readable."""
     return re.sub("[%?#]", lambda sign: f"%{ord(sign[0]):02X}", str(path))

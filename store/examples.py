@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,36 +34,63 @@ log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 
+@dataclass(frozen=True)
+class _Finished:
+    """What a finished set says of itself."""
+
+    block_size: int
+    notes: str
+    checksum: str
+
+
 class ExampleSet:
-    """The example set of `spec` under `root`: `n` samples in blocks of `block_size` (the last may be smaller)."""
+    """The example set of `spec` under `root`: `n` samples in blocks of `block_size` (the last may be smaller).
+
+    What was found once of a set that is begun or finished is not read again; only that it is neither may change.
+    """
 
     def __init__(self, root: Path, spec: Mapping[str, Any], *, n: int, block_size: int) -> None:
         self.spec, self.n, self._wanted_size = spec, n, block_size
         self._told = False
+        self._finished: _Finished | None = None
+        self._size: int | None = None
         self.key = key_of(spec)
         self.path, self.parts = root / f"{self.key}.h5", root / f"{self.key}.parts"
 
     @property
     def complete(self) -> bool:
         """Whether the file is there, finished, intact, and of this very specification. A damaged one is made again."""
-        if not self.path.exists():
-            return False
-        try:
-            with self._open() as file:
-                return str(attribute(file, "spec")) == canonical_json(self.spec)
-        except UserError as error:
-            if not self._told:
-                log.warning("%s; it is made again", error)
-                self._told = True
-            return False
+        if self._finished is None and self.path.exists():
+            try:
+                self._finished = self._look()
+            except UserError as error:
+                if not self._told:
+                    log.warning("%s; it is made again", error)
+                    self._told = True
+        return self._finished is not None
+
+    def _look(self) -> _Finished | None:
+        """None where the file is of another specification."""
+        with self._open() as file:
+            if str(attribute(file, "spec")) != canonical_json(self.spec):
+                return None
+            size, notes, checksum = (attribute(file, name) for name in ("block_size", "notes", "checksum"))
+            return _Finished(int(size), str(notes), str(checksum))
+
+    def _known(self) -> _Finished:
+        """Raises UserError where the set is not complete."""
+        if not self.complete or self._finished is None:
+            raise UserError(f"{self.path} is not a whole example set", hint="evaluate again")
+        return self._finished
 
     @property
     def block_size(self) -> int:
         """The block size the set was begun with, else the one given: blocks of two sizes would not fit together."""
-        if self.complete:
-            with self._open() as file:
-                return int(attribute(file, "block_size"))
-        return self._read_begun() if self._begun.exists() else self._wanted_size
+        if self._size is None and self.complete:
+            self._size = self._known().block_size
+        elif self._size is None and self._begun.exists():
+            self._size = self._read_begun()
+        return self._wanted_size if self._size is None else self._size
 
     def lock(self) -> AbstractContextManager[None]:
         """Held by the run that makes the set, which may take it again; another run of the same set waits."""
@@ -151,23 +179,25 @@ class ExampleSet:
 
     def columns(self, name: str) -> Array:
         """A column of the finished set: one row a sample. Raises UserError, as all reading does, for a damaged file."""
-        return np.asarray(self._columns[name])
+        return np.asarray(self._named(self._content[0], name))
 
     def texts(self, name: str) -> list[str]:
         """A list of strings of the finished set."""
-        with self._open() as file:
-            return _lines(file[f"{TEXTS}{name}"])
+        return list(self._named(self._content[1], name))
+
+    def _named(self, found: Mapping[str, Any], name: str) -> Any:
+        if name not in found:
+            raise UserError(f"{self.path} holds no {name!r}", hint="remove it and evaluate again")
+        return found[name]
 
     @property
     def notes(self) -> dict[str, Any]:
-        with self._open() as file:
-            return dict(json.loads(str(attribute(file, "notes"))))
+        return dict(json.loads(self._known().notes))
 
     @property
     def checksum(self) -> str:
         """SHA-256 of all that the finished set holds."""
-        with self._open() as file:
-            return str(attribute(file, "checksum"))
+        return self._known().checksum
 
     def verify(self) -> bool:
         """Whether the file still holds what was written: all of it is read again."""
@@ -184,13 +214,14 @@ class ExampleSet:
         return images
 
     @cached_property
-    def _columns(self) -> dict[str, Array]:
+    def _content(self) -> tuple[dict[str, Array], dict[str, list[str]]]:
+        """All columns and texts."""
         with self._open() as file:
             columns = {name: file[name][:] for name in file if isinstance(file[name], h5py.Dataset)}
             for name, values in columns.items():
                 if values.dtype.kind == "f" and not np.isfinite(values).all():
                     raise ValueError(f"its column {name!r} holds what is no number")
-            return columns
+            return columns, {name: _lines(array) for name, array in file.get(TEXTS, {}).items()}
 
     def _part(self, number: int) -> Path:
         return self.parts / f"{number:06d}.h5"
@@ -223,6 +254,12 @@ class ExampleSet:
         raise UserError(f"{self._begun} is damaged", hint=hint)
 
 
+def _lines(array: Any) -> list[str]:
+    if array.dtype == np.uint8:
+        return [str(line) for line in json.loads(array[:].tobytes())]
+    return [str(line) for line in array.asstr()[:]]  # as the first version wrote them
+
+
 def damage(path: Path) -> str | None:
     """What is wrong with a finished example set, in words, after all of it was read again; None where it is intact."""
     try:
@@ -238,12 +275,6 @@ def stored_texts(path: Path) -> dict[str, list[str]]:
     with _reading(path) as file:
         _require_content(path, file)
         return {name: _lines(array) for name, array in file.get(TEXTS, {}).items()}
-
-
-def _lines(array: h5py.Dataset) -> list[str]:
-    if array.dtype == np.uint8:
-        return [str(line) for line in json.loads(array[:].tobytes())]
-    return [str(line) for line in array.asstr()[:]]  # as the first version wrote them
 
 
 @contextmanager

@@ -11,14 +11,27 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Row,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from . import schema
 from .databases import explanation, new_engine, parsed_url
 from .errors import UserError
 from .files import lock
-from .row_checks import check, parsed
+from .row_checks import check, check_all, parsed
 from .schema import Result, Run
 from .upgrading import bring_up_to_date
 
@@ -29,6 +42,7 @@ DOCUMENTS = ("threat", "setting")
 Found = TypeVar("Found")
 EXPLAINED = (SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError, TypeError, OverflowError)
 _RUN, _RESULT = schema.runs.c, schema.results.c
+PLACES = [list(_RESULT.keys()).index(name) for name in DOCUMENTS]
 
 
 class Index:
@@ -76,16 +90,16 @@ class Index:
         self._write(lambda connection: connection.execute(delete(schema.runs).where(_RUN.id == run_id)))
 
     def run(self, run_id: str) -> Run | None:
-        return next(iter(self._runs(select(schema.runs).where(_RUN.id == run_id))), None)
+        return next(iter(self._runs(_RUN.id == run_id)), None)
 
     def runs(self) -> list[Run]:
         """All runs, the oldest first."""
-        return self._runs(select(schema.runs).order_by(_RUN.created_at, _RUN.id))
+        return self._runs()
 
     def find_run(self, beginning: str) -> Run:
         """The run whose id is or begins with `beginning`. Raises UserError when none or several do."""
         rows = self._rows(schema.runs, select(_RUN.id).order_by(_RUN.created_at, _RUN.id))
-        ids: list[str] = [row["id"] for row in rows]
+        ids = [str(row.id) for row in rows]
         found = [one for one in ids if one == beginning] or [
             one for one in ids if beginning and one.startswith(beginning)
         ]
@@ -122,20 +136,15 @@ class Index:
         """
         wanted = {
             _RESULT.evaluation: evaluations, _RESULT.run_id: runs, _RESULT.task: tasks, _RESULT.attack: attacks,
-            _RESULT.dataset: datasets, _RESULT.metric: metrics, _RUN.source: sources,
+            _RESULT.dataset: datasets, _RESULT.metric: metrics,
         }  # fmt: skip
-        chosen: list[ColumnElement[bool]] = [
-            column.in_(list(values)) for column, values in wanted.items() if values is not None
-        ]
-        if own:
-            chosen.append(or_(_RUN.source == "", _RUN.source == _RESULT.dataset))
-        query = select(schema.results).join(schema.runs, _RESULT.run_id == _RUN.id).where(*chosen)
-        rows = self._rows(schema.results, query.order_by(_RESULT.created_at, _RESULT.evaluation, _RESULT.metric))
-        of_rows = sorted({row["run_id"] for row in rows})
-        by_id = {
-            run.id: run for run in self._runs(select(schema.runs).where(_RUN.id.in_(of_rows)))
-        }  # read last: all there
-        return [(by_id[row["run_id"]], _result_of(row)) for row in rows if row["run_id"] in by_id]
+        chosen = [column.in_(list(values)) for column, values in wanted.items() if values is not None]
+        if sources is not None:
+            chosen.append(_RESULT.run_id.in_(select(_RUN.id).where(_RUN.source.in_(list(sources)))))
+        rows = self._rows(schema.results, _of_own(chosen) if own else select(schema.results).where(*chosen))
+        by_id = self._runs_of({row.run_id for row in rows})  # read last, so that they are all there
+        found = [(by_id[row.run_id], _result_of(row)) for row in rows if row.run_id in by_id]
+        return sorted(found, key=lambda one: (one[1].created_at, one[1].evaluation, one[1].metric))
 
     def counts(self) -> tuple[int, int]:
         """How many runs there are, and how many evaluations."""
@@ -153,24 +162,29 @@ class Index:
         def look(connection: Connection) -> None:
             for table in (schema.runs, schema.results):
                 read = connection.execution_options(yield_per=AT_ONCE).execute(select(table))
-                for row in read.mappings():
-                    check(table, dict(row))
+                for rows in read.partitions():
+                    check_all(table, read.keys(), rows)
 
         with self._explained():
             self._tried(look)
 
-    def _runs(self, query: Select[Any]) -> list[Run]:
-        return [Run(**row) for row in self._rows(schema.runs, query)]
+    def _runs(self, *chosen: ColumnElement[bool]) -> list[Run]:
+        query = select(schema.runs).where(*chosen).order_by(_RUN.created_at, _RUN.id)
+        return [Run(*list(row)) for row in self._rows(schema.runs, query)]
 
-    def _rows(self, table: Table, query: Select[Any]) -> list[dict[str, Any]]:
-        def read(connection: Connection) -> list[dict[str, Any]]:
-            return [dict(row) for row in connection.execute(query).mappings()]
+    def _runs_of(self, ids: set[str]) -> dict[str, Run]:
+        chosen = [_RUN.id.in_(sorted(ids))] if len(ids) < AT_ONCE else []  # no database takes names without end
+        return {run.id: run for run in self._runs(*chosen)}
+
+    def _rows(self, table: Table, query: Executable) -> list[Row[Any]]:
+        def read(connection: Connection) -> list[Row[Any]]:
+            found = connection.execute(query)
+            rows = list(found)
+            check_all(table, found.keys(), rows)
+            return rows
 
         with self._explained():
-            rows = self._tried(read)
-            for row in rows:
-                check(table, row)
-            return rows
+            return self._tried(read)
 
     def _write(self, work: Callable[[Connection], object]) -> None:
         try:
@@ -230,5 +244,16 @@ def _written(document: object) -> str:
         return ""
 
 
-def _result_of(row: Mapping[str, Any]) -> Result:
-    return Result(**{**row, **{name: parsed(row[name]) for name in DOCUMENTS}})
+def _of_own(chosen: Sequence[ColumnElement[bool]]) -> Executable:
+    """Results on what the run was trained on, and of runs that were trained on nothing: in two parts, which databases
+    find by their index rather than by looking at every row."""
+    query = select(schema.results).where(*chosen)
+    trained = tuple_(_RESULT.run_id, _RESULT.dataset).in_(select(_RUN.id, _RUN.source).where(_RUN.source != ""))
+    return union_all(query.where(trained), query.where(_RESULT.run_id.in_(select(_RUN.id).where(_RUN.source == ""))))
+
+
+def _result_of(row: Row[Any]) -> Result:
+    values: list[Any] = list(row)
+    for place in PLACES:
+        values[place] = parsed(values[place])
+    return Result(*values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -31,18 +31,26 @@ MOMENTS = {"created_at", "finished_at"}
 
 
 def check(table: Table, values: Mapping[str, Any]) -> None:
-    """Raises ValueError, which says what is wrong, for values, of all columns or some, that no row has."""
-    checks = CHECKS[table.name]
-    for name, value in values.items():
-        said = checks[name](value)
-        if said:
-            raise _refused(table, values, f"{name} {said}")
-    if "value" in values:
-        low, value, high = (values[name] for name in ("low", "value", "high"))
-        if (low is None) != (high is None):
-            raise _refused(table, values, "half of the interval is missing")
-        if low is not None and not low - ROUNDING <= value <= high + ROUNDING:
-            raise _refused(table, values, "value is not within its interval")
+    """Raises ValueError, which says what is wrong, for values that no row of this table has."""
+    check_all(table, list(values), [tuple(values.values())])
+
+
+def check_all(table: Table, names: Iterable[str], rows: Sequence[Sequence[Any]]) -> None:
+    """The same for rows of some columns. A value that stands in many of them is looked at once."""
+    columns = dict(zip(names, zip(*rows, strict=True), strict=False))
+    for name, values in columns.items():
+        wrong = CHECKS[table.name][name]
+        for value in set(values):
+            said = wrong(value)
+            if said:
+                raise _refused(table, columns, values.index(value), f"{name} {said}")
+    if "value" in columns:
+        intervals = zip(*(columns[name] for name in ("low", "value", "high")), strict=True)
+        for number, (low, value, high) in enumerate(intervals):
+            if (low is None) != (high is None):
+                raise _refused(table, columns, number, "half of the interval is missing")
+            if low is not None and not low - ROUNDING <= value <= high + ROUNDING:
+                raise _refused(table, columns, number, "value is not within its interval")
 
 
 def parsed(text: str) -> Mapping[str, Any]:
@@ -50,8 +58,9 @@ def parsed(text: str) -> Mapping[str, Any]:
     return _parsed_once(text) if len(text) < REMEMBERED else _parsed(text)
 
 
-def _refused(table: Table, values: Mapping[str, Any], said: str) -> ValueError:
-    return ValueError(f"{table.name} {values.get(_NAMES[table.name])!r:.80}: {said}")
+def _refused(table: Table, columns: Mapping[str, Sequence[Any]], number: int, said: str) -> ValueError:
+    name = next(iter(table.primary_key.columns)).name
+    return ValueError(f"{table.name} {columns[name][number]!r:.80}: {said}")
 
 
 def _check_of(column: Column[Any]) -> Check:
@@ -127,5 +136,4 @@ def _parsed(text: str) -> Mapping[str, Any]:
 
 
 _parsed_once = lru_cache(maxsize=1024)(_parsed)
-_NAMES = {table.name: next(iter(table.primary_key.columns)).name for table in (runs, results)}
 CHECKS = {table.name: {str(column.name): _check_of(column) for column in table.columns} for table in (runs, results)}

@@ -1,3 +1,52 @@
-"""Every test sees the package's own settings of threads, whichever module it imports first."""
+"""What all tests share: the package's own settings of threads, slow tests first, and the embedded stand-ins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
 
 import mmcoa_cli  # noqa: F401  (sets OMP_WAIT_POLICY, which torch reads when it is loaded)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first: where several processes share the tests, none begins the slowest when all others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a folder once in a whole run of the tests, however many processes share them; each gets a copy of it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        made, whole = shared / f"made-{name}", shared / f"made-{name}.whole"
+        with FileLock(f"{made}.lock"):
+            if not whole.exists():
+                fill(made)
+                whole.touch()
+        return Path(shutil.copytree(made, own / f"copy-{name}"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stand_ins(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """A store with digits, tiny-clip and tiny-mlm, as `mmcoa fetch` makes them."""
+
+    def fill(root: Path) -> None:
+        from mmcoa_cli.datasets.fetching import fetch_dataset
+        from mmcoa_cli.models.library import ensure_clip, ensure_mlm
+        from mmcoa_cli.settings import Home
+
+        home = Home(root, f"sqlite:///{root / 'index.db'}")
+        fetch_dataset("digits", home)
+        ensure_clip("tiny-clip", home)
+        ensure_mlm("tiny-mlm", home)
+
+    return once("stand-ins", fill)

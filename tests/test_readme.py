@@ -1,59 +1,43 @@
 """The README is executed: its console block prints what it says, and the demo has the paper's shape."""
 
+from __future__ import annotations
+
 import json
-import os
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
+from readme_output import README, blocks, mmcoa, printed
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf8")
-
-
-@pytest.fixture(scope="module")
-def mmcoa(tmp_path_factory):
-    """Runs a verb in a store of this module's own, as a shell would; returns what it printed on standard output."""
-    environment = {**os.environ, "MMCOA_HOME": str(tmp_path_factory.mktemp("home")), "COLUMNS": "100"}
-    environment.pop("MMCOA_DATABASE_URL", None)
-
-    def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "mmcoa_cli", *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+from mmcoa_cli.app import app
 
 
 def shape(text: str) -> str:
-    """The text with every number as 0 and every run of blanks as one: machines round differently, and have other
-    folders."""
-    for pattern, shown in (
-        (r"\S*/datasets/", "STORE/"), (r"-[0-9a-f]{8}\b", "-HASH"), (r"\d+", "0"), (r"\s+", " "),
-    ):  # fmt: skip
+    """The text with every number as 0 and every run of blanks as one: machines round differently."""
+    for pattern, shown in ((r"-[0-9a-f]{8}\b", "-HASH"), (r"\d+", "0"), (r"\s+", " ")):
         text = re.sub(pattern, shown, text)
     return text.strip()
 
 
-def console_block() -> list[tuple[str, str]]:
-    """(command, output) of the README's console block."""
-    (block,) = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-    return [tuple(part.split("\n", 1)) for part in block.split("$ ")[1:]]
+def test_every_command_is_one() -> None:
+    """The verbs and options of all shell blocks are those that the command line has."""
+    shell = "\n".join(re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf8"), flags=re.DOTALL))
+    lines = re.findall(r"(?:^|PYTHONPATH=\. )mmcoa (.*)$", shell, flags=re.MULTILINE)
+    assert len(lines) > 20
+    for line in lines:
+        command, words = typer.main.get_command(app), shlex.split(line, comments=True)
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known, line
 
 
 @pytest.mark.slow
-def test_the_three_lines_print_what_the_readme_says(mmcoa):
-    for command, output in console_block():
-        beginning, left_out, _ = shape(output).partition(" [... the table below ...]")
-        printed = shape(mmcoa(*command.split()[1:]))
-        assert printed.startswith(beginning) if left_out else printed == beginning, command
-
-
-@pytest.mark.slow
-def test_the_demo_has_the_papers_shape_and_needs_nothing_the_second_time(mmcoa):
-    first = json.loads(mmcoa("demo", "--json"))
+def test_the_demo_has_the_papers_shape_and_needs_nothing_the_second_time(stand_ins: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(stand_ins / "models")
+    first = json.loads(mmcoa(tmp_path, "demo", "--json"))
     value = {(row["method"], row["attack"]): row["value"] for row in first["rows"]}
     clean = value["clip", "clean"]
     assert clean > 0.8
@@ -61,4 +45,27 @@ def test_the_demo_has_the_papers_shape_and_needs_nothing_the_second_time(mmcoa):
     assert value["clip", "multimodal"] < clean / 2
     assert max(["clip", "ft-standard", "tecoa", "mmcoa"], key=lambda method: value[method, "multimodal"]) == "mmcoa"
     assert {prompt["dataset"] for prompt in first["prompts"]} == {"digits"}
-    assert json.loads(mmcoa("demo", "--json"))["rows"] == first["rows"]
+    assert json.loads(mmcoa(tmp_path, "demo", "--json"))["rows"] == first["rows"]
+
+
+@pytest.mark.slow
+def test_the_three_lines_print_what_the_readme_says(stand_ins: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(stand_ins / "models")
+    assert [command.split()[1] for command, _ in blocks()] == ["fetch", "train", "report"]
+    for command, output in blocks():
+        assert shape(printed(command, tmp_path)) == shape(output), command
+
+
+@pytest.mark.slow
+def test_the_attack_of_the_readme_is_one(stand_ins: Path, tmp_path: Path) -> None:
+    """Its file as it stands there, and the command below it on a few images."""
+    text = README.read_text(encoding="utf8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (command,) = re.findall(r"^MMCOA_PLUGINS=drift PYTHONPATH=. mmcoa (.*)$", text, flags=re.MULTILINE)
+    (tmp_path / "drift.py").write_text(code, encoding="utf8")
+    (tmp_path / "models").symlink_to(stand_ins / "models")
+    variables = {"MMCOA_PLUGINS": "drift", "PYTHONPATH": f"{README.parent}:{tmp_path}"}
+    words = [*command.split(), "--limit", "40", "--steps", "5", "--json"]
+    clean, drift = json.loads(mmcoa(tmp_path, *words, **variables))["rows"]
+    assert (drift["attack"], drift["eps"], drift["n"]) == ("drift", "4/255", 40)
+    assert drift["value"] < clean["value"]

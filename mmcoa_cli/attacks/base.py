@@ -17,8 +17,8 @@ from .. import catalog
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.clip import Clip
     from ..models.masked_lm import MaskedLM
+    from ..models.victim import Victim
 
 Classifier = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
 
@@ -30,7 +30,7 @@ class Batch:
     Class prompts are those of the whole dataset: clean, or as an attack that this one needs has made them.
     """
 
-    victim: Clip
+    victim: Victim
     images: Tensor
     labels: Tensor
     indices: Sequence[int]
@@ -52,7 +52,7 @@ class Batch:
 class Texts:
     """All texts of a dataset under attack: K class prompts, in class order, with the names that stand in them."""
 
-    victim: Clip
+    victim: Victim
     prompts: Sequence[str]
     names: Sequence[str]
     settings: Any
@@ -154,11 +154,12 @@ def settings_of(attack: Attack, options: Mapping[str, Any]) -> Any:
 
 def given_options(settings: Any) -> dict[str, Any]:
     """The fewest options that give these settings: what has to be typed."""
-    kind, kept = type(settings), asdict(settings)
+    kept = asdict(settings)
     for name in reversed(list(kept)):
         without = {other: value for other, value in kept.items() if other != name}
-        with suppress(UserError):  # an eps of 1 is none of the default norm's
-            kept = without if kind(**without) == settings else kept
+        with suppress(UserError):  # a radius may be one only in the norm that is given
+            if type(settings)(**without) == settings:
+                kept = without
     return kept
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import get_args
 
 from store.errors import UserError
 
 from ..terminal.checks import one_of, within
+from ..terminal.literals import Compat, Norm
 from .radii import LEVELS, canonical, fraction, radius, written
 
-NORMS = ("linf", "l2")
-COMPATS = ("none", "release")
+NORMS: tuple[str, ...] = get_args(Norm)
+COMPATS: tuple[str, ...] = get_args(Compat)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ import csv
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from store.errors import UserError
 
+from ..names import meant
+from ..terminal.literals import Schedule
 from .tables import Cell as Cell
 from .tables import PaperSettings
 from .tables import TableRow as TableRow
@@ -127,16 +128,55 @@ class MlmRow:
 
 
 @dataclass(frozen=True)
+class OptimizerRow:
+    """How a method's weights are moved; the defaults are the paper's. An optimizer ignores what it has no use for; a
+    `weight_decay` of None is the paper's for Adam and AdamW, and none for SGD.
+
+    The learning rate rises from 0 over `warmup_steps`; then it is "constant", or falls as a "cosine" to 0 at the end.
+    """
+
+    name: str = "adam"  # adam, adamw or sgd
+    lr: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    momentum: float = 0.9
+    weight_decay: float | None = None
+    schedule: Schedule = "constant"
+    warmup_steps: int = 0
+
+    @property
+    def decay(self) -> float:
+        """The weight decay as a number."""
+        return self.weight_decay if self.weight_decay is not None else 0.0 if self.name == "sgd" else 0.2
+
+    def identity(self) -> dict[str, Any]:
+        """What sets it apart from the paper's, without the learning rate: only what it uses."""
+        momenta = {"momentum": self.momentum} if self.name == "sgd" else {"betas": self.betas, "eps": self.eps}
+        used = {"name": self.name, **momenta, "weight_decay": self.decay, "schedule": self.schedule}
+        usual = {"name": "adam", "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.2, "schedule": "constant"}
+        warmup = {"warmup_steps": self.warmup_steps} if self.warmup_steps else {}
+        return {name: value for name, value in used.items() if usual.get(name) != value} | warmup
+
+
+@dataclass(frozen=True)
 class MethodRow:
-    """A defence. `loss` names the function in `methods/`; empty for zero-shot. Defaults are the paper's."""
+    """A defence. `loss` names its loss in `defences/`; empty where nothing is trained. Defaults are the paper's.
+
+    With a `wrapper` (of `models.victim.WRAPPERS`) it is tested through that, and trains the wrapper's tensors alone.
+    Raise `version` when the same loss would give other weights.
+    """
 
     name: str
     title: str = ""
+    source: str = ""  # who published it
     loss: str = ""
-    attacks: tuple[str, ...] = ()  # the attacks that training runs at every step
-    lr: float = 1e-6
+    attacks: tuple[str, ...] = ("image",)  # the attacks that training runs at every step
+    trains: str = "both"  # what --tune means by default: both, image or text, or the name of what a wrapper trains
+    optimizer: OptimizerRow = OptimizerRow()
+    wrapper: str = ""
     epochs: int = 10
     batch_size: int = 128
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -176,7 +216,12 @@ def mlms() -> dict[str, MlmRow]:
 
 @cache
 def methods() -> dict[str, MethodRow]:
-    return _rows(MethodRow, "methods.toml", "method")
+    return methods_in((_FOLDER / "methods.toml").read_text(encoding="utf8"))
+
+
+def methods_in(text: str) -> dict[str, MethodRow]:
+    """The methods in a text as `methods.toml` has them: a plugin's own."""
+    return {name: _row(MethodRow, name, values) for name, values in tomllib.loads(text)["method"].items()}
 
 
 @cache
@@ -207,11 +252,7 @@ def lookup(rows: Mapping[str, T], name: str, kind: str) -> T:
     """The row called `name`. Raises UserError naming the closest rows."""
     if name in rows:
         return rows[name]
-    close = get_close_matches(name.lower(), rows, n=3, cutoff=0.4)
-    raise UserError(
-        f"there is no {kind} called {name!r}",
-        hint=f"did you mean {' or '.join(close)}?" if close else f"choose one of {', '.join(rows)}",
-    )
+    raise UserError(f"there is no {kind} called {name!r}", hint=meant(name, rows) or f"choose one of {', '.join(rows)}")
 
 
 def file(name: str) -> Path:
@@ -247,6 +288,8 @@ def _frozen(key: str, value: Any) -> Any:
         return tuple(_source(**source) for source in value)
     if key == "torchvision":
         return Torchvision(**value)
+    if key == "optimizer":
+        return OptimizerRow(**{name: _frozen(name, entry) for name, entry in value.items()})
     if isinstance(value, list):
         return tuple(value)
     if key == "synonyms":

@@ -1,1 +1,1 @@
-"""One module a verb: parse, call one library function, print."""
+"""One module for each verb: parse, call one library function, print."""

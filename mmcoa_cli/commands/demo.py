@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from ..terminal import options as o
+from . import options as o
 
 NAME = "demo"
-EXAMPLES = "[bold]mmcoa demo[/]  the second time takes seconds: everything is in the store"
+EXAMPLES = {
+    "mmcoa demo": "Type it again: it takes seconds, from the store",
+}
 
 
 def command(json: o.Json = False) -> None:
     """Fetch, train four methods, attack and report on embedded digits: a few minutes on two cores, no network."""
     from .. import demo
-    from ..reports import results
-    from ..settings import home
-    from ..terminal.console import print_json, show
 
-    outcomes = demo.run_demo(home())
-    if json:
-        print_json(results.document(outcomes))
-        return
-    results.show_all(outcomes)
-    for line in demo.closing(home(), outcomes):
-        show(line)
+    demo.show(as_json=json)

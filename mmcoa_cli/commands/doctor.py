@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from ..terminal import options as o
+from . import options as o
 
 NAME = "doctor"
-EXAMPLES = "[bold]mmcoa doctor[/]  needs no network; exit code 1 where a check failed"
+EXAMPLES = {
+    "mmcoa doctor": "Use no network; end with exit code 1 where a check failed",
+}
 
 
 def command(json: o.Json = False) -> None:
-    """Look at this machine and this store, and say what to do about what is wrong."""
+    """Check this machine and this store, and say what to do about what is wrong."""
     from .. import health
     from ..settings import home
     from ..terminal.console import out, print_json

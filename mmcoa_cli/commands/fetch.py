@@ -9,8 +9,11 @@ import typer
 
 from store.printable import visible
 
+from .. import catalog
 from ..jobs.specs import Kind
-from ..terminal import options as o
+from ..terminal.choices import choice, listed, one
+from . import known
+from . import options as o
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,60 +21,79 @@ if TYPE_CHECKING:
     from ..inventory import Fetched
 
 NAME = "fetch"
+DATASET, CLIP = "A dataset of your own", "A CLIP of your own"
 WORDS = {"own": "own weights", "stand-in": "a stand-in"}
-EXAMPLES = (
-    "[bold]mmcoa fetch cifar10 ViT-B-32 bert-base-uncased[/]\n\n"
-    "[bold]mmcoa fetch --list[/]  what there is, how large it is, and what is here\n\n"
-    "[bold]mmcoa fetch --task ood[/]  all datasets that a table of the paper needs\n\n"
-    "[bold]mmcoa fetch imagenet --from /data/imagenet[/]  train/WNID and val/WNID, or the official tars\n\n"
-    "[bold]mmcoa fetch mybirds --from birds.zip[/]  train/CLASS/, test/CLASS/; parquet; webdataset\n\n"
-    "[bold]mmcoa fetch mybirds --from birds --class-names names.txt --replace[/]  in place of what is here\n\n"
-    "[bold]mmcoa fetch fare2 --from fare_eps_2.pt --base ViT-L-14:openai[/]  an image encoder, completed\n\n"
-    "[bold]mmcoa fetch ViT-B-16:laion2b_s34b_b88k hf-hub:ORG/NAME[/]  any CLIP that open_clip loads"
-)
+EXAMPLES = {
+    "mmcoa fetch cifar10 ViT-B-32 bert-base-uncased": "Fetch a dataset, a CLIP and a masked LM",
+    "mmcoa fetch --list": "List what there is, how large it is, and what is here",
+    "mmcoa fetch --task ood": "Fetch all datasets that a table of the paper needs",
+    "mmcoa fetch imagenet --from /data/imagenet": "Take train/WNID and val/WNID, or the official tars",
+    "mmcoa fetch mybirds --from birds.zip": "Take train/CLASS/ and test/CLASS/, parquet, or webdataset",
+    "mmcoa fetch mybirds --from birds --class-names names.txt --replace": "Replace what is here",
+    "mmcoa fetch fare2 --from fare_eps_2.pt --base ViT-L-14:openai": "Complete an image encoder",
+    "mmcoa fetch ViT-B-16:laion2b_s34b_b88k hf-hub:ORG/NAME": "Fetch any CLIP that open_clip loads",
+}
 
 
 def command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Datasets, CLIP models and masked LMs; see --list.", show_default=False),
+        typer.Argument(
+            metavar="NAME...", help="Fetch these datasets, CLIP models and masked LMs; see --list.",
+            autocompletion=one(known.everything),
+        ),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Show what there is and what is here.")] = False,
-    all_: Annotated[bool, typer.Option("--all", help="Everything that --list shows.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List what there is, and what is here.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Fetch everything that --list shows.")] = False,
     task: Annotated[
-        str | None, typer.Option(help="All datasets of a task of the paper: iid, ood.", show_default=False)
+        str | None,
+        typer.Option(
+            help=f"Fetch all datasets of this task of the paper: {listed(catalog.tables)}.",
+            **choice(catalog.tables, "TASK"),
+        ),
     ] = None,
     from_: Annotated[
         Path | None,
-        typer.Option("--from", metavar="PATH", help="A folder, archive or file on this machine to take it from."),
+        typer.Option("--from", metavar="PATH", help="Take it from this folder, archive or file of this machine."),
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="What NAME is, where that is not clear.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Say what NAME is, where that is not clear.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")] = False,
     class_names: Annotated[
         Path | None,
-        typer.Option(help="Class names of your own dataset: a file of one a line, in the order of its folders."),
+        typer.Option(
+            metavar="FILE", help="Name the classes as this file does: one a line, in the order of the folders.",
+            rich_help_panel=DATASET,
+        ),
     ] = None,
     template: Annotated[
-        str | None, typer.Option(help='Class prompt of a dataset of your own: "a photo of a {}".', show_default=False)
+        str | None,
+        typer.Option(metavar="TEXT", help='Make class prompts of this: "a photo of a {}".', rich_help_panel=DATASET),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")] = False,
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave out images that cannot be used, and say which.")
+        bool,
+        typer.Option(
+            "--skip-broken", help="Leave out images that cannot be used, and say which.", rich_help_panel=DATASET
+        ),
     ] = False,
     base: Annotated[
         str,
-        typer.Option(metavar="MODEL", help="The CLIP that completes a file of only one encoder.", show_default=False),
+        typer.Option(
+            metavar="MODEL", help="Complete a file of one encoder with this CLIP.", rich_help_panel=CLIP,
+            autocompletion=one(known.models),
+        ),
     ] = "",
     arch: Annotated[
         str,
         typer.Option(
-            metavar="ARCH[:TAG]", help="Architecture of a file of weights: ViT-B-32:openai.", show_default=False
+            metavar="ARCH[:TAG]", help="Take this architecture for a file of weights: ViT-B-32:openai.",
+            rich_help_panel=CLIP,
         ),
     ] = "",
     json: o.Json = False,
-) -> None:
-    """Bring datasets and models into the store, from the network or from this machine, and say what was understood.
+) -> None:  # fmt: skip
+    """Bring datasets and models into the store, from the network or this machine, and say what was understood.
 
-    The same request again is nothing to do; another one under a name that is taken needs --replace or another name."""
+    What is here already is not fetched again. Where a name is taken by something else, choose another, or --replace."""
     from .. import inventory
     from ..settings import home
     from ..terminal.console import out, print_json
@@ -83,18 +105,9 @@ def command(
     wanted = _wanted(names, all_, task, from_)
     said = (lambda _: None) if json else _say
     fetched, failed = inventory.fetch_each(
-        wanted,
-        home(),
-        said,
-        source=from_,
-        kind=kind,
-        class_names=class_names,
-        template=template,
-        skip_broken=skip_broken,
-        replace=replace,
-        base=base,
-        arch=arch,
-    )
+        wanted, home(), said, source=from_, kind=kind, class_names=class_names, template=template,
+        skip_broken=skip_broken, replace=replace, base=base, arch=arch,
+    )  # fmt: skip
     if json:
         documents = [{**vars(one), "about": one.about.document() if one.about else None} for one in fetched]
         print_json({"fetched": documents, "failed": {name: str(error) for name, error in failed.items()}})
@@ -103,10 +116,9 @@ def command(
 
 
 def _wanted(names: list[str] | None, everything: bool, task: str | None, source: Path | None) -> list[str]:
-    from .. import catalog
     from ..inventory import everything as all_names
 
-    of_task = catalog.lookup(catalog.tables(), task, "task").datasets if task else ()
+    of_task = catalog.tables()[task].datasets if task else ()
     wanted = all_names() if everything else list(dict.fromkeys([*(names or []), *of_task]))
     if not wanted:
         raise typer.BadParameter("name what to fetch; mmcoa fetch --list shows what there is")
@@ -116,7 +128,7 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
 
 
 def _say(fetched: Fetched) -> None:
-    """What is in the store now, and below it what was understood."""
+    """Say what is in the store now, and below it what was understood."""
     from rich.filesize import decimal
 
     from ..terminal.console import indented, out, show

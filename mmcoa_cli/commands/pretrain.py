@@ -7,20 +7,33 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import options as o
+from ..terminal.choices import one
+from . import known
+from . import options as o
 
 NAME = "pretrain"
-EXAMPLES = "[bold]mmcoa pretrain --config ARCH.json --dataset cifar10 --epochs 30 --name my-clip[/]"
+EXAMPLES = {
+    "mmcoa pretrain --config ARCH.json --dataset cifar10 --epochs 30 --name my-clip": "Then evaluate my-clip",
+}
 
 
 def command(
-    config: Annotated[Path, typer.Option(help="An open_clip architecture: the JSON of its model_configs.")],
-    dataset: Annotated[str, typer.Option(help="The dataset whose images and class prompts it learns.")],
-    name: Annotated[str, typer.Option(help="What the model is called in the store.")],
-    epochs: Annotated[int, typer.Option(help="Epochs.")] = 30,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW (warm-up, then a cosine).")] = 1e-3,
-    flip: Annotated[bool, typer.Option("--flip", help="Mirror images at random: for photographs.")] = False,
+    config: Annotated[
+        Path, typer.Option(metavar="FILE", help="Build this architecture: a JSON file as open_clip's model_configs.")
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Learn this dataset's images and class prompts.", autocompletion=one(known.datasets)
+        ),
+    ],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Call the model this in the store.")],
+    epochs: Annotated[int, typer.Option(metavar=o.N, help="Train for N epochs.")] = 30,
+    batch_size: Annotated[int, typer.Option(metavar=o.N, help="Take N images a step.")] = 128,
+    lr: Annotated[
+        float, typer.Option(metavar="RATE", help="Rise to this learning rate, then fall as a cosine (AdamW).")
+    ] = 1e-3,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror images at random; use it for photographs.")] = False,
     seed: o.Seed = 0,
     precision: o.Precision = "fp32",
     json: o.Json = False,

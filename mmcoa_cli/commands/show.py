@@ -7,27 +7,35 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import options as o
+from ..terminal.choices import one
+from . import known
+from . import options as o
 
 NAME = "show"
-EXAMPLES = (
-    "[bold]mmcoa show birds --split train --output birds.png[/]\n\n"
-    "[bold]mmcoa show birds[/]  a contact sheet with labels, and a few images in the terminal"
-)
+EXAMPLES = {
+    "mmcoa show birds": "Draw a contact sheet with labels, and a few images in the terminal",
+    "mmcoa show birds --split train --output birds.png": "Draw training images into a file",
+}
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Datasets in the store.")],
-    split: Annotated[str, typer.Option(help="The images of test, train or val.")] = "test",
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATASET...", help="Show these datasets of the store.", autocompletion=one(known.datasets)
+        ),
+    ],
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="Draw images of this split: test, train, val.")] = "test",
     pixel_size: o.PixelSize = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw the sheet into this PNG; default: one in the store.", dir_okay=False),
+        typer.Option(
+            metavar="FILE", help="Draw the sheet into this PNG.", show_default="one in the store", dir_okay=False
+        ),
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """Draw some images of each class, exactly as they are attacked, and say what the dataset is. (Runs are for a later
-    version.)"""
+    """Draw images of each class as they are attacked, and say what the dataset is. (A later version shows runs.)"""
     from ..datasets.showing import show_dataset
     from ..settings import home
     from ..terminal.console import print_json

@@ -6,15 +6,18 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import options as o
+from ..terminal.choices import one
+from ..terminal.examples import epilog
+from . import known
+from . import options as o
 
 NAME = "store"
-EXAMPLES = (
-    "[bold]mmcoa store verify cifar10[/]  one dataset, model, run, or the examples of a key\n\n"
-    "[bold]mmcoa store verify[/]  all of the store; exit code 1 where something is damaged"
-)
+EXAMPLES = {
+    "mmcoa store verify": "Check all of the store; end with exit code 1 where something is damaged",
+    "mmcoa store verify cifar10": "Check one dataset, model or run, or the examples of a key",
+}
 
-app = typer.Typer(no_args_is_help=True, help="Look after what is stored.", epilog=EXAMPLES)
+app = typer.Typer(no_args_is_help=True, help="Look after what is stored.", epilog=epilog(EXAMPLES))
 
 
 @app.callback()
@@ -22,15 +25,18 @@ def options() -> None:
     """Look after what is stored."""
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(epilog=epilog(EXAMPLES))
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Datasets, models, runs, or beginnings of example sets' keys."),
+        typer.Argument(
+            metavar="[NAME]...", help="Check these datasets, models, runs, or example sets (a key, or its beginning).",
+            show_default="all", autocompletion=one(known.stored),
+        ),
     ] = None,
     json: o.Json = False,
-) -> None:
-    """Read everything again and compare it with the checksums that were recorded when it was written."""
+) -> None:  # fmt: skip
+    """Read what is stored again, and compare it with the checksums recorded when it was written."""
     from .. import stored
     from ..settings import home
     from ..terminal.console import out, print_json

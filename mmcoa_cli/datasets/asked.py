@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from store.datasets import DatasetInfo
+from store.dataset_info import DatasetInfo
 from store.errors import UserError
 from store.printable import visible
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -19,48 +18,16 @@ from store.files import lock
 from .. import catalog
 from ..catalog import DatasetRow, Source
 from ..names import store_name
-from ..settings import Home
+from ..settings import Home, require_space
 from ..terminal.console import say
 from .asked import Asked, require_same
-from .formats.layouts import Recognised, recognised
+from .formats.layouts import recognised
 from .formats.readers import EMBEDDED
-from .sources.downloads import download, require_space
+from .library import absent, dataset_path
+from .samples import Recognised
+from .sources.downloads import download
 from .sources.hubs import dataset_folder
 from .writing import write_dataset
-
-
-def open_dataset(name: str, home: Home) -> Dataset:
-    """The dataset `name`, from the store; an embedded one is made when it is not there yet.
-
-    Raises UserError, with what to type, when it is neither.
-    """
-    path = dataset_path(name, home)
-    if not path.exists():
-        row = catalog.datasets().get(name)
-        if row is None or not row.embedded:
-            raise _absent(name, home)
-        fetch_dataset(name, home)
-    return Dataset.open(path)
-
-
-def open_classes(name: str, home: Home) -> Dataset:
-    """`open_dataset` for work that needs classes. Raises UserError for a dataset of captions."""
-    dataset = open_dataset(name, home)
-    if dataset.info.captions:
-        raise UserError(
-            f"{name} has captions and no classes to train on or to test", hint="mmcoa fetch --list shows the others"
-        )
-    return dataset
-
-
-def dataset_path(name: str, home: Home) -> Path:
-    """The file that holds, or would hold, the dataset."""
-    return home.datasets / f"{store_name(name)}.h5"
-
-
-def registered_datasets(home: Home) -> list[str]:
-    """The file names, without ending, of the datasets that are in the store."""
-    return sorted(path.stem for path in home.datasets.glob("[!.]*.h5"))
 
 
 def fetch_dataset(name: str, home: Home, asked: Asked | None = None) -> bool:
@@ -78,7 +45,7 @@ def fetch_dataset(name: str, home: Home, asked: Asked | None = None) -> bool:
         )
     if row is None and asked.source is None:
         if not dataset_path(name, home).exists():
-            raise _absent(name, home)
+            raise absent(name, home)
         if asked.replace:
             raise UserError(f"{name} is a dataset of your own: from what is it to be fetched anew?", hint="--from PATH")
     return fetch_row(row or asked.row(name), home, asked)
@@ -186,15 +153,3 @@ def _downloaded(row: DatasetRow, source: Source, folder: Path) -> tuple[Path, st
 
 def _title(source: Source) -> str:
     return source.repository or urlsplit(source.archives[0].url).hostname or ""
-
-
-def _absent(name: str, home: Home) -> UserError:
-    if name in catalog.datasets():
-        return UserError(f"the dataset {name} is not in the store", hint=f"mmcoa fetch {name}")
-    known = [*catalog.datasets(), *registered_datasets(home)]
-    close = get_close_matches(name.lower(), known, n=3, cutoff=0.4)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return UserError(
-        f"there is no dataset called {name!r}",
-        hint=f"{meant}a dataset of your own: mmcoa fetch {store_name(name)} --from FOLDER",
-    )

@@ -1,21 +1,22 @@
-"""From the store to the pixels that are attacked: 8-bit images of one size, (B, S, S, 3)."""
+"""From the store to the pixels that are attacked: 8-bit images of one size, (B, S, S, 3). Imports no torch itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
-from torch import Tensor
-from torchvision.transforms import functional as transforms
 
 from store.datasets import Dataset
 
 from .decoding import decoded
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -34,23 +35,34 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
         else:
             pixels = Image.fromarray(data)
         if resize:
-            pixels = transforms.resize(pixels, [resize])
-        return np.asarray(transforms.center_crop(pixels, [size]))
+            pixels = _resized(pixels, resize)
+        return np.asarray(_centre(pixels, size))
 
     with ThreadPoolExecutor() as pool:
         return np.stack(list(pool.map(decode, images)))
 
 
-def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
-    """`dataset`, its images attacked at `size` pixels instead of its own size: after Resize(size * 256/224) and
-    CenterCrop(size), as images of varying size are at 224."""
-    if size is not None and size != dataset.info.pixel_size:
-        resize = None if size == dataset.info.image_size else round(size * 256 / 224)
-        dataset.info = replace(dataset.info, pixel_size=size, resize=resize)
-    return dataset
-
-
 def to_unit(pixels: Pixels, device: torch.device) -> Tensor:
     """(B, S, S, 3) in 0..255 -> (B, 3, S, S) in [0, 1] on `device`; divided on the CPU, where k/255 is rounded as the
     store reads it back."""
+    import torch
+
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255).contiguous().to(device)
+
+
+def _resized(image: Image.Image, side: int) -> Image.Image:
+    """The image with its shorter side at `side`, as torchvision's Resize makes it."""
+    short, long = sorted(image.size)
+    if short == side:
+        return image
+    other = int(side * long / short)
+    size = (side, other) if image.width <= image.height else (other, side)
+    return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _centre(image: Image.Image, side: int) -> Image.Image:
+    """The square of `side` pixels in its middle, black where the image ends, as torchvision's CenterCrop cuts it."""
+    pad_left, pad_top = max(0, side - image.width) // 2, max(0, side - image.height) // 2
+    left = round((max(image.width, side) - side) / 2) - pad_left
+    top = round((max(image.height, side) - side) / 2) - pad_top
+    return image.crop((left, top, left + side, top + side))

@@ -15,8 +15,8 @@ from ..names import store_name
 from ..settings import Home
 from ..terminal.console import indented, out, show
 from .contact_sheet import Shown, chosen, draw
-from .fetching import dataset_path, open_dataset
-from .pixels import attacked_at, load_pixels
+from .library import attacked_at, dataset_path, open_dataset
+from .pixels import load_pixels
 from .summary import summary_of
 
 PREVIEW_LINES = 2  # of pictures in the terminal

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from store.datasets import Dataset, DatasetInfo
+from store.dataset_info import DatasetInfo
+from store.datasets import Dataset
 
 from .. import catalog
-from .formats.samples import ORDER
 from .prompts import class_prompts
+from .splits import ORDER
 
 FEW, SEVERAL = 3, 10  # how many of many are named, and how many are no more than several
 LONGEST = 72  # characters of a name
@@ -36,7 +37,7 @@ class Summary:
             "captions": info.captions,
             "splits": info.splits,
             "images_a_class": self.per_class,
-            "part": {split: part for split in info.splits if (part := info.part(split))},
+            "part": info.parts,
             "template": info.template,
             "attacked_at": info.pixel_size,
             "resized_to": info.resize,
@@ -57,8 +58,8 @@ class Summary:
         if self.own and info.class_names:
             yield "classes", f"{len(info.class_names):,}: {_few(_named_classes(info))}"
         yield "images", ", ".join(self._images())
-        if parts := [f"{split}: {part}" for split in info.splits if (part := info.part(split))]:
-            yield "a part", "; ".join(parts)
+        if info.parts:
+            yield "a part", in_words(info.parts)
         if self.own:
             size, of = info.pixel_size, f"the shorter side at {info.resize}, then the centre"
             yield "attacked at", f"{size} x {size} pixels ({of if info.resize else 'their own size'})"
@@ -80,6 +81,11 @@ class Summary:
         for reason, count in self.info.left_out_counts.items():
             names = self.info.left_out.get(reason, [])
             yield f"{reason}: {count:,} ({_few(names, of=count)})"
+
+
+def in_words(parts: Mapping[str, str]) -> str:
+    """What is not the whole of each split, on one line."""
+    return "; ".join(f"{split}: {part}" for split, part in parts.items())
 
 
 def summary_of(dataset: Dataset) -> Summary:

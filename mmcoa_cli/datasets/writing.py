@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.datasets import Dataset, DatasetWriter
+from store.dataset_writing import DatasetWriter
+from store.datasets import Dataset
 from store.errors import UserError
 from store.printable import visible
 
 from ..catalog import DatasetRow
 from ..names import require_printable
+from ..settings import require_space
 from ..terminal.console import progress, say
 from .asked import Asked
 from .decoding import Encoded, Prepared, prepared
-from .formats.layouts import Recognised
-from .sources.downloads import require_space
+from .samples import Recognised
+from .summary import in_words
 
 NAMED = 5  # broken images that an error names
 BROKEN = "images that cannot be used"  # why files are left out
@@ -123,8 +125,6 @@ def _empty(row: DatasetRow, origin: str) -> UserError:
 
 
 def _say_part(target: Path) -> None:
-    with Dataset.open(target) as dataset:
-        parts = [f"{split}: {part}" for split in dataset.info.splits if (part := dataset.info.part(split))]
-        if parts:
-            name, what = dataset.info.name, "; ".join(parts)
-            say(f"{name} is not the whole dataset, and every result over it will say so ({what})")
+    info = Dataset.info_of(target)
+    if info.parts:
+        say(f"{info.name} is not the whole dataset, and every result over it will say so ({in_words(info.parts)})")

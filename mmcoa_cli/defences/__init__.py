@@ -1,50 +1,50 @@
-"""The defences: each is a loss over one training batch. `METHODS` maps the `loss` of a catalog row to its function."""
+"""The defences: each is a loss over one training batch, in a file of its own that has `loss(step)`.
+
+The `loss` of a catalog row is the name of such a file, or one that was registered. Importing this module loads no
+loss: that happens when one is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from store.errors import UserError
 
-from . import losses
-from .step import Step
+from .settings import SETTINGS
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def ft_standard(step: Step) -> Tensor:
-    """CE(f(x), K class prompts): fine-tuning on clean images."""
-    image_features, text_features, tau = step.encode([step.images], step.class_prompts)
-    return losses.cross_entropy(image_features[0], text_features, labels=step.all_labels, tau=tau)
+    from .step import Step
 
-
-def tecoa(step: Step) -> Tensor:
-    """CE(f(x'), K class prompts), x' by PGD on the same loss."""
-    image_features, text_features, tau = step.encode([step.adv_images()], step.class_prompts)
-    return losses.cross_entropy(image_features[0], text_features, labels=step.all_labels, tau=tau)
+Loss = Callable[["Step"], "Tensor"]
+_REGISTERED: dict[str, Loss | str] = {}
 
 
-def mmcoa(step: Step) -> Tensor:
-    """gamma1 L(I'-T) + gamma2 L(I-T')  (arXiv 2404.19287, Eq. 7-9).
+def register(name: str, loss: Loss | str, *, settings: type[Any] | None = None) -> None:
+    """Make a loss known: the function, or the name of a module that has it as `loss` and is imported when it is used.
 
-    L pairs the B images with the B prompts of their labels; with `contrast="class"` it is the cross-entropy against
-    all K prompts instead, which makes no negatives of images that share a label.
+    `settings` is a frozen dataclass of its own options; `step.settings` is one of them.
     """
-    classes, own = step.classes_to_contrast()
-    prompts = [step.class_prompts[k] for k in classes]
-    x, x_adv, t_adv = step.images, step.adv_images(), step.adv_prompts(classes)
-    (adv_images, images), texts, tau = step.encode([x_adv, x], prompts + t_adv)
-    clean_texts, adv_texts = texts.split(len(classes))
-
-    def contrast(image_features: Tensor, text_features: Tensor) -> Tensor:
-        if step.contrast == "class":
-            return losses.cross_entropy(image_features, text_features, labels=own, tau=tau)
-        return losses.contrastive(image_features, text_features[own], tau=tau)
-
-    return losses.mmcoa(
-        contrast(adv_images, clean_texts),
-        contrast(images, adv_texts),
-        image_weight=step.image_weight,
-        text_weight=step.text_weight,
-    )
+    _REGISTERED[name] = loss
+    if settings is not None:
+        SETTINGS[name] = settings
 
 
-METHODS: dict[str, Callable[[Step], Tensor]] = {"ft_standard": ft_standard, "tecoa": tecoa, "mmcoa": mmcoa}
+def loss_of(name: str) -> Loss:
+    """The loss of this name. Raises UserError where there is none."""
+    found = _REGISTERED.get(name, f"{__name__}.{name}")
+    if not isinstance(found, str):
+        return found
+    if name not in _REGISTERED and not (name.isidentifier() and find_spec(found)):
+        raise UserError(f"there is no loss called {name!r}", hint="the plugin that has it is named by MMCOA_PLUGINS")
+    loss: Loss = import_module(found).loss
+    return loss
+
+
+def settings_kind(name: str) -> type[Any] | None:
+    """The dataclass of a loss's own options; None where it has none."""
+    return SETTINGS.get(name)

@@ -1,7 +1,6 @@
-"""The training losses, as the paper writes them. I: image embeddings, T: text embeddings, all of unit length.
+"""What losses are made of. I: image embeddings, T: text embeddings, all of unit length.
 
-A dash as in L(I'-T) reads "between": the prime marks the attacked side. `tau` is exp(logit_scale), the factor that
-open_clip multiplies cosines by.
+A dash as in L(I-T) reads "between". `tau` is exp(logit_scale), the factor that open_clip multiplies cosines by.
 """
 
 from __future__ import annotations
@@ -12,11 +11,7 @@ from torch import Tensor
 
 
 def cross_entropy(image_features: Tensor, text_features: Tensor, *, labels: Tensor, tau: Tensor) -> Tensor:
-    """CE of each image against the K class prompts: (B, D), (K, D), labels (B,) in 0..K-1 -> mean, a scalar.
-
-    With clean images this is the loss of `ft-standard`; with adversarial ones that of `tecoa` (Mao et al., 2023,
-    "Understanding zero-shot adversarial robustness for large-scale models", Eq. 3).
-    """
+    """CE of each image against the K class prompts: (B, D), (K, D), labels (B,) in 0..K-1 -> mean, a scalar."""
     return F.cross_entropy(tau * image_features @ text_features.T, labels)
 
 
@@ -30,6 +25,6 @@ def contrastive(image_features: Tensor, text_features: Tensor, *, tau: Tensor) -
     return F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
 
 
-def mmcoa(adv_images_text: Tensor, images_adv_text: Tensor, *, image_weight: float, text_weight: float) -> Tensor:
-    """gamma1 L(I'-T) + gamma2 L(I-T')  (the paper's Eq. 9)."""
-    return image_weight * adv_images_text + text_weight * images_adv_text
+def kl(logits: Tensor, others: Tensor) -> Tensor:
+    """KL(p || q), the mean over the batch, of p = softmax(logits) and q = softmax(others): (B, K), (B, K) -> scalar."""
+    return F.kl_div(others.log_softmax(dim=1), logits.log_softmax(dim=1), reduction="batchmean", log_target=True)

@@ -1,120 +1,205 @@
-"""One training batch as a loss sees it: images and prompts, attacked on demand, and the embeddings of all processes.
+"""One training batch as a loss sees it: images and prompts, attacked on demand, and what the models say of them.
 
 Several processes compute one batch: each attacks and encodes its own slice of the images, all encode the same prompts,
-and the image embeddings are gathered with their gradients, so that 2 x 64 takes the same step as 1 x 128.
+and the image embeddings are gathered with their gradients, so that 2 x 64 takes the same step as 1 x 128. What a loss
+gets has a row for each image of the whole batch; while an attack runs, for each of the slice. Everything that is
+trained is called through the module that Accelerate prepared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
-import torch.distributed
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from store.errors import UserError
 
 from ..attacks.bert_attack import TextTarget, attack_prompts
-from ..attacks.pgd import last, pgd_iterates, random_start
+from ..attacks.pgd import ascend, last, pgd_iterates, random_start
 from ..attacks.settings import PgdSettings
-from ..models.clip import Clip
-from . import losses
+from ..models.victim import Victim
+from .batch import Batch
+
+TEXT_BATCH = 512
+Module = Callable[..., Any]  # a victim, or what Accelerate made of one: called as `Victim.forward`
+
+
+class Asked:
+    """What a loss can ask of a model, for images that are pixels in [0, 1], (b, 3, S, S)."""
+
+    def __init__(self, module: Module, batch: Batch) -> None:
+        self.module, self.batch = module, batch
+
+    def class_features(self) -> Tensor:
+        """The unit embeddings of the class prompts, (K, D)."""
+        raise NotImplementedError
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """The images' features before they are made of unit length, (B, D)."""
+        features, _, _ = self.module(images, raw=True)
+        return self.batch.whole(features)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """tau f(x) g(t): the images against the K class prompts, (B, K)."""
+        features, _, tau = self.module(images)
+        logits: Tensor = tau * self.batch.whole(features) @ self.class_features().T
+        return logits
+
+    def cross_entropy(self, images: Tensor) -> Tensor:
+        """CE of each image against the K class prompts, (B,)."""
+        return F.cross_entropy(self.logits(images), self.batch.labels, reduction="none")
+
+
+class Original:
+    """The model that a run starts from: loaded when a loss first asks for it, and never trained."""
+
+    def __init__(self, load: Callable[[], Victim], class_prompts: list[str]) -> None:
+        self._load, self._prompts = load, class_prompts
+
+    @cached_property
+    def victim(self) -> Victim:
+        victim = self._load()
+        for weight in victim.parameters():
+            weight.requires_grad_(False)
+        return victim
+
+    @cached_property
+    def class_features(self) -> Tensor:
+        return self.victim.embed_texts(self._prompts)
+
+
+class AskedOriginal(Asked):
+    """The same of the original, whose class embeddings are computed once a run."""
+
+    def __init__(self, original: Original, batch: Batch) -> None:
+        super().__init__(original.victim, batch)
+        self._original = original
+
+    def class_features(self) -> Tensor:
+        return self._original.class_features
 
 
 @dataclass(frozen=True)
-class Step:
-    """`images` (b, 3, S, S) in [0, 1] with `indices` are this process's slice; `all_labels` (B,) those of the batch."""
+class Attacks:
+    """What attacks a batch: PGD with these settings, and the masked LM's candidates for the class prompts. None for an
+    attack that the method's row does not name."""
 
-    model: Clip
-    encoder: nn.Module  # `model`, wrapped for distributed training where there are several processes
-    backward: Callable[[Tensor], None]
-    images: Tensor
-    indices: list[int]
-    labels: Tensor
-    all_labels: Tensor
-    sizes: list[int]  # the number of images of each process
-    class_prompts: list[str]
-    image_attack: PgdSettings
-    text_target: TextTarget | None
-    seed: int
-    epoch: int
-    contrast: str = "batch"
-    compat: str = "none"
-    image_weight: float = 0.5
-    text_weight: float = 0.5
+    image: PgdSettings | None = None
+    text: TextTarget | None = None
+
+
+class Step(Asked):
+    """`images` (b, 3, S, S) in [0, 1] with their numbers `indices` are this process's slice of the batch; `settings`
+    are those of the method, `backward` is Accelerate's."""
+
+    def __init__(
+        self, victim: Victim, module: Module, batch: Batch, *, images: Tensor, indices: list[int],
+        class_prompts: list[str], attacks: Attacks, original: Original, backward: Callable[[Tensor], None],
+        seed: int, epoch: int, settings: Any = None, compat: str = "none",
+    ) -> None:  # fmt: skip
+        super().__init__(module, batch)
+        self.victim, self.images, self.indices, self.class_prompts = victim, images, indices, class_prompts
+        self.attacks, self._original, self._backward = attacks, original, backward
+        self.seed, self.epoch, self.settings, self.compat = seed, epoch, settings, compat
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of each image of the whole batch, (B,); while an attack runs, of the slice."""
+        return self.batch.labels
+
+    @cached_property
+    def original(self) -> Asked:
+        """The model as it was before training."""
+        return AskedOriginal(self._original, self.batch)
+
+    def class_features(self) -> Tensor:
+        """Encoded once with gradients, and once as they are for all the steps of an attack."""
+        return self._still if self.batch.alone else self._moving
+
+    @cached_property
+    def _moving(self) -> Tensor:
+        features: Tensor = self.module(None, self.victim.tokenize(self.class_prompts))[1]
+        return features
+
+    @cached_property
+    def _still(self) -> Tensor:
+        return self.embed_texts(self.class_prompts)
+
+    @torch.no_grad()
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        """The unit embeddings of any number of texts, without gradients, (n, D)."""
+        batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
+        return torch.cat([self.module(None, self.victim.tokenize(batch))[1] for batch in batches])
 
     def encode(self, image_sets: list[Tensor], prompts: list[str]) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Both encoders in one call: for each set of images the embeddings (B, D) of the whole batch, the prompts'
-        embeddings, and tau."""
-        features, text_features, tau = self.encoder(torch.cat(image_sets), self.model.tokenize(prompts))
+        """Both encoders in one call: for each set of images the unit embeddings (B, D) of the whole batch, those of the
+        prompts, and tau."""
+        features, text_features, tau = self.module(torch.cat(image_sets), self.victim.tokenize(prompts))
         own = features.split([len(images) for images in image_sets])
-        return [_gathered(part, self.sizes) for part in own], text_features, tau
+        return [self.batch.whole(part) for part in own], text_features, tau
+
+    def ascend(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """x' by PGD on any loss of this process's images, which is summed over them; only delta is differentiated."""
+        return ascend(self._on_slice(loss), self.images, self._pgd, start=self._start())
 
     def adv_images(self) -> Tensor:
-        """x' by PGD against all K clean class prompts (Eq. 2-3); only delta is differentiated.
+        """x' by PGD on the cross-entropy against all K clean class prompts (Eq. 2-3).
 
         `compat="release"` is the exception the released code makes: its PGD also adds the gradient of every step's
         cross-entropy to the weights' gradients, so that they end in the update.
         """
-        start = random_start(self.image_attack, self.images, indices=self.indices, seed=self.seed, epoch=self.epoch)
-        text_features, tau = self.model.embed_texts(self.class_prompts), self.model.scale.detach()
-
-        def classify(images: Tensor) -> Tensor:
-            return tau * self.model.encode_images(images) @ text_features.T
-
-        trajectory = pgd_iterates(classify, self.images, self.labels, settings=self.image_attack, start=start)
+        classify, own = self._on_slice(self.logits), self.batch.own_labels
+        trajectory = pgd_iterates(classify, self.images, own, settings=self._pgd, start=self._start())
         if self.compat == "release":
             trajectory = self._leaking(trajectory)
-        return last(trajectory, self.image_attack)
+        return last(trajectory, self._pgd)
+
+    def adv_prompts(self, classes: list[int]) -> list[str]:
+        """t' of these classes by BERT-Attack (Eq. 4), all together, against the weights of this moment."""
+        target = self.attacks.text
+        if target is None:
+            raise _not_named("text")
+        chosen = replace(
+            target,
+            prompts=[target.prompts[k] for k in classes],
+            candidates=[target.candidates[k] for k in classes],
+        )
+        return attack_prompts(self.embed_texts, chosen)
+
+    @property
+    def _pgd(self) -> PgdSettings:
+        if self.attacks.image is None:
+            raise _not_named("image")
+        return self.attacks.image
+
+    def _start(self) -> Tensor:
+        return random_start(self._pgd, self.images, indices=self.indices, seed=self.seed, epoch=self.epoch)
+
+    def _on_slice(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def on_slice(images: Tensor) -> Tensor:
+            with self.batch.on_slice():
+                return function(images)
+
+        return on_slice
 
     def _leaking(self, trajectory: Iterator[Tensor]) -> Iterator[Tensor]:
         """The same iterates; each that a step is taken from leaves its gradient in the weights."""
         before = None
         for adv_images in trajectory:
             if before is not None:
-                self._leak(before)
+                (features,), text_features, tau = self.encode([before], self.class_prompts)
+                self._backward(F.cross_entropy(tau * features @ text_features.T, self.labels))
             yield (before := adv_images)
 
-    def _leak(self, adv_images: Tensor) -> None:
-        (features,), text_features, tau = self.encode([adv_images], self.class_prompts)
-        self.backward(losses.cross_entropy(features, text_features, labels=self.all_labels, tau=tau))
 
-    def classes_to_contrast(self) -> tuple[list[int], Tensor]:
-        """The classes whose prompts a contrast needs, each once, and where each image's own is among them (B,)."""
-        if self.contrast == "class":
-            return list(range(len(self.class_prompts))), self.all_labels
-        classes, own = self.all_labels.unique(return_inverse=True)
-        return classes.tolist(), own
-
-    def adv_prompts(self, classes: list[int]) -> list[str]:
-        """t' of these classes by BERT-Attack (Eq. 4), all together, against the weights of this moment."""
-        assert self.text_target is not None
-        target = replace(
-            self.text_target,
-            prompts=[self.text_target.prompts[k] for k in classes],
-            candidates=[self.text_target.candidates[k] for k in classes],
-        )
-        return attack_prompts(self.model.embed_texts, target)
-
-
-def _gathered(features: Tensor, sizes: list[int]) -> Tensor:
-    """The rows of all processes in order, (sum of sizes, D); gradients flow back to the process a row came from."""
-    if len(sizes) == 1:
-        return features
-    padded = torch.cat([features, features.new_zeros(max(sizes) - len(features), features.shape[1])])
-    return torch.cat([rows[:size] for rows, size in zip(_Gather.apply(padded), sizes, strict=True)])
-
-
-class _Gather(torch.autograd.Function):
-    """Rows of this process (b, D) -> those of each process. All of them compute one and the same loss from what they
-    gather, so the gradients that the others have for these rows are the one that this process has."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> tuple[Tensor, ...]:
-        gathered = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather(gathered, rows)
-        return tuple(gathered)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return torch.distributed.get_world_size() * gradients[torch.distributed.get_rank()]
+def _not_named(attack: str) -> UserError:
+    """Its settings would be missing in the run's identity."""
+    return UserError(
+        f"the loss uses the {attack} attack, which its row of the catalog does not name",
+        hint=f'attacks = ["{attack}"] in the row of the method',
+    )

@@ -1,10 +1,10 @@
-"""Going on with a run (`mmcoa train --resume RUN`): with what it was begun, and only with that."""
+"""Go on with a run (`mmcoa train --resume RUN`) as it was begun, and in no other way."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from store.errors import UserError
@@ -14,7 +14,7 @@ from store.schema import Run
 from ..settings import Home
 from ..terminal.checks import positive
 from ..terminal.typed import changed, typed
-from .specs import TrainSpec, options_in, train_spec
+from .training_spec import COMMON, TrainSpec, stored_spec, train_spec
 
 # the parts of a run's identity in words, for a run whose parts are no longer what they were
 PARTS = {
@@ -39,9 +39,11 @@ def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tu
     if epochs is None:
         return found.id, spec
     positive("--epochs", epochs)
-    if epochs < spec.epochs:
+    schedule = spec.optimization.schedule
+    if epochs < spec.epochs or (schedule != "constant" and epochs > spec.epochs):
+        why = "" if epochs < spec.epochs else f", because its learning rate falls as a {schedule} until the last"
         raise UserError(
-            f"run {found.id} has {spec.epochs} epochs: it cannot go on to {epochs}",
+            f"run {found.id} has {spec.epochs} epochs: it cannot go on to {epochs}{why}",
             hint=command_of(replace(spec, epochs=epochs)),
         )
     return found.id, replace(spec, epochs=epochs)
@@ -49,13 +51,13 @@ def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tu
 
 def spec_of(run: Run) -> TrainSpec:
     """The specification of a trained run, from its row of the index."""
-    return TrainSpec(**{"method": run.method, **options_in(run.spec, TrainSpec)})
+    return stored_spec(run.method, run.spec)
 
 
 def require_continuable(resumed: str, run: str, identity: Mapping[str, Any], home: Home) -> None:
     """Raises UserError unless the run `resumed` was begun with all that decides the weights of `run`, but for epochs.
 
-    Else the model, the data or the masked LM under one of its names were replaced since: other weights would come out.
+    Otherwise its model, data or masked LM was replaced since, and other weights would come out.
     """
     if resumed == run:
         return
@@ -72,12 +74,15 @@ def require_continuable(resumed: str, run: str, identity: Mapping[str, Any], hom
 def command_of(spec: TrainSpec) -> str:
     """The command that trains this run."""
     named = {"method": spec.method, "dataset": spec.dataset, "shots": spec.shots}
-    others = {name: value for name, value in asdict(spec).items() if name not in named and "_weight" not in name}
-    return typed("train", {**named, **changed(others, asdict(train_spec(spec.method, dataset=spec.dataset)))})
+    usual = train_spec(spec.method, dataset=spec.dataset)
+    others = {f.name: getattr(spec, f.name) for f in fields(spec) if f.name not in (*named, "options")}
+    common = {name: value for name, value in spec.options.items() if name in COMMON}
+    own = {name: value for name, value in spec.options.items() if name not in COMMON}
+    return typed("train", {**named, **changed(others, vars(usual)), **common}, own=own)
 
 
 def _identity_of(run: str, home: Home) -> dict[str, Any]:
-    """What the run was begun with, from runs/RUN/run.json; nothing where that is not to be read."""
+    """Read what the run was begun with from runs/RUN/run.json; nothing where that cannot be read."""
     try:
         identity = json.loads((home.runs / run / "run.json").read_text(encoding="utf8"))["identity"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

@@ -1,13 +1,16 @@
-"""What a job needs, looked for before anything heavy is imported: a wrong name should not cost ten seconds."""
+"""Look for what a job needs before anything heavy is imported: a wrong name should not cost ten seconds."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from store.datasets import Dataset
 from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
-from ..datasets.fetching import dataset_path
+from ..attacks.base import needs_masked_lm
+from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip
 from ..settings import Home
@@ -26,10 +29,11 @@ def require(job: Job, home: Home) -> None:
     """
     train, evaluate = job.train, job.evaluate
     method = catalog.lookup(catalog.methods(), train.method, "method") if train else None
-    datasets = [*([train.dataset] if train else []), *(evaluate.datasets if evaluate else [])]
+    trained_on = [train.dataset] if train and method and method.loss else []
+    datasets = [*trained_on, *(evaluate.datasets if evaluate else [])]
     for name in dict.fromkeys(datasets):
         _require_dataset(name, home)
-    if train and method and method.loss:
+    if train and trained_on:
         _require_training_images(train, home)
     for name in evaluate.datasets if evaluate else ():
         _require_test_images(name, home, after_training=train is not None)
@@ -38,15 +42,21 @@ def require(job: Job, home: Home) -> None:
         Index(home.database_url).find_run(evaluate.checkpoint)
     try:
         if train:
-            ensure_clip(train.model, home)
+            _ensure_base(train.model, home)
         elif evaluate and is_clip(evaluate.checkpoint, home):
             ensure_clip(evaluate.checkpoint, home)
-        if train and method and "text" in method.attacks:
+        if train and method and needs_masked_lm(method.attacks):
             ensure_mlm(train.mlm, home)
-        if evaluate and {"text", "multimodal"} & set(evaluate.attacks):
+        if evaluate and evaluate.takes_words:
             ensure_mlm(evaluate.mlm, home)
     except UserError as error:
         raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+
+
+def _ensure_base(name: str, home: Home) -> None:
+    """See that what training starts from is there: a run, or a model, which is brought there."""
+    if is_clip(name, home) or Index(home.database_url).run(name) is None:
+        ensure_clip(name, home)
 
 
 def _require_training_images(spec: TrainSpec, home: Home) -> None:
@@ -72,13 +82,13 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
 
 
 def _warn_of_weak_attacks(job: Job) -> None:
-    """A line for each image attack whose steps do not fit its radius: it is run as asked."""
-    attacks = []
+    """Print a warning for each attack that is weaker than its settings look. It is run as asked."""
+    settings: list[Any] = []
     if job.train and "image" in catalog.lookup(catalog.methods(), job.train.method, "method").attacks:
-        attacks.append(job.train.image_attack)
-    if job.evaluate and {"image", "multimodal"} & set(job.evaluate.attacks):
-        attacks.append(job.evaluate.image_attack)
-    for caution in dict.fromkeys(attack.caution for attack in attacks):
+        settings.append(job.train.image_attack)
+    if job.evaluate:
+        settings += [job.evaluate.settings(part) for part in job.evaluate.parts]
+    for caution in dict.fromkeys(found.caution for found in settings):
         if caution:
             say(f"warning: {caution}")
 

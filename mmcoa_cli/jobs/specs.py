@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
-import re
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from typing import Any
 
-from store.errors import UserError
-
-from .. import catalog
 from ..attacks.radii import canonical_or_same
-from ..attacks.settings import COMPATS, PgdSettings
-from ..terminal.checks import not_negative, one_of, positive
-
-TUNES = ("both", "image", "text")
-CONTRASTS = ("batch", "class")
-PRECISIONS = ("fp32", "bf16")
-ATTACKS = ("clean", "image", "text", "multimodal")
-SHOTS = re.compile(r"0*[1-9][0-9]{0,8}")
-DEFAULT_MODEL, DEFAULT_MLM, DEFAULT_DATASET = "ViT-B-32", "bert-base-uncased", "cifar100"
+from .evaluation_spec import EvaluationSpec as EvaluationSpec
+from .evaluation_spec import evaluation_after as evaluation_after
+from .evaluation_spec import evaluation_spec as evaluation_spec
+from .training_spec import DEFAULT_DATASET as DEFAULT_DATASET
+from .training_spec import DEFAULT_MLM as DEFAULT_MLM
+from .training_spec import DEFAULT_MODEL as DEFAULT_MODEL
+from .training_spec import PRECISIONS as PRECISIONS
+from .training_spec import TrainSpec as TrainSpec
+from .training_spec import kinds_of as kinds_of
+from .training_spec import options_of as options_of
+from .training_spec import train_spec as train_spec
+from .training_spec import unused as unused
 
 
 class Kind(StrEnum):
@@ -32,121 +30,8 @@ class Kind(StrEnum):
     mlm = "mlm"
 
 
-@dataclass(frozen=True)
-class TrainSpec:
-    """One training run. Names are those of the store; `eps` and `alpha` are texts in their canonical form ("1/255")."""
-
-    method: str
-    dataset: str = DEFAULT_DATASET
-    shots: str = "full"
-    model: str = DEFAULT_MODEL
-    mlm: str = DEFAULT_MLM
-    epochs: int = 10
-    batch_size: int = 128
-    lr: float = 1e-6
-    eps: str = "1/255"
-    alpha: str = "1/255"
-    steps: int = 10
-    seed: int = 0
-    tune: str = "both"
-    contrast: str = "batch"
-    compat: str = "none"
-    precision: str = "fp32"
-    image_weight: float = 0.5
-    text_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        one_of("--tune", self.tune, TUNES)
-        one_of("--contrast", self.contrast, CONTRASTS)
-        one_of("--compat", self.compat, COMPATS)
-        one_of("--precision", self.precision, PRECISIONS)
-        if self.shots != "full" and not SHOTS.fullmatch(self.shots):
-            raise UserError(f"--shots {self.shots} is no number of images a class", hint="--shots 5, or --shots full")
-        for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
-            positive(option, value)
-        for option, weight in (("--image-weight", self.image_weight), ("--text-weight", self.text_weight)):
-            if not 0 <= weight < math.inf:
-                raise UserError(f"{option} {weight} is no weight of a loss", hint=f"{option} 0.5, as in the paper")
-        positive("--image-weight + --text-weight", self.image_weight + self.text_weight)
-        not_negative("--seed", self.seed)
-        checked = self.image_attack  # raises UserError for what PGD cannot be run with
-        object.__setattr__(self, "eps", checked.eps)
-        object.__setattr__(self, "alpha", checked.alpha)
-
-    @property
-    def image_attack(self) -> PgdSettings:
-        """The attack that training runs at every step."""
-        return PgdSettings(eps=self.eps, alpha=self.alpha, steps=self.steps)
-
-    @property
-    def run_name(self) -> str:
-        """What the run's id begins with; enough to name it, where only one run begins so."""
-        shots = "full" if self.shots == "full" else f"{self.shots}shot"
-        return f"{self.method}-{self.dataset}-{shots}"
-
-
-@dataclass(frozen=True)
-class EvaluationSpec:
-    """What `checkpoint` (a run or a model) is tested with: an index row for each dataset and attack."""
-
-    checkpoint: str
-    datasets: tuple[str, ...]
-    attacks: tuple[str, ...] = ATTACKS
-    mlm: str = DEFAULT_MLM
-    norm: str = "linf"
-    eps: str = "1/255"
-    alpha: str | None = None
-    steps: int = 100
-    limit: int | None = None
-    pixel_size: int | None = None  # the side of the images that are attacked; None: the dataset's own
-    seed: int = 0
-    batch_size: int = 128
-    precision: str = "fp32"
-    stop_when_fooled: bool = False
-    no_collisions: bool = False
-    compat: str = "none"
-
-    def __post_init__(self) -> None:
-        for attack in self.attacks:
-            one_of("--attack", attack, ATTACKS)
-        one_of("--compat", self.compat, COMPATS)
-        one_of("--precision", self.precision, PRECISIONS)
-        positive("--batch-size", self.batch_size)
-        if self.limit is not None:
-            positive("--limit", self.limit)
-        if self.pixel_size is not None:
-            positive("--pixel-size", self.pixel_size)
-        not_negative("--seed", self.seed)
-        checked = self.image_attack  # raises UserError for what PGD cannot be run with
-        object.__setattr__(self, "eps", checked.eps)
-        object.__setattr__(self, "alpha", checked.alpha)
-
-    @property
-    def image_attack(self) -> PgdSettings:
-        """The attack of `image` and `multimodal`."""
-        return PgdSettings(self.norm, self.eps, self.alpha, self.steps, stop_when_fooled=self.stop_when_fooled)
-
-
-def train_spec(method: str, **options: Any) -> TrainSpec:
-    """A run of `method`: options that are None have the paper's values for it and for the dataset, from the catalog."""
-    row = catalog.lookup(catalog.methods(), method, "method")
-    given = {name: value for name, value in options.items() if value is not None}
-    dataset = catalog.datasets().get(given.get("dataset", DEFAULT_DATASET))
-    batch_size = dataset.batch_size if dataset and dataset.batch_size else row.batch_size
-    defaults = {"epochs": row.epochs, "batch_size": batch_size, "lr": row.lr}
-    return TrainSpec(row.name, **{**defaults, **given})
-
-
-def evaluation_after(spec: TrainSpec) -> EvaluationSpec:
-    """The evaluation a run ends with: its own dataset, all attacks, the radius it was trained with, 100 steps."""
-    return EvaluationSpec(
-        "", (spec.dataset,), mlm=spec.mlm, eps=spec.eps, alpha=spec.alpha, seed=spec.seed, batch_size=spec.batch_size,
-        precision=spec.precision, compat=spec.compat,
-    )  # fmt: skip
-
-
-def options_in(text: str, kind: type[TrainSpec] | type[EvaluationSpec]) -> dict[str, Any]:
-    """The options among what the index says of a run or evaluation (JSON), with eps and alpha in their canonical form;
+def options_in(text: str, kind: type[EvaluationSpec]) -> dict[str, Any]:
+    """The options among what the index says of an evaluation (JSON), with eps and alpha in their canonical form;
     what else stands there was not asked for."""
     known = {field.name for field in fields(kind)}
     found = {name: value for name, value in json.loads(text).items() if name in known}

@@ -13,10 +13,12 @@ from typing import Any
 
 from store.errors import UserError
 
+from .. import plugins
 from ..settings import home
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
-from .specs import EvaluationSpec, TrainSpec
+from .evaluation_spec import EvaluationSpec, from_document
+from .training_spec import TrainSpec
 
 OUTCOME = "mmcoa/outcome"  # where the launcher's store has the result
 LAUNCHER = "MMCOA_LAUNCHER"  # the variable that says which process that is
@@ -62,13 +64,13 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
                 hint=f"start them with: torchrun --nproc_per_node {processes}, or use --processes 1",
             )
         run, evaluations = "", []
-        if job.train and job.evaluate and {"text", "multimodal"} & set(job.evaluate.attacks):
+        if job.train and job.evaluate and job.evaluate.takes_words:
             load_mlm(job.evaluate.mlm, home())  # what keeps it from being loaded is told before the first step
         if job.train:
             run = train(job.train, home(), accelerator, resumed=job.resume).id
         if job.evaluate:
             spec = replace(job.evaluate, checkpoint=run or job.evaluate.checkpoint)
-            evaluations = list(dict.fromkeys(one.evaluation for one in evaluate(spec, home(), accelerator)))
+            evaluations = evaluate(spec, home(), accelerator)
         return Outcome(run, evaluations)
     finally:
         if processes > 1:
@@ -94,13 +96,14 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(os.environ[LAUNCHER],), daemon=True).start()
     try:
         with raised():
+            plugins.load()
             sys.exit(_work(json.loads(sys.argv[1]), port=int(sys.argv[2])))
     except Stopped as stop:
         sys.exit(stop.exit_code)
 
 
 def _work(document: dict[str, Any], *, port: int) -> int:
-    """The exit code, when the job is done or has failed."""
+    """Do the job. Returns the exit code."""
     try:
         outcome = asdict(perform(_job(document), processes=document["processes"]))
     except Exception as error:
@@ -128,12 +131,12 @@ def _end_with(launcher: str) -> None:
 
 
 def _lost_another(error: Exception) -> bool:
-    """Whether another process died first: it has said why, or could not."""
+    """Tell whether another process died first: it has said why, or could not."""
     return isinstance(error, RuntimeError) and "onnection" in str(error)
 
 
 def _tell(document: dict[str, Any], port: int) -> None:
-    """The first to tell is the one that failed; others that fail at the same moment change nothing."""
+    """Tell the launcher. The first process to do so is the one that failed; others that fail then change nothing."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     TCPStore("127.0.0.1", port).compare_set(OUTCOME, "", json.dumps(document))
@@ -141,10 +144,7 @@ def _tell(document: dict[str, Any], port: int) -> None:
 
 def _job(document: dict[str, Any]) -> Job:
     train, evaluate = document["train"], document["evaluate"]
-    for key in ("datasets", "attacks"):
-        if evaluate:
-            evaluate[key] = tuple(evaluate[key])
-    spec, test = TrainSpec(**train) if train else None, EvaluationSpec(**evaluate) if evaluate else None
+    spec, test = TrainSpec(**train) if train else None, from_document(evaluate) if evaluate else None
     return Job(spec, test, document["resume"])
 
 

@@ -1,4 +1,4 @@
-"""open_clip's configurations of models: checked before anything is built, and the shapes of the weights they need.
+"""open_clip's model configurations: check one before anything is built of it, and find the shapes of its weights.
 
 A configuration may come from anywhere. The shapes are found without memory for the weights (torch's `meta` device),
 within bounds that every published CLIP keeps; so a file is compared with a model before the model is allocated.
@@ -32,8 +32,8 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def check_config(config: Mapping[str, Any], *, name: str) -> None:
-    """Raises UserError for a content of open_clip_config.json that is none, names code or a model that lies elsewhere,
-    or describes a model far larger than any there is."""
+    """Raises UserError for an open_clip_config.json that is no configuration, names code or a model that lies
+    elsewhere, or describes a model far larger than any there is."""
     model = config.get("model_cfg")
     vision, text = (model.get("vision_cfg"), model.get("text_cfg")) if isinstance(model, dict) else (None, None)
     if not isinstance(model, dict) or not isinstance(vision, dict) or not isinstance(text, dict):
@@ -50,7 +50,7 @@ def check_config(config: Mapping[str, Any], *, name: str) -> None:
 
 
 def shapes_of(config: Mapping[str, Any], *, name: str) -> Shapes:
-    """The shape of every weight of the model, by its name. Raises UserError when it is no architecture."""
+    """Find the shape of each weight of the model, by name. Raises UserError for what is no architecture."""
     check_config(config, name=name)
     try:
         with torch.device("meta"):
@@ -61,7 +61,7 @@ def shapes_of(config: Mapping[str, Any], *, name: str) -> Shapes:
 
 
 def build(config: Mapping[str, Any]) -> Any:
-    """open_clip's model of a content of open_clip_config.json that `check_config` has passed, with random weights."""
+    """Build open_clip's model, with random weights, from a configuration that `check_config` has passed."""
     settings = deepcopy(dict(config["model_cfg"]))
     custom = settings.pop("custom_text", False)
     plain = open_clip.CustomTextCLIP if custom else open_clip.CLIP
@@ -72,19 +72,19 @@ def build(config: Mapping[str, Any]) -> Any:
 
 
 def activation(config: Mapping[str, Any]) -> str:
-    """What a model's transformer blocks compute between their layers, in words."""
+    """Name the activation of a model's transformer blocks."""
     act = "QuickGELU" if config["model_cfg"].get("quick_gelu") else "GELU"
     timm_name = config["model_cfg"]["vision_cfg"].get("timm_model_name")
     return f"{act} (texts), that of timm's {timm_name} (images)" if timm_name else act
 
 
 def first_line(error: BaseException) -> str:
-    """An error of a library in one line."""
+    """Put the error of a library into one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _refuse_elsewhere(vision: Mapping[str, Any], text: Mapping[str, Any], *, name: str) -> None:
-    """An encoder, or a tokenizer, that would be looked for on the hub or in a folder when the model is loaded."""
+    """Raises UserError for an encoder or tokenizer that loading would look for on the hub or in a folder."""
     if text.get("hf_model_name"):
         raise UserError(
             f"the text encoder of {name} lies elsewhere: {str(text['hf_model_name'])[:80]!r} of transformers",
@@ -103,7 +103,7 @@ def _refuse_elsewhere(vision: Mapping[str, Any], text: Mapping[str, Any], *, nam
 
 
 def _refuse_giants(node: Any, *, name: str, depth: int) -> None:
-    """Numbers that no model has, however they are nested."""
+    """Raises UserError for numbers that no model has, at any depth."""
     values = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
     number = isinstance(node, (int, float))
     if depth > 8 or len(values) > 100 or (number and not (math.isfinite(node) and abs(node) <= MAX_NUMBER)):
@@ -118,7 +118,7 @@ def _layers(model: Mapping[str, Any]) -> float:
 
 
 def _number(value: Any) -> float:
-    """The number itself, the largest of several; 0 for what is none, which the building then refuses."""
+    """The number itself, or the largest of several; 0 for anything else, which building then refuses."""
     if isinstance(value, (list, tuple)):
         return max(map(_number, value), default=0)
     return float(value) if isinstance(value, (int, float)) else 0

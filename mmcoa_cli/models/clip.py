@@ -89,14 +89,23 @@ class Clip(nn.Module):
     def device(self) -> torch.device:
         return self.mean.device
 
+    @property
+    def clip(self) -> Clip:
+        """Itself: what is inside all wrappers."""
+        return self
+
     def encode_images(self, images: Tensor) -> Tensor:
         """f: pixels in [0, 1], (B, 3, S, S) of any S -> unit embeddings (B, D)."""
+        return F.normalize(self.image_features(images), dim=-1)
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """The same before they are made of unit length."""
         if images.shape[-1] != self.image_size:
             resize = self._resize_matrix(images.shape[-1])
             images = resize @ images @ resize.T
         with self._autocast():
-            features = self.model.encode_image((images - self.mean) / self.std)
-        return F.normalize(features.float(), dim=-1)
+            features: Tensor = self.model.encode_image((images - self.mean) / self.std)
+        return features.float()
 
     def _resize_matrix(self, side: int) -> Tensor:
         """torch's bicubic resize as a matrix (image_size, side): unlike `interpolate` its gradient on a GPU adds in a
@@ -134,9 +143,15 @@ class Clip(nn.Module):
         batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
         return torch.cat([self.encode_texts(self.tokenize(batch)) for batch in batches])
 
-    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both encoders and the scale in one call, as distributed training needs it: (B, D), (K, D), scalar."""
-        return self.encode_images(images), self.encode_texts(tokens), self.scale
+    def forward(self, images: Tensor | None = None, tokens: Tensor | None = None, *, raw: bool = False) -> Any:
+        """Both encoders and the scale in one call, as distributed training needs it: (B, D), (K, D), scalar. What is
+        not given is None; with `raw` the images' features keep their length."""
+        encode = self.image_features if raw else self.encode_images
+        return (
+            None if images is None else encode(images),
+            None if tokens is None else self.encode_texts(tokens),
+            self.scale,
+        )
 
     def use_precision(self, precision: str) -> Clip:
         """Run both encoders in "fp32" or "bf16" from now on; pixels, embeddings, losses and weights stay float32.
@@ -154,12 +169,22 @@ class Clip(nn.Module):
     def digest(self) -> str:
         """The hash of the weights and of everything that turns pixels and strings into embeddings; that of the folder
         it was loaded from (`model_digests.model_digest`) until a weight changes."""
-        weights = {name: _as_array(tensor) for name, tensor in self.model.state_dict().items()}
+        weights = {name: as_array(tensor) for name, tensor in self.model.state_dict().items()}
         return digest_of(digest_arrays(weights), {CLIP_CONFIG: digest_of_config(self.config), **self._digests})
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights as open_clip names them, on the CPU: what a checkpoint stores."""
         return {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a checkpoint."""
+        self.model.load_state_dict(dict(tensors))
+
+    def freeze(self, tune: str) -> None:
+        """Leave only the weights that `tune` (both, image, text) names trainable."""
+        for name, weight in self.model.named_parameters():
+            of_image_encoder = name.startswith("visual.")
+            weight.requires_grad_(tune == "both" or of_image_encoder == (tune == "image"))
 
     @property
     def _takes_short_texts(self) -> bool:
@@ -265,7 +290,7 @@ def _preprocess_of(model: Any, given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _as_array(tensor: Tensor) -> np.ndarray[Any, Any]:
+def as_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 

@@ -1,7 +1,7 @@
 """The digest of a model: a hash of everything in its folder that decides what it computes.
 
-It is of the weights' numbers (whatever file they lie in), of the configurations' content (whatever their order) and of
-the bytes of every other file but those named here. It needs no torch, and a file is read once until it changes.
+Of weights it takes the numbers (in whatever file), of configurations the content (in whatever order), of every other
+file the bytes, except for those named here. It needs no torch, and reads a file again only when it has changed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NUMPY = {
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """The files of a model's folder that decide what it computes, by their names.
+    """Find the files of a model's folder that decide what it computes, by name.
 
     Of a CLIP that uses open_clip's own tokenizer these are its weights and its configuration.
     """
@@ -66,7 +66,7 @@ def model_digest(folder: Path, *, name: str = "") -> str:
 
 
 def weights_of(folder: Path) -> Path | None:
-    """The file of weights that is loaded of a folder; None where a pickle would be preferred, or there is none."""
+    """Find the file of weights that loading reads; None where it would prefer a pickle, or there is no file."""
     found = {path.name: path for path in folder.glob(f"*{WEIGHTS}") if path.is_file()}
     pickled = [*folder.glob("*.bin"), *folder.glob("*.pth")]
     for name in PREFERRED if not pickled else PREFERRED[:2]:
@@ -76,7 +76,7 @@ def weights_of(folder: Path) -> Path | None:
 
 
 def content_of(path: Path) -> str:
-    """The digest of one file, by what counts of it."""
+    """The digest of what counts in one file."""
     if path.suffix == WEIGHTS:
         return remembered(path, "tensors", lambda: _digest_tensors(path))
     config = read_json(path) if path.name.endswith("config.json") else None
@@ -84,14 +84,14 @@ def content_of(path: Path) -> str:
 
 
 def has_own_tokenizer(config: Any) -> bool:
-    """Whether the tokenizer of a CLIP, by its configuration, is in files of its own and not the one in open_clip."""
+    """Tell from a CLIP's configuration whether it has a tokenizer in files of its own, instead of open_clip's."""
     model = config.get("model_cfg") if isinstance(config, dict) else None
     text = model.get("text_cfg") if isinstance(model, dict) else None
     return bool(isinstance(text, dict) and text.get("hf_tokenizer_name"))
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; None where it is none, which will be refused when the model is loaded."""
+    """The content of a JSON file; None where it is not JSON, which loading the model refuses."""
     try:
         return json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError, RecursionError):
@@ -130,7 +130,7 @@ def record_of(folder: Path) -> dict[str, str]:
 
 
 def fetch_again(folder: Path, name: str) -> str:
-    """What to type to have a model as it was: how that is done depends on where it is from."""
+    """Say what to type to have a model as it was; that depends on where it is from."""
     name, origin = name or folder.name, read_record(folder).origin
     if folder.name.startswith("epoch-"):
         return f"mmcoa train --resume {folder.parent.name}"

@@ -1,4 +1,6 @@
-"""A training run's epochs on disk: weights as an open_clip local folder, and the optimizer's state to go on from.
+"""A training run's epochs on disk: weights, and the optimizer's state to go on from.
+
+The weights are an open_clip local folder, or, of a wrapper, its own tensors with the record of what they stand around.
 
 The optimizer's moments are part of what the next step depends on. So an epoch without them, or a damaged one, is never
 gone on from: that would give other weights under the same name.
@@ -17,6 +19,7 @@ from store.checkpoints import copy_checkpoint, drop_state, load_spec, load_state
 from store.errors import UserError
 
 from .origins import RECORD, Record
+from .partial import WRAPPER
 
 if TYPE_CHECKING:  # whether a run has weights is asked where torch is not needed
     import torch
@@ -25,6 +28,7 @@ if TYPE_CHECKING:  # whether a run has weights is asked where torch is not neede
     from store.schema import Run
 
     from .clip import Clip
+    from .victim import Victim
 
 CONFIG = "open_clip_config.json"
 FILES = "files"  # where an epoch's specification records the hash of each of its text files
@@ -54,24 +58,25 @@ def last_epoch(folder: Path, epochs: int) -> Path | None:
 def damage(epoch: Path) -> str | None:
     """What keeps an epoch from being a model, in words; None where nothing does."""
     try:
-        _require_own(epoch)
+        require_own(epoch)
         load_tensors(epoch)
     except UserError as error:
         return str(error)
     return None
 
 
-def save_epoch(folder: Path, clip: Clip, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
+def save_epoch(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
     """Write `epoch` (from 1): its weights stay for good, the optimizer's state until the next epoch is whole."""
     state = {
         f"{number}.{name}": tensor.cpu()
         for number, moments in optimizer.state_dict()["state"].items()
         for name, tensor in moments.items()
+        if tensor is not None  # SGD without momentum has none
     }
-    files = clip_files(clip, source=folder.name)
+    files = _files(victim, source=folder.name)
     save_checkpoint(
         path_of(folder, epoch),
-        tensors=clip.tensors(),
+        tensors=victim.tensors(),
         spec={"epoch": epoch, FILES: {name: _hash(text) for name, text in files.items()}, **spec},
         state=state,
         files=files,
@@ -79,6 +84,14 @@ def save_epoch(folder: Path, clip: Clip, optimizer: Any, *, epoch: int, spec: di
     for earlier in epochs_in(folder):
         if number_of(earlier) < epoch:  # a later one is damaged, and replaced when its turn comes
             drop_state(earlier)
+
+
+def _files(victim: Victim, *, source: str) -> dict[str, str]:
+    from .wrapping import Wrapper
+
+    if isinstance(victim, Wrapper):
+        return {WRAPPER: victim.record.text()}
+    return clip_files(victim.clip, source=source)
 
 
 def clip_files(clip: Clip, *, source: str) -> dict[str, str]:
@@ -89,16 +102,16 @@ def clip_files(clip: Clip, *, source: str) -> dict[str, str]:
     return {**files, RECORD: record.text()}
 
 
-def resume(folder: Path, clip: Clip, optimizer: torch.optim.Optimizer, *, epochs: int) -> int:
+def resume(folder: Path, victim: Victim, optimizer: torch.optim.Optimizer, *, epochs: int) -> int:
     """Load the newest epoch to go on from into both; returns its number, 0 where there is none.
 
     It is one whose weights and optimizer's state are whole. The last of all `epochs` needs no state: nothing follows.
     """
     for epoch in reversed(epochs_in(folder)):
-        found = _to_go_on_from(epoch, clip, last=number_of(epoch) == epochs)
+        found = _to_go_on_from(epoch, victim, last=number_of(epoch) == epochs)
         if found is not None:
             weights, moments = found
-            clip.model.load_state_dict(weights)
+            victim.restore(weights)
             optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
             return number_of(epoch)
     return 0
@@ -120,20 +133,20 @@ def take_over(source: Path, target: Path, *, spec: dict[str, Any]) -> int:
 
 
 def _to_go_on_from(
-    epoch: Path, clip: Clip, *, last: bool
+    epoch: Path, victim: Victim, *, last: bool
 ) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]] | None:
     """An epoch's weights and the optimizer's moments; None where they are not whole, or not this model's."""
     try:
-        _require_own(epoch)
+        require_own(epoch)
         weights = load_tensors(epoch)
         state = {} if last else load_state(epoch)
     except UserError:
         return None
-    own = {name: tensor.shape for name, tensor in clip.model.state_dict().items()}
-    if (not state and not last) or own != {name: tensor.shape for name, tensor in weights.items()}:
+    own = {name: tensor.shape for name, tensor in victim.tensors().items()}
+    if state is None or own != {name: tensor.shape for name, tensor in weights.items()}:
         return None
     moments: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in (state or {}).items():
+    for key, tensor in state.items():
         number, name = key.split(".", 1)
         moments.setdefault(int(number), {})[name] = tensor
     return weights, moments
@@ -141,12 +154,12 @@ def _to_go_on_from(
 
 def _has_state(epoch: Path) -> bool:
     try:
-        return damage(epoch) is None and bool(load_state(epoch))
+        return damage(epoch) is None and load_state(epoch) is not None
     except UserError:
         return False
 
 
-def _require_own(epoch: Path) -> None:
+def require_own(epoch: Path) -> None:
     """Raises UserError for a folder that is another epoch's or another run's, or that lacks what makes it a model."""
     spec = load_spec(epoch)
     if spec.get("epoch") != number_of(epoch) or spec.get("run", epoch.parent.name) != epoch.parent.name:

@@ -1,4 +1,4 @@
-"""Numbers that are none: NaN and infinity are refused where they arise, before they become a model or a result."""
+"""Refuse NaN and infinity where they arise, before they become a model or a result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OVERFLOW = "the model overflows: in training take a smaller --lr, in bf16 --prec
 
 
 def require_finite(tensor: Tensor, what: str, *, hint: str = OVERFLOW) -> Tensor:
-    """The tensor itself. Raises UserError unless all of it is finite; `what` is what it holds, in the plural."""
+    """The tensor itself. Raises UserError unless all of it is finite; `what` says what it holds, in the plural."""
     if not tensor.isfinite().all():
         bad = int((~tensor.isfinite()).sum())
         raise UserError(f"{what} are not all finite numbers ({bad:,} of {tensor.numel():,} are not)", hint=hint)
@@ -34,5 +34,5 @@ def require_finite_loss(loss: float, *, lr: float) -> float:
 
 
 def smaller_lr(lr: float) -> str:
-    """What helps a training whose numbers grew beyond all bounds."""
+    """Say what helps a training whose numbers grew beyond all bounds."""
     return f"try a smaller learning rate: --lr {lr / 10:g}"

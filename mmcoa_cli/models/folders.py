@@ -1,4 +1,4 @@
-"""Models of others made into ours: only data is taken over, and only once it is seen to load and to compute.
+"""Take over models of others: only data, and only after it has loaded and computed something.
 
 A CLIP becomes open_clip_config.json with open_clip_model.safetensors, a masked LM Hugging Face's config, safetensors
 and tokenizer. `source.json` beside them says where it comes from and what was understood. Code is left behind.
@@ -42,13 +42,13 @@ TRIAL = ("a photo of a cat", "an image")
 
 
 def choose_clip_files(names: Sequence[str]) -> list[str]:
-    """Of the files of a CLIP: the weights, the configuration if there is one, the tokenizer's. Raises UserError."""
+    """Choose a CLIP's files: the weights, the configuration if there is one, the tokenizer's. Raises UserError."""
     theirs = () if CLIP_CONFIG in names else ("config.json", "preprocessor_config.json")
     return [choose_weights(names), *(n for n in (CLIP_CONFIG, *theirs, *TOKENIZER_FILES) if n in names)]
 
 
 def choose_mlm_files(names: Sequence[str]) -> list[str]:
-    """Of the files of a masked LM: the weights, the configuration and the tokenizer's. Raises UserError."""
+    """Choose a masked LM's files: the weights, the configuration and the tokenizer's. Raises UserError."""
     for needed in (MLM_WEIGHTS, "config.json"):
         if needed not in names:
             raise UserError(f"it has no {needed}", hint="save it with save_pretrained(folder), which writes both")
@@ -58,7 +58,7 @@ def choose_mlm_files(names: Sequence[str]) -> list[str]:
 
 
 def save_clip(request: Request, weights: Path, target: Path, *, origin: Origin, asked: Mapping[str, str]) -> None:
-    """Write the CLIP of a request to the folder `target`. Raises UserError when it is none, or does not compute."""
+    """Write the CLIP of a request to the folder `target`. Raises UserError for none that computes."""
     with replacing(target) as folder:
         folder.mkdir()
         understood = take(request, weights, folder)
@@ -89,8 +89,8 @@ def save_mlm(files: Sequence[Path], target: Path, *, name: str, origin: Origin, 
 
 
 def local_origin(source: Path, weights: Path) -> Origin:
-    """That of a file of this machine: what its folder's record says, if it is of these very weights, or OpenAI's
-    address of the file, or else an own file."""
+    """Say where a file of this machine is from: as the record of its folder says, if that is of these very weights; as
+    OpenAI published it; or else the user's own."""
     if not weights.is_file():  # a pipe would be waited for
         raise UserError(f"{weights.name} is no regular file", hint="--from takes a folder or a file of weights")
     sha256 = digest_file(weights)
@@ -105,7 +105,7 @@ def local_origin(source: Path, weights: Path) -> Origin:
 
 
 def choose_weights(names: Sequence[str]) -> str:
-    """The one file of weights among names. Raises UserError."""
+    """Choose the one file of weights among names. Raises UserError for none or several."""
     safe = [name for name in names if name.endswith(".safetensors")]
     foreign = [name for name in names if name.endswith(_FOREIGN)]
     if any(name.endswith(".safetensors.index.json") for name in names):
@@ -124,8 +124,8 @@ def choose_weights(names: Sequence[str]) -> str:
 
 @torch.no_grad()
 def _about_clip(clip: Clip) -> dict[str, Any]:
-    """What a CLIP is, once both encoders have computed something. Raises UserError unless that is of one shape, and
-    finite."""
+    """Describe a CLIP after both encoders have computed something. Raises UserError unless that is finite and of one
+    shape."""
     try:
         images = clip.encode_images(torch.full((1, 3, clip.image_size, clip.image_size), 0.5))
         texts = clip.embed_texts(TRIAL)
@@ -148,7 +148,7 @@ def _about_clip(clip: Clip) -> dict[str, Any]:
 
 
 def _require_predictions(mlm: MaskedLM) -> None:
-    """Raises UserError unless a masked LM has something to say of a text."""
+    """Raises UserError unless a masked LM predicts words for a text."""
     try:
         (prediction, *_) = mlm.predict(TRIAL, max_tokens=None, k=1)
         finite = bool(prediction.scores.isfinite().all())
@@ -171,7 +171,7 @@ def _architecture(model: Mapping[str, Any]) -> str:
 
 
 def _tokenizer_of(folder: Path) -> list[Path]:
-    """The files of a CLIP's own tokenizer; binary ones are left out where the text that they became is there."""
+    """Find the files of a CLIP's own tokenizer; leave out a binary one where the text it became is there."""
     found = [path for path in folder.iterdir() if path.name in TOKENIZER_FILES]
     text = any(path.name == "tokenizer.json" for path in found)
     return [path for path in found if not (text and path.name.endswith(".model"))]

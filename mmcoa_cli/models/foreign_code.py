@@ -16,7 +16,7 @@ MAX_TOKENIZER = 2**26  # bytes; the largest, of 250,000 words, has half of it
 
 
 def forbid_foreign_code() -> None:
-    """Switch off, for this process, transformers' question whether to run a repository's code, and its way to run it.
+    """Stop transformers, in this process, from running a repository's code and from asking whether to.
 
     Every call of ours says `trust_remote_code=False` as well; this holds for the calls that other libraries make.
     """
@@ -50,8 +50,8 @@ def refuse_own_classes(config: Any, *, name: str) -> None:
 
 
 def check_tokenizer(files: Mapping[str, Path], *, name: str) -> None:
-    """Raises UserError unless files, by their names, are those of a tokenizer that transformers knows by itself, and of
-    a size that one has."""
+    """Raises UserError unless these files, by name and size, are those of a tokenizer that transformers knows by
+    itself."""
     if not any(vocabulary in files for vocabulary in VOCABULARIES):  # transformers would make up an empty one
         raise UserError(
             f"{name} has no tokenizer", hint="save the tokenizer into the same folder, with save_pretrained"
@@ -73,7 +73,7 @@ def check_tokenizer(files: Mapping[str, Path], *, name: str) -> None:
 
 
 def _settings(config: Any) -> list[tuple[str, Any]]:
-    """Every key with its value, at any depth."""
+    """Go through every key and its value, at any depth."""
     found: list[tuple[str, Any]] = []
     waiting = [config]
     for node in waiting:  # it grows

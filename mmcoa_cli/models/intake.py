@@ -1,6 +1,6 @@
-"""A CLIP from a file or folder of any form: which architecture it is, whether its weights are all there, and into ours.
+"""Take a CLIP from a file or folder of any form: find its architecture, check its weights, write ours.
 
-The shapes of the architecture are compared with those in the file before memory is taken for either.
+Its shapes are compared with those in the file before memory is taken for either.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SLACK, NEARLY = 2**20, 0.8  # bytes; the share of its tensors that makes a file 
 
 @dataclass(frozen=True)
 class Architecture:
-    """`config` is the content of open_clip_config.json. `said_by` is who says which activation it has."""
+    """`config` is the content of open_clip_config.json; `said_by` says where its activation is known from."""
 
     config: dict[str, Any]
     said_by: str
@@ -49,7 +49,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Request:
-    """What `fetch` was asked: a name, the file or folder, and what says what is in it."""
+    """What `fetch` was asked for: a name, the file or folder, and what describes its content."""
 
     row: ModelRow
     source: Path
@@ -86,14 +86,14 @@ def take(request: Request, weights: Path, target: Path) -> dict[str, Any]:
 
 
 def json_text(config: Mapping[str, Any]) -> str:
-    """A configuration as it is written."""
+    """Write a configuration as text."""
     import json
 
     return json.dumps(config, indent=2)
 
 
 def config_beside(source: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """open_clip's configuration and transformers' in a folder, or beside a file. Raises UserError for a damaged one."""
+    """Read open_clip's and transformers' configuration in a folder or beside a file. Raises UserError."""
     folder = source if source.is_dir() else source.parent
     ours = _config(folder / CLIP_CONFIG)
     if ours is not None and not isinstance(ours.get("model_cfg"), dict):
@@ -112,7 +112,7 @@ def _config(path: Path) -> dict[str, Any] | None:
 
 
 def _architecture(request: Request, weights: Weights) -> Architecture:
-    """From what is most explicit: --arch, a configuration of the model, the base, the name, the file itself."""
+    """Find the architecture by what is most explicit: --arch, a configuration, the base, the name, the file."""
     ours, theirs = config_beside(request.source)
     if request.config is not None:
         return Architecture(request.config, "the published model")
@@ -159,7 +159,7 @@ def _of_base(
 
 
 def _by_name(request: Request, weights: Weights) -> Architecture:
-    """By a name of the catalog or of the form ARCH:TAG; OpenAI's archives tell it by their shapes."""
+    """Find it by a name of the catalog or ARCH:TAG; of OpenAI's archives by their shapes."""
     row = request.row
     if row.architecture or ":" in row.name:
         try:
@@ -188,7 +188,7 @@ def _unknown(request: Request, weights: Weights, likely: list[str]) -> UserError
 
 
 def _completed_by(request: Request, best: Fit, shapes: Mapping[str, tuple[int, ...]], weights: Weights) -> list[str]:
-    """The weights that the base gives. Raises UserError unless, with them, all are there and none is too many."""
+    """Take the missing weights from the base. Raises UserError unless all are there then, and none is too many."""
     lacking, parts = set(missing(best, shapes)), encoders(shapes)
     whole = next((kind for kind, names in parts.items() if lacking >= names and not names & best.taken.keys()), "")
     other = parts[whole] if whole else set()
@@ -234,7 +234,7 @@ def _other(request: Request, weights: Weights, *, nearly: bool) -> str:
 
 
 def _is_ours(best: Fit, weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether the file can be copied as it is: safetensors of open_clip's names, in float32."""
+    """Tell whether the file can be copied as it is: safetensors with open_clip's names, in float32."""
     (tensors,) = weights.entries.values() if len(weights.entries) == 1 else ({},)
     plain = all(weight.dtype == torch.float32 or not weight.dtype.is_floating_point for weight in tensors.values())
     same = all(name in best.taken and weight.shape == shapes[name] for name, weight in tensors.items())
@@ -242,7 +242,7 @@ def _is_ours(best: Fit, weights: Weights, shapes: Mapping[str, tuple[int, ...]])
 
 
 def _require_room(best: Fit, weights: Weights) -> None:
-    """Many tensors may share their numbers in a file; what they take apart is bounded by the file."""
+    """Raises UserError for tensors far larger than their file: many may share their numbers in it."""
     taken, there = sum(weight.bytes for weight in best.taken.values()), weights.path.stat().st_size
     if taken > 2 * there + SLACK:
         raise UserError(
@@ -279,7 +279,7 @@ def _write(best: Fit, completed: list[str], request: Request, target: Path) -> N
 
 
 def _taken(best: Fit, weights: Weights, request: Request, completed: list[str]) -> str:
-    """What was taken of the file, what completed it and what was left out, in words."""
+    """Say what was taken from the file, what completed it and what was left out."""
     parts = [f"{len(best.taken)} weights of {weights.form}"]
     if best.entry:
         parts.append(f"its entry {best.entry!r}")

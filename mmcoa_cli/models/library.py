@@ -1,4 +1,4 @@
-"""CLIP models and masked LMs in the store: whether one is here, and getting it when it is not.
+"""CLIP models and masked LMs in the store: tell whether one is here, and get it when it is not.
 
 A name is that of a catalog row, "ARCH:TAG" of open_clip, "hf-hub:ORG/NAME[@REVISION]", "ORG/NAME" for masked LMs, or
 the name under which a local folder was registered. Importing this module does not import torch.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from store.keys import digest_file, key_of
 
 from .. import catalog
 from ..catalog import MlmRow, ModelRow
-from ..names import store_name
+from ..names import meant, store_name
 from ..settings import Home
 from ..terminal.console import say
 from .origins import PUBLISHED, RECORD, Origin, read_record
@@ -43,7 +42,7 @@ def ensure_mlm(name: str, home: Home) -> Path:
 
 
 def is_clip(name: str, home: Home) -> bool:
-    """Whether `name` is that of a CLIP model which is in the store or could be fetched."""
+    """Tell whether `name` names a CLIP model that is in the store or can be fetched."""
     return name in catalog.models() or ":" in name or clip_path(name, home).exists()
 
 
@@ -122,7 +121,7 @@ def _once(
 
 
 def _asked(source: Path | None, *, base: str = "", arch: str = "") -> dict[str, str]:
-    """What says which model is meant, as the record of the model keeps it; nothing where it is the name alone."""
+    """What the model's record keeps of the request; nothing where a name was all."""
     if source is None:
         return {}
     files = {path.name: digest_file(path) for path in _files_at(_existing(source))}
@@ -139,7 +138,7 @@ def _files_at(source: Path) -> list[Path]:
 
 
 def _require_same(target: Path, name: str, what: str, asked: Mapping[str, str]) -> None:
-    """Raises UserError where the model of that name was asked for in another way, or is another name's."""
+    """Raises UserError where the model here was asked for in another way, or under another name."""
     record = read_record(target)
     if record.name and record.name != name:
         raise UserError(
@@ -176,7 +175,7 @@ def _train_embedded(
 
 
 def _take_clip(row: ModelRow, source: Path, target: Path, home: Home, asked: Mapping[str, str]) -> None:
-    """From a folder, or from a file of weights, of any form that `clip_intake` knows."""
+    """Take a CLIP from a folder or a file of weights, in any form that `intake` knows."""
     from .folders import choose_weights, local_origin, save_clip
     from .intake import Base, Request
 
@@ -190,7 +189,7 @@ def _take_clip(row: ModelRow, source: Path, target: Path, home: Home, asked: Map
 
 
 def _download_clip(row: ModelRow, target: Path) -> None:
-    """From Hugging Face: a repository in open_clip's layout, or the one open_clip names for a pretrained tag."""
+    """Download a CLIP from Hugging Face: a repository in open_clip's layout, or the one of a pretrained tag."""
     from ..datasets.sources.hubs import repository_folder
     from .folders import choose_clip_files, choose_weights, save_clip
     from .intake import Request, config_beside
@@ -241,6 +240,6 @@ def _existing(path: Path) -> Path:
 
 
 def _absent(name: str, known: list[str], kind: str, hint: str) -> UserError:
-    close = get_close_matches(name, known, n=3, cutoff=0.4)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return UserError(f"there is no {kind} called {name!r}", hint=f"{meant}a {kind} of your own: {hint}")
+    return UserError(
+        f"there is no {kind} called {name!r}", hint=f"{meant(name, known)} a {kind} of your own: {hint}".strip()
+    )

@@ -1,4 +1,4 @@
-"""The masked language model behind the text attack: which words could stand at a place of a prompt."""
+"""The masked language model of the text attack: it says which words could stand at a place in a prompt."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class MaskedLM:
         self.name, self.origin, self.folder = name, origin, folder
 
     def digest(self) -> str:
-        """The hash of everything that decides its predictions: of all files of its folder, or, of one that has none, of
-        its weights, configuration and tokenizer."""
+        """The hash of everything that decides its predictions: all files of its folder, or, where it has none, its
+        weights, configuration and tokenizer."""
         if self.folder is not None:
             return model_digest(self.folder, name=self.name)
         weights = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
@@ -58,7 +58,7 @@ class MaskedLM:
         return digest_of(digest_arrays(weights), parts)
 
     def predict(self, texts: Sequence[str], *, max_tokens: int | None, k: int) -> list[Prediction]:
-        """The k best tokens at every position of every text, longer texts cut to `max_tokens`."""
+        """Predict the k best tokens at every position of every text, cut to `max_tokens`."""
         limit = max_tokens or min(int(self.tokenizer.model_max_length), self.model.config.max_position_embeddings)
         predictions = []
         for start in range(0, len(texts), BATCH):
@@ -71,13 +71,13 @@ class MaskedLM:
         return predictions
 
     def spans(self, parts: Sequence[str], *, first: int) -> list[tuple[int, int]]:
-        """Where the pieces of each part of a text lie; `first` is the position of the first piece (1 behind [CLS])."""
+        """Find where the pieces of each part of a text lie; `first` is the first piece's position (1, after [CLS])."""
         lengths = [len(self.tokenizer.tokenize(part)) for part in parts]
         ends = list(itertools.accumulate(lengths, initial=first))
         return list(itertools.pairwise(ends))
 
     def round_trip(self, max_tokens: int) -> Callable[[str], str]:
-        """What this tokenizer makes of a text and back: lower case, spaced punctuation, cut to `max_tokens`."""
+        """Turn a text into tokens and back: lower case, punctuation set apart, cut to `max_tokens`."""
         special = (self.tokenizer.pad_token, self.tokenizer.cls_token, self.tokenizer.sep_token)
 
         def encode_and_decode(text: str) -> str:
@@ -104,7 +104,7 @@ class MaskedLM:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The masked LM's best tokens for one text: `scores` (logits) and `tokens`, both (positions, k), best first."""
+    """The masked LM's best tokens for one text: `scores` (logits) and `tokens`, both (positions, k), the best first."""
 
     mlm: MaskedLM
     scores: Tensor
@@ -112,8 +112,8 @@ class Prediction:
     limit: int
 
     def words(self, start: int, end: int, *, min_score: float, one_word: bool = False) -> list[str]:
-        """Candidates for the word whose pieces are at start..end, best first; empty where the text was cut. With
-        `one_word` a word of several pieces becomes one word, else as many as its new pieces make."""
+        """List candidates for the word whose pieces are at start..end, the best first; none where the text was cut.
+        With `one_word` a word of several pieces becomes one word, else as many as its new pieces make."""
         if start > self.limit - 2 or end <= start:
             return []
         if end - start > 1:
@@ -122,7 +122,7 @@ class Prediction:
         return [str(token) for token in self.mlm.tokenizer.convert_ids_to_tokens(chosen.tolist())]
 
     def _combinations(self, start: int, end: int, *, one_word: bool) -> list[str]:
-        """For a word of several pieces: combinations of the best per piece, by rising perplexity."""
+        """Combine the best pieces for a word of several, by rising perplexity."""
         names = self.mlm.tokenizer.convert_ids_to_tokens
         best = self.tokens[start:end][:PIECES, :BEST_PER_PIECE].tolist()
         if one_word:  # a piece that begins a word, then pieces that go on with it
@@ -138,7 +138,7 @@ class Prediction:
 def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
     """The masked LM in a Hugging Face folder (config, safetensors, tokenizer), in float32.
 
-    Raises UserError when there is none, or not the one that was fetched.
+    Raises UserError when it is missing, or is not the one that was fetched.
     """
     if not folder.is_dir():
         raise UserError(f"{name} is not in the store", hint=f"mmcoa fetch {name}")
@@ -157,8 +157,8 @@ def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
 
 
 def _require_word_pieces(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
-    """Raises UserError for a vocabulary in which the beginnings of words are marked ("Ġdog", "▁dog"), or their ends:
-    the marks would end in the prompts, and no word would be told from a part of one."""
+    """Raises UserError for a vocabulary that marks where words begin ("Ġdog", "▁dog") or end: the marks would get into
+    the prompts, and a word would look like a part of one."""
     vocabulary = tokenizer.get_vocab()
     marked = [token for token in vocabulary if len(token) > 1 and (token[0] in "Ġ▁" or token.endswith("</w>"))]
     if len(marked) > len(vocabulary) / 20:
@@ -170,6 +170,6 @@ def _require_word_pieces(tokenizer: PreTrainedTokenizerBase, *, name: str) -> No
 
 
 def quiet_transformers() -> None:
-    """No bars and no advice from transformers: the console shows our own progress."""
+    """Silence transformers' bars and advice: the console shows our own progress."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""A masked LM's folder, checked before transformers builds anything of it."""
+"""Check a masked LM's folder before transformers builds anything from it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check_mlm(folder: Path, *, name: str) -> None:
 
 
 def require_head(folder: Path, *, name: str) -> None:
-    """Raises UserError for a model whose weights lack some: they would be random, with only a warning."""
+    """Raises UserError for missing weights: transformers would make them random, with only a warning."""
     load = partial(AutoModelForMaskedLM.from_pretrained, folder, local_files_only=True, trust_remote_code=False)
     model, info = load(use_safetensors=True, output_loading_info=True)
     missing = sorted(info["missing_keys"])
@@ -84,7 +84,7 @@ def _refuse_giants(node: Any, *, name: str, key: str, depth: int) -> None:
 
 
 def _size(config: dict[str, Any], *, name: str, hint: str) -> int:
-    """How many weights a model of this configuration has; none of them is allocated."""
+    """Count the weights of a model of this configuration, without allocating any."""
     try:
         known = AutoConfig.for_model(**{**config, "model_type": config["model_type"]})
         with torch.device("meta"):

@@ -5,16 +5,19 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from store.datasets import Dataset, DatasetInfo
+from store.dataset_info import DatasetInfo
+from store.datasets import Dataset
 from store.errors import UserError
 from store.keys import key_of
 
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..datasets.prompts import class_prompts
 from ..settings import Home
-from .digests import SCHEME, model_digest
+from .digests import SCHEME
 from .epochs import epochs_of, path_of
 from .library import clip_path, mlm_path
+from .partial import checkpoint_digest
+from .runs import wrapped_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,9 +42,14 @@ class Present:
     def _weights(self, run: Run) -> str:
         """Of a run's last epoch, or of a model as it comes; as the index has it where the files are not here."""
         if run.kind != "train":
-            return self.model(run.model) or run.weights or ""
+            return self._zero_shot(run) or run.weights or ""
         epoch = path_of(self._home.checkpoints / run.id, epochs_of(run))
         return _digest(epoch, run.model) or run.weights or ""
+
+    def _zero_shot(self, run: Run) -> str:
+        """Of a model as it comes, or through its wrapper."""
+        weights, wrapped = self.model(run.model), wrapped_in(run)
+        return wrapped.digest(run.model, weights) if weights and wrapped else weights
 
     def _model(self, name: str) -> str:
         return _digest(clip_path(name, self._home), name)
@@ -74,6 +82,6 @@ def data_key(checksum: str, prompts: Sequence[str]) -> str:
 
 def _digest(folder: Path, name: str) -> str:
     try:
-        return model_digest(folder, name=name) if folder.is_dir() else ""
+        return checkpoint_digest(folder, name=name) if folder.is_dir() else ""
     except UserError:
         return ""

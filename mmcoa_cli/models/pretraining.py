@@ -26,7 +26,7 @@ from store.errors import UserError
 from store.files import lock, read_text
 from store.keys import key_of
 
-from ..datasets.fetching import open_classes
+from ..datasets.library import open_classes
 from ..datasets.pixels import Pixels, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
 from ..jobs.specs import PRECISIONS

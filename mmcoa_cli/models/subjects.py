@@ -1,33 +1,35 @@
-"""Names to models: what `--model`, `--mlm` and `--checkpoint` refer to."""
+"""Runs and names to models, with their weights: what `--model`, `--mlm` and `--checkpoint` refer to.
+
+Loading a checkpoint of a wrapper is a fold: its base is loaded first, which may be such a checkpoint itself.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from store.checkpoints import load_tensors
 from store.errors import UserError
 from store.index import Index
 from store.schema import Run
 
-from .. import catalog
 from ..settings import Home
 from .clip import Clip, load_clip
-from .epochs import damage, epochs_of, path_of
+from .epochs import epochs_of, path_of
 from .finite import require_finite_weights
 from .library import ensure_clip, ensure_mlm, is_clip
 from .masked_lm import MaskedLM, load_masked_lm
+from .partial import Partial, is_partial, read_partial
+from .runs import require_whole, wrapped_in
+from .victim import Victim, wrapper_row
+from .wrapping import Wrapper, wrap
 
+SMALLER = "train it again, with a smaller --lr"
 OTHERS = "fetch other weights: mmcoa fetch NAME --from PATH"
 
 
-def now() -> str:
-    """The moment, in UTC, as the index holds it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def origin_of(model: Clip | MaskedLM) -> str:
+def origin_of(model: Victim | MaskedLM) -> str:
     """Where a model is from, as the index holds it."""
     return model.origin.kind
 
@@ -46,69 +48,77 @@ def load_mlm(name: str, home: Home) -> MaskedLM:
     return mlm
 
 
-def load_subject(checkpoint: str, home: Home, index: Index) -> tuple[Clip, Run]:
-    """What `--checkpoint` names: a finished run (or the beginning of its id), else a model, which is zero-shot.
+def load_subject(run: Run, home: Home) -> Victim:
+    """The victim that a finished run gave, or that is tested as it comes.
 
-    Raises UserError for a run without weights and for a name that is neither.
+    Raises UserError for weights that are not finite, and for a base that is not there or was replaced.
     """
-    run = index.run(checkpoint)
-    if run is None and (checkpoint in catalog.models() or is_clip(checkpoint, home)):
-        return load_model(checkpoint, home), zero_shot_run(checkpoint, home, index)
-    run = run or index.find_run(checkpoint)
+    return _of_run(run, home, inside=())
+
+
+def load_base(name: str, home: Home) -> Victim:
+    """What a training starts from, or a wrapper stands around: a model of the store, else a finished run."""
+    return _base(name, home, inside=())
+
+
+def _base(name: str, home: Home, *, inside: tuple[str, ...]) -> Victim:
+    run = None if is_clip(name, home) else Index(home.database_url).run(name)
+    if run is None:
+        return load_model(name, home)
+    if run.kind == "train":
+        require_whole(run, home)
+    return _of_run(run, home, inside=inside)
+
+
+def _of_run(run: Run, home: Home, *, inside: tuple[str, ...]) -> Victim:
+    if run.id in inside:
+        raise UserError(f"run {run.id} stands around itself", hint=f"remove {home.checkpoints / run.id}")
     if run.kind == "zero-shot":
-        return load_model(run.model, home), run
-    clip = load_clip(final_weights(run, home), name=run.model)
-    require_finite_weights(clip.model, f"run {run.id}", hint="train it again, with a smaller --lr")
-    return clip, run
+        return _zero_shot(run, home)
+    folder = path_of(home.checkpoints / run.id, epochs_of(run))
+    if is_partial(folder):
+        return _trained(read_partial(folder), folder, run, home, inside=(*inside, run.id))
+    clip = load_clip(folder, name=run.model)
+    require_finite_weights(clip.model, f"run {run.id}", hint=SMALLER)
+    return clip
 
 
-def seen_with(run: Run, clip: Clip, weights: str, index: Index) -> Run:
-    """The run as the index has it from now on: with the weights, and their origin, that are there under its name.
-
-    A model may be replaced under its name. Results carry their own weights, so that those of others are known as such.
-    """
-    run_now = replace(run, weights=weights)
-    if run.kind == "zero-shot":
-        spec = json.dumps({**json.loads(run.spec), "model_sha256": clip.origin.sha256})
-        run_now = replace(run_now, model_origin=origin_of(clip), spec=spec)
-    if run_now != run:
-        index.save_run(run_now)
-    return run_now
+def _zero_shot(run: Run, home: Home) -> Victim:
+    clip, wrapped = load_model(run.model, home), wrapped_in(run)
+    if wrapped is None:
+        return clip
+    wrapper = _made(wrapped.name, wrapped.version, wrapped.settings, clip, base=run.model, run=run)
+    if wrapper.state():
+        raise UserError(
+            f"the wrapper {wrapped.name} has tensors to train", hint=f"{run.method} needs a loss in its catalog row"
+        )
+    return wrapper
 
 
-def final_weights(run: Run, home: Home) -> Path:
-    """The folder of a trained run's last epoch. Raises UserError unless it is there, and whole."""
-    folder = home.checkpoints / run.id
-    last = path_of(folder, epochs_of(run))
-    reason = damage(last) if last.exists() else ""
-    if run.status != "complete" or reason is not None:
-        told = f"run {run.id} is not finished" if not reason else f"run {run.id} is damaged: {reason}"
-        raise UserError(told, hint=f"mmcoa train --resume {run.id}")
-    return last
+def _trained(record: Partial, folder: Path, run: Run, home: Home, *, inside: tuple[str, ...]) -> Wrapper:
+    """The wrapper that a run trained, around its base. Raises UserError where that is not there, or another one."""
+    again = f"train it again: mmcoa train --method {run.method}"
+    try:
+        base = _base(record.base, home, inside=inside)
+    except UserError as error:
+        raise UserError(f"run {run.id} stands around {record.base}: {error}", hint=error.hint) from error
+    if base.digest() != record.base_digest:
+        raise UserError(f"run {run.id} stands around {record.base}, which was replaced since", hint=again)
+    wrapper = _made(record.name, record.version, record.settings, base, base=record.base, run=run)
+    try:
+        wrapper.restore(load_tensors(folder))
+    except RuntimeError as error:
+        raise UserError(f"the tensors of run {run.id} are not those of {record.name}", hint=again) from error
+    require_finite_weights(wrapper, f"run {run.id}", hint=SMALLER)
+    return wrapper
 
 
-def zero_shot_run(model: str, home: Home, index: Index) -> Run:
-    """The index's row for `model` as it comes: nothing trained, method `clip`."""
-    run_id = f"clip-{ensure_clip(model, home).name}"
-    found = index.run(run_id)
-    if found is not None:
-        return found
-    clip = load_model(model, home)
-    run = Run(
-        id=run_id,
-        kind="zero-shot",
-        method="clip",
-        model=model,
-        model_origin=origin_of(clip),
-        weights=clip.digest(),
-        source="",
-        shots="0",
-        seed=0,
-        compat="none",
-        status="complete",
-        spec=json.dumps({"method": "clip", "model": model, "model_sha256": clip.origin.sha256}),
-        created_at=now(),
-        finished_at=now(),
-    )
-    index.save_run(run)
-    return run
+def _made(name: str, version: int, settings: Mapping[str, Any], inner: Victim, *, base: str, run: Run) -> Wrapper:
+    row, again = wrapper_row(name), f"train it again: mmcoa train --method {run.method}"
+    if row.version != version:
+        raise UserError(f"run {run.id} has version {version} of {name}, and this is version {row.version}", hint=again)
+    try:
+        own = row.settings(**settings) if row.settings else None
+    except TypeError as error:
+        raise UserError(f"{name} has other settings than run {run.id}: {error}", hint=again) from error
+    return wrap(name, inner, own, base=base)

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from store.errors import UserError
 
-from .clip import Clip
+from .victim import Victim
 
 MORE = 8  # tokens that a longer context has
 SHOWN = 100  # characters of a prompt in a message
 SHORTER = 'shorter names, or a shorter template: mmcoa fetch DATASET --template "a photo of a {}" --replace'
 
 
-def are_cut(clip: Clip, texts: Sequence[str]) -> list[bool]:
+def are_cut(clip: Victim, texts: Sequence[str]) -> list[bool]:
     """Whether the model never sees the end of a text: in a longer context it has other tokens, not only more padding.
 
     A text that spells out the tokenizer's own mark for an end is read up to there, and so counts as cut.
@@ -34,7 +34,7 @@ def are_cut(clip: Clip, texts: Sequence[str]) -> list[bool]:
     return [not whole[i] or not torch.equal(short[i, end:], short[-1, end:]) for i, end in enumerate(read)]
 
 
-def cut_by(clip: Clip) -> Callable[[str], bool]:
+def cut_by(clip: Victim) -> Callable[[str], bool]:
     """`are_cut` of one text, remembered: a training run meets the same texts at every step."""
 
     @cache
@@ -53,7 +53,7 @@ def _is_padded(short: Tensor, long: Tensor, *, empty: Tensor) -> bool:
 
 
 def require_distinct_prompts(
-    clip: Clip, prompts: Sequence[str], class_names: Sequence[str], *, where_cut: str = SHORTER
+    clip: Victim, prompts: Sequence[str], class_names: Sequence[str], *, where_cut: str = SHORTER
 ) -> None:
     """Raises UserError that names the classes whose prompts `clip` cannot see whole (with `where_cut` as the hint), or
     cannot tell apart."""

@@ -1,56 +1,86 @@
-"""How long training runs and tests take, from what a few measured operations took. Nothing here is measured."""
+"""How long training runs and tests take, from what a little of each took on this machine (`measuring.py`)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from .. import catalog
 from ..jobs.specs import EvaluationSpec, TrainSpec
 from .selection import Data
+
+PROMPT_STEPS = 4  # of the terms of a size
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a piece of work is: images, the steps of the attack on each, class prompts, and how many classes the
+    images have."""
+
+    images: float
+    steps: int
+    prompts: int
+    classes: int
+
+    @property
+    def terms(self) -> tuple[float, ...]:
+        """What its time is taken to be a sum of."""
+        return (1, self.images, self.images * self.steps, self.prompts, self.prompts * self.steps, self.classes)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds for one of each of a size's terms."""
+
+    terms: tuple[float, ...]
+
+    def of(self, size: Size) -> float:
+        return sum(cost * count for cost, count in zip(self.terms, size.terms, strict=True))
+
+    @classmethod
+    def fitted(cls, measured: Sequence[tuple[Size, float]], *, stepwise: bool = False) -> Cost:
+        """The costs, none below 0, that come closest to what was measured, in proportion to it; each step costs
+        something for each prompt only where it is `stepwise`."""
+        import numpy as np
+        from scipy.optimize import nnls
+
+        seconds = np.array([max(took, 1e-9) for _, took in measured])
+        terms = np.array([size.terms for size, _ in measured]) / seconds[:, None]
+        terms[:, PROMPT_STEPS] *= stepwise
+        return cls(tuple(float(cost) for cost in nnls(terms, np.ones(len(seconds)))[0]))
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of this machine with one model: of an image where nothing else is said, or of a prompt."""
+    """What one step of each method and each attack's set of examples cost here with one model.
 
-    forward: float
-    gradient: float  # one step of PGD
-    update: float  # forward and backward with the gradients of the weights
-    prompt: float
-    prompt_update: float
-    prompt_attack: float  # on top of its candidates
-    candidates: float  # the masked LM's, for one prompt
-    optimizer: float  # one step of Adam
-    load: float  # both models, at the start of a job
+    `load` are the seconds in which a job begins, `word` those in which the masked LM is asked for one class prompt,
+    once in a training run that needs it; `save` are those of an epoch's checkpoint.
+    """
+
+    methods: Mapping[str, Cost]
+    attacks: Mapping[str, Cost]
+    load: float = 0.0
+    word: Mapping[str, float] = field(default_factory=dict)
+    save: float = 0.0
     device: str = ""
     ranks: int = 1  # devices that share the images
 
+    def training(self, spec: TrainSpec, data: Data) -> float:
+        """Seconds of a run."""
+        images = images_of(spec, data)
+        batch = min(spec.batch_size, images)
+        updates = math.ceil(images / batch)
+        one = Size(images / updates / self.ranks, spec.image_attack.steps, data.classes, min(batch, data.classes))
+        an_epoch = updates * self.methods[spec.method].of(one) + self.save
+        return self.load + self.word.get(spec.method, 0.0) * data.classes + spec.epochs * an_epoch
 
-def training_seconds(spec: TrainSpec, data: Data, speed: Speed) -> float:
-    """A run, from its number of images, steps and prompts.
-
-    A step encodes each image once, and a second time where both the clean and the adversarial one are contrasted; all K
-    class prompts, or, contrasted, those of the batch and their adversarial ones; and attacks what the method attacks.
-    The released code also adds up the gradients of the weights at each PGD step.
-    """
-    attacks = catalog.methods()[spec.method].attacks
-    images, text = images_of(spec, data), "text" in attacks
-    batch = min(spec.batch_size, images)
-    classes = min(batch, data.classes)
-    an_image, a_step = speed.update * (1 + text), speed.optimizer
-    a_step += 2 * classes * speed.prompt_update if text else data.classes * speed.prompt_update
-    if "image" in attacks:
-        an_image += spec.steps * speed.gradient
-        a_step += data.classes * speed.prompt
-        if spec.compat == "release":
-            an_image += spec.steps * speed.update
-            a_step += spec.steps * data.classes * speed.prompt_update
-    if text:
-        a_step += classes * speed.prompt_attack
-    an_epoch = images * an_image / speed.ranks + math.ceil(images / batch) * a_step
-    return speed.load + spec.epochs * an_epoch + (data.classes * speed.candidates if text else 0)
+    def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
+        """Seconds of these attacks of `spec`, each on top of the examples that it needs."""
+        images = min(data.test, spec.limit or data.test)
+        sizes = {name: Size(images / self.ranks, steps_of(spec, name), data.classes, data.classes) for name in attacks}
+        seconds = sum(self.attacks[name].of(size) for name, size in sizes.items())
+        return self.load + seconds if sizes else 0.0
 
 
 def images_of(spec: TrainSpec, data: Data) -> int:
@@ -58,15 +88,10 @@ def images_of(spec: TrainSpec, data: Data) -> int:
     return data.train if spec.shots == "full" else min(data.train, int(spec.shots) * data.classes)
 
 
-def evaluation_seconds(spec: EvaluationSpec, data: Data, speed: Speed, *, attacks: Iterable[str]) -> float:
-    """Those attacks of `spec`. `multimodal` classifies the images of `image` by the prompts of `text`: only that."""
-    attacks = set(attacks)
-    if not attacks:
-        return 0.0
-    images = min(data.test, spec.limit or data.test)
-    seconds = len(attacks) * (images * speed.forward / speed.ranks + data.classes * speed.prompt)
-    if "image" in attacks:
-        seconds += images * spec.steps * speed.gradient / speed.ranks
-    if "text" in attacks:
-        seconds += data.classes * (speed.candidates + speed.prompt_attack)
-    return speed.load + seconds
+def steps_of(spec: EvaluationSpec, attack: str) -> int:
+    """The steps that an attack itself takes."""
+    from ..attacks import lookup
+    from ..attacks.base import effort
+
+    found = lookup(attack)
+    return effort(spec.settings(found)) if found.settings else 1

@@ -1,22 +1,24 @@
-"""Doing what a plan says, step by step; what fails takes only those steps with it that need it."""
+"""Carrying out a plan, step by step: every command that trains or tests ends here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from store.errors import UserError
 
 from .. import inventory
 from ..jobs import launch
 from ..jobs.specs import TrainSpec
-from ..jobs.worker import Job, Outcome
+from ..jobs.worker import Outcome
 from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.errors import explained
 from .known import Known
-from .order import Order
-from .plan import Evaluate, Fetch, Plan, Step
+from .steps import Fetch, Start, Step
 from .wording import duration
+
+FAILURES = (UserError, OSError, RuntimeError)  # RuntimeError: the accelerator's memory, for one
 
 
 @dataclass(frozen=True)
@@ -28,85 +30,82 @@ class Failure:
     hint: str
 
 
-def carry_out(plan: Plan, home: Home) -> list[Failure]:
-    """Do every step that is not done yet. Returns those that failed; a step that needs one of them is not begun.
+@dataclass
+class Execution:
+    """Does what is left of a plan. What is finished is kept: interrupted, the same plan goes on where it was."""
 
-    What is finished is kept: interrupted, the same plan goes on where it was.
-    """
-    worker = Worker(plan.order, home, Known.of(home))
-    todo, failures = plan.todo, []
-    for number, step in enumerate(todo, 1):
-        if lost := worker.lost(step):
-            failures.append(Failure(step.title, f"not begun: it needs what failed ({lost})", ""))
-            continue
-        say(f"{step.title}{_about(step)}", head=f"{number}/{len(todo)}")
-        say(step.command, style="dim")
-        try:
-            worker.do(step)
-        except (UserError, OSError, RuntimeError) as error:  # RuntimeError: the accelerator's memory, for one
-            reason = explained(error)
-            print_error(reason)
-            failures.append(Failure(step.title, str(reason), reason.hint))
-            worker.lose(step)
-    return failures
+    home: Home
+    start: Start = field(default_factory=Start)
+    failures: list[Failure] = field(default_factory=list)
+    lost: dict[str | TrainSpec, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
+
+    def all_of(self, steps: Sequence[Step]) -> list[Outcome]:
+        """What comes of each job. The first error ends the plan."""
+        done = [self._do(step) for step in self._told(steps)]
+        return [outcome for outcome in done if outcome]
+
+    def what_can_be(self, steps: Sequence[Step]) -> list[Failure]:
+        """The steps that failed, after all others: what fails takes only those with it that need it."""
+        for step in self._told(steps):
+            if lost := self._missed(step):
+                self._fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
+                continue
+            try:
+                self._do(step)
+            except FAILURES as error:
+                reason = explained(error)
+                print_error(reason)
+                self._fail(step, Failure(step.title, str(reason), reason.hint), step.title)
+        return self.failures
+
+    def _told(self, steps: Sequence[Step]) -> Iterator[Step]:
+        """Each step after the line that says what begins."""
+        todo = [step for step in steps if not step.cached]
+        for number, step in enumerate(todo, 1):
+            if len(todo) > 1 and not self._missed(step):
+                say(f"{step.title}{_about(step)}", head=f"{number}/{len(todo)}")
+                say(step.command, style="dim")
+            yield step
+
+    def _do(self, step: Step) -> Outcome | None:
+        job = step.work
+        if isinstance(job, Fetch):
+            inventory.fetch(job.name, self.home, kind=job.kind)
+            return None
+        if step.of and job.evaluate and (run := Known(self.home).run(step.of)):
+            job = replace(job, evaluate=replace(job.evaluate, checkpoint=run.id))
+        return launch.run(job, processes=self.start.processes, accelerate_config=self.start.accelerate_config)
+
+    def _missed(self, step: Step) -> str:
+        """The step that failed and that this one needs, empty where there is none."""
+        return next((self.lost[part] for part in _needed(step) if part in self.lost), "")
+
+    def _fail(self, step: Step, failure: Failure, cause: str) -> None:
+        """What the step would have made is not to be had."""
+        self.failures.append(failure)
+        made = step.work.name if isinstance(step.work, Fetch) else step.work.train
+        if made:
+            self.lost[made] = cause
 
 
-def verdict(failures: list[Failure], plan: Plan) -> UserError | None:
-    """What the command ends with where steps failed."""
+def verdict(failures: Sequence[Failure], steps: Sequence[Step]) -> UserError | None:
+    """What a command ends with where steps of its plan failed."""
     if not failures:
         return None
     first, begun = failures[0], sum(not failure.error.startswith("not begun") for failure in failures)
     others = f", {len(failures) - begun} that need them were not begun" if begun < len(failures) else ""
-    error = f"{begun} of {len(plan.todo)} steps failed{others}; the first, {first.title}: {first.error}"
+    todo = sum(not step.cached for step in steps)
+    error = f"{begun} of {todo} steps failed{others}; the first, {first.title}: {first.error}"
     return UserError(error, hint=f"{first.hint}; then type the same command again")
-
-
-class Worker:
-    """Does one step after the other, and knows which datasets and runs are not to be had."""
-
-    def __init__(self, order: Order, home: Home, known: Known) -> None:
-        self._order, self._home, self._known = order, home, known
-        self._runs: dict[TrainSpec, str] = {}
-        self._lost: dict[str | TrainSpec, str] = {}  # a dataset, model or run, and the title of the step that failed
-
-    def lost(self, step: Step) -> str:
-        """The step that failed and that this one needs, empty where there is none."""
-        lost = next((self._lost[part] for part in _needed(step) if part in self._lost), "")
-        if lost and isinstance(step.work, TrainSpec):
-            self._lost[step.work] = lost
-        return lost
-
-    def do(self, step: Step) -> None:
-        """Raises what keeps the step from being done."""
-        work = step.work
-        if isinstance(work, Fetch):
-            inventory.fetch(work.name, self._home, kind=work.kind)
-        elif isinstance(work, TrainSpec):
-            self._runs[work] = self._launch(Job(train=work)).run
-        else:
-            checkpoint = self._run(work.run) if work.run else work.spec.checkpoint
-            self._launch(Job(evaluate=replace(work.spec, checkpoint=checkpoint)))
-
-    def lose(self, step: Step) -> None:
-        """What the step would have made is not to be had."""
-        if not isinstance(step.work, Evaluate):
-            self._lost[step.work.name if isinstance(step.work, Fetch) else step.work] = step.title
-
-    def _run(self, spec: TrainSpec) -> str:
-        return self._runs.get(spec) or self._known.run(spec) or spec.run_name
-
-    def _launch(self, job: Job) -> Outcome:
-        return launch.run(job, processes=self._order.processes, accelerate_config=self._order.accelerate_config)
 
 
 def _needed(step: Step) -> list[str | TrainSpec]:
     """The datasets, models and runs without which a step cannot be done."""
-    work = step.work
-    if isinstance(work, Fetch):
+    if isinstance(step.work, Fetch):
         return []
-    if isinstance(work, TrainSpec):
-        return [work.model, work.mlm, work.dataset]
-    return [work.run or work.spec.checkpoint, work.spec.mlm, work.dataset]
+    train, test = step.work.train, step.work.evaluate
+    found: list[str | TrainSpec] = [train.model, train.mlm, train.dataset] if train else []
+    return found + ([step.of or test.checkpoint, test.mlm, *test.datasets] if test else [])
 
 
 def _about(step: Step) -> str:

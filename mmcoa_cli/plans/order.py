@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from store.files import replacing
 from store.keys import key_of
 
 from .. import catalog
+from ..attacks.base import with_needs
 from ..catalog import TableRow
-from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, train_spec
+from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, evaluation_spec, train_spec
 from ..settings import Home
 from ..terminal.checks import one_of, positive
+from .steps import Start
 
 PRESETS = ("paper", "quick")
 
@@ -39,10 +42,10 @@ class Order:
     accelerate_config: Path | None = None
 
     def __post_init__(self) -> None:
-        assert self.row  # raises UserError for a name that is not in the catalog
+        self.row  # noqa: B018  (raises UserError for a name that is not in the catalog)
         one_of("--preset", self.preset, PRESETS)
         positive("--hours", self.hours)
-        assert self.test_of("", "", PAPER)  # raises UserError for options that no run takes
+        self.test_of("", "", PAPER, attacks=self.attacks, options={})  # raises UserError for options that no test takes
 
     @property
     def row(self) -> TableRow:
@@ -50,13 +53,17 @@ class Order:
 
     @property
     def attacks(self) -> tuple[str, ...]:
-        """Those of the table, in the order in which they share their work."""
-        return tuple(sorted(self.row.attacks, key=EvaluationSpec.attacks.index))
+        """Those of the table, what an attack needs before it."""
+        return tuple(attack.name for attack in with_needs(self.row.attacks) if attack.name in self.row.attacks)
+
+    @property
+    def start(self) -> Start:
+        return Start(self.processes, self.accelerate_config)
 
     @property
     def block(self) -> int:
         """The batch size of tests."""
-        return EvaluationSpec.batch_size if self.batch_size is None else self.batch_size
+        return self.batch_size or EvaluationSpec.batch_size
 
     def training(self, method: str, source: str, *, shots: str, scale: Scale) -> TrainSpec:
         """A run with the method's settings in the paper, trained no longer than `scale` allows."""
@@ -64,13 +71,16 @@ class Order:
             method, dataset=source, shots=shots, model=self.model, mlm=self.mlm, lr=self.lr,
             batch_size=self.batch_size, seed=self.seed, compat=self.compat, precision=self.precision,
         )  # fmt: skip
-        return replace(spec, epochs=min(spec.epochs, scale.epochs)) if scale.epochs else spec
+        return spec.changed(epochs=min(spec.epochs, scale.epochs)) if scale.epochs else spec
 
-    def test_of(self, checkpoint: str, dataset: str, scale: Scale) -> EvaluationSpec:
+    def test_of(
+        self, checkpoint: str, dataset: str, scale: Scale, *, attacks: Sequence[str], options: Mapping[str, Any]
+    ) -> EvaluationSpec:
         """The test of a run or model on one dataset."""
-        return EvaluationSpec(
-            checkpoint, (dataset,), self.attacks, mlm=self.mlm, steps=scale.steps, limit=scale.limit,
-            seed=self.seed, batch_size=self.block, precision=self.precision, compat=self.compat,
+        given = {"steps": scale.steps, **options}
+        return evaluation_spec(
+            checkpoint, (dataset,), tuple(attacks), mlm=self.mlm, limit=scale.limit, seed=self.seed,
+            batch_size=self.batch_size, precision=self.precision, compat=self.compat, **given,
         )  # fmt: skip
 
 

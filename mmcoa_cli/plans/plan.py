@@ -4,59 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
 from .. import catalog
+from ..attacks.base import options_of
 from ..jobs.specs import EvaluationSpec, Kind, TrainSpec
+from ..jobs.worker import Job
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..settings import Home
 from ..terminal.console import say
-from . import commands
-from .cost import Speed, evaluation_seconds, training_seconds
 from .known import Known
 from .order import LADDER, PAPER, Order, Scale, remembered
 from .selection import Data, Selection, select
+from .steps import Step, command_of, fetching
+
+if TYPE_CHECKING:
+    from .cost import Speed
 
 OFFLINE = "with no network: --model and --mlm take what is here (mmcoa fetch --list), or tiny-clip and tiny-mlm"
-
-
-@dataclass(frozen=True)
-class Fetch:
-    """A dataset or a model brought into the store."""
-
-    name: str
-    kind: Kind
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """One run, or the model as it comes (`run` is None), on one dataset; `missing` are the attacks still to be run."""
-
-    run: TrainSpec | None
-    spec: EvaluationSpec
-    missing: tuple[str, ...]
-
-    @property
-    def dataset(self) -> str:
-        return self.spec.datasets[0]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One thing to do. `seconds` is None where it is not known: of a download, and before a measurement."""
-
-    work: Fetch | TrainSpec | Evaluate
-    title: str
-    command: str
-    cached: bool
-    seconds: float | None
-
-    @property
-    def kind(self) -> str:
-        return {Fetch: "fetch", TrainSpec: "train", Evaluate: "evaluate"}[type(self.work)]
+Tests = dict[tuple[str, tuple[tuple[str, Any], ...]], list[str]]  # the attacks for each dataset and its options
 
 
 @dataclass(frozen=True)
@@ -102,40 +70,52 @@ def make_plan(order: Order, home: Home, *, fetch_models: bool) -> Plan:
 
     `fetch_models` brings them first. Raises UserError where they cannot be had, and where nothing can be trained on.
     """
-    selection, known = select(order, home), Known.of(home)
+    selection, known = select(order, home), Known(home)
     scale = remembered(order, home) if order.preset == "quick" else PAPER
     if scale and not (plan := compose(order, scale, selection, known=known)).computes:
         return plan
-    speed = _speed(order, home, fetch_models=fetch_models)
-    scale = scale or largest_in_time(order, selection, home=home, speed=speed)
+    speed = _speed(order, selection, home, fetch_models=fetch_models)
+    scale = scale or largest_in_time(order, selection, speed=speed)
     return compose(order, scale, selection, known=known, speed=speed)
 
 
-def largest_in_time(order: Order, selection: Selection, *, home: Home, speed: Speed | None) -> Scale:
+def largest_in_time(order: Order, selection: Selection, *, speed: Speed | None) -> Scale:
     """The first size of the ladder that takes no longer than `order.hours` from the beginning, else the smallest."""
     for scale in LADDER if speed else ():
-        seconds = compose(order, scale, selection, known=Known(home), speed=speed).seconds
+        seconds = compose(order, scale, selection, known=None, speed=speed).seconds
         if seconds is not None and seconds <= order.hours * 3600:
             return scale
     return LADDER[-1]
 
 
-def compose(order: Order, scale: Scale, selection: Selection, *, known: Known, speed: Speed | None = None) -> Plan:
-    """The steps: datasets and models, then each source's runs with their tests, the model as it comes first."""
-    steps = [*_fetches(order, selection, known.home)]
-    zero_shot = [name for name in order.row.methods if not catalog.methods()[name].loss]
-    if zero_shot:
-        tested = selection.tested or selection.sources
-        steps += [_test(order, scale, data, run=None, known=known, speed=speed) for data in tested]
-    for source in selection.sources:
-        for method in (name for name in order.row.methods if name not in zero_shot):
-            for shots in scale.shots_of(order.row):
-                spec = order.training(method, source.name, shots=shots, scale=scale)
-                steps.append(_train(order, spec, source, known=known, speed=speed))
-                tested = selection.tested or (source,)
-                steps += [_test(order, scale, data, run=spec, known=known, speed=speed) for data in tested]
+def compose(
+    order: Order, scale: Scale, selection: Selection, *, known: Known | None, speed: Speed | None = None
+) -> Plan:
+    """The steps: datasets and models, then the model as it comes, then each source's runs, with their tests. Without
+    `known`, as if nothing were there."""
+    steps = [*_fetches(order, selection, known)]
+    data = {data.name: data for data in selection.datasets}
+    for (method, source, shots), tests in _grid(order, scale, selection).items():
+        run = order.training(method, source, shots=shots, scale=scale) if source else None
+        if run:
+            steps.append(_train(order, run, data[source], known=known, speed=speed))
+        for (name, options), attacks in tests.items():
+            spec = order.test_of(order.model, name, scale, attacks=attacks, options=dict(options))
+            steps.append(_test(order, method, spec, data[name], run=run, known=known, speed=speed))
     left_out = (*selection.left_out, *differences(order, scale, selection))
     return Plan(order, scale, selection, tuple(steps), left_out, speed)
+
+
+def _grid(order: Order, scale: Scale, selection: Selection) -> dict[tuple[str, str, str], Tests]:
+    """The tests of each run, (method, source, shots), by source; those of models as they come are first."""
+    row, tested = order.row, {} if order.row.on_source else {"dataset": [data.name for data in selection.tested]}
+    sources = [data.name for data in selection.sources]
+    grid = row.narrowed(source=sources, shots=scale.shots_of(row), attack=order.attacks, **tested)
+    found: dict[tuple[str, str, str], Tests] = {}
+    for cell in grid.cells({name: options_of([name]) for name in row.attacks}):
+        tests = found.setdefault((cell.method, cell.source, cell.shots), {})
+        tests.setdefault((cell.dataset, cell.options), []).append(cell.attack)
+    return dict(sorted(found.items(), key=lambda run: ["", *sources].index(run[0][1])))
 
 
 def differences(order: Order, scale: Scale, selection: Selection) -> Iterator[str]:
@@ -149,9 +129,9 @@ def differences(order: Order, scale: Scale, selection: Selection) -> Iterator[st
         yield f"epochs of training: {scale.epochs} (the paper: {max(epochs)})"
     if scale.limit and any(data.test > scale.limit for data in selection.tested or selection.sources):
         yield f"test images: {scale.limit:,} of each dataset, the classes as equal as can be (the paper: all)"
-    if scale.steps != PAPER.steps and {"image", "multimodal"} & set(row.attacks):
+    if scale.steps != PAPER.steps and "steps" in options_of(row.attacks):
         yield f"steps of the image attack in the test: {scale.steps} (the paper: {PAPER.steps})"
-    lrs = {methods[name].lr for name in row.methods if methods[name].loss}
+    lrs = {methods[name].optimizer.lr for name in row.methods if methods[name].loss}
     if order.lr and lrs != {order.lr}:
         yield f"learning rate {order.lr:g} (the paper: {', '.join(f'{lr:g}' for lr in sorted(lrs))})"
     usual = Order(order.name)
@@ -160,41 +140,42 @@ def differences(order: Order, scale: Scale, selection: Selection) -> Iterator[st
             yield f"{word} {own} instead of {papers}"
 
 
-def _fetches(order: Order, selection: Selection, home: Home) -> Iterator[Step]:
-    here = {
-        Fetch(order.model, Kind.clip): clip_path(order.model, home).exists(),
-        Fetch(order.mlm, Kind.mlm): mlm_path(order.mlm, home).exists(),
-        **{Fetch(data.name, Kind.dataset, data.bytes): data.here for data in selection.datasets},
-    }
-    for work, is_here in here.items():
-        command = f"mmcoa fetch {work.name}"
-        yield Step(work, f"fetch {work.name}", command, is_here, 0.0 if is_here else None)
+def _fetches(order: Order, selection: Selection, known: Known | None) -> Iterator[Step]:
+    home = known.home if known else None
+    yield fetching(order.model, Kind.clip, here=bool(home and clip_path(order.model, home).exists()))
+    yield fetching(order.mlm, Kind.mlm, here=bool(home and mlm_path(order.mlm, home).exists()))
+    for data in selection.datasets:
+        yield fetching(data.name, Kind.dataset, size=data.bytes, here=data.here)
 
 
-def _train(order: Order, spec: TrainSpec, data: Data, *, known: Known, speed: Speed | None) -> Step:
-    cached = known.run(spec) is not None
-    seconds = 0.0 if cached else training_seconds(spec, data, speed) if speed else None
-    return Step(spec, f"train {label(spec)} on {spec.dataset}", commands.train(spec, order), cached, seconds)
+def _train(order: Order, spec: TrainSpec, data: Data, *, known: Known | None, speed: Speed | None) -> Step:
+    cached = known is not None and known.run(spec) is not None
+    seconds = 0.0 if cached else speed.training(spec, data) if speed else None
+    job = Job(spec)
+    title = f"train {_label(spec)} on {spec.dataset}"
+    return Step(job, title, command_of(job, order.start), spec, _label(spec), cached, seconds)
 
 
-def _test(order: Order, scale: Scale, data: Data, *, run: TrainSpec | None, known: Known, speed: Speed | None) -> Step:
-    found = known.run(run) if run else known.zero_shot(order.model)
-    checkpoint = (found or run.run_name) if run else order.model
-    spec = order.test_of(checkpoint, data.name, scale)
-    missing = known.missing(found, spec)
-    seconds = evaluation_seconds(spec, data, speed, attacks=missing) if speed else None if missing else 0.0
-    title = f"test {label(run)}{f' from {run.dataset}' if run else ''} on {data.name}"
-    return Step(Evaluate(run, spec, missing), title, commands.evaluate(spec, order), not missing, seconds)
+def _test(
+    order: Order, method: str, spec: EvaluationSpec, data: Data, *, run: TrainSpec | None, known: Known | None,
+    speed: Speed | None,
+) -> Step:  # fmt: skip
+    found = (known.run(run) if run else known.zero_shot(order.model)) if known else None
+    if run:
+        spec = spec.changed(checkpoint=found.id if found else run.run_name)
+    missing = known.missing(found, spec) if known else spec.attacks
+    seconds = speed.test(spec, data, attacks=missing) if speed else None if missing else 0.0
+    job, label = Job(evaluate=spec), _label(run) if run else f"{method}, zero-shot"
+    title = f"test {label}{f' from {run.dataset}' if run else ''} on {data.name}"
+    return Step(job, title, command_of(job, order.start), run, label, not missing, seconds)
 
 
-def label(run: TrainSpec | None) -> str:
-    """ "tecoa, 5-shot"; for None the model as it comes."""
-    if run is None:
-        return "clip, zero-shot"
+def _label(run: TrainSpec) -> str:
+    """ "tecoa, 5-shot"."""
     return f"{run.method}, {run.shots if run.shots == 'full' else f'{run.shots}-shot'}"
 
 
-def _speed(order: Order, home: Home, *, fetch_models: bool) -> Speed | None:
+def _speed(order: Order, selection: Selection, home: Home, *, fetch_models: bool) -> Speed | None:
     if fetch_models:
         try:
             ensure_clip(order.model, home)
@@ -203,7 +184,7 @@ def _speed(order: Order, home: Home, *, fetch_models: bool) -> Speed | None:
             raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
     if not (clip_path(order.model, home).exists() and mlm_path(order.mlm, home).exists()):
         return None
-    say("measuring what this machine does in ten seconds", style="dim")
-    from .speed import measure
+    say("measuring what this machine does: a minute, or less", style="dim")
+    from .measuring import measure
 
-    return measure(order, home)
+    return measure(order, home, side=selection.sources[0].pixel_size)

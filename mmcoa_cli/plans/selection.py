@@ -11,12 +11,12 @@ from store.errors import UserError
 
 from .. import catalog
 from ..catalog import DatasetRow
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..settings import Home
 from .order import Order
 
 if TYPE_CHECKING:
-    from store.datasets import DatasetInfo
+    from store.dataset_info import DatasetInfo
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Data:
     here: bool
     bytes: int = 0  # of its download
     part: str = ""  # what the store has of it, where that is not the whole
+    pixel_size: int = 224  # of the images that are attacked
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def look_up(name: str, home: Home) -> Data | None:
 
 def _data(about: DatasetRow | DatasetInfo, *, here: bool, size: int = 0, part: str = "") -> Data:
     train, test = (about.splits.get(split, 0) for split in ("train", "test"))
-    return Data(about.name, len(about.class_names), train, test, here, size, part)
+    return Data(about.name, len(about.class_names), train, test, here, size, part, about.pixel_size)
 
 
 def _part(info: DatasetInfo) -> str:

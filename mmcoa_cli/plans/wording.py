@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..jobs.specs import TrainSpec
-from .plan import Evaluate, Fetch, Plan, Step, label
+from .plan import Plan
+from .steps import Fetch, Step
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -22,12 +22,14 @@ def table(plan: Plan) -> RenderableType:
     lines.add_column("training", no_wrap=True)
     lines.add_column("tests on", no_wrap=True)
     lines.add_column("about", no_wrap=True, justify="right")
-    source = None
-    for run, steps in _by_run(plan.steps).items():
+    source = ""
+    for steps in _by_run(plan.steps):
+        run = steps[0].of
         if run and run.dataset != source:
             source = run.dataset
             lines.add_row(Text(f"trained on {source}", style="bold cyan"))
-        lines.add_row(label(run), _training(steps), _tests(steps), _time(steps), style="dim" if _done(steps) else "")
+        style = "dim" if _done(steps) else ""
+        lines.add_row(steps[0].label, _training(steps), _tests(steps), _time(steps), style=style)
     settings = f"preset {order.preset} · {order.model} · {order.mlm} · seed {order.seed}"
     settings += "" if order.compat == "none" else f" · compat {order.compat}"
     head = [Text(order.row.title, style="bold"), Text(settings, style="dim"), Text()]
@@ -49,13 +51,13 @@ def duration(seconds: float | None) -> str:
     return f"{days:,} days" + (f" {hours} h" if hours and days < 3 else "")
 
 
-def _by_run(steps: Iterable[Step]) -> dict[TrainSpec | None, list[Step]]:
-    """The training and tests of each run, in the order of the plan; None is the model as it comes."""
-    runs: dict[TrainSpec | None, list[Step]] = {}
+def _by_run(steps: Iterable[Step]) -> list[list[Step]]:
+    """The training and tests of each run or model, in the order of the plan."""
+    runs: dict[object, list[Step]] = {}
     for step in steps:
         if not isinstance(step.work, Fetch):
-            runs.setdefault(step.work.run if isinstance(step.work, Evaluate) else step.work, []).append(step)
-    return runs
+            runs.setdefault(step.of or step.label, []).append(step)
+    return list(runs.values())
 
 
 def _done(steps: Iterable[Step]) -> bool:
@@ -69,7 +71,10 @@ def _training(steps: Iterable[Step]) -> str:
 
 def _tests(steps: Iterable[Step]) -> str:
     """ "15 datasets: 3 cached, 12 to do"; a single dataset is named."""
-    tests = {step.work.dataset: step.cached for step in steps if isinstance(step.work, Evaluate)}
+    tests: dict[str, bool] = {}
+    for step in steps:
+        for name in step.tested_on:
+            tests[name] = tests.get(name, True) and step.cached
     where = f"{len(tests)} datasets" if len(tests) > 1 else next(iter(tests))
     cached = sum(tests.values())
     if cached in (0, len(tests)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from store.errors import UserError
@@ -12,11 +13,10 @@ from ..catalog.tables import TableRow
 from ..models.present import Present
 from ..settings import Home
 from ..terminal.console import print_json, say, show
-from .content import Report, report_of
+from .content import Missing, Report, report_of
 from .figures import ENDINGS as ENDINGS_OF_PICTURES
 from .figures import draw, is_picture
 from .formats import document, render, save
-from .missing import missing
 from .reading import attacks_of, rows
 from .table import print_table
 
@@ -26,13 +26,22 @@ ENDINGS = {  # what a file is written as
 
 
 def make_report(
-    table: TableRow, home: Home, *, attacks: tuple[str, ...] = (), paper: bool = True, seeds: bool = False
+    table: TableRow,
+    home: Home,
+    *,
+    attacks: tuple[str, ...] = (),
+    paper: bool = True,
+    seeds: bool = False,
+    missing: Callable[..., Missing] | None = None,
 ) -> Report:
-    """What the index of `home` holds for the table. Raises UserError when that is nothing, and for unknown attacks."""
+    """What the index of `home` holds for the table, and what it lacks, if `missing` tells (`plans.lacking`).
+
+    Raises UserError when it holds nothing, and for unknown attacks.
+    """
     index = Index(home.database_url)
     found = rows(index, table, attacks=attacks, paper=paper, present=Present(home))
     shown = attacks_of(table, attacks) or table.attacks
-    lacking = missing(index.runs(), found, task=table, attacks=shown, home=home)
+    lacking = missing(index.runs(), found, table=table, attacks=shown, home=home) if missing else None
     return report_of(found, table, seeds=seeds, missing=lacking)
 
 

@@ -11,7 +11,7 @@ from store.examples import stored_texts
 from store.index import Index
 
 from .. import catalog
-from ..datasets.fetching import dataset_path
+from ..datasets.library import dataset_path
 from ..jobs.worker import Outcome
 from ..settings import home
 from ..terminal import console
@@ -22,27 +22,23 @@ from .reading import Evaluated, row_of, together
 from .table import print_table
 
 
-def show(outcome: Outcome, *, as_json: bool, files: bool = False) -> None:
-    """Print the table of the evaluations, and the run's id last; with `files`, where the examples lie."""
+def show(outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False) -> None:
+    """Print one table of the evaluations, and the runs' ids last; with `files`, where the examples lie."""
     if as_json:
-        print_json(document([outcome]))
+        print_json(document(outcomes))
         return
-    results = _results([outcome])
+    results = _results(outcomes)
     if results:
         print_table(_report(results))
     for result in results if files else ():
         console.show(f"{result.main.attack}: {_path(result)}")
         for _, name, clean, adversarial in _prompts(result):
             console.show(f"  {name}: {clean} -> {adversarial}")
-    if outcome.run and not results:
-        say(f"next: mmcoa evaluate --checkpoint {outcome.run} --dataset DATASET")
-    if outcome.run:
-        console.show(f"run {outcome.run}")
-
-
-def show_all(outcomes: Sequence[Outcome]) -> None:
-    """Print one table of several outcomes."""
-    print_table(_report(_results(outcomes)))
+    for outcome in outcomes:
+        if outcome.run and not outcome.evaluations:
+            say(f"next: mmcoa evaluate --checkpoint {outcome.run} --dataset DATASET")
+        if outcome.run:
+            console.show(f"run {outcome.run}")
 
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -51,6 +47,8 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     answer: dict[str, Any] = {"rows": as_dicts([row_of(result) for result in results])}
     runs = [outcome.run for outcome in outcomes if outcome.run] or [result.run.id for result in results]
     answer["run"] = runs[-1] if runs else None
+    if len(runs) > 1 and not results:  # which rows would name
+        answer["runs"] = runs
     prompts = [prompt for result in results for prompt in _prompts(result)]
     if prompts:
         keys = ("dataset", "class", "clean", "adversarial")

@@ -7,35 +7,107 @@ accident; so a tie among m classes counts 1/m, and an accuracy is what it would 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor
+from .base import Metric, Task, share
 
-from ..models.clip import Clip
-from ..models.finite import require_finite
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from store.dataset_info import DatasetInfo
+
+    from ..models.victim import Victim
+    from .base import Column, Columns, Logits
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
 
 WRONG_BEFORE, HELD, FOOLED, TIED = 0, 1, 2, 3  # the outcome of one sample; TIED: held by some choices, not by others
 
-Classifier = Callable[[Tensor], Tensor]
-Floats = npt.NDArray[np.float64]
+
+class Classification(Task):
+    """Which of the K class prompts of its dataset does the model find closest to an image?"""
+
+    def texts(self, info: DatasetInfo) -> list[str]:
+        """One prompt a class."""
+        from ..datasets.prompts import class_prompts
+
+        return class_prompts(info.class_names, info.template)
+
+    def draw(self, labels: Ints, limit: int | None, *, seed: int) -> Ints:
+        """All images, or `limit` with the classes as equal as they can be."""
+        from ..datasets.sampling import balanced_subset
+
+        return balanced_subset(labels, limit, seed=seed)
+
+    def require(self, victim: Victim, info: DatasetInfo) -> None:
+        """Raises UserError, which names them, for classes that the victim cannot tell apart or see whole."""
+        from ..models.token_rows import require_distinct_prompts
+
+        require_distinct_prompts(victim, self.texts(info), info.class_names)
+
+    def logits(self, victim: Victim, texts: Sequence[str]) -> Logits:
+        """Pixels (B, 3, S, S) -> logits (B, K) against these prompts."""
+        return classifier(victim, texts)
+
+    def judge(self, logits: Tensor, labels: Ints) -> Columns:
+        """Each sample's `prediction` and its `credit`."""
+        import torch
+
+        return judged(logits, torch.from_numpy(labels).to(logits.device))
+
+    def compare(self, before: Columns, after: Columns) -> Columns:
+        """The outcome of each sample, from its credit."""
+        return {
+            "clean_prediction": before["prediction"],
+            "clean_credit": before["credit"],
+            "outcome": outcomes(before["credit"], after["credit"]),
+        }
+
+    def notes(self, victim: Victim, info: DatasetInfo, adv_texts: Sequence[str]) -> dict[str, Any]:
+        """How many prompts name another class, and how many are different to the victim."""
+        from ..attacks.bert_attack import collisions
+
+        found = collisions(adv_texts, self.texts(info), list(info.class_names))
+        return {"collisions": found, "distinct_prompts": distinct(victim, adv_texts)}
+
+    def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
+        """The accuracy, the success rate of an attack, and the shares of the K prompts that collide and that differ."""
+        before, after = column("clean_credit"), column("credit")
+        accuracy = share("robust_accuracy" if attacked else "clean_accuracy", math.fsum(after), len(after))
+        success = success_rate(before, after) if attacked else None
+        prompts = notes.get("prompts", 0)
+        counts = [Metric(n, notes[n] / prompts, prompts) for n in ("collisions", "distinct_prompts") if n in notes]
+        return [accuracy, *([success] if success else []), *counts]
 
 
-def classifier(clip: Clip, prompts: Sequence[str]) -> Classifier:
+CLASSIFICATION = Classification(
+    "classification",
+    title="images to the class prompts of their dataset",
+    source="Radford et al., 2021",
+    metrics=("clean_accuracy", "robust_accuracy"),
+    details=("attack_success_rate", "collisions", "distinct_prompts"),
+)
+
+
+def classifier(victim: Victim, prompts: Sequence[str]) -> Logits:
     """Pixels -> logits against these prompts, whose embeddings are computed once.
 
     Classes whose prompts are the same tokens share a column of the product, so that they tie exactly rather than up to
     rounding.
     """
-    rows = clip.token_rows(prompts)
+    from ..models.finite import require_finite
+
+    rows = victim.token_rows(prompts)
     numbers = {row: number for number, row in enumerate(dict.fromkeys(rows))}
     columns = [numbers[row] for row in rows]
     unique = [prompts[columns.index(number)] for number in range(len(numbers))]
-    text_features, scale = clip.embed_texts(unique), clip.scale.detach()
-    require_finite(text_features, f"the text embeddings of {clip.name}")
-    return lambda images: (scale * clip.encode_images(images) @ text_features.T)[:, columns]
+    text_features, scale = victim.embed_texts(unique), victim.scale.detach()
+    require_finite(text_features, f"the text embeddings of {victim.name}")
+    return lambda images: (scale * victim.encode_images(images) @ text_features.T)[:, columns]
 
 
 def judged(logits: Tensor, labels: Tensor) -> dict[str, npt.NDArray[Any]]:
@@ -49,16 +121,18 @@ def judged(logits: Tensor, labels: Tensor) -> dict[str, npt.NDArray[Any]]:
 
 def outcomes(before: Floats, after: Floats) -> npt.NDArray[np.uint8]:
     """What became of each sample, from its credit before and under the attack."""
+    import numpy as np
+
     held = np.where(after >= before, HELD, np.where(after > 0, TIED, FOOLED))
     return np.where(before == 0, WRONG_BEFORE, held).astype(np.uint8)
 
 
-def success_rate(before: Floats, after: Floats) -> float | None:
+def success_rate(before: Floats, after: Floats) -> Metric | None:
     """The share of the correctly classified samples that the attack turns, on average over ties; None without any."""
     correct = math.fsum(before)
-    return math.fsum(before * (1 - after)) / correct if correct else None
+    return share("attack_success_rate", math.fsum(before * (1 - after)), correct) if correct else None
 
 
-def distinct(clip: Clip, prompts: Sequence[str]) -> int:
+def distinct(victim: Victim, prompts: Sequence[str]) -> int:
     """How many different prompts these are to the model."""
-    return len(set(clip.token_rows(prompts)))
+    return len(set(victim.token_rows(prompts)))

@@ -1,4 +1,4 @@
-"""Checks of what was typed: each says in one line what is wrong and what to type instead."""
+"""Checks of what was typed. Each error says in one line what is wrong, and in a hint what to type."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from store.errors import UserError
 
-MOST = {  # what an option can be meant to be
+MOST = {  # the largest value that anybody means
     "--epochs": 10**6, "--batch-size": 10**6, "--lr": 10**6, "--steps": 10**6, "--limit": 10**9, "--pixel-size": 1024,
     "--hours": 10**5, "--processes": 1024,
 }  # fmt: skip
@@ -19,15 +19,15 @@ def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def positive(option: str, value: float) -> None:
-    """Raises UserError unless `value` is above 0, finite, and no more than can be meant."""
+    """Raises UserError unless `value` is above 0, finite, and no larger than anybody means."""
     if not 0 < value < math.inf:
-        told = "is not positive" if value <= 0 else "is no number to compute with"
+        told = "is not positive" if value <= 0 else "is not a finite number"
         raise UserError(f"{option} {value} {told}", hint="mmcoa VERB --help shows the default")
     within(option, value)
 
 
 def within(option: str, value: float) -> None:
-    """Raises UserError for more than can be meant: it would run for years, or take all memory."""
+    """Raises UserError for more than anybody means: it would run for years, or take all memory."""
     if not value <= MOST.get(option, value):
         raise UserError(f"{option} {value} is too large", hint=f"{option} takes at most {MOST[option]:,}")
 

@@ -1,7 +1,7 @@
 """What a person sees: messages, progress, errors and JSON. Everything but results goes to stderr.
 
-All text is plain: no markup and no emoji codes are looked for in it, and what a terminal would obey (an escape
-sequence, a bidi override in a name from elsewhere) is shown as \\x1b instead.
+Text is printed as it is: markup and emoji codes mean nothing in it, and what a terminal would obey (an escape sequence
+or a bidi override in a name from elsewhere) is shown as \\x1b.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from rich.text import Text
 from store.errors import UserError
 from store.printable import visible
 
-LONGEST = 1000  # characters of an error or a hint; what is longer is cut in its middle
-NARROWEST = 40  # columns; better lines that a terminal wraps (or COLUMNS=0 says nothing of) than words cut off
+LONGEST = 1000  # characters of an error or a hint; a longer one is cut in the middle
+NARROWEST = 40  # columns; in fewer (or with COLUMNS=0) the terminal wraps lines, which is better than words cut off
 
 
 class Terminal(Console):
@@ -45,7 +45,7 @@ err = Terminal(stderr=True)
 
 
 def print_json(document: object) -> None:
-    """One JSON document on stdout, nothing else there."""
+    """Print one JSON document on stdout."""
     text = json.dumps(document, indent=2, default=_plain)
     sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")  # the one control character that JSON leaves as it is
 
@@ -57,12 +57,12 @@ def _plain(value: Any) -> Any:
 
 
 def show(line: str) -> None:
-    """A line of a result, on stdout."""
+    """Print a line of a result, on stdout."""
     out.print(visible(line), soft_wrap=True)
 
 
 def indented(lines: Iterable[tuple[str, str]]) -> RenderableType:
-    """Titles and what each of them says, below the line they belong to."""
+    """Lay out titles and their texts below the line they belong to."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))
@@ -74,12 +74,12 @@ def indented(lines: Iterable[tuple[str, str]]) -> RenderableType:
 
 
 def say(message: str, *, head: str = "", style: str = "") -> None:
-    """A line for a person, on stderr; `head` stands before it in bold."""
+    """Print a line for a person, on stderr, with `head` before it in bold."""
     err.print(_line(message, head=head, style=style), soft_wrap=True)
 
 
 def print_error(error: UserError) -> None:
-    """The two lines a failed command ends with."""
+    """Print the two lines that a failed command ends with."""
     err.print(_line(_one_line(str(error)), head="error:", head_style="bold red"), soft_wrap=True)
     if error.hint:
         err.print(_line(_one_line(error.hint), head="hint:"), soft_wrap=True)
@@ -103,20 +103,20 @@ class Task:
         self._progress, self._id = progress, task_id
 
     def advance(self, count: int = 1, *, note: str = "") -> None:
-        """`count` more units are done; `note` (a loss, an accuracy) is shown behind the speed."""
+        """Count `count` more units as done, and show `note` (a loss, an accuracy) behind the speed."""
         self._progress.update(self._id, advance=count, **({"note": note} if note else {}))
 
     def reach(self, done: int) -> None:
-        """`done` units are done altogether."""
+        """Count `done` units as done in all."""
         self._progress.update(self._id, completed=done)
 
 
 @contextmanager
 def progress(description: str, *, total: int | None, unit: str, done: int = 0, quiet: bool = False) -> Iterator[Task]:
-    """A bar with the share done, the speed in `unit` per second and the time left, on stderr.
+    """Show a bar on stderr: the share done, the speed in `unit` per second and the time left.
 
-    `done` units were finished earlier (a resumed run) and do not count in the speed. Where stderr is no
-    terminal only one closing line is printed; with `quiet` nothing is (worker processes other than the first).
+    `done` units were finished earlier (a resumed run) and do not count in the speed. Where stderr is no terminal,
+    print one closing line; with `quiet` print nothing (in workers other than the first).
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column

@@ -1,5 +1,7 @@
-"""How the program ends: what each error says, and each signal; exit codes. Only the standard library is imported at
-once, so that Ctrl-C is heard while the rest is."""
+"""How the program ends: in one line and a hint for each error and each signal, and with which exit code.
+
+Importing this module imports only the standard library, so that Ctrl-C is heard while the rest is imported.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ GO_ON = "type the same command again to go on"
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Every error a user can cause ends in one line and a hint, exit code 1; so does a signal, exit code 128 + its
-    number. With --debug an error is raised as it is."""
+    """End an error with one line, a hint and exit code 1, and a signal with exit code 128 + its number.
+
+    With --debug an error is raised as it is."""
     debug, before = "--debug" in sys.argv, sys.stdout
     _open_standard_streams()
     output: Any = _Output(sys.stdout)
@@ -40,13 +43,13 @@ def in_words() -> Iterator[None]:
             raise
         _end_with(error, output.failure)
     finally:
-        if output.failure is not None:  # what it could not take is forgotten: the interpreter would complain of it
+        if output.failure is not None:  # else the interpreter complains at its end of what could not be written
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout = before
 
 
 class _Output:
-    """Standard output, which remembers that it could not be written: its errors look like those of any file."""
+    """Standard output that remembers when it could not be written: its errors look like those of any other file."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -78,7 +81,7 @@ def _end_with(error: BaseException, unprinted: OSError | None) -> None:
     from .errors import explained
 
     if unprinted is not None:
-        hint = "see where it leads: to a full disk, perhaps"
+        hint = "check where it leads: the disk may be full"
         reason = UserError(f"standard output cannot be written ({unprinted.strerror})", hint=hint)
     else:
         assert isinstance(error, Exception)
@@ -89,7 +92,7 @@ def _end_with(error: BaseException, unprinted: OSError | None) -> None:
 
 
 def _say(stop: Stopped) -> None:
-    """The two lines of a signal; nothing where the terminal is gone."""
+    """Print the two lines of a signal; nothing where the terminal is gone."""
     from store.errors import UserError
 
     from .console import print_error
@@ -99,7 +102,7 @@ def _say(stop: Stopped) -> None:
 
 
 def _say_at_once(stop: Stopped) -> None:
-    """The same from another thread, whatever the first is in the middle of; a progress bar has hidden the cursor."""
+    """Print the same from another thread, whatever the main one is doing. A progress bar may have hidden the cursor."""
     cursor = "\x1b[?25h\n" if os.isatty(2) else ""
     os.write(2, f"{cursor}error: {_what(stop)}\nhint: {GO_ON}\n".encode())
 
@@ -109,8 +112,8 @@ def _what(stop: Stopped) -> str:
 
 
 def _open_standard_streams() -> None:
-    """Where one was closed (`>&-`), the next file that is opened would take its number, and every message with it. What
-    an encoding lacks is written as \\\\xNN."""
+    """Open what was closed (`>&-`): else the next file opened takes its number, and every message goes there. Write
+    characters that an encoding lacks as \\\\xNN."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

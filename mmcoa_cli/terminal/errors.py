@@ -1,4 +1,4 @@
-"""The line a user reads for an exception that no part of the program foresaw in words."""
+"""What a user reads where an exception has no words of its own: of the disk, a file, the memory, or a bug."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALLER = "try again with a smaller --batch-size"
 
 
 def explained(error: Exception) -> UserError:
-    """`error` as one line and a hint: of the disk, of a file, of the memory, or a bug."""
+    """Put `error` into one line and a hint."""
     if isinstance(error, UserError):
         return error
     if type(error).__name__ == "OutOfMemoryError":
@@ -33,7 +33,7 @@ def explained(error: Exception) -> UserError:
 
 
 def _of_a_file(error: OSError) -> UserError:
-    """A disk that is full, a file that cannot be read or written."""
+    """Put the error of a file into words: a full disk, or a file that cannot be read or written."""
     place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
     variable = _variable(place)
     if error.errno in FULL:
@@ -48,12 +48,14 @@ def _of_a_file(error: OSError) -> UserError:
     if "No usable temporary directory" in str(error.strerror):
         return UserError("there is no folder for temporary files", hint="set TMPDIR to a folder you may write to")
     verb = "cannot write to" if variable else "cannot use"
-    hint = f"set {variable} to a folder you may write to" if variable else "see whether it is there, and yours to use"
+    hint = (
+        f"set {variable} to a folder you may write to" if variable else "check that it exists and that you may use it"
+    )
     return UserError(f"{verb} {place or 'a file'} ({error.strerror})", hint=hint)
 
 
 def _variable(place: Path | None) -> str:
-    """The variable that moves `place` elsewhere: MMCOA_HOME, HF_HOME or TMPDIR; empty where none does."""
+    """Name the variable that moves `place` elsewhere: MMCOA_HOME, HF_HOME or TMPDIR; empty where none does."""
     from ..settings import home
 
     if place is None:

@@ -1,4 +1,4 @@
-"""What was typed: an option that would be ignored is refused, and one that is given twice."""
+"""Refuse options that nothing would use, and options that are given twice."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typer.core import TyperCommand, TyperOption
 
 from store.errors import UserError
 
-LISTS = ("dataset", "attack")  # options that take several values, with commas between them
-
 
 class OnceEach(TyperCommand):
-    """A command that takes each option once. (Without it the last of several values silently holds.)"""
+    """A command that takes each option once. (Typer takes the last of several values, and says nothing.)"""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
@@ -22,20 +20,22 @@ class OnceEach(TyperCommand):
         for option in order:
             name, takes_one = str(option.name), isinstance(option, TyperOption) and not option.is_flag
             if takes_one and not option.multiple and name in seen:
-                hint = f"once, with commas: --{name} A,B" if name in LISTS else "give it once"
-                raise UserError(f"{max(option.opts, key=len)} is given twice", hint=hint)
+                typed = max(option.opts, key=len)
+                several = str(option.metavar).endswith(",...")  # as `choices.py` has it
+                hint = f"once, with commas: {typed} A,B" if several else "give it once"
+                raise UserError(f"{typed} is given twice", hint=hint)
             seen.add(name)
         return super().parse_args(ctx, args)
 
 
 def given(context: typer.Context) -> list[str]:
-    """The names of the parameters that were typed, in their order in --help."""
+    """Name the parameters that were typed, in the order of --help."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def refuse_unused(context: typer.Context, unused: Iterable[str], *, by: str, hint: str = "leave it out") -> None:
-    """Raises UserError, naming them, when options among `unused` were typed; `by` is what has no use for them."""
+    """Raises UserError that names the typed options among `unused`; `by` says what has no use for them."""
     found = [typed_as(name) for name in given(context) if name in set(unused)]
     if found:
         raise UserError(f"{', '.join(found)} would be ignored: {by}", hint=hint)

@@ -1,4 +1,4 @@
-"""Pictures in a terminal: two pixels a character, as an upper half block in the colour of one on that of the other."""
+"""Pictures in a terminal. A character is two pixels: an upper half block in the colour of one, on that of the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HALF = "▀"
 
 
 def gallery(pictures: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str], *, width: int) -> Table:
-    """As many of the pictures, (S, S, 3), as fit beside each other, each with its title below it."""
+    """Lay out pictures, (S, S, 3), as many side by side as fit, each with its title below it."""
     fitting = max(1, min(len(pictures), (width + 2) // (SIDE + 2)))
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(fitting):
@@ -29,7 +29,7 @@ def gallery(pictures: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str], *,
 
 
 def picture(pixels: npt.NDArray[np.uint8]) -> Text:
-    """One picture as SIDE x SIDE / 2 characters."""
+    """Draw one picture in SIDE x SIDE / 2 characters."""
     kind = Image.Resampling.NEAREST if len(pixels) < SIDE else Image.Resampling.BOX
     small = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), kind)).tolist()
     text = Text(no_wrap=True)

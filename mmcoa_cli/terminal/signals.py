@@ -1,8 +1,8 @@
 """Signals that end the program: Ctrl-C, SIGTERM (Slurm, `kill`, a shutdown) and SIGHUP (a closed terminal).
 
-The first is raised in the main thread, wherever that is, so that files which are half written are removed. The main
-thread may be in the middle of a long computation and not hear of it: a second Ctrl-C ends the program at once, and so
-does the end of a grace period. Importing this module is quick; it is the first thing the program does.
+The first signal is raised in the main thread, so that half-written files are removed. The main thread may be in a long
+computation and not hear of it: a second Ctrl-C, or the end of a grace period, ends the program at once. The program
+imports this module first; it is quick to import.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _kept: list[socket.socket] = []
 
 
 def stopped() -> Stopped | None:
-    """The signal that asked this process to end, None where none has yet."""
+    """Tell which signal asked this process to end; None where none has yet."""
     return _stopped[0] if _stopped else None
 
 
@@ -48,9 +48,9 @@ def stop(number: int) -> None:
 
 @contextmanager
 def raised(on_leave: Callable[[Stopped], None] | None = None) -> Iterator[None]:
-    """Within the block a signal raises `Stopped`. `on_leave` is called where the program has to be left at once.
+    """Raise `Stopped` for a signal within the block. Call `on_leave` before leaving the program at once.
 
-    A signal that was ignored before (nohup, a job in the background of a script) stays ignored.
+    A signal that was ignored before (by nohup, or in a background job of a script) stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -82,7 +82,7 @@ def _raise(number: int, _: Any) -> None:
 
 
 def _watch(signals: socket.socket, handled: set[int], on_leave: Callable[[Stopped], None] | None) -> None:
-    """Leave the program at a second Ctrl-C, and when it has not ended in time. Runs in a thread of its own."""
+    """Leave the program at a second Ctrl-C, or when it has not ended in time. Runs in a thread of its own."""
     first, since = 0, 0.0
     while True:
         left = max(0.0, since + GRACE - time.monotonic()) if first else None

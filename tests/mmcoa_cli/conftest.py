@@ -106,14 +106,17 @@ def cifar10(shared: Path) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def furnished(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A store with digits, two CLIPs that have learned a little of them (`vit`, `resnet`) and a masked LM (`mlm`)."""
-    home = home_at(tmp_path_factory.mktemp("furnished"))
-    fetch_dataset("digits", home)
-    pretrain(PretrainSpec("vit", TINY_VIT, "digits", epochs=8, batch_size=16, lr=3e-3), home)
-    pretrain(PretrainSpec("resnet", TINY_RESNET, "digits", epochs=1, lr=3e-3), home)
-    _save_random_mlm(home.mlms / "mlm")
-    return home.root
+
+    def fill(root: Path) -> None:
+        home = home_at(root)
+        fetch_dataset("digits", home)
+        pretrain(PretrainSpec("vit", TINY_VIT, "digits", epochs=8, batch_size=16, lr=3e-3), home)
+        pretrain(PretrainSpec("resnet", TINY_RESNET, "digits", epochs=1, lr=3e-3), home)
+        _save_random_mlm(home.mlms / "mlm")
+
+    return once("furnished", fill)
 
 
 @pytest.fixture
@@ -198,8 +201,8 @@ class Typed:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # a terminal's Ctrl-C arrives, also where this test run was started in the background and ignores it
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            # what a terminal sends arrives, also where this test run was started in the background or by nohup
+            preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGHUP)],
         )
 
     def end(self) -> tuple[int, str, str]:

@@ -81,11 +81,42 @@ def test_the_version(mmcoa: Callable[..., Ended]) -> None:
     assert mmcoa("--version") == (0, f"mmcoa {__version__}\n", "")
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["train", "--nonsense"], ["train", "--steps", "x"], ["evaluate"]])
+@pytest.mark.parametrize("words", [["train", "--nonsense"], ["train", "--steps", "x"], ["evaluate"]])
 def test_what_cannot_be_understood_exits_with_2(mmcoa: Callable[..., Ended], words: list[str]) -> None:
     code, out, err = mmcoa(*words)
     assert (code, out) == (2, "")
     assert err
+
+
+CHOICES = {
+    "train --method tecao": ("--method", "'tecoa'"),
+    "train --tune all": ("--tune", "'both', 'image', 'text'"),
+    "train --contrast x": ("--contrast", "'batch', 'class'"),
+    "evaluate --checkpoint x --attack clean,imgae": ("--attack", "Did you mean 'image'?"),
+    "evaluate --checkpoint x --attack ,": ("--attack", "a name is missing"),
+    "evaluate --checkpoint x --norm l1": ("--norm", "'linf', 'l2'"),
+    "evaluate --checkpoint x --compat paper": ("--compat", "'none', 'release'"),
+    "evaluate --checkpoint x --precision fp8": ("--precision", "'fp32', 'bf16'"),
+    "attack imgae": ("ATTACK", "Did you mean 'image'?"),
+    "report --task idd": ("--task", "Did you mean 'iid'?"),
+    "report --attack pgd": ("--attack", "'clean', 'image', 'text', 'multimodal'"),
+    "report --format pdf": ("--format", "'markdown'"),
+    "reproduce tabel1": ("NAME", "Did you mean 'table1'?"),
+    "reproduce table1 --preset fast": ("--preset", "'paper', 'quick'"),
+    "fetch --task x": ("--task", "'ood'"),
+    "fetch x --kind y": ("--kind", "'mlm'"),
+    "nonsense": ("nonsense", ""),
+    "trian": ("trian", "Did you mean 'train'"),
+    "train --epoch 3": ("--epoch", "--epochs"),
+}
+
+
+@pytest.mark.parametrize("line", CHOICES)
+def test_a_word_that_is_no_choice_is_a_usage_error_which_names_them(mmcoa: Callable[..., Ended], line: str) -> None:
+    code, out, err = mmcoa(*line.split())
+    told = " ".join(err.replace("│", "").split())
+    assert (code, out) == (2, "")
+    assert all(word in told for word in CHOICES[line]), told
 
 
 TRAIN = ("train", "--dataset", "digits", "--model", "vit", "--mlm", "mlm")
@@ -103,32 +134,24 @@ WRONG = {
         "HF_HUB_OFFLINE",
         "mmcoa fetch x/y --from PATH",
     ),
-    "method": ((*TRAIN, "--method", "tecao"), "there is no method called 'tecao'", "tecoa"),
-    "attack": ((*EVALUATE, "--attack", "clean,imgae"), "--attack imgae is unknown", "clean, image, text, multimodal"),
     "checkpoint": (("evaluate", *ON_DIGITS, "--checkpoint", "x"), "no run or model called 'x'", "mmcoa train"),
     "eps of 1": ((*EVALUATE, "--eps", "1"), "--eps 1 is the whole range of a pixel", "--eps 1/255"),
     "eps of 1 in training": ((*TRAIN, "--eps", "1"), "--eps 1 is the whole range of a pixel", "--eps 1/255"),
     "eps of abc": ((*EVALUATE, "--eps", "abc"), "--eps 'abc' is not a number", "--eps 1/255"),
     "eps of 0": ((*EVALUATE, "--eps", "0"), "--eps 0 leaves every image as it is", "--attack clean"),
-    "an option twice": ((*EVALUATE, "--checkpoint", "x"), "--checkpoint is given twice", "give it once"),
+    "an option twice": ((*EVALUATE, "--checkpoint", "x"), "--checkpoint is given twice", "once, with commas"),
     "alpha": ((*TRAIN, "--alpha", "1/0"), "--alpha '1/0' is not a number", "--alpha 1/255"),
     "steps": ((*TRAIN, "--steps", "-1"), "steps", "--steps"),
-    "norm": ((*EVALUATE, "--norm", "l1"), "l1", "--norm linf"),
     "shots": ((*TRAIN, "--shots", "many"), "--shots many", "--shots 5"),
     "too many shots": ((*TRAIN, "--shots", "1000"), "--shots 1000", "--shots full"),
     "epochs": ((*TRAIN, "--epochs", "0"), "--epochs 0 is not positive", "--help"),
     "learning rate": ((*TRAIN, "--lr", "nan"), "--lr nan", "--help"),
     "limit": ((*EVALUATE, "--limit", "0"), "--limit 0 is not positive", "--help"),
     "seed": ((*TRAIN, "--seed", "-1"), "--seed -1 is out of range", "--seed 0"),
-    "tune": ((*TRAIN, "--tune", "all"), "--tune all is unknown", "both, image, text"),
-    "compat": ((*EVALUATE, "--compat", "paper"), "--compat paper is unknown", "none, release"),
-    "precision": ((*EVALUATE, "--precision", "fp8"), "--precision fp8 is unknown", "fp32, bf16"),
     "resume": (("train", "--resume", "x"), "'x'", "mmcoa train"),
     "processes": ((*EVALUATE, "--processes", "0"), "--processes 0", "--processes 1"),
     "configuration": ((*TRAIN, "--accelerate-config", "/x"), "there is no file /x", "accelerate config"),
     "architecture": (("pretrain", "--config", "/x", "--dataset", "digits", "--name", "x"), "/x", "--config ARCH.json"),
-    "task": (("report", "--task", "x"), "'x'", "iid"),
-    "format": (("report", "--format", "pdf"), "--format pdf is unknown", "markdown"),
     "nothing": (("report",), "the index holds no result", "mmcoa demo"),
 }
 

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from store.datasets import Dataset, DatasetWriter
+from store.dataset_writing import DatasetWriter
+from store.datasets import Dataset
 from store.errors import UserError
 
 Start = Callable[[str], Any]
@@ -24,7 +25,7 @@ LABELS = RNG.integers(0, 3, 700)
 
 WRITER = """
 import numpy as np
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 settings = {"pixel_size": 32, "resize": None, "template": "{}", "source": "", "image_size": 32}
 writer = DatasetWriter(folder / "toy.h5", name="toy", class_names=("a",), **settings)
 """

@@ -13,6 +13,7 @@ import pytest
 
 from store.errors import UserError
 from store.examples import ExampleSet
+from store.hdf5 import open_finished
 
 Start = Callable[[str], Any]
 SPEC = {"model": "abc", "prompts": [f"This is a photo of a {i}" for i in range(5000)], "eps": "1/255"}  # over 64 kB
@@ -315,3 +316,24 @@ def test_a_column_that_is_not_finite_is_not_served(tmp_path: Path, value: float)
     examples.finish()
     with pytest.raises(UserError, match="its column 'credit' holds what is no number"):
         examples.columns("credit")
+
+
+def test_a_finished_set_is_opened_twice_whatever_is_asked_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to see that it is whole, once for all its columns and texts."""
+    clean = images(10)
+    stored(tmp_path, clean, grid(clean), block_size=4)
+    opened: list[Path] = []
+
+    def counted(path: Path) -> Any:
+        opened.append(path)
+        return open_finished(path)
+
+    monkeypatch.setattr("store.examples.open_finished", counted)
+    examples = ExampleSet(tmp_path, SPEC, n=10, block_size=5)
+    for _ in range(3):
+        assert examples.complete and examples.block_size == 4 and examples.missing() == []
+        assert examples.notes == {"collisions": 2} and examples.checksum
+        assert len(examples.columns("label")) == 10 and len(examples.texts("prompts")) == 2
+    assert opened == [examples.path] * 2

@@ -14,7 +14,8 @@ import torch
 
 from store import verification
 from store.checkpoints import load_spec, load_state, load_tensors, save_checkpoint
-from store.datasets import Dataset, DatasetWriter
+from store.dataset_writing import DatasetWriter
+from store.datasets import Dataset
 from store.errors import UserError
 from store.examples import ExampleSet
 

@@ -28,7 +28,8 @@ sys.path.insert(0, tests)
 rng = np.random.default_rng(0)
 
 def dataset(size):
-    from store.datasets import Dataset, DatasetWriter
+    from store.dataset_writing import DatasetWriter
+    from store.datasets import Dataset
     settings = {"pixel_size": 8, "resize": None, "template": "{}", "source": "", "image_size": size}
     with DatasetWriter(disk / "toy.h5", name="toy", class_names=("a",), **settings) as writer:
         for number in range(600):
@@ -109,7 +110,7 @@ def disk(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("kind", ["arrays", "encoded", "blocks", "finish", "checkpoint", "index"])
 def test_any_room_left_is_enough_to_end_well(disk: Path, kind: str) -> None:
     mounted = f'mount -t tmpfs -o size=1m tmpfs "{disk}" && exec "$0" "$@"'
-    child = [sys.executable, "-c", CHILD, str(disk), str(Path(__file__).parent), kind]
+    child = [sys.executable, "-c", CHILD, str(disk), str(Path(__file__).parents[1] / "helpers"), kind]
     ended = subprocess.run(
         ["unshare", "-m", "sh", "-c", mounted, *child],
         env={**os.environ, "PYTHONPATH": str(Path(store.__file__).parents[1])},

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.examples import ExampleSet
 
 Start = Callable[[str], Any]

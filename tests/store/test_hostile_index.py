@@ -197,7 +197,7 @@ def test_every_column_is_checked(url: str) -> None:
 
 
 def test_several_writers_lose_no_row(url: str, other: Start) -> None:
-    lines = WRITING.replace("TESTS", repr(str(Path(__file__).parent))).replace("URL", repr(url))
+    lines = WRITING.replace("TESTS", repr(str(Path(__file__).parents[1] / "helpers"))).replace("URL", repr(url))
     processes = [other(lines.replace("ROWS", str(ROWS))).paused() for _ in range(WRITERS)]
     for number, process in enumerate(processes):
         process.go()
@@ -212,7 +212,7 @@ def test_several_writers_lose_no_row(url: str, other: Start) -> None:
 def test_a_database_that_is_full_is_told_so(tmp_path: Path, other: Start) -> None:
     lines = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1] / "helpers")!r})
 import resource
 from dataclasses import replace
 from store.errors import UserError

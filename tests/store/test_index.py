@@ -52,7 +52,7 @@ index.save_run(replace(RUN, status="complete"))
 
 @pytest.fixture
 def lines(url: str) -> str:
-    return LINES.replace("TESTS", repr(str(Path(__file__).parent))).replace("URL", repr(url))
+    return LINES.replace("TESTS", repr(str(Path(__file__).parents[1] / "helpers"))).replace("URL", repr(url))
 
 
 def test_rows_come_back_as_they_were(url: str) -> None:

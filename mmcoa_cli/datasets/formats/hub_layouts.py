@@ -10,10 +10,10 @@ from store.errors import UserError
 
 from ...catalog import DatasetRow
 from ..decoding import Encoded, common_size
-from ..sources.files import LeftOut
+from ..files import LeftOut
+from ..samples import Labels, Recognised, Sample
+from ..splits import SPLITS, natural
 from .image_folders import require_classes, sized
-from .samples import SPLITS, Labels, Sample
-from .splits import natural
 
 
 class Raw(NamedTuple):
@@ -45,7 +45,14 @@ class HubLayout:
     left_out: LeftOut = field(default_factory=dict)
 
 
-def describe_hub(layout: HubLayout, row: DatasetRow) -> DatasetRow:
+def recognised_in(layout: HubLayout, row: DatasetRow, *, total: int) -> Recognised:
+    """The samples of `layout`, of `total` bytes; a row without classes is completed with those it has."""
+    known = (row.class_names and row.splits) or row.captions
+    full = row if known else _described(layout, row)
+    return Recognised(full, _samples(layout, full), total, sum(layout.counts.values()), layout.left_out)
+
+
+def _described(layout: HubLayout, row: DatasetRow) -> DatasetRow:
     """`row`, of a dataset that the catalog does not have, completed by the classes and image size of `layout`.
 
     Raises UserError where the labels are numbers without names, or something else than labels; for a single class, and
@@ -92,7 +99,7 @@ def _label_names(layout: HubLayout, row: DatasetRow) -> tuple[str, ...]:
 _LABELS = "each sample takes one label: a class's number, from 0, or its name"
 
 
-def read_hub(layout: HubLayout, row: DatasetRow) -> Iterator[Sample]:
+def _samples(layout: HubLayout, row: DatasetRow) -> Iterator[Sample]:
     """Every sample of the splits that are read. Raises UserError for a label that is no class of `row`."""
     known = Labels(row)
     ours = known.of_order(list(layout.names), title=layout.title) if layout.names and row.class_names else None

@@ -12,19 +12,21 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from store.errors import UserError
 
 from ...catalog import DatasetRow
 from ..decoding import common_size
+from ..files import Files, LeftOut, joined
 from ..prompts import clean_name
-from ..sources.files import Files, LeftOut, joined
+from ..samples import Labels, Recognised, Sample
+from ..splits import ORDER, SPLITS, natural
 from .class_folders import BESIDE, LAYOUT, OUTSIDE, find_classes
 from .image_kinds import NO_IMAGE, OTHER_KIND, images_among
 from .label_files import MAX_NAMES, NAMES, NOT_READ, label_files, require_none_ignored
-from .samples import ORDER, SPLITS, Labels, Sample
-from .splits import natural
 
 CROPPED = (224, 256)  # pixel size and resize of images of varying size
 _MASK = re.compile(r"(.*)[ _.-](?:mask|masks|seg|segmentation|gt|groundtruth|depth|annotation)(?:[ _-]?\d+)?\.\w+$")
@@ -55,6 +57,28 @@ class Layout:
         """The images of each split."""
         counts = Counter(image.split for image in self.images)
         return {split: counts[split] for split in ORDER if counts[split]}
+
+
+def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> Recognised | None:
+    """The samples of folders of classes: what is in no other format.
+
+    Raises UserError, naming the archives where the dataset has several, if there are no folders of its classes.
+    """
+    if row.captions:
+        raise UserError(
+            f"{files.title} holds no images with captions",
+            hint="it takes webdataset shards, or val2014/ beside dataset_coco.json",
+        )
+    try:
+        layout = scan(files, labels=Labels(row) if row.splits else None)
+        full = row if row.splits else describe(files, layout, row=row)
+        return Recognised(full, read_images(files, layout, full), files.total, len(layout.images), layout.left_out)
+    except UserError as error:
+        archives = [PurePosixPath(archive.url).name for source in row.sources for archive in source.archives]
+        if len(archives) < 2:
+            raise
+        hint = f"put {', '.join(archives)} into one folder, and give --from that"
+        raise UserError(str(error), hint=f"{error.hint}; or {hint}") from error
 
 
 def scan(files: Files, *, labels: Labels | None = None) -> Layout:

@@ -7,7 +7,7 @@ import warnings
 from PIL import Image
 
 from ..decoding import FORMATS
-from ..sources.files import ARCHIVES, IMAGES, Files, ending
+from ..files import ARCHIVES, IMAGES, Files, ending
 
 NO_IMAGE = "no image"
 ARCHIVE = "an archive beside the images"

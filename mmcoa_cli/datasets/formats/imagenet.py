@@ -19,9 +19,9 @@ from store.errors import UserError
 
 from ...catalog import DatasetRow
 from ..decoding import MAX_IMAGE
-from ..sources.files import Files, is_image
+from ..files import Files, is_image
+from ..samples import Labels, Sample
 from .matlab import matlab_value
-from .samples import Labels, Sample
 
 TRAIN_TAR, VAL_TAR, DEVKIT_TAR = (
     f"ILSVRC2012_{part}" for part in ("img_train.tar", "img_val.tar", "devkit_t12.tar.gz")

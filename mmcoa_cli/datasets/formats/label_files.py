@@ -11,8 +11,8 @@ from typing import Any
 
 from store.errors import UserError
 
+from ..files import Files
 from ..prompts import clean_name
-from ..sources.files import Files
 
 NOT_READ = "a file of labels or names that is not read"
 NAMES = ("classes.json", "class.json")  # {"folder": "class name"}: these are read

@@ -8,7 +8,7 @@ from typing import Any
 from store.errors import UserError
 
 from ..decoding import MAX_IMAGE
-from ..sources.files import Files
+from ..files import Files
 
 
 def matlab_value(files: Files, path: str, name: str) -> Any:

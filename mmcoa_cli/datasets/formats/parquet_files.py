@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 from store.errors import UserError
 
 from ...catalog import DatasetRow
 from ..decoding import MAX_IMAGE, Encoded
-from ..sources.files import Files, joined
-from .hub_layouts import HubLayout, Label, Raw, our_splits
+from ..files import Files, joined
+from ..samples import Recognised
+from .hub_layouts import HubLayout, Label, Raw, our_splits, recognised_in
 from .image_kinds import images_among
 from .parquet_pages import MAX_EXTRA, MAX_RATIO, largest_page
 from .shards import NO_SPLIT, OTHER_SPLIT, require_one_configuration, splits_of
@@ -48,7 +50,14 @@ def is_parquet(path: str) -> bool:
     return path.lower().endswith(".parquet")
 
 
-def parquet_layout(files: Files, row: DatasetRow) -> HubLayout:
+def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> Recognised | None:
+    """The samples of parquet files, if there are any."""
+    if not any(map(is_parquet, files.sizes)):
+        return None
+    return recognised_in(_layout(files, row), row, total=files.total)
+
+
+def _layout(files: Files, row: DatasetRow) -> HubLayout:
     """Raises UserError for files that are no part of one dataset: of several configurations, of other columns, types or
     classes; and for labels that are none."""
     paths = [path for path in files.sizes if is_parquet(path)]

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ from store.errors import UserError
 
 from ...catalog import DatasetRow
 from ..decoding import MAX_IMAGE
+from ..files import Files, is_image
 from ..prompts import clean_name
-from ..sources.files import Files, is_image
+from ..samples import Labels, Recognised, Sample
 from .imagenet import imagenet, is_imagenet
 from .matlab import matlab_value
 from .plain_pickles import byte_rows, load_plain
-from .samples import Labels, Sample
 
 MAX_BATCH = 512 << 20  # bytes of one file that holds many images or captions; the largest there is has 221 MB
 DIGITS_TEST = 50  # test images a class
@@ -216,3 +217,11 @@ READERS: dict[str, Reader] = {
     "imagenet": Reader(is_imagenet, imagenet),
     "coco": Reader(_is_coco, coco),
 }
+
+
+def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> Recognised | None:
+    """The samples of a dataset's own archive, by the reader that its row names."""
+    reader = READERS.get(row.reader)
+    if reader is None or not reader.recognises(files):
+        return None
+    return Recognised(row, reader.read(files, row), files.total, None, files.left_out)

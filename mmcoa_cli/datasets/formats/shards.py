@@ -10,8 +10,8 @@ from typing import Any
 
 from store.errors import UserError
 
-from ..sources.files import Files
-from .splits import split_in_name, split_of_path, without_splits
+from ..files import Files
+from ..splits import split_in_name, split_of_path, without_splits
 
 NO_SPLIT = "names no split, as others do"
 OTHER_SPLIT = "of a split that is not read"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -18,14 +18,25 @@ from store.errors import UserError
 
 from ...catalog import DatasetRow, Torchvision
 from ..decoding import MAX_IMAGE, Encoded
+from ..files import Files
+from ..samples import Labels, Recognised, Sample
 from ..sources.archives import unpacked
-from ..sources.files import Files
-from .samples import ORDER, Labels, Sample
+from ..splits import ORDER
 
 Listed = tuple[str, Path, int]  # split, image, label
 
 
-def base_folder(files: Files, how: Torchvision | None) -> str | None:
+def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> Recognised | None:
+    """The samples that torchvision's class of the row lists, where the files lie as it wants them."""
+    base = _base_folder(files, row.torchvision)
+    if base is None:
+        return None
+    root = stack.enter_context(_root(files, row, base=base, scratch=scratch))
+    listed = _list(root, files, row)
+    return Recognised(row, _read(listed, title=files.title), files.total, len(listed), files.left_out)
+
+
+def _base_folder(files: Files, how: Torchvision | None) -> str | None:
     """The folder among `files` that torchvision's class reads, "" for the whole; None where it is not there."""
     if how is None:
         return None
@@ -41,7 +52,7 @@ def base_folder(files: Files, how: Torchvision | None) -> str | None:
 
 
 @contextmanager
-def torchvision_root(files: Files, row: DatasetRow, *, base: str, scratch: Path) -> Iterator[Path]:
+def _root(files: Files, row: DatasetRow, *, base: str, scratch: Path) -> Iterator[Path]:
     """A root as torchvision's class of the row expects it: a link to where the dataset lies, unpacked if it is not."""
     assert row.torchvision is not None
     with unpacked(files, scratch=scratch) as folder, TemporaryDirectory(dir=scratch, prefix="root-") as root:
@@ -51,7 +62,7 @@ def torchvision_root(files: Files, row: DatasetRow, *, base: str, scratch: Path)
         yield Path(root)
 
 
-def list_torchvision(root: Path, files: Files, row: DatasetRow) -> list[Listed]:
+def _list(root: Path, files: Files, row: DatasetRow) -> list[Listed]:
     """What torchvision's class of the row lists and is there, in the order of splits, classes and paths.
 
     Raises UserError where the class finds the folder incomplete, or lists classes that are not the row's.
@@ -70,10 +81,10 @@ def list_torchvision(root: Path, files: Files, row: DatasetRow) -> list[Listed]:
     return sorted(there, key=lambda one: (ORDER.index(one[0]), one[2], str(one[1])))
 
 
-def read_torchvision(listed: Iterable[Listed], *, title: str) -> Iterator[Sample]:
-    """The images of `list_torchvision`."""
+def _read(listed: Iterable[Listed], *, title: str) -> Iterator[Sample]:
+    """The images that are listed."""
     for split, path, label in listed:
-        yield Sample(split, Encoded(path.name, partial(_read, path, title)), label)
+        yield Sample(split, Encoded(path.name, partial(_bytes, path, title)), label)
 
 
 def _listed(root: Path, row: DatasetRow, how: Torchvision, *, files: Files) -> list[Listed]:
@@ -114,7 +125,7 @@ def _by_lists(images: list[tuple[Path, int]], base: Path, how: Torchvision, *, f
     return found
 
 
-def _read(path: Path, title: str) -> bytes:
+def _bytes(path: Path, title: str) -> bytes:
     if path.stat().st_size > MAX_IMAGE:
         raise UserError(f"{path.name} in {title} is too large for an image", hint="remove it")
     return path.read_bytes()

@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
 
 from ...catalog import DatasetRow
-from ..sources.files import Files, LeftOut, is_image, joined
+from ..files import Files, LeftOut, is_image, joined
+from ..samples import Recognised
 from ..sources.nested_archives import is_shard, sample_key
-from .hub_layouts import HubLayout, Label, Raw, our_splits
+from .hub_layouts import HubLayout, Label, Raw, our_splits, recognised_in
 from .image_kinds import images_among
 from .shards import NO_SPLIT, OTHER_SPLIT, require_one_configuration, splits_of
 
@@ -45,7 +48,12 @@ class Pairs:
         return {NO_LABEL: tuple(self.no_label), NO_IMAGE: tuple(self.no_image), AUXILIARY: tuple(self.auxiliary)}
 
 
-def is_webdataset(files: Files, row: DatasetRow) -> bool:
+def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> Recognised | None:
+    """The samples of shards, or of files that lie as in shards."""
+    return recognised_in(_layout(files, row), row, total=files.total) if _is_webdataset(files, row) else None
+
+
+def _is_webdataset(files: Files, row: DatasetRow) -> bool:
     """Whether there are samples: files of labels, or archives that hold some."""
     endings = (".cls", ".txt") if row.captions else (".cls",)
     return bool(files.shards) or _is_one_shard(files) or any(path.lower().endswith(endings) for path in files.sizes)
@@ -55,7 +63,7 @@ def _is_one_shard(files: Files) -> bool:
     return files.root is None and is_shard(files)
 
 
-def webdataset_layout(files: Files, row: DatasetRow) -> HubLayout:
+def _layout(files: Files, row: DatasetRow) -> HubLayout:
     """Raises UserError for samples that are not of one image and one label each, and for shards of several
     configurations."""
     ending = ".txt" if row.captions else _label_ending(files)

@@ -23,7 +23,7 @@ from typing import IO, Any
 from store.errors import UserError
 
 from ...terminal.console import Task, progress
-from .files import Files, damage_named, require_few, visible
+from ..files import Files, damage_named, require_few, visible
 from .folder_walk import folder_files
 
 CHUNK = 1 << 20

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,13 +15,13 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from rich.filesize import decimal
 from urllib3.util import Retry
 
 from store.errors import UserError
 
 from ... import __version__
 from ...catalog import Archive
+from ...settings import require_space
 from ...terminal.console import Task, progress
 
 CHUNK = 1 << 18
@@ -140,16 +139,6 @@ def _session() -> requests.Session:
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     return session
-
-
-def require_space(missing: int, *, folder: Path, name: str) -> None:
-    """Raises UserError when the disk of `folder` has fewer than `missing` bytes left."""
-    free = shutil.disk_usage(folder).free
-    if missing > free:
-        raise UserError(
-            f"{name} needs {decimal(missing)} more, and the disk has {decimal(free)} left",
-            hint="free some space, or set MMCOA_HOME to a larger disk, and type the same command again",
-        )
 
 
 def _hint(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import IO
 
 from store.errors import UserError
 
-from .files import EMPTY, HIDDEN, Files, is_litter, require_few
+from ..files import EMPTY, HIDDEN, Files, is_litter, require_few
 
 READ_ALREADY = "a link to what is read already"
 NO_FILE = "no regular file"

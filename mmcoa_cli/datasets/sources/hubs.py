@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 from store.errors import UserError
 from store.keys import digest_file
 
-from .downloads import require_space
+from ...settings import require_space
 
 Choose = Callable[[Sequence[str]], list[str]]
 TIMEOUT = 10  # seconds to find out that there is no network; the hub's own retries take a minute

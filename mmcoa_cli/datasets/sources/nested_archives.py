@@ -9,9 +9,8 @@ from typing import IO
 
 from store.errors import UserError
 
-from ..formats.samples import SPLITS
-from ..formats.splits import split_in_name
-from .files import ARCHIVES, Files, is_image, joined, require_few, visible, without_ending
+from ..files import ARCHIVES, Files, is_image, joined, require_few, visible, without_ending
+from ..splits import SPLITS, split_in_name
 
 MAX_DEPTH = 3  # archives within archives
 _LABELS = (".cls", ".json", ".txt")  # of a webdataset's sample

@@ -10,7 +10,8 @@ import pytest
 
 from mmcoa_cli.attacks.radii import canonical, canonical_or_same, radius
 from mmcoa_cli.attacks.settings import PgdSettings
-from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, options_in
+from mmcoa_cli.jobs.specs import EvaluationSpec, evaluation_spec, options_in
+from mmcoa_cli.jobs.training_spec import stored_options, train_spec
 from store.errors import UserError
 from store.keys import key_of
 
@@ -106,7 +107,7 @@ def test_the_hint_for_the_whole_range_can_be_typed(text: str, hint: str):
 def test_alpha_is_the_norms_own_unless_given(norm: str, eps: str, steps: int, alpha: str):
     attack = PgdSettings(norm, eps, steps=steps)
     assert attack.alpha == alpha
-    assert EvaluationSpec("x", ("y",), norm=norm, eps=eps, steps=steps).alpha == alpha
+    assert evaluation_spec("x", ("y",), norm=norm, eps=eps, steps=steps).alpha == alpha
     if norm == "l2":
         assert attack.step_size == pytest.approx(2.5 * radius(eps) / max(steps, 1), rel=1e-15)
     assert PgdSettings(norm, eps, "1/255", steps).alpha == "1/255"
@@ -115,13 +116,13 @@ def test_alpha_is_the_norms_own_unless_given(norm: str, eps: str, steps: int, al
 def test_the_same_number_is_the_same_key():
     forms = ("2/255", "4/510", " 2/255", "0.00784313725490196")
     assert len({key_of(PgdSettings(eps=eps, alpha=alpha)) for eps in forms for alpha in forms}) == 1
-    assert len({key_of(TrainSpec("tecoa", eps=eps, alpha=alpha)) for eps in forms for alpha in forms}) == 1
-    assert len({key_of(EvaluationSpec("x", ("y",), eps=eps)) for eps in forms}) == 1
+    assert len({key_of(train_spec("tecoa", eps=eps, alpha=alpha)) for eps in forms for alpha in forms}) == 1
+    assert len({key_of(evaluation_spec("x", ("y",), eps=eps)) for eps in forms}) == 1
 
 
 def test_options_of_an_older_index_are_read_in_the_same_form():
     old = json.dumps({"eps": "2/510", "alpha": "0.00392156862745098", "seed": 3, "more": 1})
-    assert options_in(old, TrainSpec) == {"eps": "1/255", "alpha": "1/255", "seed": 3}
+    assert stored_options(old) == {"eps": "1/255", "alpha": "1/255", "seed": 3, "more": 1}
     assert options_in('{"eps": "wide", "alpha": null}', EvaluationSpec) == {"eps": "wide", "alpha": None}
 
 

@@ -56,20 +56,10 @@ def test_no_number_is_given_twice_with_another_value() -> None:
     assert {key: found for key, found in values.items() if len(found) > 1 and key[0] == "iid"} == {}
 
 
-def test_rows_carry_their_names() -> None:
-    for rows in (catalog.datasets(), catalog.models(), catalog.mlms(), catalog.methods(), catalog.tables()):
-        assert rows and all(name == row.name for name, row in rows.items())
-
-
-def test_datasets_are_whole() -> None:
+def test_synonyms_are_of_classes_and_sizes_are_known() -> None:
     for row in catalog.datasets().values():
-        assert len(set(row.class_names)) == len(row.class_names) > 1 or row.captions
         assert set(row.synonyms) <= set(row.class_names)
-        assert "test" in row.splits
-        assert row.embedded or row.sources
         assert row.bytes > 0
-    assert len(catalog.datasets()["cifar100"].class_names) == 100
-    assert catalog.datasets()["digits"].embedded
 
 
 def test_an_unknown_name_is_answered_with_the_closest() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.formats.samples import Labels
+from mmcoa_cli.datasets.files import ARCHIVES
 from mmcoa_cli.datasets.prompts import class_prompts, clean_name
-from mmcoa_cli.datasets.sources.files import ARCHIVES
+from mmcoa_cli.datasets.samples import Labels
 
 ROWS = list(catalog.datasets().values())
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

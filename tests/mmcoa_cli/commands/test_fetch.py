@@ -116,7 +116,3 @@ def test_names_and_a_template_for_a_dataset_of_ones_own(home: Path, tmp_path: Pa
     assert (row["classes"], row["splits"], row["here"]) == (2, {"train": 1, "test": 2}, True)
     refused = typed("cifar10", "--template", "a {}")
     assert "has its class names and template in the catalog" in str(refused.exception)
-
-
-def test_the_examples_name_the_verb() -> None:
-    assert fetch.EXAMPLES.count("mmcoa fetch") >= 3

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from mmcoa_cli.app import app
 from mmcoa_cli.settings import Home
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 from store.index import Index
 
@@ -97,9 +97,7 @@ def test_a_model_that_cannot_be_had(home: Home, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_cannot_be_planned_is_two_lines(home: Home) -> None:
     for words, error, hint in (
-        (["tabel1"], "there is no table or figure called 'tabel1'", "did you mean table1"),
         (["table1", "--preset", "quick"], "no dataset of table1 is in the store", "mmcoa fetch cifar10"),
-        (["table1", "--preset", "fast"], "--preset fast is unknown", "paper, quick"),
     ):
         ended = mmcoa("reproduce", *words)
         assert ended.exit_code == 1 and isinstance(ended.exception, UserError)
@@ -146,5 +144,5 @@ def test_killed_and_interrupted_it_goes_on(home: Home, typed: Callable[..., Any]
     assert code == 0 and done["failures"] == []
     assert any(step["cached"] for step in done["steps"] if step["kind"] == "train")
     index = Index(home.database_url)
-    assert index.counts() == (4, 16)
+    assert len(index.runs()) == 4 and len({result.evaluation for _, result in index.results()}) == 16
     assert all(index.run(run_id) == run for run_id, run in runs.items())

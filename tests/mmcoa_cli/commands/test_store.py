@@ -16,7 +16,7 @@ from mmcoa_cli.commands import store
 from mmcoa_cli.models.origins import PUBLISHED, Origin, Record
 from store import verification
 from store.checkpoints import save_checkpoint
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 from store.examples import ExampleSet
 from store.index import Index

@@ -25,10 +25,12 @@ from PIL import Image
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import Archive, DatasetRow, Source
 from mmcoa_cli.datasets.asked import Asked
-from mmcoa_cli.datasets.fetching import dataset_path, fetch_row
+from mmcoa_cli.datasets.fetching import fetch_row
+from mmcoa_cli.datasets.library import dataset_path
 from mmcoa_cli.settings import Home
 from store.dataset_content import compute_checksum
-from store.datasets import Dataset, DatasetInfo
+from store.dataset_info import DatasetInfo
+from store.datasets import Dataset
 
 Answer = Callable[["Handler", int], None]
 

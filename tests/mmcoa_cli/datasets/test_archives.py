@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mmcoa_cli.datasets.sources import archives, files
+from mmcoa_cli.datasets import files
+from mmcoa_cli.datasets.sources import archives
 from mmcoa_cli.datasets.sources.archives import open_files
 from store.errors import UserError
 

@@ -24,8 +24,9 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import Archive, DatasetRow, Source
 from mmcoa_cli.datasets.asked import Asked
-from mmcoa_cli.datasets.fetching import dataset_path, fetch_dataset, fetch_row, open_dataset, registered_datasets
-from mmcoa_cli.datasets.formats.samples import Sample
+from mmcoa_cli.datasets.fetching import fetch_dataset, fetch_row
+from mmcoa_cli.datasets.library import dataset_path, open_dataset, registered_datasets
+from mmcoa_cli.datasets.samples import Sample
 from mmcoa_cli.datasets.sources import downloads
 from mmcoa_cli.settings import Home
 from store.datasets import Dataset

@@ -18,7 +18,8 @@ from huggingface_hub import constants
 from PIL import Image
 
 from mmcoa_cli.catalog import DatasetRow, Source
-from mmcoa_cli.datasets.fetching import dataset_path, fetch_row
+from mmcoa_cli.datasets.fetching import fetch_row
+from mmcoa_cli.datasets.library import dataset_path
 from mmcoa_cli.settings import Home
 from store.datasets import Dataset
 from store.errors import UserError

@@ -14,10 +14,10 @@ import pytest
 
 from mmcoa_cli.catalog import DatasetRow
 from mmcoa_cli.datasets.decoding import Encoded, prepared
+from mmcoa_cli.datasets.files import Files
 from mmcoa_cli.datasets.formats.image_folders import describe, read_images, scan
-from mmcoa_cli.datasets.formats.samples import Sample
+from mmcoa_cli.datasets.samples import Sample
 from mmcoa_cli.datasets.sources.archives import open_files
-from mmcoa_cli.datasets.sources.files import Files
 from store.errors import UserError
 
 Image = Callable[..., bytes]

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from mmcoa_cli.catalog import DatasetRow
+from mmcoa_cli.datasets import files as files_of_a_dataset
+from mmcoa_cli.datasets.files import Files
 from mmcoa_cli.datasets.sources import archives, nested_archives
-from mmcoa_cli.datasets.sources import files as files_of_a_dataset
 from mmcoa_cli.datasets.sources.archives import open_files, unpacked
-from mmcoa_cli.datasets.sources.files import Files
 from mmcoa_cli.datasets.sources.nested_archives import expanded
 from store.errors import UserError
 

@@ -247,7 +247,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.layouts import recognised
+from mmcoa_cli.datasets.formats.layouts import recognised
 from store.errors import UserError
 import pyarrow.parquet
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

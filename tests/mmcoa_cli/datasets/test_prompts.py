@@ -45,10 +45,3 @@ def test_prompts_are_the_papers():
 
 def test_a_class_name_is_never_taken_for_a_template():
     assert class_prompts(["{}", "{0}"], "a {} of {}") == ["a {} of {}", "a {0} of {0}"]
-
-
-def test_every_dataset_of_the_catalog_has_a_prompt_for_each_class():
-    for row in catalog.datasets().values():
-        prompts = class_prompts(row.class_names, row.template)
-        assert len(set(prompts)) == len(row.class_names)
-        assert all(prompt.startswith("This is a photo of a ") and "_" not in prompt for prompt in prompts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import open_clip
 import pytest
@@ -17,12 +16,15 @@ from mmcoa_cli.attacks.bert_attack import TextTarget
 from mmcoa_cli.attacks.pgd import PgdSettings, pgd_iterates, random_start
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.datasets.prompts import class_prompts
-from mmcoa_cli.defences import METHODS, losses
-from mmcoa_cli.defences.step import Step
+from mmcoa_cli.defences import loss_of, losses
+from mmcoa_cli.defences.batch import Batch as Shared
+from mmcoa_cli.defences.settings import MmcoaSettings
+from mmcoa_cli.defences.step import Attacks, Original, Step
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.pretraining import supervised_contrastive
 
 LN = math.log
+METHODS = ("ft_standard", "tecoa", "mmcoa")
 NAMES = ["cat", "dog", "ship", "truck"]
 PROMPTS = class_prompts(NAMES, "This is a photo of a {}")
 ADV_PROMPTS = ["This is a photo of a dog", "This is a picture of a dog", "This is a photo of a boat",
@@ -69,12 +71,6 @@ def test_contrastive_is_twice_that_of_open_clip():
     torch.testing.assert_close(losses.contrastive(images, texts, tau=tau), 2 * theirs, rtol=1e-12, atol=0)
 
 
-def test_mmcoa_by_hand():
-    """gamma1 0.5 and gamma2 0.25 of 3 and 4: 1.5 + 1."""
-    loss = losses.mmcoa(torch.tensor(3.0), torch.tensor(4.0), image_weight=0.5, text_weight=0.25)
-    assert float(loss) == 2.5
-
-
 def test_supervised_contrastive_by_hand():
     """Three images, two prompts, logits [[2, 0], [1, 0], [0, 3]] ln 2, labels 0, 0, 1.
 
@@ -112,27 +108,26 @@ def test_gradients_are_those_of_finite_differences(name: str):
 class Batch:
     """A training batch of 8 images of 3 classes on a small CLIP, as `training` makes them."""
 
-    def __init__(self, clip: Clip, **options: Any) -> None:
+    def __init__(self, clip: Clip, *, contrast: str = "batch", compat: str = "none") -> None:
         self.clip = clip
         rng = torch.Generator().manual_seed(0)
         self.images = torch.randint(0, 256, (8, 3, 20, 20), generator=rng).float() / 255
         self.labels = torch.tensor([0, 3, 0, 2, 2, 0, 3, 3])
         self.attack = PgdSettings(eps="4/255", alpha="1/255", steps=10)
         self.step = Step(
-            model=clip,
-            encoder=clip,
-            backward=lambda loss: loss.backward(),
+            clip,
+            clip,
+            Shared(self.labels, self.labels, [8]),
             images=self.images,
             indices=list(range(50, 58)),
-            labels=self.labels,
-            all_labels=self.labels,
-            sizes=[8],
             class_prompts=PROMPTS,
-            image_attack=self.attack,
-            text_target=self.text_target(),
+            attacks=Attacks(self.attack, self.text_target()),
+            original=Original(lambda: clip, PROMPTS),
+            backward=lambda loss: loss.backward(),
             seed=3,
             epoch=1,
-            **options,
+            compat=compat,
+            settings=MmcoaSettings(contrast),
         )
 
     def text_target(self) -> TextTarget:
@@ -190,7 +185,7 @@ def assert_same_gradients(ours: dict[str, Tensor], expected: dict[str, Tensor]) 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_training_step_has_the_loss_and_gradients_of_the_equation(clip: Clip, method: str, contrast: str):
     batch = Batch(clip, contrast=contrast)
-    loss = METHODS[method](batch.step)
+    loss = loss_of(method)(batch.step)
     assert batch.gradients() == {}, "the attack left gradients on the weights"
     loss.backward()
     ours = batch.gradients()
@@ -204,10 +199,10 @@ def test_a_training_step_has_the_loss_and_gradients_of_the_equation(clip: Clip, 
 def test_the_release_adds_the_gradients_of_its_attack(clip: Clip, method: str):
     """Ten cross-entropy gradients at the ten points where PGD stood, and that of the loss, all summed up."""
     batch = Batch(clip, compat="release")
-    loss = METHODS[method](batch.step)
+    loss = loss_of(method)(batch.step)
     leaked = batch.gradients()
     batch = Batch(clip, compat="release")
-    METHODS[method](batch.step).backward()
+    loss_of(method)(batch.step).backward()
     ours = batch.gradients()
 
     points = batch.trajectory()[:-1]
@@ -230,7 +225,7 @@ def test_without_the_leak_the_gradients_are_bit_for_bit_those_of_the_loss(clip: 
     batch = Batch(clip)
     x_adv = batch.step.adv_images()
     assert batch.gradients() == {}
-    METHODS["tecoa"](batch.step).backward()
+    loss_of("tecoa")(batch.step).backward()
     ours = batch.gradients()
     features, texts, tau = clip(x_adv, clip.tokenize(PROMPTS))
     losses.cross_entropy(features, texts, labels=batch.labels, tau=tau).backward()
@@ -245,7 +240,7 @@ def test_a_step_moves_no_statistic_and_no_mode(clip: Clip, method: str, compat: 
     """BatchNorm's running statistics before and after a loss and its gradients: the same bits."""
     before = {name: tensor.clone() for name, tensor in clip.model.state_dict().items()}
     batch = Batch(clip, compat=compat)
-    METHODS[method](batch.step).backward()
+    loss_of(method)(batch.step).backward()
     assert not any(module.training for module in clip.model.modules())
     for name, tensor in clip.model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
@@ -262,8 +257,11 @@ def test_training_images_stay_on_the_grid_where_they_saturate(small_clips: dict[
 
 
 def test_the_start_is_another_in_every_epoch(small_clips: dict[str, Clip]):
-    step = Batch(small_clips["vit"]).step
-    attack = replace(step.image_attack, steps=1)
-    first, again, later = (replace(step, image_attack=attack, epoch=epoch).adv_images() for epoch in (1, 1, 2))
+    def attacked(epoch: int) -> Tensor:
+        batch = Batch(small_clips["vit"])
+        batch.step.epoch, batch.step.attacks = epoch, Attacks(replace(batch.attack, steps=1))
+        return batch.step.adv_images()
+
+    first, again, later = (attacked(epoch) for epoch in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, later)

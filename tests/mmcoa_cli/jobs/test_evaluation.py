@@ -17,25 +17,25 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmcoa_cli import __version__
+from mmcoa_cli.attacks.image import IMAGE
 from mmcoa_cli.attacks.pgd import pgd, random_start
-from mmcoa_cli.datasets.fetching import open_dataset
-from mmcoa_cli.datasets.pixels import attacked_at, load_pixels, to_unit
-from mmcoa_cli.jobs.evaluation import Trial, evaluate
-from mmcoa_cli.jobs.specs import EvaluationSpec
-from mmcoa_cli.models.present import Present
-from mmcoa_cli.models.subjects import load_mlm, load_subject
+from mmcoa_cli.datasets.library import attacked_at, open_dataset
+from mmcoa_cli.datasets.pixels import load_pixels, to_unit
+from mmcoa_cli.jobs.evaluation import evaluate
+from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from mmcoa_cli.jobs.trials import Trial, trials_of, words_of
+from mmcoa_cli.models.subjects import load_mlm, load_model, load_subject
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.classification import FOOLED, HELD, TIED, WRONG_BEFORE
-from mmcoa_cli.tasks.intervals import wilson
 from store.checkpoints import load_tensors, save_checkpoint
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.errors import UserError
-from store.examples import ExampleSet, stored_texts
+from store.examples import ExampleSet
 from store.index import Index
+from store.keys import key_of
 from store.schema import Result
 
-SPEC = EvaluationSpec(
+SPEC = evaluation_spec(
     "vit", ("digits",), mlm="mlm", eps="16/255", alpha="4/255", steps=4, limit=60, batch_size=25
 )  # 25, 25 and 10 images
 ATTACKS = ("clean", "image", "text", "multimodal")
@@ -46,23 +46,21 @@ def accelerator() -> Accelerator:
     return Accelerator(cpu=True)
 
 
-def by_attack(results: list[Result]) -> dict[str, dict[str, Result]]:
-    """The results of each attack by their metric, the accuracy first."""
-    attacks = dict.fromkeys(one.attack for one in results)
-    return {attack: {one.metric: one for one in results if one.attack == attack} for attack in attacks}
-
-
 class Evaluated:
-    """A store in which `SPEC`, or a variant of it, was evaluated."""
+    """A store in which `spec` was evaluated, with what an evaluation loads; `rows` are the accuracies by attack."""
 
     def __init__(self, home: Home, spec: EvaluationSpec, accelerator: Accelerator) -> None:
         self.home, self.spec = home, spec
-        self.results = by_attack(evaluate(spec, home, accelerator))
-        self.rows = {attack: next(iter(found.values())) for attack, found in self.results.items()}
+        ids = evaluate(spec, home, accelerator)
         index = Index(home.database_url)
-        clip, run = load_subject(spec.checkpoint, home, index)
-        dataset, mlm = open_dataset("digits", home), load_mlm(spec.mlm, home)
-        self.trial = Trial(spec, home, accelerator, clip, clip.digest(), run, dataset, mlm)
+        self.results = {id: index.evaluation(id) for id in ids}
+        self.rows = {row.attack: row for rows in self.results.values() for row in rows if "accuracy" in row.metric}
+        (self.trial,) = trials_of(spec, home, index)
+        self.clip, self.texts = load_subject(self.trial.run, home), self.trial.texts
+
+    def detail(self, attack: str, metric: str) -> Result | None:
+        found = [row for rows in self.results.values() for row in rows if (row.attack, row.metric) == (attack, metric)]
+        return found[0] if found else None
 
     def examples(self, attack: str) -> ExampleSet:
         return self.trial.examples(attack)
@@ -87,7 +85,7 @@ BLOCKS = (slice(0, 25), slice(25, 50), slice(50, 60))
 def by_block(tested: Evaluated, images: Tensor, prompts: list[str]) -> Tensor:
     """The logits (60, 10), computed in the blocks of the evaluation. Classes with the same adversarial prompt tie: each
     has the logits of the first of them."""
-    clip = tested.trial.clip
+    clip = tested.clip
     with torch.no_grad():
         text_features = clip.embed_texts(prompts).T
         logits = torch.cat([clip.scale * clip.encode_images(images[block]) @ text_features for block in BLOCKS])
@@ -96,13 +94,13 @@ def by_block(tested: Evaluated, images: Tensor, prompts: list[str]) -> Tensor:
 
 def test_the_index_has_what_a_person_counts_in_the_examples(tested: Evaluated) -> None:
     """Every number again, from the example files and the model alone."""
-    clip, trial = tested.trial.clip, tested.trial
+    clip, trial = tested.clip, tested.trial
     clean_images = to_unit(tested.pixels, clip.device)
     adv_images = torch.from_numpy(tested.examples("image").images(0, 60, tested.pixels))
     adv_prompts = tested.examples("text").texts("adversarial_prompts")
-    assert len(adv_prompts) == 10 and adv_prompts != trial.prompts
+    assert len(adv_prompts) == 10 and adv_prompts != trial.texts
     shown = {
-        "clean": (clean_images, trial.prompts), "image": (adv_images, trial.prompts),
+        "clean": (clean_images, trial.texts), "image": (adv_images, trial.texts),
         "text": (clean_images, adv_prompts), "multimodal": (adv_images, adv_prompts),
     }  # fmt: skip
     clean = tested.examples("clean").columns("prediction")
@@ -116,7 +114,7 @@ def test_the_index_has_what_a_person_counts_in_the_examples(tested: Evaluated) -
         assert examples.columns("prediction").tolist() == predictions.tolist()
         assert examples.columns("credit").tolist() == shares
         assert row.value == pytest.approx(np.mean(shares), abs=1e-12)
-        assert (row.low, row.high) == pytest.approx(wilson(sum(shares), 60))
+        assert row.n == 60
         before = (clean == trial.labels).tolist()
         outcome = [
             (HELD if share == 1 else FOOLED if share == 0 else TIED) if was else WRONG_BEFORE
@@ -124,26 +122,25 @@ def test_the_index_has_what_a_person_counts_in_the_examples(tested: Evaluated) -
         ]
         assert examples.columns("outcome").tolist() == outcome
         turned = sum(1 - share for was, share in zip(before, shares, strict=True) if was)
-        counted = {name: (one.value, one.n) for name, one in tested.results[attack].items()}
-        expected = {row.metric: (row.value, 60)}
-        if attack != "clean":
-            expected["attack_success_rate"] = (pytest.approx(turned / sum(before)), sum(before))
-        if prompts != trial.prompts:
-            expected["collisions"] = (examples.notes["collisions"] / 10, 10)
-            expected["distinct_prompts"] = (len(set(prompts)) / 10, 10)
-        assert counted == expected
+        success, different = tested.detail(attack, "attack_success_rate"), tested.detail(attack, "distinct_prompts")
+        assert (success is None) == (attack == "clean")
+        if success:
+            assert (success.value, success.n) == (pytest.approx(turned / sum(before)), sum(before))
+        assert (different is None) == (attack in ("clean", "image"))
+        if different:
+            assert (different.value, different.n) == (pytest.approx(len(set(prompts)) / 10), 10)
     assert tested.rows["image"].value < tested.rows["clean"].value - 0.1  # or all this would say little
 
 
 def test_what_is_read_back_is_what_was_attacked(tested: Evaluated) -> None:
-    trial, attack = tested.trial, tested.spec.image_attack
-    images = to_unit(tested.pixels, trial.clip.device)
+    trial, attack = tested.trial, tested.spec.settings(IMAGE)
+    images = to_unit(tested.pixels, tested.clip.device)
     read = tested.examples("image").images(0, 60, tested.pixels)
-    text_features, scale = trial.clip.embed_texts(trial.prompts), trial.clip.scale.detach()
+    text_features, scale = tested.clip.embed_texts(trial.texts), tested.clip.scale.detach()
     for block in BLOCKS:
         start = random_start(attack, images[block], indices=trial.indices[block].tolist(), seed=0)
         adv_images = pgd(
-            lambda x: scale * trial.clip.encode_images(x) @ text_features.T,
+            lambda x: scale * tested.clip.encode_images(x) @ text_features.T,
             images[block],
             torch.from_numpy(trial.labels[block]),
             settings=attack,
@@ -157,9 +154,9 @@ def test_what_is_read_back_is_what_was_attacked(tested: Evaluated) -> None:
     "changes", [{"eps": "0.5/255", "alpha": "0.25/255"}, {"norm": "l2", "eps": "1", "alpha": "0.5"}]
 )
 def test_examples_off_the_grid_are_read_back_too(home: Home, accelerator: Accelerator, changes: dict[str, str]) -> None:
-    tested = Evaluated(home, replace(SPEC, attacks=("image",), **changes), accelerator)
+    tested = Evaluated(home, SPEC.changed(attacks=("image",), **changes), accelerator)
     images = torch.from_numpy(tested.examples("image").images(0, 60, tested.pixels))
-    predictions = by_block(tested, images, tested.trial.prompts).argmax(dim=1)
+    predictions = by_block(tested, images, tested.trial.texts).argmax(dim=1)
     assert tested.examples("image").columns("prediction").tolist() == predictions.tolist()
     assert (images * 255 - (images * 255).round()).abs().max() > 0.1
 
@@ -168,7 +165,7 @@ def test_the_subset_is_balanced_and_drawn_by_seed(home: Home, accelerator: Accel
     labels = open_dataset("digits", home).labels("test")
     drawn = []
     for seed in (0, 1):
-        tested = Evaluated(home, replace(SPEC, attacks=("clean",), seed=seed), accelerator)
+        tested = Evaluated(home, SPEC.changed(attacks=("clean",), seed=seed), accelerator)
         drawn.append(tested.examples("clean").columns("index"))
         assert np.bincount(labels[drawn[-1]]).tolist() == [6] * 10
         assert tested.examples("clean").columns("label").tolist() == labels[drawn[-1]].tolist()
@@ -177,25 +174,26 @@ def test_the_subset_is_balanced_and_drawn_by_seed(home: Home, accelerator: Accel
 
 
 def test_a_limit_beyond_the_dataset_is_none(home: Home, accelerator: Accelerator) -> None:
-    limited = evaluate(replace(SPEC, attacks=("clean",), limit=10_000), home, accelerator)
-    full = evaluate(replace(SPEC, attacks=("clean",), limit=None), home, accelerator)
+    (limited,) = evaluate(SPEC.changed(attacks=("clean",), limit=10_000), home, accelerator)
+    (full,) = evaluate(SPEC.changed(attacks=("clean",), limit=None), home, accelerator)
     assert limited == full
-    assert full[0].setting["limit"] is None and full[0].n == len(open_dataset("digits", home).labels("test"))
+    (row,) = Index(home.database_url).evaluation(full)
+    assert row.setting["limit"] is None and row.n == len(open_dataset("digits", home).labels("test"))
 
 
 def test_nothing_is_done_twice(tested: Evaluated, accelerator: Accelerator) -> None:
     before, rows = files(tested.home), Index(tested.home.database_url).results()
-    assert len(before) == 4 and len(rows) == 1 + 2 + 4 + 4
-    assert by_attack(evaluate(SPEC, tested.home, accelerator)) == tested.results
+    assert len(before) == len({row.evaluation for _, row in rows}) == 4
+    assert evaluate(SPEC, tested.home, accelerator) == list(tested.results)
     assert files(tested.home) == before
     assert Index(tested.home.database_url).results() == rows
     assert not list(tested.home.examples.glob("*.parts"))
 
 
 def test_multimodal_takes_the_images_of_image(home: Home, accelerator: Accelerator) -> None:
-    Evaluated(home, replace(SPEC, attacks=("image",)), accelerator)
+    Evaluated(home, SPEC.changed(attacks=("image",)), accelerator)
     before = files(home)
-    tested = Evaluated(home, replace(SPEC, attacks=("multimodal",)), accelerator)
+    tested = Evaluated(home, SPEC.changed(attacks=("multimodal",)), accelerator)
     assert len(before) == 2  # clean and image
     assert before.items() <= files(home).items()
     assert len(files(home)) == 4  # text and multimodal are new
@@ -218,20 +216,18 @@ KEYS: dict[str, tuple[set[str], dict[str, Any]]] = {  # the attacks whose exampl
 
 
 def keys(trial: Trial) -> dict[str, str]:
-    return {
-        attack: ExampleSet(trial.home.examples, trial.example_spec(attack), n=1, block_size=1).key for attack in ATTACKS
-    }
+    return {attack: key_of(trial.identity(attack)) for attack in ATTACKS}
 
 
 @pytest.mark.parametrize("option", KEYS)
 def test_a_key_changes_with_what_decides_the_examples_and_nothing_else(tested: Evaluated, option: str) -> None:
     expected, changes = KEYS[option]
-    before, after = keys(tested.trial), keys(replace(tested.trial, spec=replace(SPEC, **changes)))
+    before, after = keys(tested.trial), keys(replace(tested.trial, spec=SPEC.changed(**changes)))
     assert {attack for attack in ATTACKS if before[attack] != after[attack]} == expected
 
 
 def test_the_seed_of_a_whole_dataset_decides_only_the_random_start(tested: Evaluated) -> None:
-    one, two = (replace(tested.trial, spec=replace(SPEC, limit=None, seed=seed)) for seed in (0, 1))
+    one, two = (replace(tested.trial, spec=SPEC.changed(limit=None, seed=seed)) for seed in (0, 1))
     assert {attack for attack in ATTACKS if keys(one)[attack] != keys(two)[attack]} == {"image", "multimodal"}
 
 
@@ -246,7 +242,7 @@ def test_other_weights_under_the_same_name_are_not_served_the_old_results(
     for attack in ATTACKS:
         assert again.rows[attack].examples != tested.rows[attack].examples
     assert again.rows["clean"].value != tested.rows["clean"].value
-    assert Index(tested.home.database_url).counts() == (1, 8)
+    assert len({row.evaluation for _, row in Index(tested.home.database_url).results()}) == 8
 
 
 def test_another_preprocessing_or_precision_of_the_weights_is_another_model(tested: Evaluated) -> None:
@@ -256,10 +252,9 @@ def test_another_preprocessing_or_precision_of_the_weights_is_another_model(test
     (folder / "open_clip_config.json").unlink()  # it is a link to that of other tests
     (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf8")
     with pytest.raises(UserError, match="was altered"):
-        load_subject("vit", tested.home, Index(tested.home.database_url))
+        load_model("vit", tested.home)
     (folder / "source.json").unlink()  # a model that somebody put there
-    clip, _ = load_subject("vit", tested.home, Index(tested.home.database_url))
-    assert clip.digest() != tested.trial.weights
+    assert load_model("vit", tested.home).digest() != tested.trial.weights
 
 
 @pytest.mark.parametrize("changes", [{"name": "zer0"}, {"template": "a {}"}, {"pixel": 255}])
@@ -295,14 +290,17 @@ def test_another_masked_lm_changes_the_text_attacks(tested: Evaluated) -> None:
     tensors = load_file(weights)
     tensors[min(tensors)] += 1e-3
     save_file(tensors, weights, metadata={"format": "pt"})
-    before, after = keys(tested.trial), keys(replace(tested.trial, mlm=load_mlm("other", tested.home)))
+    before, after = (
+        keys(tested.trial),
+        keys(replace(tested.trial, words=words_of(SPEC.changed(mlm="other"), tested.home))),
+    )
     assert {attack for attack in ATTACKS if before[attack] != after[attack]} == {"text", "multimodal"}
 
 
 def test_another_batch_size_gives_the_stored_result(tested: Evaluated, accelerator: Accelerator) -> None:
-    again = evaluate(replace(SPEC, batch_size=60), tested.home, accelerator)
-    assert by_attack(again) == tested.results
-    assert {row.setting["batch_size"] for row in again} == {25}
+    again = Evaluated(tested.home, SPEC.changed(batch_size=60), accelerator)
+    assert again.results == tested.results
+    assert {row.setting["batch_size"] for row in again.rows.values()} == {25}
 
 
 def test_a_damaged_example_file_is_made_again(tested: Evaluated, accelerator: Accelerator) -> None:
@@ -310,7 +308,7 @@ def test_a_damaged_example_file_is_made_again(tested: Evaluated, accelerator: Ac
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     again = Evaluated(tested.home, SPEC, accelerator)
     assert again.examples("image").checksum == checksum
-    assert again.results == tested.results
+    assert again.rows == tested.rows
 
 
 def test_what_the_rows_say_of_the_attack(tested: Evaluated) -> None:
@@ -321,36 +319,45 @@ def test_what_the_rows_say_of_the_attack(tested: Evaluated) -> None:
     }  # fmt: skip
     for attack, row in rows.items():
         image, text = attack in ("image", "multimodal"), attack in ("text", "multimodal")
-        spec, named = tested.examples(attack).spec, {"mlm_name": "mlm", "mlm_origin": "own"}
-        of_image = {"image": spec["image"]} if image else {}
-        assert row.threat == {**of_image, **({"text": {**spec["text"], **named}} if text else {})}
-        assert row.setting == {
-            "split": "test", "limit": 60, "partial": False, "part": "", "pixel_size": 8, "precision": "fp32",
-            "compat": "none", "batch_size": 25, "digests": 2, "data": Present(tested.home).data("digits"),
-        }  # fmt: skip
-        assert (row.run_id, row.task, row.device, row.version) == ("clip-vit", "classification", "cpu", __version__)
-        for detail in tested.results[attack].values():
-            told = {"metric": detail.metric, "value": detail.value, "n": detail.n}
-            assert detail == replace(row, **told, low=detail.low, high=detail.high)
+        assert set(row.threat) == {*(["image"] if image else []), *(["text"] if text else [])}
+        for part, said in row.threat.items():
+            in_file = tested.examples(attack).spec[part]
+            assert {name: said[name] for name in in_file} == in_file
+        if image:
+            assert [row.threat["image"][name] for name in ("norm", "eps", "alpha", "steps")] == [
+                "linf", "16/255", "4/255", 4,
+            ]  # fmt: skip
+        if text:
+            assert (row.threat["text"]["mlm_name"], row.threat["text"]["mlm_origin"]) == ("mlm", "own")
+        assert (row.run_id, row.device, row.setting["batch_size"]) == ("clip-vit", "cpu", 25)
+        assert (row.examples, row.weights) == (tested.examples(attack).key, tested.trial.weights)
+
+
+def test_prompts_stay_in_the_example_set(tested: Evaluated) -> None:
+    examples, collisions = tested.examples("text"), tested.detail("text", "collisions")
+    assert examples.texts("prompts") == tested.texts != examples.texts("adversarial_prompts")
+    assert collisions is not None and round(collisions.value * collisions.n) == examples.notes["collisions"]
+    said = json.dumps([asdict(row) for row in tested.results[tested.rows["text"].evaluation]])
+    assert not any(prompt in said for prompt in examples.texts("prompts"))
 
 
 def test_a_resnet_is_evaluated_without_moving_its_statistics(home: Home, accelerator: Accelerator) -> None:
-    tested = Evaluated(home, replace(SPEC, checkpoint="resnet", limit=20), accelerator)
+    tested = Evaluated(home, SPEC.changed(checkpoint="resnet", limit=20), accelerator)
     before = load_tensors(home.clips / "resnet")
-    assert all(torch.equal(before[name], tensor) for name, tensor in tested.trial.clip.tensors().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in tested.clip.tensors().items())
 
 
 @pytest.mark.parametrize("changes", [{"checkpoint": "x"}, {"datasets": ("digits", "x")}, {"mlm": "x"}])
 def test_names_that_are_not_there(home: Home, accelerator: Accelerator, changes: dict[str, Any]) -> None:
     with pytest.raises(UserError) as raised:
-        evaluate(replace(SPEC, **changes), home, accelerator)
+        evaluate(SPEC.changed(**changes), home, accelerator)
     assert raised.value.hint
     assert Index(home.database_url).results() == []
 
 
 def test_the_masked_lm_is_not_needed_without_a_text_attack(home: Home, accelerator: Accelerator) -> None:
-    spec = replace(SPEC, attacks=("clean", "image"), mlm="x")
-    assert {row.attack for row in evaluate(spec, home, accelerator)} == {"clean", "image"}
+    spec = SPEC.changed(attacks=("clean", "image"), mlm="x")
+    assert list(Evaluated(home, spec, accelerator).rows) == ["clean", "image"]
 
 
 @pytest.mark.slow
@@ -359,34 +366,36 @@ def test_two_evaluations_of_the_same_at_once(
 ) -> None:
     words = [
         *("evaluate", "--checkpoint", "vit", "--dataset", "digits", "--mlm", "mlm", "--eps", "16/255"),
-        *("--alpha", "4/255", "--steps", "4", "--batch-size", "10", "--json"),
+        *("--alpha", "4/255", "--steps", "4", "--batch-size", "10", "--limit", "200", "--json"),
     ]
-    alone = Evaluated(new_home("alone"), replace(SPEC, limit=None, batch_size=10), Accelerator(cpu=True))
+    alone = Evaluated(new_home("alone"), SPEC.changed(limit=200, batch_size=10), Accelerator(cpu=True))
     both = [typed(home, *words) for _ in range(2)]
     ended = [process.end() for process in both]
     assert [code for code, _, _ in ended] == [0, 0], ended
     one, other = (json.loads(out) for _, out, _ in ended)
     assert one == other
     assert {row["attack"]: row["value"] for row in one["rows"]} == {a: row.value for a, row in alone.rows.items()}
-    rows = [row for _, row in Index(home.database_url).results() if row.metric.endswith("accuracy")]
+    rows = [row for _, row in Index(home.database_url).results() if "accuracy" in row.metric]
     assert sorted(row.attack for row in rows) == sorted(ATTACKS)
+    (trial,) = trials_of(SPEC.changed(limit=None, batch_size=10), home, Index(home.database_url))
     for row in rows:
-        found = ExampleSet(home.examples, alone.examples(row.attack).spec, n=row.n, block_size=10)
-        assert (found.key, found.checksum) == (row.examples, alone.examples(row.attack).checksum) and found.verify()
+        found = trial.examples(row.attack)
+        assert row.examples == found.key
+        assert found.verify() and found.checksum == alone.examples(row.attack).checksum
     assert not list(home.examples.glob("*.parts"))
 
 
 def test_the_specification_is_in_the_file(tested: Evaluated) -> None:
     spec = tested.examples("multimodal").spec
-    assert spec["image"] == {"version": spec["image"]["version"], "seed": 0, **asdict(SPEC.image_attack)}
+    assert spec["image"] == {"version": spec["image"]["version"], "seed": 0, **asdict(SPEC.settings(IMAGE))}
     assert spec["weights"] == tested.trial.weights
     assert spec["text"]["mlm"] == load_mlm("mlm", tested.home).digest()
 
 
 def test_images_can_be_attacked_at_another_size(home: Home, accelerator: Accelerator) -> None:
     """Resized and cropped before the attack; by Pillow alone the same pixels, another key; the row says the size."""
-    own, larger = (Evaluated(home, replace(SPEC, pixel_size=size), accelerator) for size in (None, 28))
-    assert {row.setting["pixel_size"] for row in larger.rows.values()} == {28}
+    own, larger = (Evaluated(home, SPEC.changed(pixel_size=size), accelerator) for size in (None, 28))
+    assert {row.attack: row.setting["pixel_size"] for row in larger.rows.values()} == {attack: 28 for attack in ATTACKS}
     assert not {row.examples for row in own.rows.values()} & {row.examples for row in larger.rows.values()}
     with open_dataset("digits", home) as dataset:
         (first,) = dataset.images("test", [0])
@@ -406,11 +415,10 @@ def test_a_part_of_a_dataset_is_told_with_every_result(home: Home, accelerator: 
     with part as writer:
         for image, label in zip(images, labels, strict=True):
             writer.add("test", image, label)
-    made = by_attack(evaluate(replace(SPEC, datasets=("part",)), home, accelerator))
-    rows = [next(iter(of.values())) for of in made.values()]
+    tested = Evaluated(home, SPEC.changed(datasets=("part",), attacks=ATTACKS), accelerator)
     said = f"200 of 500 test images, {len(set(labels))} of 10 classes"
-    assert [(row.setting["partial"], row.setting["part"], row.n) for row in rows] == [(True, said, 60)] * 4
-    (text,) = (row for row in rows if row.attack == "text")
-    assert len(stored_texts(home.examples / f"{text.examples}.h5")["adversarial_prompts"]) == 10  # of all classes
-    whole = Evaluated(home, SPEC, accelerator).rows["clean"]
-    assert (whole.setting["partial"], whole.setting["part"]) == (False, "")
+    told = [(row.setting["partial"], row.setting["part"], row.n) for row in tested.rows.values()]
+    assert told == [(True, said, 60)] * 4
+    assert len(tested.examples("text").texts("adversarial_prompts")) == 10  # all class prompts stay
+    whole = Evaluated(home, SPEC, accelerator).rows["clean"].setting
+    assert (whole["partial"], whole["part"]) == (False, "")

@@ -9,41 +9,57 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate import Accelerator
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from mmcoa_cli.attacks.base import every_option
 from mmcoa_cli.attacks.settings import BertAttackSettings, PgdSettings
-from mmcoa_cli.datasets.fetching import open_dataset
-from mmcoa_cli.datasets.pixels import attacked_at
-from mmcoa_cli.jobs.evaluation import Trial
-from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec
-from mmcoa_cli.jobs.training import make_plan
+from mmcoa_cli.datasets.library import open_dataset
+from mmcoa_cli.jobs.specs import EvaluationSpec, evaluation_spec
+from mmcoa_cli.jobs.training_plan import make_plan
+from mmcoa_cli.jobs.training_spec import TrainSpec, options_of, train_spec
+from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.pretraining import PretrainSpec, identity
-from mmcoa_cli.models.subjects import load_mlm, load_subject
 from mmcoa_cli.settings import Home
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.index import Index
 from store.keys import key_of
 
-TRAIN = TrainSpec("mmcoa", "digits", "2", "vit", "mlm", epochs=1, batch_size=8, eps="8/255", alpha="4/255", steps=2)
+TRAIN = train_spec(
+    "mmcoa",
+    dataset="digits",
+    shots="2",
+    model="vit",
+    mlm="mlm",
+    epochs=1,
+    batch_size=8,
+    eps="8/255",
+    alpha="4/255",
+    steps=2,
+)
+NOT_OF_ADAM = {"momentum"}
 TRAIN_CHANGES: dict[str, Any] = {
     "method": "tecoa", "dataset": "digits2", "shots": "3", "model": "resnet", "mlm": "mlm2", "epochs": 2,
     "batch_size": 4, "lr": 2e-3, "eps": "7/255", "alpha": "3/255", "steps": 3, "seed": 1, "tune": "image",
     "contrast": "class", "compat": "release", "precision": "bf16", "image_weight": 0.4, "text_weight": 0.4,
+    "optimizer": "sgd", "schedule": "cosine", "warmup_steps": 10, "weight_decay": 0.1, "betas": (0.9, 0.999),
+    "norm": "l2", "random_start": False, "stop_when_fooled": True, "max_candidates": 5, "min_score": 0.4,
+    "max_words_changed": 2, "no_collisions": True,
 }  # fmt: skip
-TEST = EvaluationSpec("vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=2, limit=50)
+TEST = evaluation_spec("vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=2, limit=50)
 TEST_CHANGES: dict[str, Any] = {
     "checkpoint": "resnet", "datasets": ("digits2",), "mlm": "mlm2", "norm": "l2", "eps": "7/255", "alpha": "3/255",
     "steps": 3, "limit": 40, "pixel_size": 12, "seed": 1, "precision": "bf16", "stop_when_fooled": True,
-    "no_collisions": True, "compat": "release",
+    "no_collisions": True, "compat": "release", "random_start": False, "max_candidates": 5, "min_score": 0.4,
+    "max_words_changed": 2,
 }  # fmt: skip
+NOT_YET = {"options", "task"}  # the options are changed one by one, and there is one task
 NOT_DECIDING = {
     "attacks": "each attack has an example set and a row of its own, whatever others are asked for with it",
     "batch_size": "blocks of another size give the same up to rounding (method.md): it is recorded",
 }
 # fields that decide what one of the two attacks computes, and leave the other's examples as they are
-OF_IMAGE = {"norm", "eps", "alpha", "steps", "stop_when_fooled"}
-OF_TEXT = {"mlm", "no_collisions", "compat"}
+OF_IMAGE = {"norm", "eps", "alpha", "steps", "stop_when_fooled", "random_start"}
+OF_TEXT = {"mlm", "no_collisions", "compat", "max_candidates", "min_score", "max_words_changed"}
 PRETRAIN = PretrainSpec("x", {"embed_dim": 8}, "digits")
 PRETRAIN_CHANGES: dict[str, Any] = {
     "name": "y", "config": {"embed_dim": 16}, "dataset": "digits2", "epochs": 31, "batch_size": 64, "lr": 1e-4,
@@ -85,25 +101,23 @@ def names(kind: type) -> set[str]:
 
 
 def test_every_field_of_a_training_changes_the_run(full: Home) -> None:
-    assert set(TRAIN_CHANGES) == names(TrainSpec)
-    runs = {name: make_plan(replace(TRAIN, **{name: value}), full).run for name, value in TRAIN_CHANGES.items()}
+    assert set(TRAIN_CHANGES) == names(TrainSpec) - {"options"} | {*options_of(TRAIN.row)} - NOT_OF_ADAM
+    runs = {name: make_plan(TRAIN.changed(**{name: value}), full).run for name, value in TRAIN_CHANGES.items()}
     assert len({make_plan(TRAIN, full).run, *runs.values()}) == len(runs) + 1
 
 
 def keys(home: Home, spec: EvaluationSpec) -> dict[str, str]:
     """The ids of the rows that an evaluation would make, by attack."""
-    clip, run = load_subject(spec.checkpoint, home, Index(home.database_url))
-    dataset = attacked_at(open_dataset(spec.datasets[0], home), spec.pixel_size)
-    trial = Trial(spec, home, Accelerator(cpu=True), clip, clip.digest(), run, dataset, load_mlm(spec.mlm, home))
-    return {attack: key_of([run.id, trial.example_spec(attack), spec.seed, spec.compat]) for attack in spec.attacks}
+    (trial,) = trials_of(spec, home, Index(home.database_url))
+    return {attack: trial.evaluation_id(attack) for attack in spec.attacks}
 
 
 @pytest.mark.slow
 def test_every_field_of_a_test_changes_the_key_of_what_uses_it(full: Home) -> None:
-    assert set(TEST_CHANGES) | set(NOT_DECIDING) == names(EvaluationSpec)
+    assert set(TEST_CHANGES) | set(NOT_DECIDING) == {*names(EvaluationSpec), *every_option()} - NOT_YET
     before = keys(full, TEST)
     for name, value in TEST_CHANGES.items():
-        after = keys(full, replace(TEST, **{name: value}))
+        after = keys(full, TEST.changed(**{name: value}))
         same = {attack for attack in before if before[attack] == after[attack]}
         assert same == ({"clean", "text"} if name in OF_IMAGE else {"clean", "image"} if name in OF_TEXT - {"compat"}
                         else set()), name  # fmt: skip
@@ -134,7 +148,7 @@ DECIDING: list[Callable[[dict[str, Any]], None]] = [
 
 @pytest.mark.parametrize("change", DECIDING, ids=["mean", "std", "activation"])
 def test_what_a_model_does_with_pixels_is_in_the_keys(home: Home, change: Callable[[dict[str, Any]], None]) -> None:
-    spec = replace(TEST, attacks=("clean",))
+    spec = TEST.changed(attacks=("clean",))
     before, run = keys(home, spec), make_plan(TRAIN, home).run
     path = home.clips / "vit" / "open_clip_config.json"
     config = json.loads(path.read_text())

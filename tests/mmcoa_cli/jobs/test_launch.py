@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,8 +22,10 @@ from torch import Tensor
 
 import store
 from mmcoa_cli.jobs import launch
-from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec
-from mmcoa_cli.jobs.training import make_plan, train
+from mmcoa_cli.jobs.continuing import command_of
+from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, evaluation_spec, train_spec
+from mmcoa_cli.jobs.training import train
+from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.worker import Job, perform
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
@@ -31,12 +34,22 @@ from store.errors import UserError
 from store.examples import damage
 from store.index import Index
 
-TRAIN = TrainSpec(
-    "mmcoa", "digits", "2", "vit", "mlm", epochs=1, batch_size=8, lr=1e-3, eps="8/255", alpha="4/255", steps=2
+TRAIN = train_spec(
+    "mmcoa",
+    dataset="digits",
+    shots="2",
+    model="vit",
+    mlm="mlm",
+    epochs=1,
+    batch_size=8,
+    lr=1e-3,
+    eps="8/255",
+    alpha="4/255",
+    steps=2,
 )
-EVALUATE = EvaluationSpec(
-    "vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=20, limit=100, batch_size=6
-)  # sixteen blocks of 6 images and one of 4
+EVALUATE = evaluation_spec(
+    "vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=10, limit=64, batch_size=6
+)  # ten blocks of 6 images and one of 4
 CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many of its 20 images the last batch has
     ({"method": "mmcoa"}, 4),
     ({"method": "mmcoa", "contrast": "class", "batch_size": 19}, 1),
@@ -51,8 +64,8 @@ WORKER = """
 import json, sys
 from accelerate import Accelerator
 from mmcoa_cli.settings import home
-from mmcoa_cli.specs import TrainSpec
-from mmcoa_cli.training import train
+from mmcoa_cli.jobs.specs import TrainSpec
+from mmcoa_cli.jobs.training import train
 
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2
@@ -95,16 +108,12 @@ def unfinished_blocks(home: Home) -> list[Path]:
 
 def words(spec: EvaluationSpec) -> list[str]:
     """The command line of an evaluation, behind the verb."""
-    return [
-        *("--checkpoint", spec.checkpoint, "--dataset", "digits", "--mlm", "mlm", "--eps", spec.eps),
-        *("--alpha", spec.alpha, "--steps", str(spec.steps), "--limit", str(spec.limit)),
-        *("--batch-size", str(spec.batch_size)),
-    ]
+    options = {"checkpoint": spec.checkpoint, "dataset": ",".join(spec.datasets), **spec.to_type()}
+    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def train_words(spec: TrainSpec) -> list[str]:
-    options = {name: value for name, value in asdict(spec).items() if not name.endswith("_weight")}
-    return ["train", *(word for name in options for word in (f"--{name.replace('_', '-')}", str(options[name])))]
+    return shlex.split(command_of(spec))[1:]
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -117,7 +126,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 @pytest.mark.slow
 def test_two_processes_train_the_weights_of_one(new_home: Callable[[str], Home], accelerator: Accelerator) -> None:
     one, two = new_home("one"), new_home("two")
-    specs = [replace(TRAIN, **changes) for changes, _ in CASES]
+    specs = [TRAIN.changed(**changes) for changes, _ in CASES]
     runs = [train(spec, one, accelerator).id for spec in specs]
     script = two.root.parent / "worker.py"
     script.write_text(WORKER, encoding="utf8")
@@ -161,14 +170,14 @@ def test_examples_are_the_same_after_a_kill_and_by_any_number_of_processes(
 def test_weights_are_the_same_after_a_kill(
     new_home: Callable[[str], Home], typed: Callable[..., Any], accelerator: Accelerator
 ) -> None:
-    spec = replace(TRAIN, epochs=12)
+    spec = TRAIN.changed(epochs=6)
     whole, killed = new_home("whole"), new_home("killed")
     run = make_plan(spec, whole).run
     first = typed(killed, *train_words(spec), "--no-evaluate")
     first.until(lambda: epochs_in(killed.checkpoints / run))
     kill(first.process)
     assert train(spec, whole, accelerator).id == run
-    assert 0 < len(epochs_in(killed.checkpoints / run)) < 12
+    assert 0 < len(epochs_in(killed.checkpoints / run)) < 6
     (row,) = Index(killed.database_url).runs()
     assert (row.id, row.status) == (run, "running")
     copy = Home(killed.root.with_name("again"), f"sqlite:///{killed.root.with_name('again')}/index.db")
@@ -179,7 +188,7 @@ def test_weights_are_the_same_after_a_kill(
     assert code == 0, err
     assert json.loads(out) == {"rows": [], "run": run}
     assert with_two.end()[0] == 0
-    for epoch in range(12):
+    for epoch in range(6):
         one, other = (load_tensors(epochs_in(home.checkpoints / run)[epoch]) for home in (whole, killed))
         assert furthest(one, other) == 0
     states = [load_state(epochs_in(home.checkpoints / run)[-1]) for home in (whole, killed)]
@@ -217,7 +226,7 @@ def test_a_worker_that_fails_says_why_in_one_line(home: Home, typed: Callable[..
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_told_of_in_one_line(home: Home, typed: Callable[..., Any]) -> None:
-    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", "2")
+    command = typed(home, *train_words(TRAIN.changed(epochs=200)), "--processes", "2")
     command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
     worker = psutil.Process(command.process.pid).children()[-1]
     worker.kill()
@@ -233,7 +242,6 @@ def test_a_worker_that_dies_is_told_of_in_one_line(home: Home, typed: Callable[.
 SIGNALS = [
     (signal.SIGINT, "interrupted", "1"),
     (signal.SIGINT, "interrupted", "2"),
-    (signal.SIGTERM, "terminated", "1"),
     (signal.SIGTERM, "terminated", "2"),
     (signal.SIGHUP, "the terminal was closed", "1"),
 ]
@@ -245,7 +253,7 @@ def test_a_signal_to_all_processes_of_a_command(
     home: Home, typed: Callable[..., Any], tmp_path: Path, number: int, said: str, processes: str
 ) -> None:
     """As a terminal sends Ctrl-C, and Slurm SIGTERM; the launcher alone gets it in the next test."""
-    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", processes, **temporary(tmp_path))
+    command = typed(home, *train_words(TRAIN.changed(epochs=200)), "--processes", processes, **temporary(tmp_path))
     command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
     workers = psutil.Process(command.process.pid).children()
     os.killpg(command.process.pid, number)
@@ -257,7 +265,7 @@ def test_a_signal_to_all_processes_of_a_command(
 
 @pytest.mark.slow
 def test_a_signal_to_the_launcher(home: Home, typed: Callable[..., Any], tmp_path: Path) -> None:
-    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", "2", **temporary(tmp_path))
+    command = typed(home, *train_words(TRAIN.changed(epochs=200)), "--processes", "2", **temporary(tmp_path))
     command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
     workers = psutil.Process(command.process.pid).children()
     command.process.terminate()
@@ -268,7 +276,7 @@ def test_a_signal_to_the_launcher(home: Home, typed: Callable[..., Any], tmp_pat
 
 @pytest.mark.slow
 def test_a_killed_launcher_takes_its_workers_along(home: Home, typed: Callable[..., Any], tmp_path: Path) -> None:
-    command = typed(home, *train_words(replace(TRAIN, epochs=200)), "--processes", "2", **temporary(tmp_path))
+    command = typed(home, *train_words(TRAIN.changed(epochs=200)), "--processes", "2", **temporary(tmp_path))
     command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
     workers = psutil.Process(command.process.pid).children()
     command.process.kill()  # and nobody waits for it: it stays a zombie

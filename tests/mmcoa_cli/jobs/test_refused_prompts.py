@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmcoa_cli.settings import Home
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.index import Index
 
 from ..conftest import TINY_VIT

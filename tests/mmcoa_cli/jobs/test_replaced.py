@@ -11,9 +11,9 @@ from accelerate import Accelerator
 from transformers import AutoModelForMaskedLM
 
 from mmcoa_cli import catalog
-from mmcoa_cli.datasets.fetching import open_dataset
+from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.jobs.evaluation import evaluate
-from mmcoa_cli.jobs.specs import EvaluationSpec
+from mmcoa_cli.jobs.specs import evaluation_spec
 from mmcoa_cli.plans.known import Known
 from mmcoa_cli.reports.content import Report
 from mmcoa_cli.reports.formats import as_dicts
@@ -21,11 +21,11 @@ from mmcoa_cli.reports.pivot import panels
 from mmcoa_cli.reports.report import make_report
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors, save_checkpoint
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 from store.index import Index
 
-SPEC = EvaluationSpec("vit", ("digits",), ("clean", "image", "text"), mlm="mlm", steps=1, limit=20)
+SPEC = evaluation_spec("vit", ("digits",), ("clean", "image", "text"), mlm="mlm", steps=1, limit=20)
 Replace = Callable[[Home], None]
 
 
@@ -76,7 +76,7 @@ def left(home: Home) -> tuple[str, ...]:
 
 
 def measure(home: Home, **changes: Any) -> None:
-    evaluate(EvaluationSpec(**{**vars(SPEC), **changes}), home, Accelerator(cpu=True))
+    evaluate(evaluation_spec(**{**vars(SPEC), **changes}), home, Accelerator(cpu=True))
 
 
 @pytest.mark.parametrize(

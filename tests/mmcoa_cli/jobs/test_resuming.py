@@ -12,16 +12,21 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from mmcoa_cli.jobs.continuing import command_of, spec_to_go_on_with
-from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.jobs.training import train
+from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.epochs import epochs_in, last_epoch
+from mmcoa_cli.models.runs import run_of
 from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors, save_checkpoint
 from store.errors import UserError
 from store.index import Index
 
-SPEC = TrainSpec("tecoa", "digits", "1", "vit", "mlm", epochs=3, batch_size=5, lr=1e-3, eps="8/255", steps=1)
+SPEC = train_spec(
+    "tecoa", dataset="digits", shots="1", model="vit", mlm="mlm",
+    epochs=3, batch_size=5, lr=1e-3, eps="8/255", steps=1,
+)  # fmt: skip
+
 FILES = ("model.safetensors", "state.safetensors", "spec.json", "open_clip_config.json", "source.json")
 
 
@@ -77,7 +82,7 @@ def test_whatever_is_damaged_the_weights_are_the_same(
         harm(path)
         assert train(SPEC, home, accelerator).id == run, path
         assert same(weights(home, run), expected), path
-        assert load_subject(run, home, index)[0].tensors()["visual.proj"].equal(expected["visual.proj"])
+        assert load_subject(run_of(run, home, index), home).tensors()["visual.proj"].equal(expected["visual.proj"])
 
 
 @pytest.mark.parametrize("gone", ["epoch-003", "epoch-001", "epoch-00[23]"])
@@ -95,7 +100,7 @@ def test_a_run_is_complete_with_its_last_epoch_only(home: Home, accelerator: Acc
     index, run = Index(home.database_url), train(SPEC, home, accelerator).id
     shutil.rmtree(home.checkpoints / run / "epoch-003")
     with pytest.raises(UserError, match="is not finished") as raised:
-        load_subject(run, home, index)
+        run_of(run, home, index)
     assert raised.value.hint == f"mmcoa train --resume {run}"
 
 
@@ -104,17 +109,17 @@ def test_an_altered_configuration_is_not_evaluated(home: Home, accelerator: Acce
     path = home.checkpoints / run / "epoch-003" / "open_clip_config.json"
     replaced(path, path.read_bytes().replace(b"0.48", b"0.47"))
     with pytest.raises(UserError, match=r"is damaged: .*open_clip_config\.json"):
-        load_subject(run, home, Index(home.database_url))
+        run_of(run, home, Index(home.database_url))
 
 
 def test_more_epochs_are_those_of_a_longer_run(new_home: Callable[[str], Home], accelerator: Accelerator) -> None:
     one, other = new_home("one"), new_home("other")
-    short = train(replace(SPEC, epochs=2), one, accelerator).id
+    short = train(SPEC.changed(epochs=2), one, accelerator).id
     written = (one.checkpoints / short / "epoch-001" / "model.safetensors").stat()
     run, spec = spec_to_go_on_with(short[:-2], one, epochs=4)
     long = train(spec, one, accelerator, resumed=run)
     assert run == short and long.id != short and spec.epochs == 4
-    through = train(replace(SPEC, epochs=4), other, accelerator)
+    through = train(SPEC.changed(epochs=4), other, accelerator)
     assert through.id == long.id and same(weights(one, long.id, 4), weights(other, long.id, 4))
     assert (one.checkpoints / short / "epoch-001" / "model.safetensors").stat().st_mtime == written.st_mtime
     taken = load_spec(one.checkpoints / long.id / "epoch-002")
@@ -130,7 +135,7 @@ def test_a_run_does_not_go_on_with_another_model(home: Home, accelerator: Accele
     save_checkpoint(home.clips / "vit", tensors=tensors, spec={}, files=files)
     assert train(SPEC, home, accelerator, resumed=run.id) == run  # it is finished, and there
     with pytest.raises(UserError, match=f"run {run.id} cannot go on: the model changed since it began"):
-        train(replace(SPEC, epochs=5), home, accelerator, resumed=run.id)
+        train(SPEC.changed(epochs=5), home, accelerator, resumed=run.id)
     assert [known.id for known in Index(home.database_url).runs()] == [run.id]
 
 
@@ -138,4 +143,4 @@ def test_fewer_epochs_are_another_run(home: Home, accelerator: Accelerator) -> N
     run = train(SPEC, home, accelerator).id
     with pytest.raises(UserError, match=f"run {run} has 3 epochs: it cannot go on to 2") as raised:
         spec_to_go_on_with(run, home, epochs=2)
-    assert raised.value.hint == command_of(replace(SPEC, epochs=2))
+    assert raised.value.hint == command_of(SPEC.changed(epochs=2))

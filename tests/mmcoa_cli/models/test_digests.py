@@ -229,7 +229,8 @@ def test_the_weights_of_version_0_1_are_verified(own: Path) -> None:
     assert caught.value.hint == "mmcoa fetch mine --replace"
 
 
-def test_what_to_type_depends_on_where_it_is_from(own: Path, home: Home) -> None:
+def test_what_to_type_depends_on_where_it_is_from(own: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmcoa_cli.models.embedded.MLM_EPOCHS", 1)  # what it has learned is of no matter here
     fetch("tiny-mlm", home)
     folder = mlm_path("tiny-mlm", home)
     edit(folder / "config.json")

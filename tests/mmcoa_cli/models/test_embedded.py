@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -39,10 +41,10 @@ def test_one_thread_and_back() -> None:
 
 
 @pytest.mark.slow
-def test_the_masked_lm_knows_other_words_for_a_class(home: Home) -> None:
+def test_the_masked_lm_knows_other_words_for_a_class(stand_ins: Path) -> None:
     """In a prompt it offers synonyms of the class, which is what makes the text attack one; and it is made once."""
-    row, digits = catalog.mlms()["tiny-mlm"], catalog.datasets()["digits"]
-    folder = embedded.build_mlm(row, home)
+    row, digits, home = catalog.mlms()["tiny-mlm"], catalog.datasets()["digits"], Home(stand_ins, "")
+    folder = home.mlms / "tiny-mlm"
     mlm = load_masked_lm(folder, name=row.name)
     assert mlm.origin.kind == STAND_IN
     prompts = class_prompts(digits.class_names, digits.template)

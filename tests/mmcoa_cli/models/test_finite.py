@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,22 +10,25 @@ from accelerate import Accelerator
 
 from mmcoa_cli.attacks.pgd import last, pgd_iterates, random_start
 from mmcoa_cli.attacks.settings import PgdSettings
-from mmcoa_cli.jobs.specs import TrainSpec
 from mmcoa_cli.jobs.training import train
+from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.pretraining import PretrainSpec, pretrain
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 
 from ..conftest import TINY_VIT
 
-SPEC = TrainSpec("tecoa", "digits", "1", "vit", "mlm", epochs=1, batch_size=10, eps="8/255", steps=1)
+SPEC = train_spec(
+    "tecoa", dataset="digits", shots="1", model="vit", mlm="mlm",
+    epochs=1, batch_size=10, eps="8/255", steps=1,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("batch_size", [5, 10], ids=["two steps", "a single step"])
 @pytest.mark.parametrize("method", ["ft-standard", "tecoa", "mmcoa"])
 def test_a_training_that_diverges_saves_no_epoch(home: Home, method: str, batch_size: int) -> None:
     with pytest.raises(UserError) as raised:
-        train(replace(SPEC, method=method, lr=1e38, batch_size=batch_size), home, Accelerator(cpu=True))
+        train(SPEC.changed(method=method, lr=1e38, batch_size=batch_size), home, Accelerator(cpu=True))
     assert "--lr" in raised.value.hint
     assert not list(home.checkpoints.glob("*/epoch-*"))
 
@@ -61,7 +63,7 @@ def test_an_attack_without_gradients_makes_no_images(norm: str) -> None:
 )  # fmt: skip
 def test_settings_that_are_no_numbers_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError) as raised:
-        replace(SPEC, **changes)
+        SPEC.changed(method="mmcoa", **changes)
     assert raised.value.hint
 
 

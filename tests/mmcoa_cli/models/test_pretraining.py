@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from mmcoa_cli.datasets.fetching import open_dataset
+from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models.clip import load_clip

@@ -1,16 +1,26 @@
-"""What the tests of reproductions share: datasets and a speed that need no file and no measurement."""
+"""What the tests of plans share: datasets and a speed that need no file and no measurement; an index to report on."""
 
 from __future__ import annotations
 
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.plans.cost import Speed
+from mmcoa_cli.plans.cost import Cost, Speed
 from mmcoa_cli.plans.selection import Data, Selection
 
+from ..reports.conftest import add, index  # noqa: F401
+
+# of a piece of work as such, an image, a step of an image, a prompt, a step of a prompt, a class
+STEP, CLASSIFY, PGD, WORDS = (
+    Cost((32.0, 4.0, 2.0, 0.5, 0.0, 8.0)),
+    Cost((0.0, 1.0, 0.0, 0.25, 0.0, 0.0)),
+    Cost((0.0, 1.0, 2.0, 0.25, 0.0, 0.0)),
+    Cost((0.0, 1.0, 0.0, 24.25, 0.0, 0.0)),
+)
 SPEED = Speed(
-    forward=1.0, gradient=2.0, update=4.0, prompt=0.25, prompt_update=0.5, prompt_attack=8.0,
-    candidates=16.0, optimizer=32.0, load=64.0, device="cpu",
+    {name: STEP for name, row in catalog.methods().items() if row.loss},
+    {"clean": CLASSIFY, "image": PGD, "text": WORDS, "multimodal": CLASSIFY},
+    load=64.0, word={"mmcoa": 16.0}, device="cpu",
 )  # fmt: skip
 
 

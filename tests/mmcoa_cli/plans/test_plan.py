@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs.specs import TrainSpec
+from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.cost import Speed
 from mmcoa_cli.plans.known import Known
 from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale
-from mmcoa_cli.plans.plan import Evaluate, compose, differences, largest_in_time
+from mmcoa_cli.plans.plan import compose, differences, largest_in_time
 from mmcoa_cli.settings import Home
 
 from .conftest import data, of_the_paper
@@ -29,18 +31,17 @@ def nowhere(tmp_path: Path) -> Home:
     [("table1", 4 * 3, 4 * (3 + 1)), ("table2", 12, 13 * 15), ("table3", 12, 13 * 15), ("fig3", 12, 13 * 15)],
 )
 def test_the_papers_runs_and_tests(nowhere: Home, speed: Speed, name: str, runs: int, tests: int) -> None:
-    plan = compose(Order(name), PAPER, of_the_paper(name), known=Known.of(nowhere), speed=speed)
+    plan = compose(Order(name), PAPER, of_the_paper(name), known=Known(nowhere), speed=speed)
     counts = Counter(step.kind for step in plan.steps)
     assert (counts["train"], counts["evaluate"]) == (runs, tests)
     assert not plan.left_out
-    specs = [step.work for step in plan.steps if isinstance(step.work, TrainSpec)]
+    jobs = [step.work for step in plan.steps if isinstance(step.work, Job)]
+    specs = [job.train for job in jobs if job.train]
     assert len(set(specs)) == runs
-    assert {(spec.epochs, spec.steps, spec.eps, spec.alpha) for spec in specs} == {(10, 10, "1/255", "1/255")}
-    for step in plan.steps:
-        if isinstance(step.work, Evaluate):
-            spec = step.work.spec
-            assert (spec.steps, spec.limit, spec.eps) == (100, None, "1/255")
-            assert step.work.missing == spec.attacks == Order(name).attacks
+    assert {(spec.epochs, spec.image_attack) for spec in specs} == {(10, PgdSettings(steps=10))}
+    for spec in (job.evaluate for job in jobs if job.evaluate):
+        assert (spec.limit, spec.options) == (None, {})  # all defaults: 1/255, 100 steps
+        assert spec.attacks == Order(name).attacks and set(spec.attacks) == set(Order(name).row.attacks)
     assert plan.seconds == pytest.approx(sum(step.seconds or 0 for step in plan.steps))
     assert not nowhere.root.exists()
 
@@ -49,10 +50,9 @@ def test_a_run_comes_before_its_tests_and_after_its_data(nowhere: Home, speed: S
     steps = compose(Order("table2"), PAPER, of_the_paper("table2"), known=Known(nowhere), speed=speed).steps
     trained: set[TrainSpec | None] = {None}
     for step in steps:
-        if isinstance(step.work, TrainSpec):
-            trained.add(step.work)
-        elif isinstance(step.work, Evaluate):
-            assert step.work.run in trained
+        if isinstance(step.work, Job) and step.work.train:
+            trained.add(step.work.train)
+        assert step.of in trained
     kinds = [step.kind for step in steps]
     assert "fetch" not in kinds[kinds.index("evaluate") :]
 
@@ -72,8 +72,8 @@ def test_commands_are_those_a_person_would_type(nowhere: Home) -> None:
         "--compat release --processes 2 --no-evaluate"
     )
     assert commands["test mmcoa, 5-shot from imagenet on dtd"] == (
-        "mmcoa evaluate --checkpoint mmcoa-imagenet-5shot --dataset dtd --steps 10 --limit 200 --seed 3 "
-        "--batch-size 64 --compat release --processes 2"
+        "mmcoa evaluate --checkpoint mmcoa-imagenet-5shot --dataset dtd --limit 200 --seed 3 --batch-size 64 "
+        "--compat release --steps 10 --processes 2"
     )
     assert shlex.split(commands["test clip, zero-shot on dtd"])[:4] == ["mmcoa", "evaluate", "--checkpoint", "my clip"]
     clean = compose(Order("table3"), PAPER, of_the_paper("table3"), known=Known(nowhere)).steps[-1]
@@ -85,16 +85,16 @@ def test_quick_takes_the_largest_size_in_its_hours(nowhere: Home, speed: Speed, 
     order, selection = Order(name, preset="quick"), of_the_paper(name)
 
     def hours(scale: Scale) -> float:
-        return (compose(order, scale, selection, known=Known(nowhere), speed=speed).seconds or 0) / 3600
+        return (compose(order, scale, selection, known=None, speed=speed).seconds or 0) / 3600
 
     costs = [hours(scale) for scale in LADDER]
     assert costs == sorted(costs, reverse=True)
     for scale, cost in zip(LADDER, costs, strict=True):
-        chosen = largest_in_time(replace(order, hours=cost * 1.0001), selection, home=nowhere, speed=speed)
+        chosen = largest_in_time(replace(order, hours=cost * 1.0001), selection, speed=speed)
         assert hours(chosen) == cost and LADDER.index(chosen) <= LADDER.index(scale)
     too_few = replace(order, hours=costs[-1] / 2)
-    assert largest_in_time(too_few, selection, home=nowhere, speed=speed) == LADDER[-1]
-    assert largest_in_time(order, selection, home=nowhere, speed=None) == LADDER[-1]
+    assert largest_in_time(too_few, selection, speed=speed) == LADDER[-1]
+    assert largest_in_time(order, selection, speed=None) == LADDER[-1]
 
 
 def test_what_differs_from_the_paper_is_said() -> None:

@@ -8,7 +8,7 @@ from mmcoa_cli import catalog
 from mmcoa_cli.plans.order import Order
 from mmcoa_cli.plans.selection import look_up, select
 from mmcoa_cli.settings import Home
-from store.datasets import DatasetWriter
+from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 
 

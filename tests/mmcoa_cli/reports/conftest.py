@@ -103,7 +103,7 @@ def _run(method: str, model: str, source: str, shots: str, seed: int, training: 
         seed=seed if trained else 0,
         compat=training.get("compat", "none"),
         status="complete",
-        spec=json.dumps(asdict(spec)),
+        spec=json.dumps(spec.document()),
         created_at="2026-01-01T00:00:00+00:00",
         finished_at="2026-01-01T01:00:00+00:00",
     )

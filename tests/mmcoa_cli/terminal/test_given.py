@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from mmcoa_cli import catalog
 from mmcoa_cli.app import app
-from mmcoa_cli.jobs.specs import ATTACKS, TrainSpec, train_spec
-from mmcoa_cli.jobs.used import IMAGE, IN_TRAINING, OF_ATTACK, OF_TRAINING, TEXT, unused_in_training
+from mmcoa_cli.commands import groups
+from mmcoa_cli.commands import options as o
+from mmcoa_cli.jobs.training_spec import unused
+from mmcoa_cli.terminal.flattened import flattened
 from store.errors import UserError
 
 
@@ -76,13 +79,63 @@ def test_an_option_given_twice_is_refused(command: str, option: str) -> None:
     assert f"{option} is given twice" in str(refused(command))
 
 
-def test_the_tables_name_options_there_are() -> None:
-    names = {*TrainSpec.__dataclass_fields__}
-    assert {*OF_TRAINING, *(name for of in IN_TRAINING.values() for name in of)} <= names
-    assert set(OF_ATTACK) == set(ATTACKS) and set(OF_ATTACK["multimodal"]) == {*IMAGE, *TEXT}
-    for method in catalog.methods():
-        assert unused_in_training(method, tested=True) <= unused_in_training(method, tested=False)
-    assert train_spec("mmcoa").method == "mmcoa" and not unused_in_training("mmcoa", tested=False)
+@pytest.mark.parametrize("method", catalog.methods())
+def test_a_test_after_training_uses_options_too(method: str) -> None:
+    row = catalog.methods()[method]
+    assert unused(row, tested=True) <= unused(row, tested=False)
+    assert "lr" in unused(row, tested=True) or row.loss
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        ("--attack image -o max_candidates=5", "--attack image has no option 'max_candidates'", "random_start"),
+        ("--attack clean -o eps=1/255", "--attack clean has no option 'eps'", "leave it out"),
+        ("--attack text -o max_candidate=5", "no option 'max_candidate'", "did you mean max_candidates"),
+        ("--attack text -o max_candidates=x", "'x' is not a whole number", "a whole number"),
+        ("--attack text -o max_candidates", "is no NAME=VALUE", "max_candidates"),
+        ("--attack text -o compat=release", "no option 'compat'", "min_score"),  # it is an option of every test
+        ("--attack image --eps 2/255 -o eps=1/255", "--eps is given twice", "leave out -o eps"),
+        ("-o steps=5 -o steps=6", "-o steps is given twice", "once"),
+        ("--attack image -o norm=l7", "l7", "linf, l2"),
+    ],
+)
+def test_what_a_test_has_no_option_for(words: str, error: str, hint: str) -> None:
+    found = refused(f"evaluate --checkpoint x --dataset digits {words}")
+    assert error in str(found) and hint in found.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        ("--method ft-standard -o max_candidates=5", "no option 'max_candidates'", "schedule"),
+        ("--method clip -o schedule=cosine", "no option 'schedule'", "leave it out"),
+        ("--method tecoa -o schedule=linear", "'linear' is not one of constant, cosine", "constant, cosine"),
+        ("--method tecoa -o betas=1", "is not 2 numbers", "as in A,B"),
+        ("--method mmcoa --contrast class -o contrast=batch", "--contrast is given twice", "leave out"),
+        ("--method tecoa --image-weight 1", "--image-weight would be ignored", "leave it out"),
+        ("--method tecoa --optimizer lion", "'adam', 'adamw', 'sgd'", ""),
+    ],
+)
+def test_what_a_method_has_no_option_for(words: str, error: str, hint: str) -> None:
+    ended = CliRunner().invoke(app, shlex.split(f"train --dataset digits --no-evaluate {words}"))
+    assert error in " ".join(f"{ended.exception} {ended.stderr}".replace("│", "").split())
+    assert hint in getattr(ended.exception, "hint", "")
+
+
+def test_only_what_is_typed_is_handed_on() -> None:
+    """An attack of its own defaults keeps them."""
+    handed: dict[str, object] = {}
+    one = typer.Typer()
+
+    @one.command()
+    @flattened
+    def command(context: typer.Context, attack: o.Attacks = o.ATTACKS, *, test: groups.Test) -> None:
+        handed.update(test.chosen(context, attack, by="x"))
+
+    words = "--attack image,text --steps 100 --seed 3 --stop-when-fooled -o max-candidates=5"
+    assert CliRunner().invoke(one, shlex.split(words)).exit_code == 0
+    assert handed == {"steps": 100, "seed": 3, "stop_when_fooled": True, "max_candidates": 5}
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "0", "-1"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -9,15 +11,9 @@ import numpy.typing as npt
 
 from store.errors import UserError
 
-from ...catalog import DatasetRow
-from ..decoding import Encoded
-from ..prompts import clean_name
-
-SPLITS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test",
-    "val": "val", "valid": "val", "validation": "val",
-}  # fmt: skip
-ORDER = ("train", "val", "test")
+from ..catalog import DatasetRow
+from .decoding import Encoded
+from .prompts import clean_name
 
 
 class Sample(NamedTuple):
@@ -28,6 +24,19 @@ class Sample(NamedTuple):
     image: npt.NDArray[np.uint8] | Encoded
     label: int = -1
     captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """`row` with the classes and image sizes of the data; `bytes` of it on the disk; `count` images, None where that is
+    only known at the end; `left_out` says which files are no part of it, by the reason (complete once all samples are
+    read)."""
+
+    row: DatasetRow
+    samples: Iterator[Sample]
+    bytes: int
+    count: int | None
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Labels:

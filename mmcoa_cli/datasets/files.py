@@ -17,7 +17,7 @@ from typing import IO
 
 from store.errors import UserError
 
-from ..decoding import MAX_IMAGE, Encoded
+from .decoding import MAX_IMAGE, Encoded
 
 MAX_FILES = 3_000_000
 IMAGES = {
@@ -48,6 +48,11 @@ class Files:
     inner: Callable[[str], AbstractContextManager[Files]] | None = None
     left_out: LeftOut = field(default_factory=dict)
     shards: frozenset[str] = frozenset()
+
+    @property
+    def total(self) -> int:
+        """The bytes of all files."""
+        return sum(self.sizes.values())
 
     def read(self, path: str, *, at_most: int) -> bytes:
         """One file's content. Raises UserError when it is larger than `at_most` bytes, or damaged."""

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 
 from store.errors import UserError
 
-from .samples import SPLITS
+SPLITS = {
+    "train": "train", "training": "train", "test": "test", "testing": "test",
+    "val": "val", "valid": "val", "validation": "val",
+}  # fmt: skip
+ORDER = ("train", "val", "test")
 
 
 def splits_in_name(name: str) -> set[str]:

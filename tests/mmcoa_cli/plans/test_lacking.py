@@ -12,7 +12,10 @@ import pytest
 import typer
 
 from mmcoa_cli import app, catalog
-from mmcoa_cli.reports.missing import MOST, Missing, missing
+from mmcoa_cli.jobs.specs import evaluation_after
+from mmcoa_cli.jobs.worker import Job
+from mmcoa_cli.plans.lacking import MOST, Lacking, lacking
+from mmcoa_cli.plans.steps import command_of
 from mmcoa_cli.reports.reading import attacks_of, rows
 from mmcoa_cli.settings import Home
 from store.index import Index
@@ -33,12 +36,18 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def lacks(index: Index, home: Home, *attacks: str, task: catalog.TableRow = OOD) -> Missing:
+def lacks(index: Index, home: Home, *attacks: str, task: catalog.TableRow = OOD) -> Lacking:
     every = attacks_of(task, attacks) or task.attacks
-    found = missing(index.runs(), rows(index, task, attacks=every), task=task, attacks=every, home=home)
+    found = lacking(index.runs(), rows(index, task, attacks=every), table=task, attacks=every, home=home)
     for entry in found.entries():
         parsed(entry["command"])
     return found
+
+
+def first_command(found: Lacking) -> str:
+    """The command of the first run that is not trained."""
+    run = found.untrained[0]
+    return command_of(Job(run, evaluation_after(run)))
 
 
 def parsed(command: str) -> dict[str, Any]:
@@ -63,30 +72,32 @@ def test_a_whole_table_lacks_nothing(index: Index, add: Add, home: Home) -> None
         for shots in OOD.shots:
             everywhere(add, method, shots=shots)
     found = lacks(index, home)
-    assert found == Missing() and found.entries() == found.lines() == []
+    assert found == Lacking() and found.entries() == found.lines() == []
 
 
 def test_datasets_that_a_run_was_not_tested_on(index: Index, add: Add, home: Home) -> None:
     everywhere(add, "clip")
     run = everywhere(add, "mmcoa", shots="5", leave_out=("dtd", "stl10"))
-    (gap,) = lacks(index, home).gaps
-    assert gap.command == f"mmcoa evaluate --checkpoint {run.id} --dataset stl10,dtd --attack multimodal"
+    (test,) = lacks(index, home).tests
+    assert test.command == f"mmcoa evaluate --checkpoint {run.id} --dataset stl10,dtd --attack multimodal"
     entries = [entry for entry in lacks(index, home).entries() if entry["run"]]
     assert entries == [
-        {"run": run.id, "dataset": name, "attack": "multimodal", "command": gap.command} for name in ("stl10", "dtd")
+        {"run": run.id, "dataset": name, "attack": "multimodal", "command": test.command} for name in ("stl10", "dtd")
     ]
 
 
 def test_the_settings_of_the_other_evaluations_are_kept(index: Index, add: Add, home: Home) -> None:
     add("clip", {"multimodal": 10}, dataset="cifar10", eps="2/255", steps=10, n=500, limit=500, mlm="tiny-mlm",
         compat="release", seed=3, no_collisions=True, model="my clip")  # fmt: skip
-    (gap,) = lacks(index, home).gaps
-    options = parsed(gap.command)
-    assert (options["checkpoint"], options["eps"], options["steps"], options["limit"]) == ("my clip", "2/255", 10, 500)
+    (test,) = lacks(index, home).tests
+    options = parsed(test.command)
+    assert (options["checkpoint"], options["eps"], options["steps"], options["limit"]) == (
+        ("my clip",), "2/255", 10, 500,
+    )  # fmt: skip
     assert (options["mlm"], options["compat"], options["seed"], options["no_collisions"]) == (
         "tiny-mlm", "release", 3, True,
     )  # fmt: skip
-    assert "--alpha" not in gap.command and "--precision" not in gap.command  # the defaults
+    assert "--alpha" not in test.command and "--precision" not in test.command  # the defaults
 
 
 @pytest.mark.parametrize("alpha,typed", [("0.1", False), ("1/255", True), ("0.5", True)])
@@ -95,32 +106,32 @@ def test_alpha_is_typed_where_it_is_not_the_norms_own(
 ) -> None:
     """2.5 x 4 / 100 is what `--norm l2 --eps 4` takes; the L-inf default has to be typed there."""
     add("clip", {"image": 10}, dataset="cifar10", norm="l2", eps="4", alpha=alpha)
-    (gap,) = lacks(index, home, "image").gaps
-    options = parsed(gap.command)
+    (test,) = lacks(index, home, "image").tests
+    options = parsed(test.command)
     assert (options["norm"], options["eps"]) == ("l2", "4")
     assert options["alpha"] == (alpha if typed else None)
 
 
 def test_one_command_for_attacks_that_lack_the_same(index: Index, add: Add, home: Home) -> None:
     add("clip", {"image": 10, "text": 10, "multimodal": 10}, dataset="cifar10")
-    (gap,) = lacks(index, home, "multimodal", "image", "text").gaps
-    assert gap.attacks == ("multimodal", "image", "text") and gap.datasets == ("imagenet", "stl10", "dtd")
+    (test,) = lacks(index, home, "multimodal", "image", "text").tests
+    assert test.spec.attacks == ("multimodal", "image", "text") and test.spec.datasets == ("imagenet", "stl10", "dtd")
 
 
 def test_other_radii_are_other_commands(index: Index, add: Add, home: Home) -> None:
     add("clip", {"image": 10}, dataset="cifar10")
     add("clip", {"image": 10}, dataset="cifar10", eps="4/255")
-    assert sorted(parsed(gap.command)["eps"] for gap in lacks(index, home, "image").gaps) == ["1/255", "4/255"]
+    assert sorted(parsed(test.command)["eps"] for test in lacks(index, home, "image").tests) == ["1/255", "4/255"]
 
 
 def test_runs_and_models_without_a_result_under_the_attack(index: Index, add: Add, home: Home) -> None:
     everywhere(add, "tecoa", mlm="tiny-mlm")
     run = add("mmcoa", {}, source="imagenet", training={"mlm": "tiny-mlm", "eps": "4/255"})
-    model, trained = lacks(index, home).gaps
-    assert parsed(model.command)["checkpoint"] == "ViT-B-32" and parsed(model.command)["mlm"] == "tiny-mlm"
+    model, trained = lacks(index, home).tests
+    assert parsed(model.command)["checkpoint"] == ("ViT-B-32",) and parsed(model.command)["mlm"] == "tiny-mlm"
     options = parsed(trained.command)
-    assert (options["checkpoint"], options["mlm"], options["eps"]) == (run.id, "tiny-mlm", "4/255")
-    assert trained.datasets == OOD.datasets
+    assert (options["checkpoint"], options["mlm"], options["eps"]) == ((run.id,), "tiny-mlm", "4/255")
+    assert trained.spec.datasets == OOD.datasets
 
 
 def test_a_run_that_is_not_finished_is_resumed(index: Index, add: Add, home: Home) -> None:
@@ -128,7 +139,7 @@ def test_a_run_that_is_not_finished_is_resumed(index: Index, add: Add, home: Hom
     everywhere(add, "tecoa")
     run = add("mmcoa", {}, source="imagenet", status="running")
     found = lacks(index, home)
-    assert found.unfinished == ((run.id, "imagenet"),) and found.gaps == ()
+    assert found.unfinished == ((run.id, "imagenet"),) and found.tests == ()
     assert f"  not finished: mmcoa train --resume {run.id}" in found.lines()
 
 
@@ -138,25 +149,25 @@ def test_what_the_paper_trained_and_the_index_has_not(index: Index, add: Add, ho
     everywhere(add, "mmcoa", model="tiny-clip", shots="5", training=training, mlm="tiny-mlm")
     found = lacks(index, home)
     assert len(found.untrained) == 3 * 2 - 1
-    assert found.untrained[0].command == (
+    assert first_command(found) == (
         "mmcoa train --method ft-standard --dataset imagenet --shots 5 --model tiny-clip --mlm tiny-mlm --lr 0.0001"
     )
     assert found.lines()[1:] == [
         "  not trained, ft-standard at 5, full; tecoa at 5, full; mmcoa at full (the first of them)"
-        f": {found.untrained[0].command}"
+        f": {first_command(found)}"
     ]
 
 
 def test_only_zero_shot_lacks_the_papers_runs(index: Index, add: Add, home: Home) -> None:
     everywhere(add, "clip")
     found = lacks(index, home)
-    assert {run.source for run in found.untrained} == {"imagenet"} and len(found.untrained) == 6
+    assert {run.dataset for run in found.untrained} == {"imagenet"} and len(found.untrained) == 6
 
 
 def test_another_training_set_than_the_papers(index: Index, add: Add, home: Home) -> None:
     add("mmcoa", {"multimodal": 10}, source="birds", dataset="cifar10")
     found = lacks(index, home)
-    assert {run.source for run in found.untrained} == {"birds"}
+    assert {run.dataset for run in found.untrained} == {"birds"}
     assert found.datasets == ("birds",)  # to train the others on
 
 
@@ -181,7 +192,7 @@ def test_there_are_never_many_lines(index: Index, add: Add, home: Home) -> None:
 def test_iid_lacks_attacks_and_zero_shot(index: Index, add: Add, home: Home) -> None:
     run = add("mmcoa", {"image": 1, "clean": 2}, shots="5")
     found = lacks(index, home, task=IID)
-    assert [gap.command for gap in found.gaps] == [
+    assert [test.command for test in found.tests] == [
         f"mmcoa evaluate --checkpoint {run.id} --dataset cifar10 --attack text,multimodal",
         "mmcoa evaluate --checkpoint ViT-B-32 --dataset cifar10 --attack image,text,multimodal,clean",
     ]
@@ -192,22 +203,22 @@ def test_iid_lacks_attacks_and_zero_shot(index: Index, add: Add, home: Home) -> 
 
 def test_iid_asks_nothing_of_the_users_own_data(index: Index, add: Add, home: Home) -> None:
     add("mmcoa", {"image": 1, "clean": 2, "text": 1, "multimodal": 1}, dataset="digits")
-    assert lacks(index, home, task=IID) == Missing()
+    assert lacks(index, home, task=IID) == Lacking()
 
 
 def test_hostile_names_are_quoted(index: Index, add: Add, home: Home) -> None:
     add("clip", {"multimodal": 1}, dataset="cifar10", model="x; rm -rf ~")
-    assert parsed(lacks(index, home).gaps[0].command)["checkpoint"] == "x; rm -rf ~"
+    assert parsed(lacks(index, home).tests[0].command)["checkpoint"] == ("x; rm -rf ~",)
 
 
 def test_the_limit_is_that_of_most_evaluations(index: Index, add: Add, home: Home) -> None:
     add("clip", {"multimodal": 1}, dataset="cifar10", n=500, limit=500)
     add("clip", {"multimodal": 1}, dataset="dtd", n=400)
-    assert parsed(lacks(index, home).gaps[0].command)["limit"] == 500
+    assert parsed(lacks(index, home).tests[0].command)["limit"] == 500
     add("clip", {"multimodal": 1}, dataset="birds", n=10_000)
     add("clip", {"multimodal": 1}, dataset="zoo", n=10_000)
     add("clip", {"multimodal": 1}, dataset="yaks", n=10_000)
-    assert parsed(lacks(index, home).gaps[0].command)["limit"] is None
+    assert parsed(lacks(index, home).tests[0].command)["limit"] is None
 
 
 def test_a_run_of_settings_that_make_no_sense_does_not_stop_a_report(index: Index, add: Add, home: Home) -> None:
@@ -215,5 +226,7 @@ def test_a_run_of_settings_that_make_no_sense_does_not_stop_a_report(index: Inde
     run = add("mmcoa", {}, source="imagenet", shots="5")
     index.save_run(replace(run, shots="none", spec='{"shots": "none", "eps": "x"}'))
     everywhere(add, "tecoa")
-    (gap,) = lacks(index, home).gaps
-    assert gap.command.startswith(f"mmcoa evaluate --checkpoint {run.id} --dataset imagenet,cifar10,stl10,dtd --attack")
+    (test,) = lacks(index, home).tests
+    assert test.command.startswith(
+        f"mmcoa evaluate --checkpoint {run.id} --dataset imagenet,cifar10,stl10,dtd --attack"
+    )

@@ -1,0 +1,112 @@
+"""Options that go together: of a test, of a training run, and of how work is started.
+
+A command has a parameter for each group (`terminal/flattened.py`), and hands on only what was typed of it. What was not
+has the default of the attack or method that is asked for, which is not always the usual one that `--help` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import typer
+
+from store.errors import UserError
+
+from .. import catalog
+from ..attacks import base
+from ..jobs import specs
+from ..terminal.given import given, refuse_unused, typed_as
+from ..terminal.settings_options import fields_of, parse
+from . import options as o
+
+
+@dataclass(frozen=True)
+class Test:
+    """The options of `evaluate` and `attack` beside what is tested, and under which attacks."""
+
+    task: o.Task = "classification"
+    limit: o.Limit = None
+    pixel_size: o.PixelSize = None
+    norm: o.Norm = "linf"
+    eps: o.Eps = "1/255"
+    alpha: o.Alpha = None
+    steps: o.Steps = 100
+    stop_when_fooled: o.StopWhenFooled = False
+    mlm: o.Mlm = specs.DEFAULT_MLM
+    no_collisions: o.NoCollisions = False
+    seed: o.Seed = 0
+    compat: o.Compat = "none"
+    option: o.More = None
+    batch_size: o.BatchSize = 128
+    precision: o.Precision = "fp32"
+
+    def chosen(self, context: typer.Context, attacks: Sequence[str], *, by: str) -> dict[str, Any]:
+        """The options that were typed, with those of `-o`; attacks have their own defaults for the others.
+
+        Raises UserError for those that none of these attacks has; `by` is what has no use for them ("--attack clean").
+        """
+        general = {one.name for one in fields(specs.EvaluationSpec)}
+        unused = set(base.every_option()) - set(base.options_of(attacks)) - general
+        refuse_unused(context, unused, by=f"{by} has no use for it")
+        have = fields_of((one.settings for one in base.with_needs(attacks)), but=general)
+        return _typed(context, self) | _more(context, self, have, of=by)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The options of `train` that decide the weights; those left out (None) have the paper's values."""
+
+    method: o.Method = "mmcoa"
+    dataset: o.Dataset = specs.DEFAULT_DATASET
+    shots: o.Shots = "full"
+    model: o.Model = specs.DEFAULT_MODEL
+    epochs: o.Epochs = None
+    lr: o.LearningRate = None
+    optimizer: o.Optimizer = None
+    tune: o.TuneEncoders = None
+    contrast: o.Contrast = "batch"
+    image_weight: o.ImageWeight = 0.5
+    text_weight: o.TextWeight = 0.5
+    eps: o.Eps = "1/255"
+    alpha: o.TrainingAlpha = "1/255"
+    steps: o.TrainingSteps = 10
+    mlm: o.Mlm = specs.DEFAULT_MLM
+    compat: o.Compat = "none"
+    option: o.TrainingMore = None
+    batch_size: o.TrainingBatchSize = None
+    precision: o.Precision = "fp32"
+
+    def chosen(self, context: typer.Context, *, tested: bool) -> dict[str, Any]:
+        """The method and the options that were typed, with those of `-o`; the method has its own for the others.
+
+        Raises UserError for those that the method does not have, nor the test after it, if it is `tested`.
+        """
+        row, by = catalog.methods()[self.method], f"--method {self.method}"
+        refuse_unused(context, specs.unused(row, tested=tested), by=f"{by} has no use for it")
+        have = {name: kind for name, kind in fields_of(specs.kinds_of(row)).items() if name in specs.options_of(row)}
+        return {"method": self.method} | _typed(context, self) | _more(context, self, have, of=by)
+
+
+@dataclass(frozen=True)
+class Start:
+    """The options that say how work is started."""
+
+    processes: o.Processes = 1
+    accelerate_config: o.AccelerateConfig = None
+
+
+def _typed(context: typer.Context, options: Test | Training) -> dict[str, Any]:
+    """Those of the options that were typed as such."""
+    names = {*given(context)} - {"option"}
+    return {name: value for name, value in vars(options).items() if name in names}
+
+
+def _more(context: typer.Context, options: Test | Training, have: Mapping[str, Any], *, of: str) -> dict[str, Any]:
+    """Those that were typed as `-o NAME=VALUE`. Raises UserError for one that was typed as an option too."""
+    more = parse(options.option or (), have, of=of)
+    for name in more:
+        if name in _typed(context, options):
+            raise UserError(f"{typed_as(name)} is given twice", hint=f"leave out -o {name}, or {typed_as(name)}")
+    return more

@@ -1,0 +1,215 @@
+"""Options that several verbs share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import catalog
+from ..attacks import base
+from ..jobs import specs
+from ..tasks import TASKS
+from ..terminal import choices as c
+from ..terminal import literals
+from . import known
+
+IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
+SETTINGS, MACHINE, OUTPUT = "Settings", "Machine", "Output"
+N = "N"  # what a number is called in the help
+SEEDS = c.Numbers((0,))
+DATASETS, ATTACKS = c.Names((specs.DEFAULT_DATASET,)), c.Names(base.usual())
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+
+Attacks = Annotated[
+    c.Names,
+    typer.Option(
+        "--attack", help=f"Test under these attacks, with commas between them: {c.listed(known.attacks)}.",
+        **c.choices(known.attacks, "ATTACK,..."),
+    ),
+]  # fmt: skip
+Checkpoint = Annotated[
+    str,
+    typer.Option(
+        metavar="RUN|MODEL", help="Test this run (the beginning of its id is enough) or, zero-shot, this model.",
+        autocompletion=c.one(known.checkpoints),
+    ),
+]  # fmt: skip
+Checkpoints = Annotated[
+    c.Names,
+    typer.Option(
+        "--checkpoint", metavar="RUN|MODEL,...", parser=c.names, autocompletion=c.several(known.checkpoints),
+        help="Test these runs (the beginning of an id is enough) or, zero-shot, models, with commas between them.",
+    ),
+]  # fmt: skip
+Dataset = Annotated[
+    str, typer.Option(metavar="NAME", help="Train on this dataset.", autocompletion=c.one(known.datasets))
+]
+Datasets = Annotated[
+    c.Names,
+    typer.Option(
+        "--dataset", metavar="NAME,...", help="Test on these datasets, with commas between them.", parser=c.names,
+        autocompletion=c.several(known.datasets),
+    ),
+]  # fmt: skip
+Limit = Annotated[
+    int | None, typer.Option(metavar=N, help="Evaluate a class-balanced subset of N images.", show_default="all")
+]
+PixelSize = Annotated[
+    int | None, typer.Option(metavar=N, help="Attack images of N x N pixels.", show_default="the dataset's")
+]
+Task = Annotated[
+    str, typer.Option(help=f"Measure this task: {c.listed(lambda: TASKS)}.", **c.choice(lambda: TASKS, "TASK"))
+]
+Method = Annotated[
+    str,
+    typer.Option(help=f"Train with this method: {c.listed(catalog.methods)}.", **c.choice(catalog.methods, "METHOD")),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Start from this CLIP: a name, ARCH:TAG, hf-hub:ORG/NAME, or one you fetched.",
+        autocompletion=c.one(known.models),
+    ),
+]  # fmt: skip
+
+Shots = Annotated[str, typer.Option(metavar="N|full", help="Train on N images of each class, or on all.")]
+
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        metavar=N, help="Train for N epochs.", show_default="the method's in the paper", rich_help_panel=TRAINING
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", metavar="RATE", help="Train with this learning rate.", show_default="the method's in the paper",
+        rich_help_panel=TRAINING,
+    ),
+]  # fmt: skip
+Optimizer = Annotated[
+    literals.Optimizer | None,
+    typer.Option(help="Train with this optimizer.", show_default="the method's", rich_help_panel=TRAINING),
+]
+TuneEncoders = Annotated[
+    literals.Tune | None,
+    typer.Option(help="Train these encoders.", show_default="the method's", rich_help_panel=TRAINING),
+]
+Contrast = Annotated[
+    literals.Contrast,
+    typer.Option(
+        help="Contrast mmcoa's images with the prompts of their batch, as the paper, or with those of all classes.",
+        rich_help_panel=TRAINING,
+    ),
+]
+ImageWeight = Annotated[
+    float,
+    typer.Option(
+        metavar="WEIGHT", help="Weigh attacked images by this in the loss of mmcoa.", rich_help_panel=TRAINING
+    ),
+]
+TextWeight = Annotated[
+    float,
+    typer.Option(
+        metavar="WEIGHT", help="Weigh attacked prompts by this in the loss of mmcoa.", rich_help_panel=TRAINING
+    ),
+]
+TrainingBatchSize = Annotated[
+    int | None,
+    typer.Option(metavar=N, help="Take N images a step.", show_default="the paper's", rich_help_panel=TRAINING),
+]
+
+Norm = Annotated[literals.Norm, typer.Option(help="Measure the perturbation in this norm.", rich_help_panel=IMAGE)]
+Eps = Annotated[
+    str,
+    typer.Option(
+        metavar="RADIUS", help="Keep the perturbation within this radius; pixels are in [0, 1].", rich_help_panel=IMAGE
+    ),
+]
+Alpha = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Move by this much in each step.", show_default="1/255, for l2 2.5 eps / steps",
+        rich_help_panel=IMAGE,
+    ),
+]  # fmt: skip
+Steps = Annotated[int, typer.Option(metavar=N, help="Take N steps.", rich_help_panel=IMAGE)]
+TrainingAlpha = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Move by this much in each step.", rich_help_panel=IMAGE),
+]
+TrainingSteps = Annotated[
+    int,
+    typer.Option(metavar=N, help="Take N steps in training; the test takes 100.", rich_help_panel=IMAGE),
+]
+StopWhenFooled = Annotated[
+    bool,
+    typer.Option(
+        "--stop-when-fooled", help="Leave an image alone once it is misclassified: faster, and another attack.",
+        rich_help_panel=IMAGE,
+    ),
+]  # fmt: skip
+
+Mlm = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Take the candidates for a word from this masked LM.", rich_help_panel=TEXT,
+        autocompletion=c.one(known.mlms),
+    ),
+]  # fmt: skip
+NoCollisions = Annotated[
+    bool,
+    typer.Option("--no-collisions", help="Never write the name of another class.", rich_help_panel=TEXT),
+]
+
+Seeds = Annotated[
+    c.Numbers,
+    typer.Option(
+        "--seed", metavar="N,...", help="Draw everything random from this seed; of several, train a run of each.",
+        parser=c.numbers, rich_help_panel=SETTINGS,
+    ),
+]  # fmt: skip
+Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
+Compat = Annotated[
+    literals.Compat,
+    typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
+]
+
+More = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o", "--option", metavar="NAME=VALUE", rich_help_panel=SETTINGS, autocompletion=c.one(known.settings),
+        help="Set an option of the attacks that has no flag here, as `mmcoa list attacks` shows it; repeat for more.",
+    ),
+]  # fmt: skip
+
+TrainingMore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o", "--option", metavar="NAME=VALUE", rich_help_panel=SETTINGS, autocompletion=c.one(known.training_settings),
+        help="Set an option of the method that has no flag here, as `mmcoa list methods` shows it; repeat for more.",
+    ),
+]  # fmt: skip
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        metavar=N, help="Take N images at a time; an interrupted evaluation resumes at the next N.",
+        rich_help_panel=MACHINE,
+    ),
+]  # fmt: skip
+Precision = Annotated[
+    literals.Precision, typer.Option(help="Run the encoders in this precision.", rich_help_panel=MACHINE)
+]
+Processes = Annotated[
+    int, typer.Option(metavar=N, help="Share the work among N processes, usually one a GPU.", rich_help_panel=MACHINE)
+]
+AccelerateConfig = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Start the processes as this file says, which `accelerate config` makes.",
+        rich_help_panel=MACHINE,
+    ),
+]  # fmt: skip

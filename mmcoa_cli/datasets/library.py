@@ -1,0 +1,65 @@
+"""The datasets in the store: where each lies, and opening it. Importing this module imports nothing of what fetches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from store.datasets import Dataset
+from store.errors import UserError
+
+from .. import catalog
+from ..names import meant, store_name
+from ..settings import Home
+
+
+def dataset_path(name: str, home: Home) -> Path:
+    """The file that holds, or would hold, the dataset."""
+    return home.datasets / f"{store_name(name)}.h5"
+
+
+def registered_datasets(home: Home) -> list[str]:
+    """The file names, without ending, of the datasets that are in the store."""
+    return sorted(path.stem for path in home.datasets.glob("[!.]*.h5"))
+
+
+def open_dataset(name: str, home: Home) -> Dataset:
+    """The dataset `name`, from the store; an embedded one is made when it is not there yet.
+
+    Raises UserError, with what to type, when it is neither.
+    """
+    path = dataset_path(name, home)
+    if not path.exists():
+        row = catalog.datasets().get(name)
+        if row is None or not row.embedded:
+            raise absent(name, home)
+        from .fetching import fetch_dataset
+
+        fetch_dataset(name, home)
+    return Dataset.open(path)
+
+
+def open_classes(name: str, home: Home) -> Dataset:
+    """`open_dataset` for work that needs classes. Raises UserError for a dataset of captions."""
+    dataset = open_dataset(name, home)
+    if dataset.info.captions:
+        raise UserError(
+            f"{name} has captions and no classes to train on or to test", hint="mmcoa fetch --list shows the others"
+        )
+    return dataset
+
+
+def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
+    """`dataset`, its images attacked at `size` pixels instead of its own size: after Resize(size * 256/224) and
+    CenterCrop(size), as images of varying size are at 224. What is given stays as it is."""
+    if size is None or size == dataset.info.pixel_size:
+        return dataset
+    return dataset.attacked_at(size, resize=None if size == dataset.info.image_size else round(size * 256 / 224))
+
+
+def absent(name: str, home: Home) -> UserError:
+    """The error for a dataset that is not in the store: what to type, or which name may be meant."""
+    if name in catalog.datasets():
+        return UserError(f"the dataset {name} is not in the store", hint=f"mmcoa fetch {name}")
+    known = [*catalog.datasets(), *registered_datasets(home)]
+    own = f"a dataset of your own: mmcoa fetch {store_name(name)} --from FOLDER"
+    return UserError(f"there is no dataset called {name!r}", hint=f"{meant(name, known)} {own}".strip())

@@ -1,0 +1,120 @@
+"""What an evaluation is made of: the options of the command line, checked, frozen, and in one form.
+
+The options of attacks (`eps`, `no_collisions`) belong to every attack that has them. They are kept as the fewest that
+give the same settings, so that two specifications are equal where their attacks are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from store.errors import UserError
+
+from .. import attacks as registry
+from .. import tasks
+from ..attacks import Attack, base
+from ..attacks.settings import COMPATS
+from ..terminal.checks import not_negative, one_of, positive
+from .training_spec import DEFAULT_MLM, PRECISIONS, TrainSpec
+
+AFTER_TRAINING = ("eps", "alpha", "batch_size")  # options of a training that the test it ends with has as well
+
+
+@dataclass(frozen=True)
+class EvaluationSpec:
+    """What `checkpoint` (a run or a model) is tested with, on each dataset under each attack.
+
+    `options` are those of attacks, by name. Raises UserError for what no attack can be run with.
+    """
+
+    checkpoint: str
+    datasets: tuple[str, ...]
+    attacks: tuple[str, ...] = field(default_factory=base.usual)
+    task: str = "classification"
+    mlm: str = DEFAULT_MLM
+    limit: int | None = None
+    pixel_size: int | None = None  # the side of the images that are attacked; None: the dataset's own
+    seed: int = 0
+    batch_size: int = 128
+    precision: str = "fp32"
+    compat: str = "none"
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for name in self.attacks:
+            one_of("--attack", name, tuple(registry.ATTACKS))
+        tasks.lookup(self.task)
+        one_of("--compat", self.compat, COMPATS)
+        one_of("--precision", self.precision, PRECISIONS)
+        positive("--batch-size", self.batch_size)
+        if self.limit is not None:
+            positive("--limit", self.limit)
+        if self.pixel_size is not None:
+            positive("--pixel-size", self.pixel_size)
+        not_negative("--seed", self.seed)
+        object.__setattr__(self, "options", self._fewest_options())
+
+    def settings(self, attack: Attack) -> Any:
+        """The attack's settings; None for one that has none of its own."""
+        return base.settings_of(attack, {**self.options, "compat": self.compat})
+
+    @property
+    def parts(self) -> list[Attack]:
+        """The attacks that have settings of their own, of those that are run and those that they need."""
+        return [attack for attack in base.with_needs(self.attacks) if attack.settings]
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether a masked LM takes part."""
+        return base.needs_masked_lm(self.attacks)
+
+    def to_type(self) -> dict[str, Any]:
+        """The options that have to be typed: those that are not the default, and that something uses."""
+        plain = EvaluationSpec(self.checkpoint, self.datasets)
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("options", "mlm")}
+        told = {name: value for name, value in own.items() if value != getattr(plain, name)}
+        mlm = {"mlm": self.mlm} if self.takes_words and self.mlm != plain.mlm else {}
+        return {**told, **mlm, **self.options}
+
+    def changed(self, **options: Any) -> EvaluationSpec:
+        """The same with other options, of the specification or of attacks."""
+        flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
+        return evaluation_spec(**{**flat, **self.options, **options})
+
+    def _fewest_options(self) -> dict[str, Any]:
+        given, used = self.options, dict[str, Any]()
+        unknown = set(given) - set(base.every_option())
+        if unknown:
+            known = ", ".join(base.options_of(self.attacks)) or "none"
+            raise UserError(f"no attack has an option {sorted(unknown)[0]!r}", hint=f"these attacks have: {known}")
+        for attack in self.parts:
+            used |= base.given_options(base.settings_of(attack, {**given, "compat": self.compat}))
+        return {name: used[name] for name in sorted(used) if name != "compat"}
+
+
+def evaluation_spec(
+    checkpoint: str, datasets: tuple[str, ...], attacks: tuple[str, ...] = (), **options: Any
+) -> EvaluationSpec:
+    """The evaluation with these options, of the specification and of attacks; what is None has its default."""
+    own = {f.name for f in fields(EvaluationSpec)}
+    given = {name: value for name, value in options.items() if value is not None}
+    of_attacks = {name: value for name, value in given.items() if name not in own}
+    of_spec = {name: value for name, value in given.items() if name in own}
+    return EvaluationSpec(checkpoint, tuple(datasets), tuple(attacks) or base.usual(), options=of_attacks, **of_spec)
+
+
+def evaluation_after(spec: TrainSpec) -> EvaluationSpec:
+    """The evaluation a run ends with: its own dataset, all attacks, the radius it was trained with, 100 steps."""
+    attack = spec.image_attack
+    return evaluation_spec(
+        "", (spec.dataset,), mlm=spec.mlm, eps=attack.eps, alpha=attack.alpha, seed=spec.seed,
+        batch_size=spec.batch_size, precision=spec.precision, compat=spec.compat,
+    )  # fmt: skip
+
+
+def from_document(document: Mapping[str, Any]) -> EvaluationSpec:
+    """The specification that `asdict` made a document of."""
+    lists = {name: tuple(document[name]) for name in ("datasets", "attacks")}
+    return EvaluationSpec(**{**document, **lists})

@@ -1,0 +1,121 @@
+"""The steps of a training run: an attacked batch, a loss, a step of the optimizer; a checkpoint at every epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..datasets.pixels import load_pixels, to_unit
+from ..defences import loss_of
+from ..defences.batch import Batch
+from ..defences.optimizers import make_optimizer, make_schedule
+from ..defences.step import Module, Original, Step
+from ..models.epochs import epochs_in, number_of, resume, save_epoch
+from ..models.finite import require_finite_loss, require_finite_weights, smaller_lr
+from ..models.victim import Victim
+from ..randomness import shuffled
+from ..settings import Home, require_space
+from ..terminal.console import progress, say
+from .training_plan import Plan
+
+
+def train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
+    """Every epoch that is not there yet, from the last whole one on."""
+    accelerator.wait_for_everyone()  # the first process may have waited for another run of the same
+    spec, loss_function = plan.spec, loss_of(plan.row.loss)
+    victim = plan.victim.to(accelerator.device).use_precision(spec.precision)
+    victim.freeze(spec.tune)
+    weights = [weight for weight in victim.parameters() if weight.requires_grad]
+    plain = make_optimizer(spec.optimization, weights)
+    folder = home.checkpoints / plan.run
+    done = resume(folder, victim, plain, epochs=spec.epochs)
+    an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
+    schedule = make_schedule(spec.optimization, plain, done=done * an_epoch, total=spec.epochs * an_epoch)
+    # not the schedule: Accelerate would step it once for each process, and all processes take one step
+    module, optimizer = accelerator.prepare(victim, plain)
+    total, quiet = spec.epochs * len(plan.indices), not accelerator.is_main_process
+    if not quiet:
+        _tell_what_is_lost(plan.run, folder, done)
+        _require_space(plan, home, weights, epochs=spec.epochs - done)
+    original = Original(lambda: plan.load_original().to(victim.device).use_precision(spec.precision), plan.prompts)
+    title, seen = f"{plan.row.name} on {spec.dataset}", done * len(plan.indices)
+    with progress(title, total=total, unit="images", done=seen, quiet=quiet) as task:
+        for epoch in range(done, spec.epochs):
+            losses = []
+            for step in steps(plan, module, accelerator, original=original, epoch=epoch):
+                optimizer.zero_grad()
+                loss = loss_function(step)
+                accelerator.backward(loss)
+                optimizer.step()
+                schedule.step()
+                losses.append(require_finite_loss(loss.item(), lr=spec.lr))
+                note = f"epoch {epoch + 1}/{spec.epochs}, loss {losses[-1]:.3f}"
+                task.advance(len(step.labels), note=note)
+            what = f"run {plan.run} after epoch {epoch + 1}"
+            require_finite_weights(_module(victim), what, hint=smaller_lr(spec.lr))
+            if accelerator.is_main_process:
+                about = {"run": plan.run, "loss": float(np.mean(losses)), **spec.document()}
+                save_epoch(folder, victim, plain, epoch=epoch + 1, spec=about)
+            accelerator.wait_for_everyone()
+
+
+def steps(plan: Plan, module: Module, accelerator: Accelerator, *, original: Original, epoch: int) -> Iterator[Step]:
+    """The epoch's batches in the order of (seed, epoch), each cut into one slice a process."""
+    order = shuffled(plan.indices, plan.spec.seed, epoch=epoch + 1)
+    labels, device = plan.dataset.labels("train"), plan.victim.device
+    for start in range(0, len(order), plan.spec.batch_size):
+        batch = order[start : start + plan.spec.batch_size]
+        slices = np.array_split(batch, accelerator.num_processes)
+        own = slices[accelerator.process_index]
+        if len(own) == 0:
+            own = batch[:1]  # fewer images than processes: this one computes an image of which nothing is gathered
+        sizes = [len(part) for part in slices]
+        yield Step(
+            plan.victim,
+            module,
+            Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes),
+            images=to_unit(load_pixels(plan.dataset, "train", own), device),
+            indices=own.tolist(),
+            class_prompts=plan.prompts,
+            attacks=plan.attacks,
+            original=original,
+            backward=accelerator.backward,
+            seed=plan.spec.seed,
+            epoch=epoch + 1,
+            settings=plan.spec.settings,
+            compat=plan.spec.compat,
+        )
+
+
+def _require_space(plan: Plan, home: Home, trained: list[nn.Parameter], *, epochs: int) -> None:
+    """Raises UserError unless the disk takes the weights of the epochs to come, and the optimizer's moments twice."""
+    stored = sum(tensor.nbytes for tensor in plan.victim.tensors().values())
+    home.checkpoints.mkdir(parents=True, exist_ok=True)
+    if epochs:
+        moments = 4 * sum(weight.nbytes for weight in trained)
+        require_space(epochs * stored + moments, folder=home.checkpoints, name=f"run {plan.run}")
+
+
+def _tell_what_is_lost(run: str, folder: Path, done: int) -> None:
+    lost = [str(number_of(epoch)) for epoch in epochs_in(folder) if number_of(epoch) > done]
+    if lost:
+        several = "s" if len(lost) > 1 else ""
+        reason = "damaged, or without the optimizer's state"
+        goes_on = f"goes on after epoch {done}" if done else "begins again"
+        say(f"epoch{several} {', '.join(lost)} of run {run}: {reason}; training {goes_on}, to the same weights")
+
+
+def _module(victim: Victim) -> nn.Module:
+    """What has the weights, by the names that they have in a checkpoint."""
+    return victim.clip.model if victim.clip is victim else victim  # type: ignore[return-value]
+
+
+def _tensor(labels: np.ndarray[Any, np.dtype[np.int64]], device: torch.device) -> Tensor:
+    return torch.from_numpy(labels).to(device)

@@ -1,0 +1,134 @@
+"""What `--checkpoint` names: a run of the index, or a model, whose zero-shot run is made. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from store.errors import UserError
+from store.index import Index
+from store.keys import digest_arrays, key_of
+from store.schema import Run
+
+from .. import catalog
+from ..settings import Home
+from .digests import model_digest, verify
+from .epochs import epochs_of, path_of, require_own
+from .library import clip_path, ensure_clip, is_clip
+from .origins import read_record
+from .partial import Partial, checkpoint_digest
+from .victim import wrapper_row
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """The wrapper that a model is tested through as it comes, without anything trained."""
+
+    name: str
+    version: int
+    settings: Mapping[str, Any]
+
+    def digest(self, model: str, weights: str) -> str:
+        """Of the model of that name and digest inside it."""
+        return Partial(self.name, self.version, model, weights, self.settings).digest(digest_arrays({}))
+
+
+def now() -> str:
+    """The moment, in UTC, as the index holds it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def run_of(checkpoint: str, home: Home, index: Index) -> Run:
+    """A finished run (or the beginning of its id), else a model, which is zero-shot.
+
+    Raises UserError for a run without weights and for a name that is neither.
+    """
+    run = index.run(checkpoint)
+    if run is None and (checkpoint in catalog.models() or is_clip(checkpoint, home)):
+        return zero_shot_run(checkpoint, home, index)
+    run = run or index.find_run(checkpoint)
+    if run.kind == "train":
+        require_whole(run, home)
+    return run
+
+
+def require_whole(run: Run, home: Home) -> None:
+    """Raises UserError unless a trained run's last epoch is there, and as it was saved."""
+    last, again = path_of(home.checkpoints / run.id, epochs_of(run)), f"mmcoa train --resume {run.id}"
+    if run.status != "complete" or not last.exists():
+        raise UserError(f"run {run.id} is not finished", hint=again)
+    try:
+        verify(last, name=last.name)
+        require_own(last)
+    except UserError as error:
+        raise UserError(f"run {run.id} is damaged: {error}", hint=again) from error
+
+
+def weights_of(run: Run, home: Home) -> str:
+    """The digest of what is tested: of a run's last epoch, or of a model as it comes."""
+    if run.kind == "train":
+        return checkpoint_digest(path_of(home.checkpoints / run.id, epochs_of(run)), name=run.model)
+    weights, wrapped = model_digest(ensure_clip(run.model, home), name=run.model), wrapped_in(run)
+    return wrapped.digest(run.model, weights) if wrapped else weights
+
+
+def wrapped_in(run: Run) -> Wrapped | None:
+    """What a zero-shot run tests its model through; None where it is the model itself."""
+    found = json.loads(run.spec).get("wrapper")
+    return Wrapped(**found) if found else None
+
+
+def zero_shot_run(
+    model: str, home: Home, index: Index, *, method: str = "clip", wrapper: str = "", settings: Any = None
+) -> Run:
+    """The index's row for `model` as it comes, or through a wrapper with its settings: nothing is trained."""
+    folder = ensure_clip(model, home)
+    weights, run_id = model_digest(folder, name=model), f"{method}-{folder.name}"
+    about: dict[str, Any] = {"method": method, "model": model}
+    if wrapper:
+        row = wrapper_row(wrapper)
+        options = asdict(settings) if settings is not None else {}
+        wrapped = Wrapped(wrapper, row.version, options)
+        weights = wrapped.digest(model, weights)
+        run_id += f"-{key_of(options)[:8]}" if settings != row.settings_of({}) else ""
+        about = {**about, **options, "wrapper": asdict(wrapped)}
+    found = index.run(run_id)
+    if found is not None and json.loads(found.spec).get("wrapper") == about.get("wrapper"):
+        return found
+    origin = read_record(folder, name=model).origin
+    run = Run(
+        id=run_id,
+        kind="zero-shot",
+        method=method,
+        model=model,
+        model_origin=origin.kind,
+        weights=weights,
+        source="",
+        shots="0",
+        seed=0,
+        compat="none",
+        status="complete",
+        spec=json.dumps({**about, "model_sha256": origin.sha256}),
+        created_at=now(),
+        finished_at=now(),
+    )
+    index.save_run(run)
+    return run
+
+
+def seen_with(run: Run, weights: str, home: Home, index: Index) -> Run:
+    """The run as the index has it from now on: with the weights, and their origin, that are there under its name.
+
+    A model may be replaced under its name. Results carry their own weights, so that those of others are known as such.
+    """
+    run_now = replace(run, weights=weights)
+    if run.kind == "zero-shot":
+        origin = read_record(clip_path(run.model, home), name=run.model).origin
+        spec = json.dumps({**json.loads(run.spec), "model_sha256": origin.sha256})
+        run_now = replace(run_now, model_origin=origin.kind, spec=spec)
+    if run_now != run:
+        index.save_run(run_now)
+    return run_now

@@ -1,0 +1,133 @@
+"""What an attack and a test see of a model, and the wrappers that may stand around one.
+
+A CLIP is a victim. So is a wrapper around a victim: a learned border or prompt, a defence at test time. Every attack
+goes through it. Importing this module loads nothing heavy: `WRAPPERS` names wrappers and their settings, and a wrapper
+is built when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Protocol
+
+from store.errors import UserError
+
+from .origins import Origin
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import torch
+    from torch import Tensor
+
+    from .clip import Clip
+    from .wrapping import Wrapper
+
+
+class Victim(Protocol):
+    """Pixels and strings to embeddings. Images are pixels in [0, 1], (B, 3, S, S) of any S; gradients reach them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def origin(self) -> Origin: ...
+    @property
+    def clip(self) -> Clip:
+        """The model inside all wrappers."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def scale(self) -> Tensor:
+        """The factor of the cosines: a scalar."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """Images -> features (B, D), of any length."""
+        ...
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images -> unit embeddings (B, D)."""
+        ...
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Strings -> tokens (K, L)."""
+        ...
+
+    def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Each text as the model sees it."""
+        ...
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Tokens -> unit embeddings (K, D)."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Any number of strings, without gradients -> unit embeddings (n, D)."""
+        ...
+
+    def __call__(self, images: Tensor | None = None, tokens: Tensor | None = None, *, raw: bool = False) -> Any:
+        """Both encoders and the scale, as distributed training calls them: each for what it is given, images as
+        features of any length where they are wanted `raw`."""
+        ...
+
+    def digest(self) -> str:
+        """The hash of everything that decides what it computes."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint stores of it, on the CPU."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what a checkpoint stored. Raises RuntimeError for tensors of other names or shapes."""
+        ...
+
+    def freeze(self, tune: str) -> None:
+        """Leave trainable only what `tune` names."""
+        ...
+
+    def use_precision(self, precision: str) -> Self: ...
+    def to(self, device: torch.device) -> Self: ...
+    def parameters(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class WrapperRow:
+    """A wrapper: `build` makes it around a victim, with `settings` (a frozen dataclass of its options).
+
+    Built twice with the same settings it is the same. Raise `version` when it would compute something else.
+    """
+
+    name: str
+    build: Callable[[Victim, Any], Wrapper]
+    title: str = ""
+    source: str = ""
+    settings: type[Any] | None = None
+    version: int = 1
+
+    def settings_of(self, options: Mapping[str, Any]) -> Any:
+        """The settings with those of `options` that it has."""
+        names = {field.name for field in fields(self.settings)} if self.settings else set()
+        given = {name: value for name, value in options.items() if name in names}
+        return self.settings(**given) if self.settings else None
+
+
+WRAPPERS: dict[str, WrapperRow] = {}
+
+
+def wrapper_row(name: str) -> WrapperRow:
+    """The wrapper of this name. Raises UserError that names the closest ones."""
+    if name in WRAPPERS:
+        return WRAPPERS[name]
+    close = get_close_matches(name, WRAPPERS, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(close)}?" if close else "the plugin that has it is named by MMCOA_PLUGINS"
+    raise UserError(f"there is no wrapper called {name!r}", hint=hint)

@@ -1,0 +1,215 @@
+"""A short measurement of this machine: each method's own loss and each attack's own examples, of a few images.
+
+The images are noise, and the class names are of one to three words: the time of a prompt depends on its length, that of
+an image on its number. Nothing is left of it: all lies in a folder that is removed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+import torch
+from accelerate import Accelerator
+
+from store.dataset_writing import DatasetWriter
+from store.index import Index
+
+from .. import attacks, catalog
+from ..attacks.base import options_of, with_needs
+from ..defences import loss_of
+from ..defences.optimizers import make_optimizer
+from ..defences.step import Original
+from ..jobs.evaluation import Maker
+from ..jobs.training_plan import Plan, make_plan
+from ..jobs.training_spec import options_of as options_of_method
+from ..jobs.training_steps import steps as batches
+from ..jobs.trials import trials_of
+from ..jobs.worker import compute_repeatably
+from ..models.subjects import load_base, load_mlm
+from ..settings import Home
+from ..terminal.console import err
+from .cost import Cost, Size, Speed
+from .order import PAPER, Order, Scale
+
+NAMES = ("cat", "pickup truck", "oak tree", "airplane", "aquarium fish", "bottle", "dining room table", "sun")
+FEW, MANY = 2, len(NAMES)  # classes
+STEPS = 6  # of an attack, beside 1
+ENOUGH = 0.2  # seconds in which the most images that are measured together are encoded
+T = TypeVar("T")
+AGAIN = 2  # measurements of each size, of which the shortest counts
+
+
+def measure(order: Order, home: Home, *, side: int) -> Speed:
+    """Time the models of `order`, which must be in the store, on this machine, with images of `side` pixels squared."""
+    compute_repeatably(torch)  # before anything runs on the device: what follows in this process takes these kernels
+    with _bench(order, home, side) as bench:
+        methods = [name for name in order.row.methods if catalog.methods()[name].loss]
+        trained = {name: bench.training(name) for name in methods}
+        tested = {attack.name: bench.attack(attack.name) for attack in with_needs(order.attacks)}
+        return Speed(
+            {name: cost for name, (cost, _) in trained.items()}, tested,
+            load=bench.load + _start(order), word={name: word for name, (_, word) in trained.items()},
+            device=bench.device.type, ranks=min(order.processes, torch.cuda.device_count()) or 1,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A store of its own at `home`, with the models of `order` and datasets of noise."""
+
+    order: Order
+    home: Home
+    side: int
+    accelerator: Accelerator
+    victim: Any
+    mlm: Any
+    load: float  # seconds
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.accelerator.device)
+
+    @cached_property
+    def most(self) -> int:
+        """The most images that are measured together, at most those of a block."""
+        n = 4
+        while n < self.order.block and _seconds(lambda: self._encode(n), self.device) < ENOUGH:  # noqa: B023
+            n = min(2 * n, self.order.block)
+        return n
+
+    def training(self, method: str) -> tuple[Cost, float]:
+        """What a step of its own loss costs, and the seconds before the first for each class prompt."""
+        has_steps, few = "steps" in options_of_method(catalog.methods()[method]), max(self.most // 4, 1)
+        sizes = [(few, 1, FEW), (self.most, 1, FEW), (few, 1, MANY), (self.most, 1, MANY)]
+        sizes += [(self.most, STEPS, FEW), (few, STEPS, MANY)] if has_steps else []
+        plans, began = dict[int, Plan](), dict[int, float]()
+        for classes in (FEW, MANY):
+            spec = self.order.training(method, _dataset(classes), shots="full", scale=PAPER)
+            began[classes], plans[classes] = _timed(partial(make_plan, spec, self.home), self.device)
+        measured = [
+            (Size(n, steps, classes, min(n, classes)), self._update(plans[classes], n, steps if has_steps else None))
+            for n, steps, classes in sizes
+        ]
+        stepwise = self.order.compat == "release"  # whose weights learn from every step of the attack
+        return Cost.fitted(measured, stepwise=stepwise), max(0.0, began[MANY] - began[FEW]) / (MANY - FEW)
+
+    def attack(self, name: str) -> Cost:
+        """What its own examples cost, where those that it needs are there."""
+        few = max(self.most // 4, 1)
+        sizes = [(few, 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
+        sizes += [(self.most, STEPS, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
+        return Cost.fitted([(Size(n, steps, k, k), self._examples(name, n, steps, k)) for n, steps, k in sizes])
+
+    def _update(self, plan: Plan, n: int, steps: int | None) -> float:
+        """Seconds of a step of the optimizer on `n` images."""
+        options = {"batch_size": n, **({"steps": steps} if steps is not None else {})}
+        plan = replace(plan, spec=plan.spec.changed(**options), indices=plan.indices[:n])
+        victim = plan.victim.to(self.device).use_precision(plan.spec.precision)
+        victim.freeze(plan.spec.tune)
+        weights = [weight for weight in victim.parameters() if weight.requires_grad]
+        still = replace(plan.spec.optimization, lr=0.0)  # it moves no weight: they are those of all measurements
+        module, optimizer = self.accelerator.prepare(victim, make_optimizer(still, weights))
+        original = Original(lambda: plan.load_original().to(self.device), plan.prompts)
+
+        def update() -> None:
+            for step in batches(plan, module, self.accelerator, original=original, epoch=0):
+                optimizer.zero_grad()
+                self.accelerator.backward(loss_of(plan.row.loss)(step))
+                optimizer.step()
+
+        update()  # the first makes the moments
+        return min(_seconds(update, self.device) for _ in range(AGAIN))
+
+    def _examples(self, name: str, n: int, steps: int, classes: int) -> float:
+        """Seconds until the examples of `n` images are stored; by another seed they are others."""
+        return min(_seconds(self._making(name, n, steps, classes, seed), self.device) for seed in range(AGAIN + 1))
+
+    def _making(self, name: str, n: int, steps: int, classes: int, seed: int) -> Callable[[], object]:
+        scale = Scale(limit=n, steps=steps)
+        spec = self.order.test_of(self.order.model, _dataset(classes), scale, attacks=(name,), options={})
+        spec = spec.changed(seed=seed)
+        (trial,) = trials_of(spec, self.home, Index(self.home.database_url))
+        maker = Maker(trial, self.accelerator, self.victim, self.mlm)
+        for need in attacks.lookup(name).needs:
+            maker.examples(need)
+        return lambda: maker.examples(name)
+
+    def _encode(self, n: int) -> None:
+        with torch.no_grad():
+            self.victim.encode_images(torch.rand(n, 3, self.side, self.side, device=self.device))
+
+
+@contextmanager
+def _bench(order: Order, home: Home, side: int) -> Iterator[Bench]:
+    """A bench in a folder of its own, with the models of `home`; nothing is said meanwhile."""
+    accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+    quiet, err.quiet = err.quiet, True
+    try:
+        with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder:
+            own = Home(Path(folder), f"sqlite:///{Path(folder) / 'index.db'}")
+            own.models.symlink_to(home.models.absolute(), target_is_directory=True)
+            for classes in (FEW, MANY):
+                _write_noise(own, classes, images=order.block + MANY, side=side)
+            load, (victim, mlm) = _timed(lambda: _load(order, own), accelerator.device)
+            yield Bench(order, own, side, accelerator, victim.to(accelerator.device), mlm, load)
+    finally:
+        err.quiet = quiet
+        accelerator.free_memory()
+
+
+def _load(order: Order, home: Home) -> tuple[Any, Any]:
+    """Both models and their hashes: what every job begins with."""
+    victim, mlm = load_base(order.model, home), load_mlm(order.mlm, home)
+    victim.digest(), mlm.digest()
+    return victim.use_precision(order.precision), mlm
+
+
+def _dataset(classes: int) -> str:
+    return f"noise{classes}"
+
+
+def _write_noise(home: Home, classes: int, *, images: int, side: int) -> None:
+    rng, path = np.random.default_rng(0), home.datasets / f"{_dataset(classes)}.h5"
+    writer = DatasetWriter(
+        path, name=path.stem, class_names=NAMES[:classes], pixel_size=side, resize=None, template=catalog.TEMPLATE,
+        source="noise", image_size=side,
+    )  # fmt: skip
+    with writer as out:
+        for split in ("train", "test"):
+            for number in range(images):
+                out.add(split, rng.integers(256, size=(side, side, 3), dtype=np.uint8), number % classes)
+
+
+def _start(order: Order) -> float:
+    """Seconds until a process is as far as this one: each job starts its own where there are several."""
+    alone = order.processes == 1 and order.accelerate_config is None
+    return 0.0 if alone else time.time() - psutil.Process().create_time()
+
+
+def _timed(work: Callable[[], T], device: torch.device) -> tuple[float, T]:
+    """Seconds that `work` takes until the device has done it, and what it returns."""
+    _wait(device)
+    started = time.perf_counter()
+    result = work()
+    _wait(device)
+    return time.perf_counter() - started, result
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    return _timed(work, device)[0]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

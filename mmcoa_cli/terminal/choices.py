@@ -1,0 +1,104 @@
+"""What an option may be: one of some rows of data, any name that rows complete, and several with commas between them.
+
+Rows (methods, attacks, tables) are asked for when a word is typed, so that one which was registered later counts too.
+Closed sets are in `literals.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+
+Rows = Callable[[], Iterable[str]]
+
+
+class Names(tuple[str, ...]):
+    """Several names, typed with commas between them."""
+
+    def __str__(self) -> str:
+        return ",".join(self)
+
+
+class Numbers(tuple[int, ...]):
+    """Several whole numbers, typed with commas between them."""
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+
+def names(text: str | Iterable[str]) -> Names:
+    """ "a, b" as ("a", "b"); the names themselves where they are taken apart already. Raises a usage error for none."""
+    found = Names(filter(None, (name.strip() for name in text.split(",")))) if isinstance(text, str) else Names(text)
+    if not found:
+        raise typer.BadParameter("a name is missing.")
+    return found
+
+
+def numbers(text: str | Iterable[int]) -> Numbers:
+    """ "0,1,2" as (0, 1, 2), each once. Raises a usage error for what is no whole number."""
+    if not isinstance(text, str):
+        return Numbers(text)
+    try:
+        found = Numbers(dict.fromkeys(int(number) for number in names(text)))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no whole number, nor several with commas between them.") from None
+    return found
+
+
+def choice(rows: Rows, metavar: str) -> dict[str, Any]:
+    """What `typer.Option` needs to take the name of one of `rows`."""
+
+    def parse(text: str) -> str:
+        return checked(text, rows())
+
+    return {"parser": parse, "autocompletion": one(rows), "metavar": metavar}
+
+
+def choices(rows: Rows, metavar: str) -> dict[str, Any]:
+    """What `typer.Option` needs to take the names of several of `rows`."""
+
+    def parse(text: str | Iterable[str]) -> Names:
+        return Names(checked(name, rows()) for name in names(text))
+
+    return {"parser": parse, "autocompletion": several(rows), "metavar": metavar}
+
+
+def listed(rows: Rows) -> str:
+    """The names of `rows` in a sentence."""
+    return ", ".join(rows())
+
+
+def checked(name: str, rows: Iterable[str]) -> str:
+    """`name` itself. Raises a usage error, with the nearest of `rows`, where it is none of them."""
+    known = list(rows)
+    if name in known:
+        return name
+    close = get_close_matches(name.lower(), known, n=1)
+    meant = f" Did you mean {close[0]!r}?" if close else ""
+    raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, known))}.{meant}")
+
+
+def one(rows: Rows) -> Callable[[str], list[str]]:
+    """A completion of one name. It never fails: a shell shows nothing of an error, and a person would wait for it."""
+
+    def complete(incomplete: str) -> list[str]:
+        try:
+            return [name for name in dict.fromkeys(rows()) if name.startswith(incomplete)]
+        except Exception:
+            return []
+
+    return complete
+
+
+def several(rows: Rows) -> Callable[[str], list[str]]:
+    """A completion of the last of several names, which stand there once each."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        there = before.split(",")
+        return [f"{before}{comma}{name}" for name in one(rows)(last) if name not in there]
+
+    return complete

@@ -1,0 +1,16 @@
+"""Closed sets of words that options take: typer completes, lists and checks them; so do the settings they end in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Norm = Literal["linf", "l2"]
+Compat = Literal["none", "release"]
+Precision = Literal["fp32", "bf16"]
+Tune = Literal["both", "image", "text"]
+Contrast = Literal["batch", "class"]
+Optimizer = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["constant", "cosine"]
+Preset = Literal["paper", "quick"]
+Format = Literal["table", "markdown", "latex", "csv", "json", "html"]
+Listed = Literal["attacks", "methods", "tasks", "tables", "datasets", "models", "mlms"]

@@ -1,0 +1,53 @@
+"""The commands of the README's console block, and what they print in a store of their own.
+
+    python tests/helpers/readme_output.py
+
+runs them (minutes: the stand-ins are trained first) and puts what they print into the README.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "README.md"
+SHOWN = "~/.local/share/mmcoa"  # where the store lies, unless MMCOA_HOME says otherwise
+_BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Each command of the README's console block, and the output that stands below it."""
+    found = _BLOCK.search(README.read_text(encoding="utf8"))
+    assert found is not None
+    return [(command, output) for command, _, output in (part.partition("\n") for part in found[0].split("$ ")[1:])]
+
+
+def printed(command: str, home: Path) -> str:
+    """What `command` prints on standard output, in the store `home`."""
+    done = mmcoa(home, *command.split()[1:])
+    return done.replace(str(home), SHOWN)
+
+
+def mmcoa(home: Path, *words: str, **variables: str) -> str:
+    """Standard output of `mmcoa WORDS`, as a shell would run it. Raises where it fails."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MMCOA_")}
+    env = {**kept, "MMCOA_HOME": str(home), "COLUMNS": "100", "OMP_NUM_THREADS": "1", **variables}
+    done = subprocess.run([sys.executable, "-m", "mmcoa_cli", *words], env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    return done.stdout
+
+
+def renew() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        written = "".join(f"$ {command}\n{printed(command, Path(folder))}" for command, _ in blocks())
+    text = README.read_text(encoding="utf8")
+    README.write_text(_BLOCK.sub(lambda _: written, text, count=1), encoding="utf8")
+
+
+if __name__ == "__main__":
+    renew()

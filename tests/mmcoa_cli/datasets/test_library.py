@@ -1,0 +1,61 @@
+"""Opening a dataset imports nothing of what fetching one takes; and arrows between the folders run one way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from entered import ROOT, entered, imported
+
+from mmcoa_cli.datasets.fetching import fetch_dataset
+from mmcoa_cli.settings import Home
+
+FETCHING = {
+    "huggingface_hub", "requests", "zipfile", "tarfile", "pyarrow", "torch", "torchvision", "transformers", "sklearn"
+}  # fmt: skip
+OPEN = """
+from mmcoa_cli.datasets.library import attacked_at, open_classes
+from mmcoa_cli.datasets.pixels import load_pixels
+from mmcoa_cli.datasets.prompts import class_prompts
+from mmcoa_cli.datasets.sampling import balanced_subset
+from mmcoa_cli.settings import home
+dataset = attacked_at(open_classes("digits", home()), 16)
+assert len(balanced_subset(dataset.labels("test"), 20, seed=0)) == 20
+assert load_pixels(dataset, "test", [0]).shape == (1, 16, 16, 3)
+assert class_prompts(dataset.info.class_names, dataset.info.template)
+"""
+MODELS = """
+import mmcoa_cli.models.digests, mmcoa_cli.models.library, mmcoa_cli.models.present
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "above"), [(OPEN, set()), (MODELS, {"zipfile"})], ids=["a dataset", "what is there of models"]
+)
+def test_opening_imports_nothing_of_what_fetches(code: str, above: set[str], tmp_path: Path) -> None:
+    """SQLAlchemy, which models.present takes runs from, imports zipfile by itself."""
+    fetch_dataset("digits", Home(tmp_path, ""))
+    found = entered("-c", code, env={**os.environ, "MMCOA_HOME": str(tmp_path)})
+    assert not found.heavy & (FETCHING - above)
+    assert not [name for name in found.own if "datasets.formats" in name or "datasets.sources" in name]
+    assert found.own
+
+
+def modules(folder: str) -> list[str]:
+    return [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+
+
+def test_sources_know_no_format() -> None:
+    for module in modules("mmcoa_cli/datasets/sources"):
+        wrong = [name for name in imported(module, lazy=True) if ".formats" in name]
+        assert not wrong, f"{module} imports {wrong}"
+
+
+def test_the_store_knows_nothing_of_the_tool() -> None:
+    for module in modules("store"):
+        wrong = [name for name in imported(module, lazy=True) if name.startswith("mmcoa_cli")]
+        assert not wrong, f"{module} imports {wrong}"
