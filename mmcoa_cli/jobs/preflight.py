@@ -22,8 +22,9 @@ OTHERS = "fetch it with a folder called test: mmcoa fetch NAME --from PATH"
 OFFLINE = "with no network: mmcoa demo, or --dataset digits --model tiny-clip --mlm tiny-mlm"
 
 
-def require(job: Job, home: Home) -> None:
-    """See that the datasets are in the store, and bring the models there that are not.
+def require(job: Job, home: Home, *, quiet: bool = False) -> None:
+    """See that the datasets are in the store, and bring the models there that are not; unless `quiet`, warn of attacks
+    that are weaker than they look.
 
     Raises UserError that says what is missing, how to get it, and what needs no network.
     """
@@ -37,7 +38,8 @@ def require(job: Job, home: Home) -> None:
         _require_training_images(train, home)
     for name in evaluate.datasets if evaluate else ():
         _require_test_images(name, home, after_training=train is not None)
-    _warn_of_weak_attacks(job)
+    if not quiet:
+        _warn_of_weak_attacks(job)
     if evaluate and not train and not is_clip(evaluate.checkpoint, home):
         Index(home.database_url).find_run(evaluate.checkpoint)
     try:
