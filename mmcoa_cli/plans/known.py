@@ -39,10 +39,11 @@ class Known:
         whole = found and found.status == "complete" and path_of(self.home.checkpoints / found.id, spec.epochs).is_dir()
         return found if whole else None
 
-    def zero_shot(self, model: str) -> Run | None:
-        """The model's row among the runs."""
+    def zero_shot(self, method: str, model: str) -> Run | None:
+        """The row among the runs of a model as it comes, or through the method's wrapper."""
         runs = self._index.runs() if self._index else []
-        return next((run for run in runs if run.kind == "zero-shot" and run.model == model), None)
+        wanted = ("zero-shot", method, model)
+        return next((run for run in runs if (run.kind, run.method, run.model) == wanted), None)
 
     def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
         """The attacks of `spec` under which the run, as it is now, was not tested yet on the one dataset of `spec`."""
