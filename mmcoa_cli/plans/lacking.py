@@ -20,7 +20,7 @@ from ..datasets.library import dataset_path
 from ..jobs.specs import EvaluationSpec, TrainSpec, evaluation_after, evaluation_spec
 from ..jobs.training_spec import stored_spec
 from ..jobs.worker import Job
-from ..reports.pivot import grouped
+from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..settings import Home
 from ..terminal.typed import typed
@@ -187,8 +187,9 @@ def _after_training(run: Run | None) -> dict[str, Any]:
 
 
 def _checkpoint(row: Row) -> str:
-    """A model as it comes is named by its own name."""
-    return row.run if row.source else row.model
+    """A model as it comes is named by its own name, one with something around it by its row among the runs."""
+    method = catalog.methods().get(row.method)
+    return row.run if row.source or (method and method.wrapper) else row.model
 
 
 def _entry(run: str, dataset: str, attack: str, command: str) -> dict[str, str]:
