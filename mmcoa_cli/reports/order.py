@@ -24,7 +24,7 @@ def place(name: str, value: Any, table: TableRow) -> Key:
     if name == "shots":
         return (float(value) if value.isdigit() else math.inf,)
     known = list(catalog.methods()) if name == "method" else list(table.axis(name))
-    return (known.index(value) if value in known else len(known), *_natural(value))
+    return (known.index(value) if value in known else len(known), *_natural(str(value)))
 
 
 def of_run(row: Row, table: TableRow) -> Key:
@@ -67,9 +67,9 @@ def apart(table: TableRow) -> list[str]:
 
 
 @lru_cache(maxsize=1024)
-def _natural(value: Any) -> Key:
+def _natural(text: str) -> Key:
     """Numbers and fractions by their size, then words."""
     try:
-        return (0, Fraction(str(value)), "")
+        return (0, Fraction(text), "")
     except (ValueError, ZeroDivisionError):
-        return (1, Fraction(0), str(value))
+        return (1, Fraction(0), text)
