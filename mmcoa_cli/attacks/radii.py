@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from store.errors import UserError
@@ -50,6 +51,7 @@ def fraction(text: str) -> Fraction:
     return simple if float(simple) == float(exact) else exact
 
 
+@lru_cache(maxsize=1024)
 def written(number: Fraction) -> str:
     """The form of `number`."""
     levels = number * LEVELS
@@ -70,6 +72,7 @@ def _short_decimal(number: Fraction) -> str:
     return text.rstrip("0").rstrip(".")
 
 
+@lru_cache(maxsize=1024)  # a report asks for few of them, many times
 def _checked(text: str, option: str) -> Fraction:
     try:
         number = fraction(text)

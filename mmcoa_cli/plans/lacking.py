@@ -20,7 +20,7 @@ from ..datasets.library import dataset_path
 from ..jobs.specs import EvaluationSpec, TrainSpec, evaluation_after, evaluation_spec
 from ..jobs.training_spec import stored_spec
 from ..jobs.worker import Job
-from ..reports.pivot import grouped
+from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..settings import Home
 from ..terminal.typed import typed

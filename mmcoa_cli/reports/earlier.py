@@ -21,13 +21,12 @@ def compared(row: Row, run: Run, present: Present) -> Row:
         return bool(row.digests == DIGESTS and then and now and then != now)
 
     data = present.data(row.dataset)
-    return replace(
-        row,
-        earlier_weights=other(row.weights, present.weights(run)),
-        earlier_data=bool(row.data and data and row.data != data),
-        earlier_mlm=other(row.mlm_weights, present.mlm(row.mlm) if row.mlm else ""),
-        earlier_base=other(row.base, present.model(run.model)),
-    )
+    of_weights, of_data = other(row.weights, present.weights(run)), bool(row.data and data and row.data != data)
+    of_mlm = other(row.mlm_weights, present.mlm(row.mlm) if row.mlm else "")
+    of_base = other(row.base, present.model(run.model))
+    if not (of_weights or of_data or of_mlm or of_base):
+        return row  # as most are: a copy of each would take longer than all else
+    return replace(row, earlier_weights=of_weights, earlier_data=of_data, earlier_mlm=of_mlm, earlier_base=of_base)
 
 
 def of_code(rows: Sequence[Row]) -> list[Row]:

@@ -15,10 +15,11 @@ from store.errors import UserError
 
 from ..catalog.tables import MEAN, TableRow
 from . import threats
+from .lines import Line, value_words
 from .measured import AVERAGE, Measured, as_row, average, in_cell
 from .order import Key, place
 from .paper import NOTES, marks
-from .pivot import Line, Panel, comparable, value_words
+from .pivot import Panel, comparable
 from .rows import Row
 from .wording import model_name, part_of, plain, setting
 

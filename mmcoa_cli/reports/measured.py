@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
+from .lines import Line, grouped
 from .paper import NOTES, marks
-from .pivot import Line, Panel, grouped
+from .pivot import Panel
 from .rows import Row
 
 AVERAGE = "average"  # what the paper calls this column

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
@@ -23,7 +24,7 @@ def place(name: str, value: Any, table: TableRow) -> Key:
     if name == "shots":
         return (float(value) if value.isdigit() else math.inf,)
     known = list(catalog.methods()) if name == "method" else list(table.axis(name))
-    return (known.index(value) if value in known else len(known), *_natural(value))
+    return (known.index(value) if value in known else len(known), *_natural(str(value)))
 
 
 def of_run(row: Row, table: TableRow) -> Key:
@@ -65,9 +66,10 @@ def apart(table: TableRow) -> list[str]:
     return [name for name in names if name not in (*table.lines, table.columns, *spread)]
 
 
-def _natural(value: Any) -> Key:
+@lru_cache(maxsize=1024)
+def _natural(text: str) -> Key:
     """Numbers and fractions by their size, then words."""
     try:
-        return (0, Fraction(str(value)), "")
+        return (0, Fraction(text), "")
     except (ValueError, ZeroDivisionError):
-        return (1, Fraction(0), str(value))
+        return (1, Fraction(0), text)

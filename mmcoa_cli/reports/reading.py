@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -27,6 +28,9 @@ if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --he
 RADII = ("eps", "alpha")
 OF_ATTACK = (  # options that have a field of their own in a row
     "norm", "eps", "alpha", "steps", "stop_when_fooled", "mlm_origin", "max_words_changed", "no_collisions",
+)  # fmt: skip
+USUAL = (  # what a run says of itself that is never unusual
+    "seed", "shots", "model", "mlm", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights",
 )  # fmt: skip
 DETAILS = ("attack_success_rate", "collisions", "distinct_prompts")
 
@@ -107,19 +111,16 @@ def attacks_of(task: catalog.TableRow, asked: tuple[str, ...] = ()) -> tuple[str
 def row_of(found: Evaluated, *, task: str = "iid") -> Row:
     """The row of one evaluation, with the number that the paper has for it in its table of `task`."""
     row = _without_paper(found)
-    value, full = number(row, task=task), number(replace(row, shots="full"), task=task)
+    value = number(row, task=task)
+    full = number(row, task=task, shots="full") if row.shots != "full" else None
     told = note(row) if value is not None else ""
-    return replace(row, paper=value, paper_note=told, paper_full=full if row.shots != "full" else None)
+    return row if value is full is None else replace(row, paper=value, paper_note=told, paper_full=full)
 
 
 def _without_paper(found: Evaluated) -> Row:
-    run, main, details, setting = found.run, found.main, found.details, found.main.setting
-    trained, success = json.loads(run.spec), details.get("attack_success_rate")
+    main, details, setting = found.main, found.details, found.main.setting
+    success = details.get("attack_success_rate")
     return Row(
-        method=run.method,
-        model=run.model,
-        source=run.source,
-        shots=run.shots,
         dataset=main.dataset,
         attack=main.attack,
         metric=main.metric,
@@ -128,37 +129,50 @@ def _without_paper(found: Evaluated) -> Row:
         n=main.n,
         ci95=(main.value if main.low is None else main.low, main.value if main.high is None else main.high),
         seed=main.seed,
-        run=run.id,
         evaluation=main.evaluation,
         attack_success_rate=success.value if success else None,
         pixel_size=setting.get("pixel_size"),
         collisions=_counted(details.get("collisions")),
         distinct_prompts=_counted(details.get("distinct_prompts")),
         prompts=details["collisions"].n if "collisions" in details else None,
-        origin=run.model_origin,
-        sha256=str(trained.get("model_sha256") or ""),
         limit=setting.get("limit"),
         partial=bool(setting.get("partial")),
         part=str(setting.get("part") or ""),
         data=str(setting.get("data") or ""),
         precision=str(setting.get("precision") or ""),
-        train_seed=run.seed,
-        train_compat=run.compat,
-        training=_unusual(run) if run.kind == "train" else "",
-        train_part=str(trained.get("part") or ""),
         weights=main.weights or "",
-        base=str(trained.get("base") or ""),
-        recipe=str(trained.get("recipe") or ""),
         digests=_number(setting.get("digests")) or 1,
         setting=setting,
+        **_of_run(found.run),
         **_attacked(main),
     )
+
+
+@lru_cache(maxsize=4096)
+def _of_run(run: Run) -> Mapping[str, Any]:
+    """The fields of a row that are the run's."""
+    spec = json.loads(run.spec)
+    return {
+        "run": run.id,
+        "method": run.method,
+        "model": run.model,
+        "source": run.source,
+        "shots": run.shots,
+        "origin": run.model_origin,
+        "train_seed": run.seed,
+        "train_compat": run.compat,
+        "training": _unusual(run.method, spec) if run.kind == "train" else "",
+        "train_part": str(spec.get("part") or ""),
+        "sha256": str(spec.get("model_sha256") or ""),
+        "base": str(spec.get("base") or ""),
+        "recipe": str(spec.get("recipe") or ""),
+    }
 
 
 def _attacked(main: Result) -> dict[str, Any]:
     """The fields of a row that the threat model decides. Older indexes have radii in other forms."""
     threat = {
-        name: {option: canonical_or_same(value) if option in RADII else value for option, value in part.items()}
+        name: {option: _radius(value) if option in RADII else value for option, value in part.items()}
         for name, part in main.threat.items()
         if isinstance(part, dict)
     }
@@ -174,6 +188,11 @@ def _attacked(main: Result) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1024)
+def _radius(value: Any) -> Any:
+    return canonical_or_same(value)
+
+
 def _counted(detail: Result | None) -> int | None:
     """How many a share of a small number was."""
     return round(detail.value * detail.n) if detail else None
@@ -183,10 +202,15 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _unusual(run: Run) -> str:
+def _unusual(method: str, spec: Mapping[str, Any]) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
+    return _unusual_in(method, json.dumps({name: value for name, value in spec.items() if name not in USUAL}))
+
+
+@lru_cache(maxsize=1024)  # of many runs, which differ in their seeds or images, few are trained otherwise
+def _unusual_in(method: str, spec: str) -> str:
     try:
-        changed = stored_spec(run.method, run.spec).unusual()
+        changed = stored_spec(method, spec).unusual()
     except (UserError, TypeError):  # of an index from elsewhere
         return ""
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in changed.items())

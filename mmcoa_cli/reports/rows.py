@@ -75,8 +75,10 @@ class Row:
 
     def get(self, name: str) -> Any:
         """A field, an option of the attack, or what the index says of the measurement; None where there is no such."""
-        found = (getattr(self, name, None) if name in COLUMNS else None, self.options.get(name), self.setting.get(name))
-        return next((value for value in found if value is not None), None)
+        found = getattr(self, name, None) if name in COLUMNS else None
+        if found is None:
+            found = self.options.get(name)
+        return self.setting.get(name) if found is None else found
 
     @property
     def options(self) -> dict[str, Any]:

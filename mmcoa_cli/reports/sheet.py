@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import threats
+from .lines import Line, value_words
 from .measured import AVERAGE, Measured, average, in_cell
-from .pivot import Line, Panel, value_words
+from .pivot import Panel
 from .rows import Row
 from .wording import (
     AVERAGES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -22,9 +23,14 @@ OLD_CODE = "by an earlier version of mmcoa"
 def settings(name: str, section: Section) -> Any:
     """The settings object of a section of a threat model; None where today's code has no such attack or settings."""
     try:
-        return settings_of(ATTACKS[name], section)
+        return _settings(name, tuple(section.items()))
     except (KeyError, TypeError, ValueError, UserError):  # what an index from elsewhere has may be no attack
         return None
+
+
+@lru_cache(maxsize=1024)
+def _settings(name: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    return settings_of(ATTACKS[name], dict(options))
 
 
 def options(name: str, section: Section) -> dict[str, Any]:

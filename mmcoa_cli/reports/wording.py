@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean, stdev
 
+from .lines import Line
 from .paper import NOTES, marks
-from .pivot import Line
 from .rows import Row
 
 COLLISIONS = "collisions: adversarial prompts whose new word is another class's name; none where the line is missing"
