@@ -23,7 +23,7 @@ UNUSUAL: dict[str, Any] = {
     "schedule": "cosine", "warmup_steps": 5,
 }  # fmt: skip
 OF_ATTACKS = {name: value for name, value in UNUSUAL.items() if name in every_option()}
-GENERAL = {"seed": 3, "precision": "bf16", "compat": "release", "batch_size": 7}
+GENERAL = {"seed": 3, "precision": "bf16", "batch_size": 7}
 
 
 def typed(command: str, kind: type[Any]) -> tuple[Any, dict[str, Any]]:
@@ -56,7 +56,9 @@ def test_a_training_with_its_test(method: str) -> None:
 
 @pytest.mark.parametrize("attacks", [("clean",), ("image",), ("text", "clean"), ("multimodal",)])
 def test_a_test(attacks: tuple[str, ...]) -> None:
-    spec = evaluation_spec("run", ("digits", "cifar10"), attacks, limit=9, pixel_size=8, **OF_ATTACKS, **GENERAL)
+    spec = evaluation_spec(
+        "run", ("digits", "cifar10"), attacks, limit=9, pixel_size=8, compat="release", **OF_ATTACKS, **GENERAL
+    )
     test, context = typed(command_of(Job(evaluate=spec)), groups.Test)
     names = (context.params[name] for name in ("checkpoint", "dataset", "attack"))
     (checkpoint,), datasets, asked = names
