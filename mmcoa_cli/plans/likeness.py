@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
-from ..attacks.base import every_option, options_of
+from ..attacks.base import ATTACKS, every_option, options_of
 from ..jobs.specs import EvaluationSpec, TrainSpec, train_spec
 from ..jobs.training_spec import options_of as options_of_method
 from ..jobs.training_spec import stored_spec
@@ -27,7 +27,8 @@ def settings_of(rows: Sequence[Row], *, limit: bool = True) -> dict[str, Any]:
     one of most rows."""
     found: dict[str, Any] = {"limit": _limit_of(rows)} if limit else {}
     for row in rows:
-        for name in (*ANY, *options_of([row.attack])):
+        known = [row.attack] if row.attack in ATTACKS else []  # one of a plugin may not be here
+        for name in (*ANY, *options_of(known)):
             value = row.get(name)
             if value is not None:
                 found.setdefault(name, value)
