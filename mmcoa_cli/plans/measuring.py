@@ -41,9 +41,9 @@ from .cost import Cost, Size, Speed
 from .order import PAPER, Order, Scale
 
 NAMES = ("cat", "pickup truck", "oak tree", "airplane", "aquarium fish", "bottle", "dining room table", "sun")
-FEW, MANY = 2, len(NAMES)  # classes
+FEW, MANY = 2, len(NAMES)  # classes, and the fewest images
 STEPS = 6  # of an attack, beside 1
-ENOUGH = 0.2  # seconds in which the most images that are measured together are encoded
+ENOUGH = 0.1  # seconds in which the most images that are measured together are encoded
 T = TypeVar("T")
 AGAIN = 2  # measurements of each size, of which the shortest counts
 
@@ -88,9 +88,9 @@ class Bench:
 
     def training(self, method: str) -> tuple[Cost, float]:
         """What a step of its own loss costs, and the seconds before the first for each class prompt."""
-        has_steps, few = "steps" in options_of_method(catalog.methods()[method]), max(self.most // 4, 1)
-        sizes = [(few, 1, FEW), (self.most, 1, FEW), (few, 1, MANY), (self.most, 1, MANY)]
-        sizes += [(self.most, STEPS, FEW), (few, STEPS, MANY)] if has_steps else []
+        has_steps = "steps" in options_of_method(catalog.methods()[method])
+        sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (FEW, 1, MANY), (self.most, 1, MANY)]
+        sizes += [(self.most, STEPS, FEW), (FEW, STEPS, MANY)] if has_steps else []
         plans, began = dict[int, Plan](), dict[int, float]()
         for classes in (FEW, MANY):
             spec = self.order.training(method, _dataset(classes), shots="full", scale=PAPER)
@@ -104,8 +104,7 @@ class Bench:
 
     def attack(self, name: str) -> Cost:
         """What its own examples cost, where those that it needs are there."""
-        few = max(self.most // 4, 1)
-        sizes = [(few, 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
+        sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
         sizes += [(self.most, STEPS, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
         return Cost.fitted([(Size(n, steps, k, k), self._examples(name, n, steps, k)) for n, steps, k in sizes])
 
