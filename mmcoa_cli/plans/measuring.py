@@ -57,7 +57,8 @@ def measure(order: Order, home: Home, *, side: int) -> Speed:
         tested = {attack.name: bench.attack(attack.name) for attack in with_needs(order.attacks)}
         return Speed(
             {name: cost for name, (cost, _) in trained.items()}, tested,
-            load=bench.load + _start(order), word={name: word for name, (_, word) in trained.items()},
+            load=bench.load + _start(order), load_words=bench.load_words,
+            word={name: word for name, (_, word) in trained.items()},
             device=bench.device.type, ranks=min(order.processes, torch.cuda.device_count()) or 1,
         )  # fmt: skip
 
@@ -73,6 +74,7 @@ class Bench:
     victim: Any
     mlm: Any
     load: float  # seconds
+    load_words: float
 
     @property
     def device(self) -> torch.device:
@@ -158,18 +160,19 @@ def _bench(order: Order, home: Home, side: int) -> Iterator[Bench]:
             own.models.symlink_to(home.models.absolute(), target_is_directory=True)
             for classes in (FEW, MANY):
                 _write_noise(own, classes, images=order.block + MANY, side=side)
-            load, (victim, mlm) = _timed(lambda: _load(order, own), accelerator.device)
-            yield Bench(order, own, side, accelerator, victim.to(accelerator.device), mlm, load)
+            load, victim = _timed(lambda: _hashed(load_base(order.model, own)), accelerator.device)
+            load_words, mlm = _timed(lambda: _hashed(load_mlm(order.mlm, own)), accelerator.device)
+            victim = victim.to(accelerator.device).use_precision(order.precision)
+            yield Bench(order, own, side, accelerator, victim, mlm, load, load_words)
     finally:
         err.quiet = quiet
         accelerator.free_memory()
 
 
-def _load(order: Order, home: Home) -> tuple[Any, Any]:
-    """Both models and their hashes: what every job begins with."""
-    victim, mlm = load_base(order.model, home), load_mlm(order.mlm, home)
-    victim.digest(), mlm.digest()
-    return victim.use_precision(order.precision), mlm
+def _hashed(model: T) -> T:
+    """The model, of which every job needs the digest."""
+    model.digest()  # type: ignore[attr-defined]
+    return model
 
 
 def _dataset(classes: int) -> str:
