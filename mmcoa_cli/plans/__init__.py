@@ -1,1 +1,1 @@
-"""`mmcoa reproduce`: what a table or figure of the paper needs, how long that takes here, and doing it."""
+"""Plans: what is to be fetched, trained and tested, what of it is there, how long the rest takes, and doing it."""

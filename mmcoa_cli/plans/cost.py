@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..attacks import lookup
+from ..attacks.base import effort, needs_masked_lm
 from ..jobs.specs import EvaluationSpec, TrainSpec
 from .selection import Data
 
@@ -54,15 +56,15 @@ class Cost:
 class Speed:
     """What one step of each method and each attack's set of examples cost here with one model.
 
-    `load` are the seconds in which a job begins, `word` those in which the masked LM is asked for one class prompt,
-    once in a training run that needs it; `save` are those of an epoch's checkpoint.
+    `load` are the seconds in which a job begins, `load_words` those until it has the masked LM too, and `word` those in
+    which that is asked for one class prompt, once in a training run that needs it.
     """
 
     methods: Mapping[str, Cost]
     attacks: Mapping[str, Cost]
     load: float = 0.0
+    load_words: float = 0.0
     word: Mapping[str, float] = field(default_factory=dict)
-    save: float = 0.0
     device: str = ""
     ranks: int = 1  # devices that share the images
 
@@ -74,15 +76,18 @@ class Speed:
         batch = min(spec.batch_size, images)
         updates = math.ceil(images / batch)
         one = Size(images / updates / self.ranks, spec.image_attack.steps, data.classes, min(batch, data.classes))
-        an_epoch = updates * self.methods[spec.method].of(one) + self.save
-        return self.load + self.word.get(spec.method, 0.0) * data.classes + spec.epochs * an_epoch
+        an_epoch = updates * self.methods[spec.method].of(one)
+        return self._load(spec.row.attacks) + self.word.get(spec.method, 0.0) * data.classes + spec.epochs * an_epoch
 
     def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
         """Seconds of these attacks of `spec`, each on top of the examples that it needs."""
         images = min(data.test, spec.limit or data.test)
         sizes = {name: Size(images / self.ranks, steps_of(spec, name), data.classes, data.classes) for name in attacks}
         seconds = sum(self.attacks[name].of(size) for name, size in sizes.items())
-        return self.load + seconds if sizes else 0.0
+        return self._load(spec.attacks) + seconds if sizes else 0.0
+
+    def _load(self, attacks: Iterable[str]) -> float:
+        return self.load + (self.load_words if needs_masked_lm(attacks) else 0.0)
 
 
 def images_of(spec: TrainSpec, data: Data) -> int:
@@ -92,8 +97,5 @@ def images_of(spec: TrainSpec, data: Data) -> int:
 
 def steps_of(spec: EvaluationSpec, attack: str) -> int:
     """The steps that an attack itself takes."""
-    from ..attacks import lookup
-    from ..attacks.base import effort
-
     found = lookup(attack)
     return effort(spec.settings(found)) if found.settings else 1

@@ -41,9 +41,9 @@ from .cost import Cost, Size, Speed
 from .order import PAPER, Order, Scale
 
 NAMES = ("cat", "pickup truck", "oak tree", "airplane", "aquarium fish", "bottle", "dining room table", "sun")
-FEW, MANY = 2, len(NAMES)  # classes
+FEW, MANY = 2, len(NAMES)  # classes, and the fewest images
 STEPS = 6  # of an attack, beside 1
-ENOUGH = 0.2  # seconds in which the most images that are measured together are encoded
+ENOUGH = 0.1  # seconds in which the most images that are measured together are encoded
 T = TypeVar("T")
 AGAIN = 2  # measurements of each size, of which the shortest counts
 
@@ -57,7 +57,8 @@ def measure(order: Order, home: Home, *, side: int) -> Speed:
         tested = {attack.name: bench.attack(attack.name) for attack in with_needs(order.attacks)}
         return Speed(
             {name: cost for name, (cost, _) in trained.items()}, tested,
-            load=bench.load + _start(order), word={name: word for name, (_, word) in trained.items()},
+            load=bench.load + _start(order), load_words=bench.load_words,
+            word={name: word for name, (_, word) in trained.items()},
             device=bench.device.type, ranks=min(order.processes, torch.cuda.device_count()) or 1,
         )  # fmt: skip
 
@@ -73,6 +74,7 @@ class Bench:
     victim: Any
     mlm: Any
     load: float  # seconds
+    load_words: float
 
     @property
     def device(self) -> torch.device:
@@ -88,9 +90,9 @@ class Bench:
 
     def training(self, method: str) -> tuple[Cost, float]:
         """What a step of its own loss costs, and the seconds before the first for each class prompt."""
-        has_steps, few = "steps" in options_of_method(catalog.methods()[method]), max(self.most // 4, 1)
-        sizes = [(few, 1, FEW), (self.most, 1, FEW), (few, 1, MANY), (self.most, 1, MANY)]
-        sizes += [(self.most, STEPS, FEW), (few, STEPS, MANY)] if has_steps else []
+        has_steps = "steps" in options_of_method(catalog.methods()[method])
+        sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (FEW, 1, MANY), (self.most, 1, MANY)]
+        sizes += [(self.most, STEPS, FEW), (FEW, STEPS, MANY)] if has_steps else []
         plans, began = dict[int, Plan](), dict[int, float]()
         for classes in (FEW, MANY):
             spec = self.order.training(method, _dataset(classes), shots="full", scale=PAPER)
@@ -104,8 +106,7 @@ class Bench:
 
     def attack(self, name: str) -> Cost:
         """What its own examples cost, where those that it needs are there."""
-        few = max(self.most // 4, 1)
-        sizes = [(few, 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
+        sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
         sizes += [(self.most, STEPS, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
         return Cost.fitted([(Size(n, steps, k, k), self._examples(name, n, steps, k)) for n, steps, k in sizes])
 
@@ -159,18 +160,19 @@ def _bench(order: Order, home: Home, side: int) -> Iterator[Bench]:
             own.models.symlink_to(home.models.absolute(), target_is_directory=True)
             for classes in (FEW, MANY):
                 _write_noise(own, classes, images=order.block + MANY, side=side)
-            load, (victim, mlm) = _timed(lambda: _load(order, own), accelerator.device)
-            yield Bench(order, own, side, accelerator, victim.to(accelerator.device), mlm, load)
+            load, victim = _timed(lambda: _hashed(load_base(order.model, own)), accelerator.device)
+            load_words, mlm = _timed(lambda: _hashed(load_mlm(order.mlm, own)), accelerator.device)
+            victim = victim.to(accelerator.device).use_precision(order.precision)
+            yield Bench(order, own, side, accelerator, victim, mlm, load, load_words)
     finally:
         err.quiet = quiet
         accelerator.free_memory()
 
 
-def _load(order: Order, home: Home) -> tuple[Any, Any]:
-    """Both models and their hashes: what every job begins with."""
-    victim, mlm = load_base(order.model, home), load_mlm(order.mlm, home)
-    victim.digest(), mlm.digest()
-    return victim.use_precision(order.precision), mlm
+def _hashed(model: T) -> T:
+    """The model, of which every job needs the digest."""
+    model.digest()  # type: ignore[attr-defined]
+    return model
 
 
 def _dataset(classes: int) -> str:

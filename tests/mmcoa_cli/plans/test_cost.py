@@ -23,17 +23,19 @@ def test_a_training(speed: Speed) -> None:
     # 20 images in two steps, three times: a step 32, an image 4, each of its attack's steps 2, ten prompts, ten classes
     assert speed.training(spec, DATA) == 64 + 3 * (2 * 32 + 20 * (4 + 5 * 2) + 2 * 10 * 0.5 + 2 * 10 * 8)
     words = train_spec("mmcoa", dataset="digits", shots="2", epochs=3, batch_size=16, steps=5)
-    assert speed.training(words, DATA) == speed.training(spec, DATA) + 10 * 16  # each prompt is read once a run
+    assert speed.training(words, DATA) == speed.training(spec, DATA) + 128 + 10 * 16  # its masked LM reads each prompt
 
 
 def test_a_test_counts_each_attack_on_top_of_those_it_needs(speed: Speed) -> None:
     spec = evaluation_spec("", ("digits",), steps=7, limit=100)
+    image = spec.changed(attacks=("clean", "image"))
     classify = 100 * 1.0 + 10 * 0.25
     assert speed.test(spec, DATA, attacks=[]) == 0
-    assert speed.test(spec, DATA, attacks=["clean"]) == speed.test(spec, DATA, attacks=["multimodal"]) == 64 + classify
-    assert speed.test(spec, DATA, attacks=["image"]) == 64 + classify + 100 * 7 * 2
-    assert speed.test(spec, DATA, attacks=spec.attacks) == 64 + 4 * classify + 100 * 7 * 2 + 10 * 24
-    assert speed.test(spec.changed(limit=None), DATA, attacks=["clean"]) == 64 + 500 * 1.0 + 10 * 0.25
+    assert speed.test(image, DATA, attacks=["clean"]) == 64 + classify
+    assert speed.test(spec, DATA, attacks=["multimodal"]) == 64 + 128 + classify
+    assert speed.test(image, DATA, attacks=["image"]) == 64 + classify + 100 * 7 * 2
+    assert speed.test(spec, DATA, attacks=spec.attacks) == 64 + 128 + 4 * classify + 100 * 7 * 2 + 10 * 24
+    assert speed.test(image.changed(limit=None), DATA, attacks=["clean"]) == 64 + 500 * 1.0 + 10 * 0.25
 
 
 @pytest.mark.parametrize(("shots", "images"), [("1", 10), ("50", 500), ("500", 1000), ("full", 1000)])
@@ -42,7 +44,7 @@ def test_the_number_of_training_images(shots: str, images: int) -> None:
 
 
 def test_several_devices_share_the_images(speed: Speed) -> None:
-    spec = evaluation_spec("", ("digits",), steps=100)
+    spec = evaluation_spec("", ("digits",), ("image",), steps=100)
     alone, four = (replace(speed, ranks=ranks).test(spec, DATA, attacks=["image"]) - 64 for ranks in (1, 4))
     assert alone / 4 < four < alone / 3.9
 
