@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 from store.errors import UserError
 from store.printable import is_printable, visible
@@ -33,3 +35,10 @@ def require_printable(text: str, what: str) -> str:
     raise UserError(
         f"{what} '{visible(text)}' has characters that do not print ({signs})", hint="rename it: letters, digits, marks"
     )
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """A question that names those of `known` that `name` is close to; empty where it is close to none."""
+    named = {one.lower(): one for one in known}
+    close = [named[one] for one in get_close_matches(name.lower(), named, n=3, cutoff=0.4)]
+    return f"did you mean {' or '.join(close)}?" if close else ""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 from readme_output import README, blocks, mmcoa, printed
+
+from mmcoa_cli.app import app
 
 
 def shape(text: str) -> str:
@@ -15,6 +19,19 @@ def shape(text: str) -> str:
     for pattern, shown in ((r"-[0-9a-f]{8}\b", "-HASH"), (r"\d+", "0"), (r"\s+", " ")):
         text = re.sub(pattern, shown, text)
     return text.strip()
+
+
+def test_every_command_is_one() -> None:
+    """The verbs and options of all shell blocks are those that the command line has."""
+    shell = "\n".join(re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf8"), flags=re.DOTALL))
+    lines = re.findall(r"(?:^|PYTHONPATH=\. )mmcoa (.*)$", shell, flags=re.MULTILINE)
+    assert len(lines) > 20
+    for line in lines:
+        command, words = typer.main.get_command(app), shlex.split(line, comments=True)
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known, line
 
 
 @pytest.mark.slow

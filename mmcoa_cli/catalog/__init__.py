@@ -11,13 +11,13 @@ import csv
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from store.errors import UserError
 
+from ..names import meant
 from ..terminal.literals import Schedule
 from .tables import Cell as Cell
 from .tables import PaperSettings
@@ -252,11 +252,7 @@ def lookup(rows: Mapping[str, T], name: str, kind: str) -> T:
     """The row called `name`. Raises UserError naming the closest rows."""
     if name in rows:
         return rows[name]
-    close = get_close_matches(name.lower(), rows, n=3, cutoff=0.4)
-    raise UserError(
-        f"there is no {kind} called {name!r}",
-        hint=f"did you mean {' or '.join(close)}?" if close else f"choose one of {', '.join(rows)}",
-    )
+    raise UserError(f"there is no {kind} called {name!r}", hint=meant(name, rows) or f"choose one of {', '.join(rows)}")
 
 
 def file(name: str) -> Path:

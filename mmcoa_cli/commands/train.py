@@ -39,19 +39,20 @@ def command(
     json: o.Json = False,
 ) -> None:  # fmt: skip
     """Train a defence on a dataset; then test it clean and under the image, text and multimodal attack."""
-    from ..jobs.continuing import spec_to_go_on_with
-    from ..plans import direct
-    from ..plans.steps import Start
-    from ..reports import results
-    from ..settings import home
-
     run = ""
     if resume:
+        from ..jobs.continuing import spec_to_go_on_with
+        from ..settings import home
+
         refuse_unused(context, set(given(context)) - WITH_RESUME, by="a run that goes on keeps its own options")
         run, spec = spec_to_go_on_with(resume, home(), epochs=training.epochs)
         runs = [spec]
     else:
         options = training.chosen(context, tested=not no_evaluate)
         runs = [specs.train_spec(**options, seed=number) for number in seed]
+    from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans.steps import Start
+    from ..reports import results
+
     outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run)
     results.show(outcomes, as_json=json)

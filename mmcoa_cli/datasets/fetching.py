@@ -25,8 +25,6 @@ from .formats.layouts import recognised
 from .formats.readers import EMBEDDED
 from .library import absent, dataset_path
 from .samples import Recognised
-from .sources.downloads import download
-from .sources.hubs import dataset_folder
 from .writing import write_dataset
 
 
@@ -134,6 +132,8 @@ def _take_first(row: DatasetRow, home: Home, target: Path, asked: Asked, *, scra
 def _downloaded(row: DatasetRow, source: Source, folder: Path) -> tuple[Path, str]:
     """A folder with what `source` gives (`folder`, or the hub's cache), and in words where that is from."""
     if source.repository:
+        from .sources.hubs import dataset_folder
+
         splits = tuple(source.splits) or ("train", "test")
         place, commit = dataset_folder(
             source.repository, source.revision, splits, folder, name=row.name, licence=row.licence
@@ -145,6 +145,8 @@ def _downloaded(row: DatasetRow, source: Source, folder: Path) -> tuple[Path, st
     size = sum(sizes) if all(sizes) else row.bytes
     arrived = sum(path.stat().st_size for path in folder.iterdir())
     require_space(3 * size - arrived, folder=folder, name=row.name)
+    from .sources.downloads import download
+
     for archive in source.archives:
         file_name = PurePosixPath(urlsplit(archive.url).path).name
         download(archive, folder / file_name, name=row.name)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from store.datasets import Dataset
 from store.errors import UserError
 
 from .. import catalog
-from ..names import store_name
+from ..names import meant, store_name
 from ..settings import Home
 
 
@@ -62,9 +61,5 @@ def absent(name: str, home: Home) -> UserError:
     if name in catalog.datasets():
         return UserError(f"the dataset {name} is not in the store", hint=f"mmcoa fetch {name}")
     known = [*catalog.datasets(), *registered_datasets(home)]
-    close = get_close_matches(name.lower(), known, n=3, cutoff=0.4)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return UserError(
-        f"there is no dataset called {name!r}",
-        hint=f"{meant}a dataset of your own: mmcoa fetch {store_name(name)} --from FOLDER",
-    )
+    own = f"a dataset of your own: mmcoa fetch {store_name(name)} --from FOLDER"
+    return UserError(f"there is no dataset called {name!r}", hint=f"{meant(name, known)} {own}".strip())

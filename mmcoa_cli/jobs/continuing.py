@@ -1,4 +1,4 @@
-"""Going on with a run (`mmcoa train --resume RUN`): with what it was begun, and only with that."""
+"""Go on with a run (`mmcoa train --resume RUN`) as it was begun, and in no other way."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def spec_of(run: Run) -> TrainSpec:
 def require_continuable(resumed: str, run: str, identity: Mapping[str, Any], home: Home) -> None:
     """Raises UserError unless the run `resumed` was begun with all that decides the weights of `run`, but for epochs.
 
-    Else the model, the data or the masked LM under one of its names were replaced since: other weights would come out.
+    Otherwise its model, data or masked LM was replaced since, and other weights would come out.
     """
     if resumed == run:
         return
@@ -82,7 +82,7 @@ def command_of(spec: TrainSpec) -> str:
 
 
 def _identity_of(run: str, home: Home) -> dict[str, Any]:
-    """What the run was begun with, from runs/RUN/run.json; nothing where that is not to be read."""
+    """Read what the run was begun with from runs/RUN/run.json; nothing where that cannot be read."""
     try:
         identity = json.loads((home.runs / run / "run.json").read_text(encoding="utf8"))["identity"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Starts work in one process or several. The only module that knows how several are started.
+"""Start work in one process or several. Only this module knows how several are started.
 
 One process: the work runs here. Several: as many workers (`worker.py`) are started as asked, and each checks that it is
 one of that many. `accelerate launch --num_processes N` silently starts a single process on a CPU, so the launcher is
@@ -70,8 +70,8 @@ def run(job: Job, *, processes: int = 1, accelerate_config: Path | None = None) 
 
 
 def _start(worker: list[str], processes: int, port: int) -> list[int]:
-    """What `torchrun --standalone` does: the workers with their ranks; one that fails ends the others. Returns the exit
-    codes."""
+    """Start the workers with their ranks, as `torchrun --standalone` does; one that fails ends the others. Returns the
+    exit codes."""
     together = {
         **_environment(),
         **{"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": HOST},
@@ -84,7 +84,7 @@ def _start(worker: list[str], processes: int, port: int) -> list[int]:
 
 
 def _accelerate(worker: list[str], processes: int, config: Path) -> list[int]:
-    """`accelerate launch`, whose own temporary files are removed with its folder, and which hears no Ctrl-C: ended, it
+    """Run `accelerate launch`. Its temporary files are removed with their folder. It hears no Ctrl-C: ended by one, it
     would explain itself at length."""
     if not config.is_file():
         raise UserError(f"there is no file {config}", hint="make one with: accelerate config")
@@ -106,7 +106,7 @@ def _codes(started: list[Any]) -> list[int]:
 
 @contextmanager
 def _ended() -> Iterator[list[Any]]:
-    """The processes that the block starts have ended, and what they started, when the block has."""
+    """End the processes that the block starts, and those that they start, when the block ends."""
     started: list[Any] = []
     try:
         yield started
@@ -128,9 +128,9 @@ def _ended() -> Iterator[list[Any]]:
 
 
 def _environment() -> dict[str, str]:
-    """Workers import this very package, not a `store` that lies in the current folder; each computes with as many
-    threads as a single process would, because sums are rounded differently by another number of threads; and they watch
-    whether this process is alive."""
+    """The variables of workers. They import this very package, not a `store` in the current folder; they compute with
+    as many threads as a single process, because another number rounds sums differently; they watch whether this process
+    is alive."""
     import torch
 
     package = str(Path(__file__).resolve().parents[2])

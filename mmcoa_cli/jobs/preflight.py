@@ -1,4 +1,4 @@
-"""What a job needs, looked for before anything heavy is imported: a wrong name should not cost ten seconds."""
+"""Look for what a job needs before anything heavy is imported: a wrong name should not cost ten seconds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ OTHERS = "fetch it with a folder called test: mmcoa fetch NAME --from PATH"
 OFFLINE = "with no network: mmcoa demo, or --dataset digits --model tiny-clip --mlm tiny-mlm"
 
 
-def require(job: Job, home: Home) -> None:
-    """See that the datasets are in the store, and bring the models there that are not.
+def require(job: Job, home: Home, *, quiet: bool = False) -> None:
+    """See that the datasets are in the store, and bring the models there that are not; unless `quiet`, warn of attacks
+    that are weaker than they look.
 
     Raises UserError that says what is missing, how to get it, and what needs no network.
     """
@@ -37,7 +38,8 @@ def require(job: Job, home: Home) -> None:
         _require_training_images(train, home)
     for name in evaluate.datasets if evaluate else ():
         _require_test_images(name, home, after_training=train is not None)
-    _warn_of_weak_attacks(job)
+    if not quiet:
+        _warn_of_weak_attacks(job)
     if evaluate and not train and not is_clip(evaluate.checkpoint, home):
         Index(home.database_url).find_run(evaluate.checkpoint)
     try:
@@ -82,7 +84,7 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
 
 
 def _warn_of_weak_attacks(job: Job) -> None:
-    """A line for each attack that is weaker than its settings look: it is run as asked."""
+    """Print a warning for each attack that is weaker than its settings look. It is run as asked."""
     settings: list[Any] = []
     if job.train and "image" in catalog.lookup(catalog.methods(), job.train.method, "method").attacks:
         settings.append(job.train.image_attack)

@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def _work(document: dict[str, Any], *, port: int) -> int:
-    """The exit code, when the job is done or has failed."""
+    """Do the job. Returns the exit code."""
     try:
         outcome = asdict(perform(_job(document), processes=document["processes"]))
     except Exception as error:
@@ -131,12 +131,12 @@ def _end_with(launcher: str) -> None:
 
 
 def _lost_another(error: Exception) -> bool:
-    """Whether another process died first: it has said why, or could not."""
+    """Tell whether another process died first: it has said why, or could not."""
     return isinstance(error, RuntimeError) and "onnection" in str(error)
 
 
 def _tell(document: dict[str, Any], port: int) -> None:
-    """The first to tell is the one that failed; others that fail at the same moment change nothing."""
+    """Tell the launcher. The first process to do so is the one that failed; others that fail then change nothing."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     TCPStore("127.0.0.1", port).compare_set(OUTCOME, "", json.dumps(document))

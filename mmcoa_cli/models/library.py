@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from store.keys import digest_file, key_of
 
 from .. import catalog
 from ..catalog import MlmRow, ModelRow
-from ..names import store_name
+from ..names import meant, store_name
 from ..settings import Home
 from ..terminal.console import say
 from .origins import PUBLISHED, RECORD, Origin, read_record
@@ -241,6 +240,6 @@ def _existing(path: Path) -> Path:
 
 
 def _absent(name: str, known: list[str], kind: str, hint: str) -> UserError:
-    close = get_close_matches(name, known, n=3, cutoff=0.4)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return UserError(f"there is no {kind} called {name!r}", hint=f"{meant}a {kind} of your own: {hint}")
+    return UserError(
+        f"there is no {kind} called {name!r}", hint=f"{meant(name, known)} a {kind} of your own: {hint}".strip()
+    )

@@ -27,6 +27,6 @@ def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> list[Outcome]:
 def carry_out(titles: Sequence[str], jobs: Sequence[Job], start: Start) -> list[Outcome]:
     """Do these jobs; what keeps any from being done is told before the first, where it can be known."""
     for job in jobs if len(jobs) > 1 else ():
-        require(job, home())
+        require(job, home(), quiet=True)
     steps = [Step(job, title, command_of(job, start)) for title, job in zip(titles, jobs, strict=True)]
     return Execution(home(), start).all_of(steps)

@@ -34,15 +34,17 @@ class Known:
         self.home, self._present = home, Present(home)
 
     def run(self, spec: TrainSpec) -> Run | None:
-        """The finished run of this specification, whose last epoch is there."""
+        """The finished run of this specification, whose last epoch is there; its row, where nothing is trained."""
+        if not spec.row.loss:
+            return self.zero_shot(spec.model, method=spec.method)
         found = self._index.run(self._run_id(spec)) if self._index else None
         whole = found and found.status == "complete" and path_of(self.home.checkpoints / found.id, spec.epochs).is_dir()
         return found if whole else None
 
-    def zero_shot(self, model: str) -> Run | None:
-        """The model's row among the runs."""
-        runs = self._index.runs() if self._index else []
-        return next((run for run in runs if run.kind == "zero-shot" and run.model == model), None)
+    def zero_shot(self, model: str, *, method: str) -> Run | None:
+        """The row among the runs of a model as it comes, or with what a method that trains nothing puts around it."""
+        runs, wanted = self._index.runs() if self._index else [], ("zero-shot", model, method)
+        return next((run for run in runs if (run.kind, run.model, run.method) == wanted), None)
 
     def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
         """The attacks of `spec` under which the run, as it is now, was not tested yet on the one dataset of `spec`."""

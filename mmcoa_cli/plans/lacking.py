@@ -187,8 +187,9 @@ def _after_training(run: Run | None) -> dict[str, Any]:
 
 
 def _checkpoint(row: Row) -> str:
-    """A model as it comes is named by its own name."""
-    return row.run if row.source else row.model
+    """A model as it comes is named by its own name, one with something around it by its row among the runs."""
+    method = catalog.methods().get(row.method)
+    return row.run if row.source or (method and method.wrapper) else row.model
 
 
 def _entry(run: str, dataset: str, attack: str, command: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
-from ..attacks.base import options_of
+from ..attacks.base import every_option, options_of
 from ..jobs.specs import EvaluationSpec, TrainSpec, train_spec
 from ..jobs.training_spec import options_of as options_of_method
 from ..jobs.training_spec import stored_spec
@@ -46,9 +46,9 @@ def in_common(like: Sequence[Run], method: str, **options: Any) -> TrainSpec:
     alike = {
         name: value for name, value in (told[0] if told else {}).items() if all(o.get(name) == value for o in told)
     }
-    row, every = catalog.methods()[method], {name for of in told for name in of}
-    foreign = {name for name in every if name not in TrainSpec.__dataclass_fields__} - set(options_of_method(row))
-    return train_spec(method, **{**{name: value for name, value in alike.items() if name not in foreign}, **options})
+    row = catalog.methods()[method]
+    own = {*TrainSpec.__dataclass_fields__, *options_of_method(row), *every_option()}
+    return train_spec(method, **{**{name: value for name, value in alike.items() if name in own}, **options})
 
 
 @cache
@@ -57,7 +57,7 @@ def _unusual(run: Run) -> dict[str, Any]:
         spec = stored_spec(run.method, run.spec)
     except UserError:  # of another version
         return {}
-    return {"mlm": spec.mlm, "compat": spec.compat, **spec.unusual()}
+    return {"mlm": spec.mlm, "compat": spec.compat, **spec.unusual(), **spec.options}  # some are of its test alone
 
 
 def merged(tests: Sequence[tuple[str, EvaluationSpec]]) -> list[tuple[str, EvaluationSpec]]:

@@ -94,11 +94,12 @@ def compose(
     """The steps: datasets and models, then the model as it comes, then each source's runs, with their tests. Without
     `known`, as if nothing were there."""
     steps = [*_fetches(order, selection, known)]
-    data = {data.name: data for data in selection.datasets}
+    data, first = {data.name: data for data in selection.datasets}, selection.sources[0].name
     for (method, source, shots), tests in _grid(order, scale, selection).items():
-        run = order.training(method, source, shots=shots, scale=scale) if source else None
+        made = source or catalog.methods()[method].wrapper  # else it is the model as it comes
+        run = order.training(method, source or first, shots=shots if source else "full", scale=scale) if made else None
         if run:
-            steps.append(_train(order, run, data[source], known=known, speed=speed))
+            steps.append(_train(order, run, data[run.dataset], known=known, speed=speed))
         for (name, options), attacks in tests.items():
             spec = order.test_of(order.model, name, scale, attacks=attacks, options=dict(options))
             steps.append(_test(order, method, spec, data[name], run=run, known=known, speed=speed))
@@ -125,7 +126,7 @@ def differences(order: Order, scale: Scale, selection: Selection) -> Iterator[st
     if shots != row.shots:
         yield f"training images a class: {', '.join(shots)} (the paper: {', '.join(row.shots)})"
     epochs = {methods[name].epochs for name in row.methods if methods[name].loss}
-    if scale.epochs and max(epochs) > scale.epochs:
+    if scale.epochs and max(epochs, default=0) > scale.epochs:
         yield f"epochs of training: {scale.epochs} (the paper: {max(epochs)})"
     if scale.limit and any(data.test > scale.limit for data in selection.tested or selection.sources):
         yield f"test images: {scale.limit:,} of each dataset, the classes as equal as can be (the paper: all)"
@@ -160,7 +161,7 @@ def _test(
     order: Order, method: str, spec: EvaluationSpec, data: Data, *, run: TrainSpec | None, known: Known | None,
     speed: Speed | None,
 ) -> Step:  # fmt: skip
-    found = (known.run(run) if run else known.zero_shot(order.model)) if known else None
+    found = (known.run(run) if run else known.zero_shot(order.model, method=method)) if known else None
     if run:
         spec = spec.changed(checkpoint=found.id if found else run.run_name)
     missing = known.missing(found, spec) if known else spec.attacks
@@ -172,6 +173,8 @@ def _test(
 
 def _label(run: TrainSpec) -> str:
     """ "tecoa, 5-shot"."""
+    if not run.row.loss:
+        return f"{run.method}, zero-shot"
     return f"{run.method}, {run.shots if run.shots == 'full' else f'{run.shots}-shot'}"
 
 

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ..attacks.base import needs_masked_lm
 from ..jobs.specs import EvaluationSpec, Kind, TrainSpec, train_spec
-from ..jobs.training_spec import options_of
+from ..jobs.training_spec import COMMON, options_of, unused
 from ..jobs.worker import Job
 from ..terminal.typed import changed, typed
 
 NAMES = ("method", "dataset", "shots")  # what a training is always told
 LAST = ("tune", "compat", "precision", "optimizer")
-# options of attacks and losses that have a name of their own on the command line
-NAMED = (
-    "norm",
-    "eps",
-    "alpha",
-    "steps",
-    "stop_when_fooled",
-    "no_collisions",
-    "contrast",
-    "image_weight",
-    "text_weight",
-)
+# options of attacks that `mmcoa evaluate` has by their name; for those of `mmcoa train` see COMMON
+IN_TEST = ("norm", "eps", "alpha", "steps", "stop_when_fooled", "no_collisions")
 
 
 @dataclass(frozen=True)
@@ -102,14 +92,15 @@ def _training(spec: TrainSpec, *, tested: EvaluationSpec | None) -> tuple[dict[s
     usual = train_spec(spec.method, dataset=spec.dataset)
     used = {**options_of(spec.row), **(tested.options if tested else {})}
     options = {name: value for name, value in spec.options.items() if name in used}
+    ignored = unused(spec.row, tested=bool(tested))
     takes_words = (tested and tested.takes_words) or needs_masked_lm(spec.row.attacks)
     told = {f.name: getattr(spec, f.name) for f in fields(spec) if f.name not in ("options", *NAMES)}
-    told = {name: value for name, value in told.items() if value != getattr(usual, name)}
+    told = {name: value for name, value in told.items() if value != getattr(usual, name) and name not in ignored}
     if not takes_words:
         told.pop("mlm", None)
     last = {name: told.pop(name) for name in LAST if name in told}
-    named = {name: getattr(spec, name) for name in NAMES}
-    return {**named, **told, **_named(options), **last}, _others(options)
+    named = {name: getattr(spec, name) for name in NAMES if name not in ignored}
+    return {**named, **told, **_named(options, COMMON), **last}, _others(options, COMMON)
 
 
 def _test(spec: EvaluationSpec) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -119,12 +110,12 @@ def _test(spec: EvaluationSpec) -> tuple[dict[str, Any], dict[str, Any]]:
     words = {name: own.pop(name) for name in ("mlm",) if name in own}
     attacks = {"attack": ",".join(own.pop("attacks"))} if "attacks" in own else {}
     named = {"checkpoint": spec.checkpoint, "dataset": ",".join(spec.datasets), **attacks}
-    return {**named, **own, **_named(told), **words}, _others(told)
+    return {**named, **own, **_named(told, IN_TEST), **words}, _others(told, IN_TEST)
 
 
-def _named(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in NAMED if name in options}
+def _named(options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: options[name] for name in names if name in options}
 
 
-def _others(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in NAMED}
+def _others(options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in names}

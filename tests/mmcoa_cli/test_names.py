@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmcoa_cli.names import require_printable, store_name
+from mmcoa_cli.names import meant, require_printable, store_name
 from store.errors import UserError
 
 
@@ -50,3 +50,8 @@ def test_a_long_name_is_not_shown_in_full() -> None:
     with pytest.raises(UserError, match=r"5,000 characters") as raised:
         store_name("9" * 5000)
     assert len(str(raised.value)) < 100
+
+
+def test_a_name_that_is_meant_is_found_in_any_case() -> None:
+    assert meant("vit-b-23", ["ViT-B-32", "digits"]) == "did you mean ViT-B-32?"
+    assert meant("zzzz", ["ViT-B-32", "digits"]) == ""

@@ -108,11 +108,8 @@ def unfinished_blocks(home: Home) -> list[Path]:
 
 def words(spec: EvaluationSpec) -> list[str]:
     """The command line of an evaluation, behind the verb."""
-    return [
-        *("--checkpoint", spec.checkpoint, "--dataset", "digits", "--mlm", "mlm", "--eps", spec.eps),
-        *("--alpha", spec.alpha, "--steps", str(spec.steps), "--limit", str(spec.limit)),
-        *("--batch-size", str(spec.batch_size)),
-    ]
+    options = {"checkpoint": spec.checkpoint, "dataset": ",".join(spec.datasets), **spec.to_type()}
+    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def train_words(spec: TrainSpec) -> list[str]:

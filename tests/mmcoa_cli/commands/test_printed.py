@@ -1,0 +1,64 @@
+"""The commands that plans and reports print: typed again, they mean the same."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from mmcoa_cli import catalog
+from mmcoa_cli.app import program
+from mmcoa_cli.attacks.base import every_option
+from mmcoa_cli.commands import groups
+from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, evaluation_after, evaluation_spec, options_of, train_spec
+from mmcoa_cli.jobs.worker import Job
+from mmcoa_cli.plans.steps import command_of
+
+UNUSUAL: dict[str, Any] = {
+    "norm": "l2", "eps": "0.5", "alpha": "0.1", "steps": 3, "random_start": False, "stop_when_fooled": True,
+    "max_candidates": 4, "min_score": 0.25, "max_words_changed": 2, "no_collisions": True, "contrast": "class",
+    "image_weight": 1.0, "text_weight": 0.25, "betas": (0.8, 0.9), "momentum": 0.5, "weight_decay": 0.1,
+    "schedule": "cosine", "warmup_steps": 5,
+}  # fmt: skip
+OF_ATTACKS = {name: value for name, value in UNUSUAL.items() if name in every_option()}
+GENERAL = {"seed": 3, "precision": "bf16", "compat": "release", "batch_size": 7}
+
+
+def typed(command: str, kind: type[Any]) -> tuple[Any, dict[str, Any]]:
+    """The group of options that a command's words make, and what they are all together."""
+    _, verb, *words = shlex.split(command)
+    context: Any = program().commands[verb].make_context(verb, words)
+    return kind(**{one.name: context.params[one.name] for one in fields(kind)}), context
+
+
+@pytest.mark.parametrize("method", catalog.methods())
+def test_a_training(method: str) -> None:
+    row = catalog.methods()[method]
+    own = {name: value for name, value in UNUSUAL.items() if name in options_of(row)}
+    weights = {"lr": 0.5, "epochs": 3, "optimizer": "sgd", "tune": "image", "shots": "5"} if row.loss else {}
+    spec = train_spec(method, dataset="digits", model="vit", **own, **weights, **GENERAL if row.loss else {})
+    training, context = typed(command_of(Job(spec)), groups.Training)
+    assert context.params["no_evaluate"]
+    (seed,) = context.params["seed"]
+    again: TrainSpec = train_spec(**training.chosen(context, tested=False), seed=seed)
+    assert again == spec
+
+
+@pytest.mark.parametrize("method", catalog.methods())
+def test_a_training_with_its_test(method: str) -> None:
+    spec = train_spec(method, dataset="digits", model="vit", mlm="other", eps="2/255", seed=3)
+    training, context = typed(command_of(Job(spec, evaluation_after(spec))), groups.Training)
+    assert not context.params["no_evaluate"]
+    assert train_spec(**training.chosen(context, tested=True), seed=3) == spec
+
+
+@pytest.mark.parametrize("attacks", [("clean",), ("image",), ("text", "clean"), ("multimodal",)])
+def test_a_test(attacks: tuple[str, ...]) -> None:
+    spec = evaluation_spec("run", ("digits", "cifar10"), attacks, limit=9, pixel_size=8, **OF_ATTACKS, **GENERAL)
+    test, context = typed(command_of(Job(evaluate=spec)), groups.Test)
+    names = (context.params[name] for name in ("checkpoint", "dataset", "attack"))
+    (checkpoint,), datasets, asked = names
+    again: EvaluationSpec = evaluation_spec(checkpoint, datasets, asked, **test.chosen(context, asked, by="x"))
+    assert again == spec
