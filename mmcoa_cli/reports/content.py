@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..catalog.tables import MEAN, TableRow
@@ -24,16 +24,6 @@ class Missing(Protocol):
         """The same for people; none where nothing is missing."""
 
 
-class Nothing:
-    """A report that lacks nothing, or is not asked."""
-
-    def entries(self) -> list[dict[str, str]]:
-        return []
-
-    def lines(self) -> list[str]:
-        return []
-
-
 @dataclass(frozen=True)
 class Report:
     """The rows of `table`, in its order, and the panels in which they are shown; those of a figure are what it draws,
@@ -44,7 +34,7 @@ class Report:
     panels: list[Panel]
     seeds: bool = False
     figure: Figure | None = None
-    missing: Missing = field(default_factory=Nothing)
+    missing: Missing | None = None
 
     def sheets(self, *, digits: int = 2) -> list[Sheet]:
         """The panels in words; the ends of intervals have `digits` decimals, all other percentages two."""
@@ -54,14 +44,14 @@ class Report:
 def report_of(rows: Sequence[Row], table: TableRow, *, seeds: bool = False, missing: Missing | None = None) -> Report:
     """The report of `rows`, which are never empty; with `seeds`, those that differ in nothing but their seed become a
     mean and a standard deviation. Raises UserError where nothing of them can be shown."""
-    found, lacking = panels(rows, table=table, seeds=seeds), missing or Nothing()
+    found = panels(rows, table=table, seeds=seeds)
     if table.picture:
         picture = figure(found, table, every=len(rows))
-        return Report(table, picture.rows, picture.panels, seeds, picture, lacking)
+        return Report(table, picture.rows, picture.panels, seeds, picture, missing)
     if table.cell != MEAN:
-        return Report(table, list(rows), found, seeds, None, lacking)
+        return Report(table, list(rows), found, seeds, None, missing)
     found = [shown for panel in found for shown in comparable([panel]) if shown.lines]
     if not found:
         raise no_average(table)
     means = [as_row(mean) for p in found for line in p.lines for name in line.cells if (mean := in_cell(p, line, name))]
-    return Report(table, [*rows, *means], found, seeds, None, lacking)
+    return Report(table, [*rows, *means], found, seeds, None, missing)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
-from .figure import ZERO_SHOT, Figure, Point, Series, along, caption, metric, tick
-from .measured import AVERAGE
+from .content import Report
+from .figure import ZERO_SHOT, Figure, Series, caption
+from .measured import AVERAGE, Measured
+from .pivot import Panel
 from .threats import attack_name
 from .wording import plain
 
@@ -29,6 +31,7 @@ FONT: Any = {
 }  # fmt: skip
 BAR: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.7, "capthick": 0.7, "markersize": 3.2, "linewidth": 1.0}
 HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "markersize": 3.2, "markeredgewidth": 0.8}
+AXES = {"shots": "training images a class"}  # what an axis is called, where that is not its name
 APART = 0.17  # between two series at one place, of the distance between places
 LEGEND, LINE = 0.35, 0.105  # inches of the legend, and of a line of the caption
 CAPTION = 84  # characters of the caption that fit the width
@@ -48,8 +51,8 @@ def check_ending(path: Path) -> None:
         )
 
 
-def draw(figure: Figure, path: Path) -> None:
-    """Draw the figure into `path`, whole or not at all. Raises UserError for an ending that is no picture's."""
+def draw(report: Report, path: Path) -> None:
+    """Draw a report's figure into `path`, whole or not at all. Raises UserError where it does not end as a picture."""
     check_ending(path)
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -57,11 +60,14 @@ def draw(figure: Figure, path: Path) -> None:
 
     from store.files import replacing
 
+    figure = report.figure
+    if figure is None:
+        raise ValueError(f"{report.table.name} is no figure")
     layouts = {"lines": _lines, "bars": _markers}
     with rc_context(FONT), replacing(path) as partial:
         picture = Picture(layout="constrained")
         FigureCanvasAgg(picture)
-        said = "\n".join(textwrap.fill(line, CAPTION) for line in caption(figure))
+        said = "\n".join(textwrap.fill(line, CAPTION) for line in caption(figure, report.sheets()))
         height = layouts[figure.table.picture](picture, figure)
         picture.set_size_inches(WIDTH, LEGEND + height + LINE * (said.count("\n") + 1))
         picture.supxlabel(said, fontsize=5.5, color="#444444", x=0.01, ha="left", linespacing=1.25)
@@ -73,31 +79,33 @@ def _lines(picture: Any, figure: Figure) -> float:
     """A panel above the other, the columns along the axis, a line for each method; returns the height."""
     every = picture.subplots(len(figure.panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, panel, lines in zip(every, figure.panels, figure.series, strict=True):
-        trained = [series for series in lines if any(point.x != ZERO_SHOT for point in series.points)]
+        trained = [series for series in lines if any(x != ZERO_SHOT for x in series.points)]
         for number, series in enumerate(lines):
             shift = trained.index(series) - (len(trained) - 1) / 2 if series in trained else 0.0
             _line(axes, series, figure.xs, APART * 0.6 * shift, style=_style(lines, number))
         axes.set_title(attack_name(panel.first.attack), loc="left", pad=3)
-        axes.set_ylabel(metric(panel))
+        axes.set_ylabel(_metric(panel))
         axes.set_ylim(0, _top(lines))
         axes.grid(axis="y", linewidth=0.3, color="#DDDDDD")
         axes.set_axisbelow(True)
-    every[-1].set_xticks(range(len(figure.xs)), [plain(tick(figure.table, x)) for x in figure.xs])
-    every[-1].set_xlabel(along(figure.table))
+    every[-1].set_xticks(range(len(figure.xs)), [plain(_tick(figure, x)) for x in figure.xs])
+    every[-1].set_xlabel(AXES.get(figure.table.columns, figure.table.columns.replace("_", " ")))
     _legend(picture, every)
     return 0.35 + 1.15 * len(figure.panels)
 
 
 def _line(axes: Axes, series: Series, xs: list[Any], shift: float, *, style: dict[str, Any]) -> None:
     """A series and the paper's values; one that is trained with nothing goes on as a dashed line."""
-    points = sorted(series.points, key=lambda point: xs.index(point.x))
-    places = [xs.index(point.x) + shift for point in points]
-    _bars(axes, [100 * point.value for point in points], points, places, style, label=plain(series.name), along="x")
-    for point, place in zip(points, places, strict=True):
-        if point.x == ZERO_SHOT:
-            axes.axhline(100 * point.value, linestyle=(0, (4, 3)), linewidth=0.7, color=style["color"], zorder=1)
+    points = {
+        xs.index(x) + shift: point for x, point in sorted(series.points.items(), key=lambda one: xs.index(one[0]))
+    }
+    _bars(axes, points, style, label=plain(series.name), along="x")
+    for place, point in points.items():
         if point.paper is not None:
             _paper(axes, place + APART * 0.3, 100 * point.paper, style)
+    if ZERO_SHOT in series.points:
+        height = 100 * series.points[ZERO_SHOT].value
+        axes.axhline(height, linestyle=(0, (4, 3)), linewidth=0.7, color=style["color"], zorder=1)
 
 
 def _markers(picture: Any, figure: Figure) -> float:
@@ -112,12 +120,12 @@ def _markers(picture: Any, figure: Figure) -> float:
             _row_of_markers(axes, series, figure.xs, APART * (number - (len(lines) - 1) / 2), _style(lines, number))
         axes.set_title(attack_name(panel.first.attack), loc="left", pad=3)
         axes.set_xlim(0, _top(lines))
-        axes.set_xlabel(metric(panel))
+        axes.set_xlabel(_metric(panel))
         for place in range(0, len(figure.xs), 2):  # every other row shaded, so that markers are read with their name
             axes.axhspan(place - 0.5, place + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
         if figure.xs[-1] == AVERAGE:
             axes.axhline(len(figure.xs) - 1.5, linewidth=0.5, color="black")
-    every[0].set_yticks(range(len(figure.xs)), [plain(tick(figure.table, x)) for x in figure.xs])
+    every[0].set_yticks(range(len(figure.xs)), [plain(_tick(figure, x)) for x in figure.xs])
     every[0].set_ylim(len(figure.xs) - 0.5, -0.5)
     _legend(picture, every[: len(figure.panels)])
     most = max(map(len, figure.series))
@@ -125,27 +133,28 @@ def _markers(picture: Any, figure: Figure) -> float:
 
 
 def _row_of_markers(axes: Axes, series: Series, xs: list[Any], shift: float, colours: dict[str, Any]) -> None:
-    places = [xs.index(point.x) + shift for point in series.points]
     style = {**colours, "linestyle": "none"}
-    values = [100 * point.value for point in series.points]
-    _bars(axes, values, series.points, places, style, label=plain(series.name), along="y")
-    for point, place in zip(series.points, places, strict=True):
+    points = {xs.index(x) + shift: point for x, point in series.points.items()}
+    _bars(axes, points, style, label=plain(series.name), along="y")
+    for place, point in points.items():
         if point.paper is not None:
             _paper(axes, 100 * point.paper, place, style)
 
 
 def _top(lines: list[Series]) -> float:
     """The end of an axis, in percent: a little above all that it shows."""
-    shown = [end for series in lines for point in series.points for end in (point.high, point.paper or 0.0)]
+    shown = [end for series in lines for point in series.points.values() for end in (point.bar[2], point.paper or 0.0)]
     return max(1.0, 107 * max(shown))
 
 
-def _bars(
-    axes: Axes, values: list[float], points: list[Point], places: list[float], style: dict[str, Any], *, label: str,
-    along: str,
-) -> None:  # fmt: skip
-    """Markers with error bars; `along` is the axis of the places."""
-    errors: Any = [[100 * (p.value - p.low) for p in points], [100 * (p.high - p.value) for p in points]]
+def _bars(axes: Axes, points: dict[float, Measured], style: dict[str, Any], *, label: str, along: str) -> None:
+    """Markers with error bars at their places; `along` is the axis of the places."""
+    bars, places = [point.bar for point in points.values()], list(points)
+    values = [100 * middle for _, middle, _ in bars]
+    errors: Any = [
+        [100 * (middle - low) for low, middle, _ in bars],
+        [100 * (high - middle) for _, middle, high in bars],
+    ]
     x, y = (places, values) if along == "x" else (values, places)
     directed: dict[str, Any] = {"yerr": errors} if along == "x" else {"xerr": errors}
     axes.errorbar(x, y, label=label, zorder=3, **directed, **BAR, **style)
@@ -161,6 +170,16 @@ def _style(lines: list[Series], number: int) -> dict[str, Any]:
     repeated = method in [series.method for series in lines[:number]]
     place = len(known) + number if repeated or method not in known else known.index(method)
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+def _metric(panel: Panel) -> str:
+    """What an axis measures."""
+    return f"{panel.first.metric.replace('_', ' ')}, %"
+
+
+def _tick(figure: Figure, x: Any) -> str:
+    """A place's name as it is printed."""
+    return "–" if x is None else "zero-shot" if (figure.table.columns, x) == ("shots", ZERO_SHOT) else str(x)
 
 
 def _legend(picture: Any, every: Any) -> None:

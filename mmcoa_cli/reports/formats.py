@@ -51,7 +51,11 @@ def render(report: Report, *, format: str = "table", width: int = 100) -> str:
 
 def document(report: Report) -> dict[str, Any]:
     """The JSON of `mmcoa report`."""
-    return {"task": report.table.task, "rows": as_dicts(report.rows), "missing": report.missing.entries()}
+    return {
+        "task": report.table.task,
+        "rows": as_dicts(report.rows),
+        "missing": report.missing.entries() if report.missing else [],
+    }
 
 
 def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:

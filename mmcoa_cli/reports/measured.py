@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import mean
+from statistics import mean, stdev
 
 from .lines import Line, grouped
 from .paper import NOTES, marks
@@ -36,6 +36,18 @@ class Measured:
     def half(self) -> float:
         """The larger side of the interval."""
         return max(self.high - self.value, self.value - self.low)
+
+    @property
+    def several(self) -> bool:
+        return len(self.by_seed) > 1
+
+    @property
+    def bar(self) -> tuple[float, float, float]:
+        """The low end, the middle and the high end of an error bar: over several seeds mean and standard deviation."""
+        if self.several:
+            middle, spread = mean(self.by_seed), stdev(self.by_seed)
+            return middle - spread, middle, middle + spread
+        return max(0.0, self.low), self.value, min(1.0, self.high)
 
     @property
     def first(self) -> Row:

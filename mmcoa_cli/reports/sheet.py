@@ -28,7 +28,7 @@ from .wording import (
     setting,
     shares_prompts,
     trainings,
-)
+)  # fmt: skip
 
 PART = "*"
 
@@ -81,8 +81,9 @@ def caption(panel: Panel) -> str:
     return f"{row.metric.replace('_', ' ').capitalize()}{under}, in percent"
 
 
-def _title(panel: Panel) -> str:
-    row, table = panel.first, panel.table
+def about(panel: Panel) -> str:
+    """What was trained and tested: the beginning of a title."""
+    row = panel.first
     told = [row.dataset] if panel.has("dataset") else []
     told += [row.method] if panel.has("method") else []
     if panel.has("source"):
@@ -92,11 +93,16 @@ def _title(panel: Panel) -> str:
             if source
             else "zero-shot"
         )
-    told.append(model_name(row))
-    if panel.has("attack"):
-        papers = row.attack in table.paper and panel.fields.get("source", "") in ("", *table.sources)
-        told.append(threats.attack_name(row.attack) + (f" (Table {table.paper[row.attack]})" if papers else ""))
-    return " · ".join(told)
+    return " · ".join([*told, model_name(row)])
+
+
+def _title(panel: Panel) -> str:
+    row, table = panel.first, panel.table
+    if not panel.has("attack"):
+        return about(panel)
+    papers = row.attack in table.paper and panel.fields.get("source", "") in ("", *table.sources)
+    number = f" (Table {table.paper[row.attack]})" if papers else ""
+    return f"{about(panel)} · {threats.attack_name(row.attack)}{number}"
 
 
 def _circumstances(panel: Panel, *, averaged: bool) -> list[str]:

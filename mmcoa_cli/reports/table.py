@@ -56,7 +56,7 @@ def _print(console: Console, report: Report) -> None:
         *([Text(), *(_text(note, "dim") for note in notes)] if notes else []),
         sep="\n",
     )
-    if below := report.missing.lines():  # commands to copy: the terminal may wrap them, we do not
+    if report.missing and (below := report.missing.lines()):  # commands to copy: the terminal may wrap them, we do not
         console.print(Text(), *(_text(plain(line), "dim") for line in below), sep="\n", soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.reports.content import report_of
+from mmcoa_cli.reports.content import Report, report_of
 from mmcoa_cli.reports.figure import Figure, caption
 from mmcoa_cli.reports.reading import rows
 from store.errors import UserError
@@ -19,10 +19,18 @@ TWO = ("cifar10", "cifar100")
 Add = Callable[..., Any]
 
 
+def report(index: Index, task: catalog.TableRow, *attacks: str, seeds: bool = False) -> Report:
+    return report_of(rows(index, task, attacks=attacks), task, seeds=seeds)
+
+
 def drawn(index: Index, task: catalog.TableRow, *attacks: str, seeds: bool = False) -> Figure:
-    found = report_of(rows(index, task, attacks=attacks), task, seeds=seeds).figure
+    found = report(index, task, *attacks, seeds=seeds).figure
     assert found is not None
     return found
+
+
+def said(index: Index, task: catalog.TableRow, *, seeds: bool = False) -> list[str]:
+    return caption(drawn(index, task, seeds=seeds), report(index, task, seeds=seeds).sheets())
 
 
 def on(add: Add, datasets: tuple[str, ...], method: str, correct: dict[str, int], **options: Any) -> None:
@@ -38,11 +46,11 @@ def test_averages_by_shots(index: Index, add: Add) -> None:
     assert [panel.first.attack for panel in found.panels] == ["image", "multimodal"]
     assert found.xs == ["0", "5", "full"] and found.panels[0].datasets == TWO
     clip, mmcoa = found.series[0]
-    assert [(point.x, point.value) for point in clip.points] == [("0", 0.1)]
-    assert [(point.x, point.value) for point in mmcoa.points] == [("5", 0.2), ("full", 0.4)]
-    assert all(point.low < point.value < point.high for point in mmcoa.points)
-    assert [point.paper for point in mmcoa.points] == [None, None]  # Table II has the multimodal attack only
-    assert found.series[1][1].points[1].paper == pytest.approx((0.6147 + 0.2931) / 2)
+    assert [(x, point.value) for x, point in clip.points.items()] == [("0", 0.1)]
+    assert [(x, point.value) for x, point in mmcoa.points.items()] == [("5", 0.2), ("full", 0.4)]
+    assert all(point.low < point.value < point.high for point in mmcoa.points.values())
+    assert [point.paper for point in mmcoa.points.values()] == [None, None]  # Table II has the multimodal attack only
+    assert found.series[1][1].points["full"].paper == pytest.approx((0.6147 + 0.2931) / 2)
 
 
 def test_the_rows_behind_a_figure_have_its_averages(index: Index, add: Add) -> None:
@@ -60,7 +68,7 @@ def test_averages_that_are_compared_are_over_the_same_datasets(index: Index, add
     found = drawn(index, FIG3)
     assert found.panels[0].datasets == TWO and found.left_out == 3
     assert [series.name for series in found.series[0]] == ["clip", "tecoa", "mmcoa"]
-    assert any("3 results" in line for line in caption(found))
+    assert any("3 results" in line for line in said(index, FIG3))
 
 
 def test_one_picture_never_mixes_settings(index: Index, add: Add) -> None:
@@ -107,18 +115,18 @@ def test_every_dataset_at_the_shots_of_most_results(index: Index, add: Add) -> N
     found = drawn(index, FIG4)
     assert found.panels[0].fields["shots"] == "5" and found.xs == ["cifar10", "cifar100", "zoo", "average"]
     clip, tecoa, mmcoa = found.series[0]
-    assert [point.x for point in mmcoa.points] == ["cifar10", "cifar100", "zoo", "average"]
-    assert [point.x for point in tecoa.points] == ["cifar10"]  # no average of fewer datasets than the others have
-    assert clip.points[-1].value == pytest.approx(0.1)
+    assert list(mmcoa.points) == ["cifar10", "cifar100", "zoo", "average"]
+    assert list(tecoa.points) == ["cifar10"]  # no average of fewer datasets than the others have
+    assert clip.points["average"].value == pytest.approx(0.1)
     assert found.left_out == 1
 
 
 def test_points_over_seeds_have_their_deviation(index: Index, add: Add) -> None:
     for seed, correct in enumerate((1000, 2000, 3000)):
         on(add, TWO, "mmcoa", {"image": correct}, seed=seed)
-    (point,) = drawn(index, FIG3, seeds=True).series[0][0].points
-    assert (point.value, point.low, point.high) == pytest.approx((0.2, 0.1, 0.3))
-    assert "Bars: the standard deviation over seeds." in caption(drawn(index, FIG3, seeds=True))
+    (point,) = drawn(index, FIG3, seeds=True).series[0][0].points.values()
+    assert point.bar == pytest.approx((0.1, 0.2, 0.3))
+    assert "bars: the standard deviation over seeds" in said(index, FIG3, seeds=True)
 
 
 def test_the_caption_tells_stand_ins_parts_and_marks(index: Index, add: Add) -> None:
@@ -132,8 +140,10 @@ def test_the_caption_tells_stand_ins_parts_and_marks(index: Index, add: Add) -> 
         part="9 of 10 classes",
         train_part="5 of 9",
     )
-    text = "\n".join(caption(drawn(index, FIG3)))
-    assert "tiny (a stand-in model), trained on imagenet, seed 0. Averages of 2 datasets (cifar10, cifar100)." in text
-    assert "Only a part: cifar10, 9 of 10 classes; cifar100, 9 of 10 classes." in text
-    assert "Trained on a part: 5 of 9." in text
-    assert "Hollow" not in text  # the paper has no number for a part
+    lines = said(index, FIG3)
+    assert lines[:2] == [
+        "trained on imagenet · tiny (a stand-in model)", "averages of 2 datasets (cifar10, cifar100), seed 0",
+    ]  # fmt: skip
+    assert "cifar100*: only a part of the dataset, 9 of 10 classes" in lines
+    assert "trained on a part, 5 of 9: mmcoa" in lines
+    assert "hollow" not in "".join(lines)  # the paper has no number for a part

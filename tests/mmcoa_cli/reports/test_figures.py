@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from mmcoa_cli import catalog
-from mmcoa_cli.reports.content import report_of
-from mmcoa_cli.reports.figure import Figure
+from mmcoa_cli.reports.content import Report, report_of
 from mmcoa_cli.reports.figures import COLOURS, draw
 from mmcoa_cli.reports.reading import rows
 from store.errors import UserError
@@ -28,10 +27,8 @@ def pixels(path: Path) -> np.ndarray[Any, Any]:
         return np.asarray(image.convert("RGB"))
 
 
-def figure(index: Index, task: catalog.TableRow, *attacks: str) -> Figure:
-    found = report_of(rows(index, task, attacks=attacks), task).figure
-    assert found is not None
-    return found
+def figure(index: Index, task: catalog.TableRow, *attacks: str) -> Report:
+    return report_of(rows(index, task, attacks=attacks), task)
 
 
 def count(picture: np.ndarray[Any, Any], colour: str) -> int:
