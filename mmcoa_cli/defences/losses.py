@@ -10,11 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def cross_entropy(image_features: Tensor, text_features: Tensor, *, labels: Tensor, tau: Tensor) -> Tensor:
-    """CE of each image against the K class prompts: (B, D), (K, D), labels (B,) in 0..K-1 -> mean, a scalar."""
-    return F.cross_entropy(tau * image_features @ text_features.T, labels)
-
-
 def contrastive(image_features: Tensor, text_features: Tensor, *, tau: Tensor) -> Tensor:
     """L(I-T): image i belongs to text i, both directions added: (B, D), (B, D) -> scalar (the paper's Eq. 7-8).
 

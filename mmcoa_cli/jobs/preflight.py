@@ -13,6 +13,7 @@ from ..attacks.base import needs_masked_lm
 from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip
+from ..models.runs import through_wrapper
 from ..settings import Home
 from ..terminal.console import say
 from .specs import TrainSpec
@@ -40,7 +41,8 @@ def require(job: Job, home: Home, *, quiet: bool = False) -> None:
         _require_test_images(name, home, after_training=train is not None)
     if not quiet:
         _warn_of_weak_attacks(job)
-    if evaluate and not train and not is_clip(evaluate.checkpoint, home):
+    known = train or (evaluate and (is_clip(evaluate.checkpoint, home) or through_wrapper(evaluate.checkpoint, home)))
+    if evaluate and not known:
         Index(home.database_url).find_run(evaluate.checkpoint)
     try:
         if train:

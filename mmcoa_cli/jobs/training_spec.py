@@ -67,6 +67,10 @@ class TrainSpec:
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
             positive(option, value)
         not_negative("--seed", self.seed)
+        if self.compat == "release" and self.image_attack.stop_when_fooled:
+            raise UserError(
+                "the released code attacks each image for all of its steps", hint="leave out -o stop_when_fooled=true"
+            )
         object.__setattr__(self, "options", _fewest(self))
 
     @property

@@ -6,14 +6,12 @@ to the encoder's input and the normalisation belong to the model, so that gradie
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
-import psutil  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 from store.errors import UserError
 from store.keys import digest_arrays
 
-from .architectures import NO_MODEL, build, first_line, shapes_of
+from .architectures import NO_MODEL, first_line, shapes_of
 from .digests import (
     CLIP_CONFIG,
     WEIGHTS,
@@ -36,12 +34,11 @@ from .digests import (
     weights_of,
 )
 from .foreign_code import check_tokenizer, forbid_foreign_code
-from .origins import STAND_IN, Origin, read_record
+from .origins import Origin, read_record
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 
 TEXT_BATCH = 512
-NEEDS = 'it needs "embed_dim", "vision_cfg" and "text_cfg"'
 forbid_foreign_code()
 
 
@@ -263,33 +260,6 @@ def _tokenizer_files(folder: Path, config: dict[str, Any], *, name: str) -> tupl
     return texts, {file: content_of(path) for file, path in paths.items()}
 
 
-def new_clip(config: dict[str, Any], *, name: str, seed: int) -> Clip:
-    """A CLIP with random weights: `config` is an open_clip architecture, alone or under `model_cfg`."""
-    config = config if "model_cfg" in config else {"model_cfg": config}
-    _require_buildable(config)
-    torch.manual_seed(seed)
-    try:
-        model = build(config)
-        config = {**config, "preprocess_cfg": _preprocess_of(model, config.get("preprocess_cfg", {}))}
-        open_clip.set_model_preprocess_cfg(model, config["preprocess_cfg"])
-        tokenizer = open_clip.SimpleTokenizer(
-            context_length=int(config["model_cfg"]["text_cfg"].get("context_length", 77))
-        )
-        return Clip(model, tokenizer, name=name, config=config, origin=Origin(STAND_IN, "mmcoa"))
-    except NO_MODEL as error:
-        raise UserError(f"this is no open_clip architecture: {error}", hint=NEEDS) from error
-
-
-def _preprocess_of(model: Any, given: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "size": model.visual.image_size,
-        "mean": list(open_clip.OPENAI_DATASET_MEAN),
-        "std": list(open_clip.OPENAI_DATASET_STD),
-        "interpolation": "bicubic",
-        **given,
-    }
-
-
 def as_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
@@ -313,18 +283,3 @@ def _side(size: Any, name: str) -> int:
             f"{name} takes images of {shown} pixels", hint="mmcoa attacks square images; take a square model"
         )
     return int(sides.pop())
-
-
-def _require_buildable(config: dict[str, Any]) -> None:
-    """Raises UserError for an architecture that is none, or that this machine has no memory to train."""
-    try:
-        shapes = shapes_of(config, name="the new model")
-    except UserError as error:
-        raise UserError(f"this is no open_clip architecture: {error}", hint=NEEDS) from error
-    count = sum(math.prod(shape) for shape in shapes.values())
-    needed, there = 16 * count, psutil.virtual_memory().total  # weights, gradients and two moments, of 4 bytes each
-    if needed > there:
-        raise UserError(
-            f"an architecture of {count:,} weights takes {needed / 2**30:,.0f} GiB to train, and there are "
-            f"{there / 2**30:,.0f}", hint="take a smaller one",
-        )  # fmt: skip

@@ -12,9 +12,10 @@ from store.keys import key_of
 
 from ..datasets.library import dataset_path
 from ..datasets.prompts import class_prompts
+from ..names import store_name
 from ..settings import Home
 from .digests import SCHEME
-from .epochs import epochs_of, path_of
+from .epochs import epochs_in, epochs_of, path_of
 from .library import clip_path, mlm_path
 from .partial import checkpoint_digest
 from .runs import wrapped_in
@@ -52,7 +53,9 @@ class Present:
         return wrapped.digest(run.model, weights) if weights and wrapped else weights
 
     def _model(self, name: str) -> str:
-        return _digest(clip_path(name, self._home), name)
+        """Of a model, or of the last epoch of a run that a training starts from."""
+        epochs = epochs_in(self._home.checkpoints / name) if store_name(name) == name else []
+        return _digest(clip_path(name, self._home), name) or (_digest(epochs[-1], name) if epochs else "")
 
     def _mlm(self, name: str) -> str:
         return _digest(mlm_path(name, self._home), name)

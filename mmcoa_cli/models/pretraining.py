@@ -35,10 +35,11 @@ from ..randomness import keyed, shuffled
 from ..settings import Home
 from ..terminal.checks import not_negative, one_of, positive
 from ..terminal.console import progress, say
-from .clip import Clip, new_clip
+from .clip import Clip
 from .epochs import clip_files, epochs_in, number_of, resume, save_epoch
 from .finite import require_finite_loss, require_finite_weights, smaller_lr
 from .token_rows import require_distinct_prompts
+from .untrained import new_clip
 
 VERSION = 1  # raise it when the same specification would give other weights
 TEMPLATES = (

@@ -14,6 +14,7 @@ from store.keys import digest_arrays, key_of
 from store.schema import Run
 
 from .. import catalog
+from ..names import store_name
 from ..settings import Home
 from .digests import model_digest, verify
 from .epochs import epochs_of, path_of, require_own
@@ -49,10 +50,30 @@ def run_of(checkpoint: str, home: Home, index: Index) -> Run:
     run = index.run(checkpoint)
     if run is None and (checkpoint in catalog.models() or is_clip(checkpoint, home)):
         return zero_shot_run(checkpoint, home, index)
+    if run is None and (through := through_wrapper(checkpoint, home)):
+        method, model = through
+        wrapper = catalog.methods()[method].wrapper
+        settings = wrapper_row(wrapper).settings_of({})
+        return zero_shot_run(model, home, index, method=method, wrapper=wrapper, settings=settings)
     run = run or index.find_run(checkpoint)
     if run.kind == "train":
         require_whole(run, home)
     return run
+
+
+def zero_shot_id(method: str, model: str) -> str:
+    """The id of the run of a model as it comes, or through the wrapper of a method that trains nothing."""
+    return f"{method}-{store_name(model)}"
+
+
+def through_wrapper(checkpoint: str, home: Home) -> tuple[str, str] | None:
+    """The method and the model of the store that such an id names, whether there is the run already or not."""
+    for name, row in catalog.methods().items():
+        if row.wrapper and not row.loss and checkpoint.startswith(f"{name}-"):
+            folder = home.clips / store_name(checkpoint.removeprefix(f"{name}-"))
+            if folder.is_dir():
+                return name, read_record(folder).name or folder.name
+    return None
 
 
 def require_whole(run: Run, home: Home) -> None:
@@ -86,7 +107,7 @@ def zero_shot_run(
 ) -> Run:
     """The index's row for `model` as it comes, or through a wrapper with its settings: nothing is trained."""
     folder = ensure_clip(model, home)
-    weights, run_id = model_digest(folder, name=model), f"{method}-{folder.name}"
+    weights, run_id = model_digest(folder, name=model), zero_shot_id(method, model)
     about: dict[str, Any] = {"method": method, "model": model}
     if wrapper:
         row = wrapper_row(wrapper)

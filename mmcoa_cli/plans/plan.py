@@ -13,6 +13,7 @@ from ..attacks.base import options_of
 from ..jobs.specs import EvaluationSpec, Kind, TrainSpec
 from ..jobs.worker import Job
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
+from ..models.runs import zero_shot_id
 from ..settings import Home
 from ..terminal.console import say
 from .known import Known
@@ -164,6 +165,8 @@ def _test(
     found = (known.run(run) if run else known.zero_shot(order.model, method=method)) if known else None
     if run:
         spec = spec.changed(checkpoint=found.id if found else run.run_name)
+    elif catalog.methods()[method].wrapper:
+        spec = spec.changed(checkpoint=zero_shot_id(method, order.model))
     missing = known.missing(found, spec) if known else spec.attacks
     seconds = speed.test(spec, data, attacks=missing) if speed else None if missing else 0.0
     job, label = Job(evaluate=spec), _label(run) if run else f"{method}, zero-shot"

@@ -29,15 +29,9 @@ def number(row: Row, *, task: str, shots: str = "") -> float | None:
     """The paper's accuracy, a fraction, for the row's method, data and attack, after training on as many images or on
     `shots`; None where it has none to compare."""
     found = _numbers().get((task, row.source, shots or row.shots, row.method, row.dataset, row.attack))
-    alike = (
-        found is not None
-        and row.measure == "accuracy"
-        and _same_attack(row)
-        and not row.partial
-        and not row.part
-        and _whole(row)
-    )
-    return found if alike else None
+    if found is None or row.measure != "accuracy" or row.partial or row.part or not _whole(row):
+        return None
+    return found if _same_attack(row) else None
 
 
 def marks(row: Row) -> str:

@@ -172,7 +172,7 @@ def _of_run(run: Run) -> Mapping[str, Any]:
 def _attacked(main: Result) -> dict[str, Any]:
     """The fields of a row that the threat model decides. Older indexes have radii in other forms."""
     threat = {
-        name: {option: _radius(value) if option in RADII else value for option, value in part.items()}
+        name: {option: canonical_or_same(value) if option in RADII else value for option, value in part.items()}
         for name, part in main.threat.items()
         if isinstance(part, dict)
     }
@@ -186,11 +186,6 @@ def _attacked(main: Result) -> dict[str, Any]:
         "mlm_weights": str(options.get("mlm") or ""),
         "threat": threat,
     }
-
-
-@lru_cache(maxsize=1024)
-def _radius(value: Any) -> Any:
-    return canonical_or_same(value)
 
 
 def _counted(detail: Result | None) -> int | None:

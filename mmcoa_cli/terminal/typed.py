@@ -15,9 +15,15 @@ def typed(
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     for name, value in (own or {}).items():
-        text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-        words += ["-o", f"{name}={text}"]
+        words += ["-o", f"{name}={_value(value)}"]
     return shlex.join(words)
+
+
+def _value(value: Any) -> str:
+    """As `settings_options.py` reads it."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

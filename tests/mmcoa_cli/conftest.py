@@ -25,9 +25,10 @@ from torch import Tensor
 import store
 from mmcoa_cli.datasets.fetching import fetch_dataset
 from mmcoa_cli.models import embedded
-from mmcoa_cli.models.clip import Clip, load_clip, new_clip
+from mmcoa_cli.models.clip import Clip, load_clip
 from mmcoa_cli.models.masked_lm import quiet_transformers
 from mmcoa_cli.models.pretraining import PretrainSpec, pretrain
+from mmcoa_cli.models.untrained import new_clip
 from mmcoa_cli.settings import Home
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}

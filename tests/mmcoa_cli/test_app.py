@@ -139,7 +139,7 @@ WRONG = {
     "eps of 1 in training": ((*TRAIN, "--eps", "1"), "--eps 1 is the whole range of a pixel", "--eps 1/255"),
     "eps of abc": ((*EVALUATE, "--eps", "abc"), "--eps 'abc' is not a number", "--eps 1/255"),
     "eps of 0": ((*EVALUATE, "--eps", "0"), "--eps 0 leaves every image as it is", "--attack clean"),
-    "an option twice": ((*EVALUATE, "--checkpoint", "x"), "--checkpoint is given twice", "--checkpoint A,B"),
+    "an option twice": ((*EVALUATE, "--checkpoint", "x"), "--checkpoint is given twice", "once, with commas"),
     "alpha": ((*TRAIN, "--alpha", "1/0"), "--alpha '1/0' is not a number", "--alpha 1/255"),
     "steps": ((*TRAIN, "--steps", "-1"), "steps", "--steps"),
     "shots": ((*TRAIN, "--shots", "many"), "--shots many", "--shots 5"),

@@ -325,3 +325,15 @@ def test_a_method_that_trains_nothing_is_zero_shot_through_its_wrapper(
     assert stronger.id.startswith("ttc-vit-") and stronger.weights != run.weights
     assert victim_of(stronger.id, home).settings == CounterSettings(0.5)  # type: ignore[attr-defined]
     assert not home.checkpoints.exists()
+
+
+def test_a_model_through_a_wrapper_is_named_without_training(home: Home, plugins: None) -> None:
+    """`mmcoa evaluate --checkpoint METHOD-MODEL` makes the run where there is none yet."""
+    outcome = launch.run(Job(evaluate=evaluation_spec("ttc-vit", ("digits",), ("clean",), limit=10)))
+    index = Index(home.database_url)
+    assert [run.id for run in index.runs()] == ["ttc-vit"]
+    ((run, _),) = [*index.results(evaluations=outcome.evaluations)][:1]
+    assert run.method == "ttc"
+    for name in ("ttc-nothing", "vp-vit", "tecoa-vit"):
+        with pytest.raises(UserError, match=f"no run or model called '{name}'"):
+            launch.run(Job(evaluate=evaluation_spec(name, ("digits",), ("clean",), limit=10)))

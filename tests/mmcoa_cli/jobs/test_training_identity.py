@@ -115,6 +115,7 @@ def test_a_row_has_its_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"text_weight": -1}, "--text-weight -1.0 is no weight of a loss"),
         ({"eps": "x"}, "--eps 'x' is not a number"),
         ({"tune": "visual"}, "--tune visual is unknown"),
+        ({"compat": "release", "stop_when_fooled": True}, "the released code attacks each image for all of its steps"),
     ],
 )
 def test_what_cannot_be(options: dict[str, Any], told: str) -> None:

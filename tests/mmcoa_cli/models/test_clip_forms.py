@@ -16,9 +16,10 @@ from transformers import CLIPConfig, CLIPModel, CLIPVisionModelWithProjection
 
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.jobs.specs import Kind
-from mmcoa_cli.models.clip import Clip, load_clip, new_clip
+from mmcoa_cli.models.clip import Clip, load_clip
 from mmcoa_cli.models.library import clip_path
 from mmcoa_cli.models.origins import Record
+from mmcoa_cli.models.untrained import new_clip
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

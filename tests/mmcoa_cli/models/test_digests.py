@@ -18,11 +18,12 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.jobs.specs import Kind
-from mmcoa_cli.models.clip import Clip, load_clip, new_clip
+from mmcoa_cli.models.clip import Clip, load_clip
 from mmcoa_cli.models.digests import fetch_again, files_of, model_digest
 from mmcoa_cli.models.epochs import save_epoch
 from mmcoa_cli.models.library import clip_path, mlm_path
 from mmcoa_cli.models.masked_lm import load_masked_lm
+from mmcoa_cli.models.untrained import new_clip
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

@@ -21,9 +21,10 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, CLIPCon
 
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.jobs.specs import Kind
-from mmcoa_cli.models.clip import load_clip, new_clip
+from mmcoa_cli.models.clip import load_clip
 from mmcoa_cli.models.library import registered
 from mmcoa_cli.models.masked_lm import load_masked_lm
+from mmcoa_cli.models.untrained import new_clip
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizerFast
 
-from mmcoa_cli.models.clip import load_clip, new_clip
+from mmcoa_cli.models.clip import load_clip
 from mmcoa_cli.models.library import (
     clip_path,
     ensure_clip,
@@ -26,6 +26,7 @@ from mmcoa_cli.models.library import (
     registered,
 )
 from mmcoa_cli.models.masked_lm import load_masked_lm
+from mmcoa_cli.models.untrained import new_clip
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

@@ -17,6 +17,7 @@ from store.index import Index
 from store.keys import key_of
 from store.schema import Result, Run
 
+ONLY_PAIRS = ("contrast", "image_weight", "text_weight")
 PROMPTS = {"cifar10": 10, "cifar100": 100}
 IMAGE, TEXT = ("image", "multimodal"), ("text", "multimodal")
 PGD = {
@@ -90,7 +91,8 @@ def _adder(index: Index) -> Add:
 
 def _run(method: str, model: str, source: str, shots: str, seed: int, training: dict[str, Any]) -> Run:
     trained = method != "clip"
-    spec = train_spec(method, dataset=source, shots=shots, model=model, seed=seed, **training)
+    used = {name: value for name, value in training.items() if name not in ONLY_PAIRS or method == "mmcoa"}
+    spec = train_spec(method, dataset=source, shots=shots, model=model, seed=seed, **used)
     return Run(
         id=f"{method}-{key_of(spec)[:8]}" if trained else f"clip-{model}",
         kind="train" if trained else "zero-shot",
@@ -103,7 +105,7 @@ def _run(method: str, model: str, source: str, shots: str, seed: int, training: 
         seed=seed if trained else 0,
         compat=training.get("compat", "none"),
         status="complete",
-        spec=json.dumps(spec.document()),
+        spec=json.dumps({**spec.document(), **training}),  # older indexes hold what was not used, too
         created_at="2026-01-01T00:00:00+00:00",
         finished_at="2026-01-01T01:00:00+00:00",
     )
