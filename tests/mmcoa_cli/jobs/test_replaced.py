@@ -14,7 +14,9 @@ from mmcoa_cli import catalog
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.specs import evaluation_spec
+from mmcoa_cli.models.present import Present
 from mmcoa_cli.plans.known import Known
+from mmcoa_cli.plans.lacking import lacking
 from mmcoa_cli.reports.content import Report
 from mmcoa_cli.reports.formats import as_dicts
 from mmcoa_cli.reports.pivot import panels
@@ -59,7 +61,7 @@ def dataset(home: Home) -> None:
 
 
 def report(home: Home) -> Report:
-    return make_report(catalog.tables()["iid"], home)
+    return make_report(catalog.tables()["iid"], home, missing=lacking)
 
 
 def lines(home: Home) -> dict[str, set[str]]:
@@ -72,11 +74,13 @@ def lines(home: Home) -> dict[str, set[str]]:
 
 
 def left(home: Home) -> tuple[str, ...]:
-    return Known.of(home).missing("clip-vit", SPEC)
+    known = Known(home)
+    return known.missing(known.zero_shot("vit", method="clip"), SPEC)
 
 
 def measure(home: Home, **changes: Any) -> None:
-    evaluate(evaluation_spec(**{**vars(SPEC), **changes}), home, Accelerator(cpu=True))
+    options = {name: value for name, value in vars(SPEC).items() if name != "options"}
+    evaluate(evaluation_spec(**{**options, **SPEC.options, **changes}), home, Accelerator(cpu=True))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +156,7 @@ def test_weights_that_are_no_numbers_are_not_scored(home: Home, value: float) ->
 def test_a_digest_of_files_is_that_of_the_loaded_model(home: Home) -> None:
     measure(home)
     ((_, one), *_) = Index(home.database_url).results()
-    known = Known.of(home).present
+    known = Present(home)
     assert one.weights == known.model("vit")
 
 
