@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import catalog
-from .jobs.specs import TrainSpec, train_spec
+from .jobs.training_spec import TrainSpec, train_spec
 from .settings import Home, home
 
 if TYPE_CHECKING:

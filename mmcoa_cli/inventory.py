@@ -14,8 +14,7 @@ from store.errors import UserError
 from store.verification import FOLDER as MEMORY
 
 from . import catalog
-from .catalog import DatasetRow, MlmRow, ModelRow
-from .jobs.specs import Kind
+from .catalog import DatasetRow, Kind, MlmRow, ModelRow
 from .models.digests import read_json
 from .models.library import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .models.origins import PUBLISHED, STAND_IN, Record, read_record

@@ -11,6 +11,7 @@ import csv
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,14 @@ from .tables import PaperSettings
 from .tables import TableRow as TableRow
 
 TEMPLATE = "This is a photo of a {}"  # the paper's class prompt: capital T, no full stop, the article always "a"
+
+
+class Kind(StrEnum):
+    """What can be fetched: a dataset, a CLIP model, a masked LM."""
+
+    dataset = "dataset"
+    clip = "clip"
+    mlm = "mlm"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..jobs import specs
+from ..jobs.evaluation_spec import evaluation_spec
+from ..jobs.training_spec import DEFAULT_MODEL
 from ..terminal.choices import choice
 from . import groups, known
 from . import options as o
@@ -23,7 +24,7 @@ def command(
     attack: Annotated[
         str, typer.Argument(help=f"Run this attack: {', '.join(known.attacks())}.", **choice(known.attacks, "ATTACK"))
     ],
-    checkpoint: o.Checkpoint = specs.DEFAULT_MODEL,
+    checkpoint: o.Checkpoint = DEFAULT_MODEL,
     dataset: o.Datasets = o.DATASETS,
     *,
     test: groups.Test,
@@ -32,7 +33,7 @@ def command(
 ) -> None:
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
-    spec = specs.evaluation_spec(checkpoint, dataset, (attack,), **options)
+    spec = evaluation_spec(checkpoint, dataset, (attack,), **options)
     from ..plans import direct  # what was typed is right: only now is it worth the time
     from ..plans.steps import Start
     from ..reports import results

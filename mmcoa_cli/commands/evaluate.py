@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ..jobs import specs
+from ..jobs.evaluation_spec import evaluation_spec
 from . import groups
 from . import options as o
 
@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Test runs or models. Use the stored examples; make and store those that are missing."""
     options = test.chosen(context, attack, by=f"--attack {attack}")
-    tests = [specs.evaluation_spec(name, dataset, attack, **options) for name in checkpoint]
+    tests = [evaluation_spec(name, dataset, attack, **options) for name in checkpoint]
     from ..plans import direct  # what was typed is right: only now is it worth the time
     from ..plans.steps import Start
     from ..reports import results

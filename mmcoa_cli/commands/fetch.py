@@ -10,7 +10,7 @@ import typer
 from store.printable import visible
 
 from .. import catalog
-from ..jobs.specs import Kind
+from ..catalog import Kind
 from ..terminal.choices import choice, listed, one
 from . import known
 from . import options as o

@@ -16,7 +16,8 @@ from store.errors import UserError
 
 from .. import catalog
 from ..attacks import base
-from ..jobs import specs
+from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.training_spec import DEFAULT_DATASET, DEFAULT_MLM, DEFAULT_MODEL, kinds_of, options_of, unused
 from ..terminal.given import given, refuse_unused, typed_as
 from ..terminal.settings_options import fields_of, parse
 from . import options as o
@@ -34,7 +35,7 @@ class Test:
     alpha: o.Alpha = None
     steps: o.Steps = 100
     stop_when_fooled: o.StopWhenFooled = False
-    mlm: o.Mlm = specs.DEFAULT_MLM
+    mlm: o.Mlm = DEFAULT_MLM
     no_collisions: o.NoCollisions = False
     seed: o.Seed = 0
     compat: o.Compat = "none"
@@ -47,7 +48,7 @@ class Test:
 
         Raises UserError for those that none of these attacks has; `by` is what has no use for them ("--attack clean").
         """
-        general = {one.name for one in fields(specs.EvaluationSpec)}
+        general = {one.name for one in fields(EvaluationSpec)}
         unused = set(base.every_option()) - set(base.options_of(attacks)) - general
         refuse_unused(context, unused, by=f"{by} has no use for it")
         have = fields_of((one.settings for one in base.with_needs(attacks)), but=general)
@@ -59,9 +60,9 @@ class Training:
     """The options of `train` that decide the weights; those left out (None) have the paper's values."""
 
     method: o.Method = "mmcoa"
-    dataset: o.Dataset = specs.DEFAULT_DATASET
+    dataset: o.Dataset = DEFAULT_DATASET
     shots: o.Shots = "full"
-    model: o.Model = specs.DEFAULT_MODEL
+    model: o.Model = DEFAULT_MODEL
     epochs: o.Epochs = None
     lr: o.LearningRate = None
     optimizer: o.Optimizer = None
@@ -72,7 +73,7 @@ class Training:
     eps: o.Eps = "1/255"
     alpha: o.TrainingAlpha = "1/255"
     steps: o.TrainingSteps = 10
-    mlm: o.Mlm = specs.DEFAULT_MLM
+    mlm: o.Mlm = DEFAULT_MLM
     compat: o.Compat = "none"
     option: o.TrainingMore = None
     batch_size: o.TrainingBatchSize = None
@@ -84,8 +85,8 @@ class Training:
         Raises UserError for those that the method does not have, nor the test after it, if it is `tested`.
         """
         row, by = catalog.methods()[self.method], f"--method {self.method}"
-        refuse_unused(context, specs.unused(row, tested=tested), by=f"{by} has no use for it")
-        have = {name: kind for name, kind in fields_of(specs.kinds_of(row)).items() if name in specs.options_of(row)}
+        refuse_unused(context, unused(row, tested=tested), by=f"{by} has no use for it")
+        have = {name: kind for name, kind in fields_of(kinds_of(row)).items() if name in options_of(row)}
         return {"method": self.method} | _typed(context, self) | _more(context, self, have, of=by)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from .. import catalog
 from ..attacks import base
-from ..jobs import specs
+from ..jobs.training_spec import DEFAULT_DATASET
 from ..tasks import TASKS
 from ..terminal import choices as c
 from ..terminal import literals
@@ -19,7 +19,7 @@ IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
 SETTINGS, MACHINE, OUTPUT = "Settings", "Machine", "Output"
 N = "N"  # what a number is called in the help
 SEEDS = c.Numbers((0,))
-DATASETS, ATTACKS = c.Names((specs.DEFAULT_DATASET,)), c.Names(base.usual())
+DATASETS, ATTACKS = c.Names((DEFAULT_DATASET,)), c.Names(base.usual())
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 

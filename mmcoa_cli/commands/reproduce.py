@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import catalog
-from ..jobs import specs
+from ..jobs.training_spec import DEFAULT_MLM, DEFAULT_MODEL
 from ..terminal.choices import choice, listed, one
 from ..terminal.literals import Preset
 from . import groups, known
@@ -49,8 +49,8 @@ def command(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")] = False,
     json: o.Json = False,
-    model: o.Model = specs.DEFAULT_MODEL,
-    mlm: o.Mlm = specs.DEFAULT_MLM,
+    model: o.Model = DEFAULT_MODEL,
+    mlm: o.Mlm = DEFAULT_MLM,
     lr: o.LearningRate = None,
     batch_size: o.TrainingBatchSize = None,
     seed: o.Seed = 0,

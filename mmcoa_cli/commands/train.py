@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..jobs import specs
+from ..jobs.training_spec import train_spec
 from ..terminal.choices import one
 from ..terminal.given import given, refuse_unused
 from . import groups, known
@@ -49,7 +49,7 @@ def command(
         runs = [spec]
     else:
         options = training.chosen(context, tested=not no_evaluate)
-        runs = [specs.train_spec(**options, seed=number) for number in seed]
+        runs = [train_spec(**options, seed=number) for number in seed]
     from ..plans import direct  # what was typed is right: only now is it worth the time
     from ..plans.steps import Start
     from ..reports import results

@@ -16,7 +16,7 @@ from ..models.library import ensure_clip, ensure_mlm, is_clip
 from ..models.runs import through_wrapper
 from ..settings import Home
 from ..terminal.console import say
-from .specs import TrainSpec
+from .training_spec import TrainSpec
 from .worker import Job
 
 OTHERS = "fetch it with a folder called test: mmcoa fetch NAME --from PATH"

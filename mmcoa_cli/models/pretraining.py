@@ -29,7 +29,7 @@ from store.keys import key_of
 from ..datasets.library import open_classes
 from ..datasets.pixels import Pixels, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
-from ..jobs.specs import PRECISIONS
+from ..jobs.training_spec import PRECISIONS
 from ..names import store_name
 from ..randomness import keyed, shuffled
 from ..settings import Home

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from ..attacks import lookup
 from ..attacks.base import effort, needs_masked_lm
-from ..jobs.specs import EvaluationSpec, TrainSpec
+from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.training_spec import TrainSpec
 from .selection import Data
 
 PROMPT_STEPS = 4  # of the terms of a size

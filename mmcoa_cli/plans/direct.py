@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.preflight import require
-from ..jobs.specs import EvaluationSpec, TrainSpec, evaluation_after
+from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Outcome
 from ..settings import home
 from .execution import Execution

@@ -9,7 +9,7 @@ from store.errors import UserError
 
 from .. import inventory
 from ..jobs import launch
-from ..jobs.specs import TrainSpec
+from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Outcome
 from ..settings import Home
 from ..terminal.console import print_error, say

@@ -15,8 +15,9 @@ from store.errors import UserError
 from .. import attacks
 from ..datasets.library import attacked_at, dataset_path
 from ..datasets.sampling import few_shot
-from ..jobs.specs import EvaluationSpec, TrainSpec
+from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_identity import of_training, run_id
+from ..jobs.training_spec import TrainSpec
 from ..jobs.trials import Trial, Words
 from ..models.epochs import path_of
 from ..models.present import Present

@@ -17,8 +17,8 @@ from .. import catalog
 from ..attacks.base import options_of
 from ..catalog import TableRow
 from ..datasets.library import dataset_path
-from ..jobs.specs import EvaluationSpec, TrainSpec, evaluation_after, evaluation_spec
-from ..jobs.training_spec import stored_spec
+from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after, evaluation_spec
+from ..jobs.training_spec import TrainSpec, stored_spec
 from ..jobs.worker import Job
 from ..reports.lines import grouped
 from ..reports.rows import Row

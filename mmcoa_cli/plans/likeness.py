@@ -11,9 +11,9 @@ from store.errors import UserError
 
 from .. import catalog
 from ..attacks.base import ATTACKS, every_option, options_of
-from ..jobs.specs import EvaluationSpec, TrainSpec, train_spec
+from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.training_spec import TrainSpec, stored_spec, train_spec
 from ..jobs.training_spec import options_of as options_of_method
-from ..jobs.training_spec import stored_spec
 from ..reports.rows import Row
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from store.keys import key_of
 from .. import catalog
 from ..attacks.base import with_needs
 from ..catalog import TableRow
-from ..jobs.specs import DEFAULT_MLM, DEFAULT_MODEL, EvaluationSpec, TrainSpec, evaluation_spec, train_spec
+from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from ..jobs.training_spec import DEFAULT_MLM, DEFAULT_MODEL, TrainSpec, train_spec
 from ..settings import Home
 from ..terminal.checks import one_of, positive
 from .steps import Start

@@ -10,7 +10,9 @@ from store.errors import UserError
 
 from .. import catalog
 from ..attacks.base import options_of
-from ..jobs.specs import EvaluationSpec, Kind, TrainSpec
+from ..catalog import Kind
+from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..models.runs import zero_shot_id

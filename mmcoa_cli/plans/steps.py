@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..attacks.base import needs_masked_lm
-from ..jobs.specs import EvaluationSpec, Kind, TrainSpec, train_spec
-from ..jobs.training_spec import COMMON, options_of, unused
+from ..catalog import Kind
+from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.training_spec import COMMON, TrainSpec, options_of, train_spec, unused
 from ..jobs.worker import Job
 from ..terminal.typed import changed, typed
 

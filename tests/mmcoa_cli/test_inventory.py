@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mmcoa_cli import catalog
+from mmcoa_cli.catalog import Kind
 from mmcoa_cli.inventory import everything, fetch, kind_of, listing
-from mmcoa_cli.jobs.specs import Kind
 from mmcoa_cli.settings import Home
 
 

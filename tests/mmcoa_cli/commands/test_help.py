@@ -14,7 +14,7 @@ from mmcoa_cli import catalog
 from mmcoa_cli.app import VERBS, app
 from mmcoa_cli.attacks import ATTACKS
 from mmcoa_cli.commands import store
-from mmcoa_cli.jobs.specs import PRECISIONS
+from mmcoa_cli.jobs.training_spec import PRECISIONS
 from mmcoa_cli.plans.order import PRESETS
 from mmcoa_cli.reports.formats import FORMATS
 from mmcoa_cli.terminal.literals import Format, Precision, Preset

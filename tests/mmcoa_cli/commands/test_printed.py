@@ -12,7 +12,8 @@ from mmcoa_cli import catalog
 from mmcoa_cli.app import program
 from mmcoa_cli.attacks.base import every_option
 from mmcoa_cli.commands import groups
-from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, evaluation_after, evaluation_spec, options_of, train_spec
+from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_after, evaluation_spec
+from mmcoa_cli.jobs.training_spec import TrainSpec, options_of, train_spec
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.steps import command_of
 

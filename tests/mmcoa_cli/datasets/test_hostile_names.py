@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from mmcoa_cli.catalog import Kind
 from mmcoa_cli.inventory import fetch
-from mmcoa_cli.jobs.specs import Kind
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

@@ -20,7 +20,7 @@ from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs import launch, training_steps
 from mmcoa_cli.jobs.continuing import command_of, spec_of, spec_to_go_on_with
 from mmcoa_cli.jobs.evaluation import evaluate
-from mmcoa_cli.jobs.specs import evaluation_spec
+from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.jobs.worker import Job

@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from mmcoa_cli.attacks.base import every_option
 from mmcoa_cli.attacks.settings import BertAttackSettings, PgdSettings
 from mmcoa_cli.datasets.library import open_dataset
-from mmcoa_cli.jobs.specs import EvaluationSpec, evaluation_spec
+from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import TrainSpec, options_of, train_spec
 from mmcoa_cli.jobs.trials import trials_of

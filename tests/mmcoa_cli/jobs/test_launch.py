@@ -23,9 +23,10 @@ from torch import Tensor
 import store
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.continuing import command_of
-from mmcoa_cli.jobs.specs import EvaluationSpec, TrainSpec, evaluation_spec, train_spec
+from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_plan import make_plan
+from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
 from mmcoa_cli.jobs.worker import Job, perform
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
@@ -64,7 +65,7 @@ WORKER = """
 import json, sys
 from accelerate import Accelerator
 from mmcoa_cli.settings import home
-from mmcoa_cli.jobs.specs import TrainSpec
+from mmcoa_cli.jobs.training_spec import TrainSpec
 from mmcoa_cli.jobs.training import train
 
 accelerator = Accelerator(cpu=True)

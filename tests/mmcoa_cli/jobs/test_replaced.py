@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM
 from mmcoa_cli import catalog
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.jobs.evaluation import evaluate
-from mmcoa_cli.jobs.specs import evaluation_spec
+from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.models.present import Present
 from mmcoa_cli.plans.known import Known
 from mmcoa_cli.plans.lacking import lacking

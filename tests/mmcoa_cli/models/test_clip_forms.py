@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPVisionModelWithProjection
 
+from mmcoa_cli.catalog import Kind
 from mmcoa_cli.inventory import fetch
-from mmcoa_cli.jobs.specs import Kind
 from mmcoa_cli.models.clip import Clip, load_clip
 from mmcoa_cli.models.library import clip_path
 from mmcoa_cli.models.origins import Record

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
+from mmcoa_cli.catalog import Kind
 from mmcoa_cli.inventory import fetch
-from mmcoa_cli.jobs.specs import Kind
 from mmcoa_cli.models.clip import Clip, load_clip
 from mmcoa_cli.models.digests import fetch_again, files_of, model_digest
 from mmcoa_cli.models.epochs import save_epoch

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import save, save_file
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, CLIPConfig, CLIPModel
 
+from mmcoa_cli.catalog import Kind
 from mmcoa_cli.inventory import fetch
-from mmcoa_cli.jobs.specs import Kind
 from mmcoa_cli.models.clip import load_clip
 from mmcoa_cli.models.library import registered
 from mmcoa_cli.models.masked_lm import load_masked_lm

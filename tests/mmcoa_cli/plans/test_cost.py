@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mmcoa_cli.jobs.specs import evaluation_spec, train_spec
+from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.plans.cost import Cost, Size, Speed, images_of
 from mmcoa_cli.plans.measuring import measure
 from mmcoa_cli.plans.order import Order

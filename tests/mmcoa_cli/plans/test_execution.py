@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmcoa_cli.jobs.specs import evaluation_spec
+from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.plans.execution import Execution, Failure, verdict
 from mmcoa_cli.plans.known import Known
 from mmcoa_cli.plans.order import Order, Scale

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from mmcoa_cli import app, catalog
-from mmcoa_cli.jobs.specs import evaluation_after
+from mmcoa_cli.jobs.evaluation_spec import evaluation_after
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.lacking import MOST, Lacking, lacking
 from mmcoa_cli.plans.steps import command_of

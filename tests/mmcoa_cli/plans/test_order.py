@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.jobs.specs import TrainSpec
+from mmcoa_cli.jobs.training_spec import TrainSpec
 from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale, remember, remembered
 from mmcoa_cli.settings import Home
 from store.errors import UserError

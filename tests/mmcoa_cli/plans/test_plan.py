@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmcoa_cli.attacks.settings import PgdSettings
-from mmcoa_cli.jobs.specs import TrainSpec
+from mmcoa_cli.jobs.training_spec import TrainSpec
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.cost import Speed
 from mmcoa_cli.plans.known import Known

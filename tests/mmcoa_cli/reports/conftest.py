@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmcoa_cli.jobs.specs import train_spec
+from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.present import data_key
 from mmcoa_cli.tasks.intervals import wilson
 from store.index import Index
