@@ -10,7 +10,9 @@ from store.errors import UserError
 from .. import inventory
 from ..jobs import launch
 from ..jobs.training_spec import TrainSpec
-from ..jobs.worker import Outcome
+from ..jobs.trials import stored
+from ..jobs.worker import Job, Outcome
+from ..models.runs import require_whole
 from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.errors import explained
@@ -74,7 +76,24 @@ class Execution:
             return None
         if step.of and job.evaluate and (run := Known(self.home).run(step.of)):
             job = replace(job, evaluate=replace(job.evaluate, checkpoint=run.id))
-        return launch.run(job, processes=self.start.processes, accelerate_config=self.start.accelerate_config)
+        found = self._stored(job)
+        return found or launch.run(job, processes=self.start.processes, accelerate_config=self.start.accelerate_config)
+
+    def _stored(self, job: Job) -> Outcome | None:
+        """What the store has of a training and of its test, where it has all; asked without loading a tensor."""
+        run = Known(self.home).run(job.train) if job.train and not job.resume else None
+        if run is None:
+            return None
+        try:
+            if run.kind == "train":
+                require_whole(run, self.home)
+            results = stored(replace(job.evaluate, checkpoint=run.id), self.home) if job.evaluate else []
+        except UserError:  # whoever does the work says what is wrong, or mends it
+            return None
+        if results is None:
+            return None
+        say(f"run {run.id} is in the store already")
+        return Outcome(run.id, results)
 
     def _missed(self, step: Step) -> str:
         """The step that failed and that this one needs, empty where there is none."""
