@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.reports.formats import as_dict
+from mmcoa_cli.reports.formats import as_dicts
 from mmcoa_cli.reports.reading import rows
 from store.index import Index
 
@@ -24,6 +24,6 @@ def test_a_row_has_what_it_had(tmp_path: Path, version: str) -> None:
     with closing(sqlite3.connect(tmp_path / "index.db")) as old:
         old.executescript((DUMPS / f"index_{version}.sql").read_text(encoding="utf8"))
     expected = json.loads((HERE / "rows_of_old_indexes.json").read_text(encoding="utf8"))[version]
-    found = [as_dict(row) for row in rows(Index(f"sqlite:///{tmp_path / 'index.db'}"), catalog.tables()["iid"])]
+    found = as_dicts(rows(Index(f"sqlite:///{tmp_path / 'index.db'}"), catalog.tables()["iid"]))
     shown = json.loads(json.dumps(found))
     assert [{name: row[name] for name in before} for row, before in zip(shown, expected, strict=True)] == expected
