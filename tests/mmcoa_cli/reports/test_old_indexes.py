@@ -24,6 +24,6 @@ def test_a_row_has_what_it_had(tmp_path: Path, version: str) -> None:
     with closing(sqlite3.connect(tmp_path / "index.db")) as old:
         old.executescript((DUMPS / f"index_{version}.sql").read_text(encoding="utf8"))
     expected = json.loads((HERE / "rows_of_old_indexes.json").read_text(encoding="utf8"))[version]
-    found = rows(Index(f"sqlite:///{tmp_path / 'index.db'}"), catalog.tables()["iid"])
-    shown = json.loads(json.dumps(as_dicts(found)))
+    found = as_dicts(rows(Index(f"sqlite:///{tmp_path / 'index.db'}"), catalog.tables()["iid"]))
+    shown = json.loads(json.dumps(found))
     assert [{name: row[name] for name in before} for row, before in zip(shown, expected, strict=True)] == expected
