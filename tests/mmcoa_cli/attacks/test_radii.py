@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from mmcoa_cli.attacks.image import IMAGE
 from mmcoa_cli.attacks.radii import canonical, canonical_or_same, radius
 from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
@@ -107,7 +108,7 @@ def test_the_hint_for_the_whole_range_can_be_typed(text: str, hint: str):
 def test_alpha_is_the_norms_own_unless_given(norm: str, eps: str, steps: int, alpha: str):
     attack = PgdSettings(norm, eps, steps=steps)
     assert attack.alpha == alpha
-    assert evaluation_spec("x", ("y",), norm=norm, eps=eps, steps=steps).alpha == alpha
+    assert evaluation_spec("x", ("y",), norm=norm, eps=eps, steps=steps).settings(IMAGE).alpha == alpha
     if norm == "l2":
         assert attack.step_size == pytest.approx(2.5 * radius(eps) / max(steps, 1), rel=1e-15)
     assert PgdSettings(norm, eps, "1/255", steps).alpha == "1/255"
