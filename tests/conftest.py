@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-import mmcoa_cli  # noqa: F401  (sets OMP_WAIT_POLICY, which torch reads when it is loaded)
+import mmcoa_cli  # sets OMP_WAIT_POLICY, which torch reads when it is loaded
+
+os.environ.pop("COLUMNS", None)  # a console that is made where it is set would keep that width in every test
+import mmcoa_cli.terminal.console  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
