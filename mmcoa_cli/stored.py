@@ -16,6 +16,7 @@ from store.verification import FOLDER, remembered_digest
 
 from .settings import Home
 from .terminal.console import progress
+from .terminal.errors import explained
 
 DATASET, MODEL, MLM, CHECKPOINT, EXAMPLES, INDEX = "dataset", "model", "masked LM", "checkpoint", "example set", "index"
 KINDS = (DATASET, MODEL, MLM, CHECKPOINT, EXAMPLES, INDEX)
@@ -122,7 +123,7 @@ def _look(item: Item, home: Home) -> tuple[str, str]:
         reason, advice = LOOK[item.kind](item, home)
         return (reason, advice) if reason else ("", "")
     except UserError as error:
-        return str(error), error.hint
+        return str(error), explained(error).hint
     except OSError as error:
         return str(error), "see whether the disk is well, and whether you may read it"
 

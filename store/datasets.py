@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .dataset_content import compute_checksum, crc_of_captions
 from .dataset_info import DatasetInfo, parse_info
-from .errors import UserError
+from .errors import Lost, UserError
 from .hdf5 import DAMAGE, descriptor, open_finished, sealed
 from .verification import verified
 
@@ -141,7 +141,7 @@ def _described(path: Path) -> tuple[Any, DatasetInfo]:
     try:
         file = open_finished(path)
     except FileNotFoundError:
-        raise UserError(f"{path.stem} is not in the store", hint=f"mmcoa fetch {path.stem}") from None
+        raise Lost(f"{path.stem} is not in the store", name=path.stem) from None
     except DAMAGE as error:
         raise _damaged(path, error) from error
     try:
@@ -172,7 +172,7 @@ def _require_content(path: Path, file: Any, info: DatasetInfo, *, again: bool) -
 
 
 def _damaged(path: Path, error: BaseException | str) -> UserError:
-    hint = f"remove it and type: mmcoa fetch {path.stem}"
+    what = f"the dataset file {path} cannot be read: {error}"
     if isinstance(error, PermissionError):
-        hint = "see that you may read it"
-    return UserError(f"the dataset file {path} cannot be read: {error}", hint=hint)
+        return UserError(what, hint="see that you may read it")
+    return Lost(what, name=path.stem, damaged=path)

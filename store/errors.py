@@ -1,4 +1,8 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -10,3 +14,14 @@ class UserError(Exception):
     def __init__(self, what: str, *, hint: str = "") -> None:
         super().__init__(what)
         self.hint = hint
+
+
+class Lost(UserError):
+    """Something that was brought into the store is not there, or not as it was.
+
+    Whoever knows how brings it again under its `name`; the file `damaged`, where there is one, goes first.
+    """
+
+    def __init__(self, what: str, *, name: str, damaged: Path | None = None) -> None:
+        super().__init__(what, hint="remove it and bring it again" if damaged else "bring it into the store")
+        self.name, self.damaged = name, damaged

@@ -96,8 +96,11 @@ class Index:
         """All runs, the oldest first."""
         return self._runs()
 
-    def find_run(self, beginning: str) -> Run:
-        """The run whose id is or begins with `beginning`. Raises UserError when none or several do."""
+    def find_run(self, beginning: str, *, otherwise: str = "") -> Run:
+        """The run whose id is or begins with `beginning`.
+
+        Raises UserError when none or several do; `otherwise` is the hint where there is no run at all.
+        """
         rows = self._rows(schema.runs, select(_RUN.id).order_by(_RUN.created_at, _RUN.id))
         ids = [str(row.id) for row in rows]
         found = [one for one in ids if one == beginning] or [
@@ -109,8 +112,7 @@ class Index:
         if found:
             raise UserError(f"{len(found)} runs begin with {beginning!r}", hint=f"type more: {', '.join(found[:5])}")
         close = get_close_matches(beginning, ids, n=3, cutoff=0.3) or ids[-3:]
-        makes = "mmcoa train makes a run, mmcoa fetch --list shows the models"
-        hint = f"did you mean {' or '.join(close)}?" if close else makes
+        hint = f"did you mean {' or '.join(close)}?" if close else otherwise
         raise UserError(f"there is no run or model called {beginning!r}", hint=hint)
 
     def evaluation(self, evaluation: str) -> list[Result]:

@@ -13,7 +13,7 @@ from ..attacks.base import needs_masked_lm
 from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip
-from ..models.runs import through_wrapper
+from ..models.runs import NO_RUN, through_wrapper
 from ..settings import Home
 from ..terminal.console import say
 from .training_spec import TrainSpec
@@ -43,7 +43,7 @@ def require(job: Job, home: Home, *, quiet: bool = False) -> None:
         _warn_of_weak_attacks(job)
     known = train or (evaluate and (is_clip(evaluate.checkpoint, home) or through_wrapper(evaluate.checkpoint, home)))
     if evaluate and not known:
-        Index(home.database_url).find_run(evaluate.checkpoint)
+        Index(home.database_url).find_run(evaluate.checkpoint, otherwise=NO_RUN)
     try:
         if train:
             _ensure_base(train.model, home)

@@ -23,6 +23,8 @@ from .origins import read_record
 from .partial import Partial, checkpoint_digest
 from .victim import wrapper_row
 
+NO_RUN = "mmcoa train makes a run, mmcoa fetch --list shows the models"
+
 
 @dataclass(frozen=True)
 class Wrapped:
@@ -55,7 +57,7 @@ def run_of(checkpoint: str, home: Home, index: Index) -> Run:
         wrapper = catalog.methods()[method].wrapper
         settings = wrapper_row(wrapper).settings_of({})
         return zero_shot_run(model, home, index, method=method, wrapper=wrapper, settings=settings)
-    run = run or index.find_run(checkpoint)
+    run = run or index.find_run(checkpoint, otherwise=NO_RUN)
     if run.kind == "train":
         require_whole(run, home)
     return run

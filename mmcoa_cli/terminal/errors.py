@@ -8,7 +8,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from store.errors import UserError
+from store.errors import Lost, UserError
+
+from .typed import typed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MEMORY = re.compile(r"can't allocate memory|not enough memory|Storage size calculation overflowed|out of memory", re.I)
@@ -17,6 +19,9 @@ SMALLER = "try again with a smaller --batch-size"
 
 def explained(error: Exception) -> UserError:
     """Put `error` into one line and a hint."""
+    if isinstance(error, Lost):
+        fetch = typed("fetch", {}, names=[error.name])
+        return UserError(str(error), hint=f"remove it and type: {fetch}" if error.damaged else fetch)
     if isinstance(error, UserError):
         return error
     if type(error).__name__ == "OutOfMemoryError":

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
+from mmcoa_cli.terminal.errors import explained
 from store.dataset_writing import DatasetWriter
 from store.datasets import Dataset
 from store.errors import UserError
@@ -213,7 +214,7 @@ def test_damaged_captions_are_refused_in_one_line(tmp_path: Path, damage: Callab
     damage(tmp_path / "toy.h5")
     with pytest.raises(UserError, match=r"toy\.h5 cannot be read: ") as error:
         Dataset.open(tmp_path / "toy.h5").captions("test")
-    assert error.value.hint == "remove it and type: mmcoa fetch toy"
+    assert explained(error.value).hint == "remove it and type: mmcoa fetch toy"
 
 
 def test_a_reused_array_is_no_trap(tmp_path: Path) -> None:
@@ -281,7 +282,7 @@ def test_a_full_disk_leaves_the_old_file(path: Path, other: Start, images: int) 
 def test_a_missing_dataset_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="toy is not in the store") as error:
         Dataset.open(tmp_path / "toy.h5")
-    assert error.value.hint == "mmcoa fetch toy"
+    assert explained(error.value).hint == "mmcoa fetch toy"
 
 
 def test_a_missing_split_names_those_there_are(path: Path) -> None:
@@ -370,4 +371,4 @@ def test_a_damaged_or_hostile_file_is_refused_in_one_line(path: Path, damage: Ca
     damage(path)
     with pytest.raises(UserError, match=r"toy\.h5 cannot be read: ") as error:
         Dataset.open(path)
-    assert error.value.hint == "remove it and type: mmcoa fetch toy"
+    assert explained(error.value).hint == "remove it and type: mmcoa fetch toy"

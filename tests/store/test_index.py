@@ -155,10 +155,10 @@ def test_a_run_is_found_by_the_beginning_of_its_id(url: str) -> None:
     assert error.value.hint.startswith("did you mean tecoa-123")
 
 
-def test_an_empty_index_says_how_to_make_a_run(url: str) -> None:
+def test_an_empty_index_gives_the_hint_of_whoever_asks(url: str) -> None:
     with pytest.raises(UserError) as error:
-        Index(url).find_run("")
-    assert error.value.hint.startswith("mmcoa train makes a run")
+        Index(url).find_run("", otherwise="make one")
+    assert error.value.hint == "make one"
 
 
 def test_two_processes_write_at_once(url: str, lines: str, other: Start) -> None:
