@@ -88,8 +88,8 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
 def _warn_of_weak_attacks(job: Job) -> None:
     """Print a warning for each attack that is weaker than its settings look. It is run as asked."""
     settings: list[Any] = []
-    if job.train and "image" in catalog.lookup(catalog.methods(), job.train.method, "method").attacks:
-        settings.append(job.train.image_attack)
+    if job.train and job.train.row.loss:
+        settings += [job.train.attack(name) for name in job.train.row.attacks]
     if job.evaluate:
         settings += [job.evaluate.settings(part) for part in job.evaluate.parts]
     for caution in dict.fromkeys(found.caution for found in settings):

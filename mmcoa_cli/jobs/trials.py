@@ -132,14 +132,17 @@ class Trial:
 
     def evaluation_id(self, attack: str) -> str:
         """The id that the results under an attack have in the index."""
-        return key_of([self.run.id, key_of(self.identity(attack)), self.spec.seed, self.spec.compat])
+        return self._id_of(key_of(self.identity(attack)))
+
+    def _id_of(self, examples: str) -> str:
+        return key_of([self.run.id, examples, self.spec.seed, self.spec.compat])
 
     def results(self, attack: str, examples: ExampleSet, *, seconds: float, device: str, now: str) -> list[Result]:
         """The rows of the index for a finished example set, one a metric."""
         notes = {**examples.notes, "prompts": len(self.texts)}
         attacked = not attacks.lookup(attack).changes_nothing
         common: dict[str, Any] = {
-            "evaluation": key_of([self.run.id, examples.key, self.spec.seed, self.spec.compat]),
+            "evaluation": self._id_of(examples.key),
             "run_id": self.run.id,
             "dataset": self.dataset.info.name,
             "task": self.task.name,

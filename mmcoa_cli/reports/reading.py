@@ -15,6 +15,7 @@ from ..attacks.base import ATTACKS
 from ..attacks.radii import canonical_or_same
 from ..jobs.training_spec import stored_spec
 from ..models.present import Present
+from ..tasks import TASKS
 from ..terminal.checks import one_of
 from . import earlier
 from .order import of_row
@@ -32,7 +33,7 @@ OF_ATTACK = (  # options that have a field of their own in a row
 USUAL = (  # what a run says of itself that is never unusual
     "seed", "shots", "model", "mlm", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights",
 )  # fmt: skip
-DETAILS = ("attack_success_rate", "collisions", "distinct_prompts")
+DETAILS = {detail for task in TASKS.values() for detail in task.details}
 
 
 @dataclass(frozen=True)
