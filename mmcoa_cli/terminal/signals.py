@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from typing import Any
 
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 GRACE = 20.0  # seconds to end in; Slurm kills after 30
+SOON = 0.01  # seconds until a signal that was lost is raised again
 AGAIN = 0.2  # seconds after which a second Ctrl-C is one: `timeout` and Slurm send a signal more than once
 
 
@@ -33,6 +35,7 @@ class Stopped(KeyboardInterrupt):
 
 _stopped: list[Stopped] = []  # the first of this process
 _kept: list[socket.socket] = []
+_lost: list[Stopped] = []  # raised where Python lets no exception through
 
 
 def stopped() -> Stopped | None:
@@ -62,6 +65,7 @@ def raised(on_leave: Callable[[Stopped], None] | None = None) -> Iterator[None]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     before = {number: signal.signal(number, _raise) for number in handled}
+    hook, sys.unraisablehook = sys.unraisablehook, _raise_again_or(sys.unraisablehook)
     wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(ours, set(handled), on_leave), daemon=True).start()
     try:
@@ -70,6 +74,7 @@ def raised(on_leave: Callable[[Stopped], None] | None = None) -> Iterator[None]:
         if _stopped:  # the watch goes on until the process has ended
             _kept.append(theirs)
         else:
+            sys.unraisablehook = hook
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -77,8 +82,25 @@ def raised(on_leave: Callable[[Stopped], None] | None = None) -> Iterator[None]:
 
 
 def _raise(number: int, _: Any) -> None:
-    if not _stopped:
+    if not _stopped or _lost:
+        _lost.clear()
         stop(number)
+
+
+def _raise_again_or(otherwise: Callable[[Any], object]) -> Callable[[Any], None]:
+    """The hook for exceptions that Python only tells of. One for a signal that is heard while an object is removed (by
+    `__del__`, by the callback of a weak reference) ends up there, and the program would go on: it is raised again."""
+
+    def hook(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, Stopped):
+            otherwise(unraisable)
+            return
+        _lost.append(unraisable.exc_value)
+        main, number = threading.main_thread().ident, unraisable.exc_value.number
+        with suppress(RuntimeError):  # no thread begins while the interpreter ends, as it was asked to
+            threading.Timer(SOON, signal.pthread_kill, (main, number)).start()
+
+    return hook
 
 
 def _watch(signals: socket.socket, handled: set[int], on_leave: Callable[[Stopped], None] | None) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,30 @@ def test_the_file_of_the_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert home().index_file == tmp_path / "a?b%20#" / "index.db"
     monkeypatch.setenv("MMCOA_DATABASE_URL", "postgresql://host/mmcoa")
     assert home().index_file is None
+
+
+def test_a_signal_that_comes_while_an_object_is_removed_is_not_lost(shell: Callable[..., Ended]) -> None:
+    """Python only tells of exceptions there, and goes on."""
+    script = """
+        import os, time, weakref
+        from mmcoa_cli.terminal import signals
+
+        class Thing:
+            pass
+
+        with signals.raised():
+            thing = Thing()
+            kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), 15))
+            try:
+                del thing
+                os.write(1, b"went on, ")
+                time.sleep(60)
+            except signals.Stopped as stopped:
+                os.write(1, f"then {stopped}".encode())
+    """
+    code, out, err = shell(f"{sys.executable} -c '{textwrap.dedent(script)}'")
+    assert (code, err) == (0, "")
+    assert out.endswith("then SIGTERM")
 
 
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP])
