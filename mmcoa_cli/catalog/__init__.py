@@ -27,6 +27,8 @@ from .tables import TableRow as TableRow
 
 TEMPLATE = "This is a photo of a {}"  # the paper's class prompt: capital T, no full stop, the article always "a"
 
+AS_MANY = -1  # captions an image: as many as it has
+
 
 class Kind(StrEnum):
     """What can be fetched: a dataset, a CLIP model, a masked LM."""
@@ -90,7 +92,7 @@ class DatasetRow:
     class_names: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()  # what the classes' folders are called, where that is not their name
     not_classes: tuple[str, ...] = ()  # folders of the archive that are no classes
-    captions: int = 0  # captions an image, of a dataset that has captions instead of classes
+    captions: int = 0  # captions an image, or AS_MANY, of a dataset that has captions instead of classes
     splits: Mapping[str, int] = field(default_factory=dict)
     pixel_size: int = 224
     resize: int | None = None

@@ -5,6 +5,7 @@ Importing this module does not import torch: what is in the store already is fou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,6 +38,12 @@ def trials_of(spec: EvaluationSpec, subject: Subject, home: Home) -> list[Trial]
     """A trial for each dataset of `spec`. Raises UserError for datasets that are not there."""
     datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
     return [Trial(spec, subject, home, dataset) for dataset in datasets]
+
+
+def identity_of_need(identity: Mapping[str, Any], attack: str, need: str) -> dict[str, Any]:
+    """The identity of the set of an attack that `attack` needs, by the identity of its own set."""
+    others = {part.name for part in parts(attack)} - {part.name for part in parts(need)}
+    return {**{name: value for name, value in identity.items() if name not in others}, "attack": need}
 
 
 @dataclass(frozen=True)

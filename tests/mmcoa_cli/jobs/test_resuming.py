@@ -126,6 +126,9 @@ def test_more_epochs_are_those_of_a_longer_run(new_home: Callable[[str], Home], 
     taken = load_spec(one.checkpoints / long.id / "epoch-002")
     assert (taken["run"], taken["epoch"], taken["epochs"]) == (long.id, 2, 4)
     assert same(weights(one, short, 2), load_tensors(one.checkpoints / long.id / "epoch-002"))
+    index = Index(one.database_url)
+    assert [epoch.epoch for epoch in index.epochs(long.id)] == [1, 2, 3, 4]
+    assert [epoch.seconds for epoch in index.epochs(long.id)[:2]] == [epoch.seconds for epoch in index.epochs(short)]
 
 
 def test_a_run_does_not_go_on_with_another_model(home: Home, accelerator: Accelerator) -> None:
