@@ -20,6 +20,7 @@ _DECODED = make_url("sqlite:///%41").database == "A"  # SQLAlchemy 2.0 leaves th
 
 
 def parsed_url(url: str) -> URL:
+    """The URL of an index. Raises UserError for what is none, without quoting it."""
     try:
         parsed = make_url(url)
     except (SQLAlchemyError, ValueError):
@@ -33,6 +34,7 @@ def parsed_url(url: str) -> URL:
 
 
 def explanation(shown: str, error: Exception) -> UserError:
+    """What a failure of the database means and what to do; `shown` is its URL without a password."""
     if isinstance(error, NoSuchModuleError):
         return UserError(f"there is no database called {shown.partition(':')[0]}", hint="sqlite and postgresql work")
     if isinstance(error, ModuleNotFoundError):

@@ -28,6 +28,7 @@ class Output(io.FileIO):
             raise self.failure
 
     def write(self, data: Any) -> int:
+        """Write all of `data`; what the disk does not take is kept in memory."""
         rest = memoryview(data).cast("B")
         try:
             while len(rest) and self.failure is None:
@@ -39,6 +40,7 @@ class Output(io.FileIO):
         return len(data)
 
     def readinto(self, buffer: Any) -> int:
+        """Read back what was written, also what the disk did not take."""
         if self.failure is None:
             return super().readinto(buffer)
         wanted, start = memoryview(buffer).cast("B"), self.tell()
@@ -57,6 +59,7 @@ class Output(io.FileIO):
         return super().seek(offset, whence)
 
     def truncate(self, size: int | None = None) -> int:
+        """Set the size, in memory where the disk does not take it."""
         size = self.tell() if size is None else size
         try:
             if self.failure is None:

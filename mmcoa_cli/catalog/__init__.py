@@ -26,6 +26,8 @@ from .tables import TableRow as TableRow
 
 TEMPLATE = "This is a photo of a {}"  # the paper's class prompt: capital T, no full stop, the article always "a"
 
+AS_MANY = -1  # captions an image: as many as it has
+
 
 class Kind(StrEnum):
     """What can be fetched: a dataset, a CLIP model, a masked LM."""
@@ -89,7 +91,7 @@ class DatasetRow:
     class_names: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()  # what the classes' folders are called, where that is not their name
     not_classes: tuple[str, ...] = ()  # folders of the archive that are no classes
-    captions: int = 0  # captions an image, of a dataset that has captions instead of classes
+    captions: int = 0  # captions an image, or AS_MANY, of a dataset that has captions instead of classes
     splits: Mapping[str, int] = field(default_factory=dict)
     pixel_size: int = 224
     resize: int | None = None
@@ -179,7 +181,7 @@ class MethodRow:
     title: str = ""
     source: str = ""  # who published it
     loss: str = ""
-    attacks: tuple[str, ...] = ("image",)  # the attacks that training runs at every step
+    attacks: tuple[str, ...] = ()  # the attacks that training runs at every step
     trains: str = "both"  # what --tune means by default: both, image or text, or the name of what a wrapper trains
     optimizer: OptimizerRow = OptimizerRow()
     wrapper: str = ""
@@ -231,6 +233,12 @@ def methods() -> dict[str, MethodRow]:
 def methods_in(text: str) -> dict[str, MethodRow]:
     """The methods in a text as `methods.toml` has them: a plugin's own."""
     return {name: _row(MethodRow, name, values) for name, values in tomllib.loads(text)["method"].items()}
+
+
+@cache
+def attacks_in_every_identity() -> tuple[str, ...]:
+    """The attacks that every run's identity names, whether it trains with them or not."""
+    return tuple(_document("methods.toml")["in_every_identity"])
 
 
 @cache

@@ -35,62 +35,74 @@ EXAMPLES = {
 }
 
 
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME...", help="Fetch these datasets, CLIP models and masked LMs; see --list.",
+        autocompletion=one(known.everything),
+    ),
+]  # fmt: skip
+List = Annotated[bool, typer.Option("--list", help="List what there is, and what is here.")]
+All = Annotated[bool, typer.Option("--all", help="Fetch everything that --list shows.")]
+OfTask = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Fetch all datasets of this task of the paper: {listed(catalog.tables)}.",
+        **choice(catalog.tables, "TASK"),
+    ),
+]
+From = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="PATH", help="Take it from this folder, archive or file of this machine."),
+]
+OfKind = Annotated[Kind | None, typer.Option(help="Say what NAME is, where that is not clear.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")]
+ClassNames = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Name the classes as this file does: one a line, in the order of the folders.",
+        rich_help_panel=DATASET,
+    ),
+]  # fmt: skip
+Template = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help='Make class prompts of this: "a photo of a {}".', rich_help_panel=DATASET),
+]
+SkipBroken = Annotated[
+    bool,
+    typer.Option("--skip-broken", help="Leave out images that cannot be used, and say which.", rich_help_panel=DATASET),
+]
+Base = Annotated[
+    str,
+    typer.Option(
+        metavar="MODEL", help="Complete a file of one encoder with this CLIP.", rich_help_panel=CLIP,
+        autocompletion=one(known.models),
+    ),
+]  # fmt: skip
+Arch = Annotated[
+    str,
+    typer.Option(
+        metavar="ARCH[:TAG]", help="Take this architecture for a file of weights: ViT-B-32:openai.",
+        rich_help_panel=CLIP,
+    ),
+]  # fmt: skip
+
+
 def command(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME...", help="Fetch these datasets, CLIP models and masked LMs; see --list.",
-            autocompletion=one(known.everything),
-        ),
-    ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="List what there is, and what is here.")] = False,
-    all_: Annotated[bool, typer.Option("--all", help="Fetch everything that --list shows.")] = False,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Fetch all datasets of this task of the paper: {listed(catalog.tables)}.",
-            **choice(catalog.tables, "TASK"),
-        ),
-    ] = None,
-    from_: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="PATH", help="Take it from this folder, archive or file of this machine."),
-    ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="Say what NAME is, where that is not clear.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")] = False,
-    class_names: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Name the classes as this file does: one a line, in the order of the folders.",
-            rich_help_panel=DATASET,
-        ),
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help='Make class prompts of this: "a photo of a {}".', rich_help_panel=DATASET),
-    ] = None,
-    skip_broken: Annotated[
-        bool,
-        typer.Option(
-            "--skip-broken", help="Leave out images that cannot be used, and say which.", rich_help_panel=DATASET
-        ),
-    ] = False,
-    base: Annotated[
-        str,
-        typer.Option(
-            metavar="MODEL", help="Complete a file of one encoder with this CLIP.", rich_help_panel=CLIP,
-            autocompletion=one(known.models),
-        ),
-    ] = "",
-    arch: Annotated[
-        str,
-        typer.Option(
-            metavar="ARCH[:TAG]", help="Take this architecture for a file of weights: ViT-B-32:openai.",
-            rich_help_panel=CLIP,
-        ),
-    ] = "",
+    names: Names = None,
+    list_: List = False,
+    all_: All = False,
+    task: OfTask = None,
+    from_: From = None,
+    kind: OfKind = None,
+    replace: Replace = False,
+    class_names: ClassNames = None,
+    template: Template = None,
+    skip_broken: SkipBroken = False,
+    base: Base = "",
+    arch: Arch = "",
     json: o.Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Bring datasets and models into the store, from the network or this machine, and say what was understood.
 
     What is here already is not fetched again. Where a name is taken by something else, choose another, or --replace."""

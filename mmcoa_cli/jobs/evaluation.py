@@ -149,6 +149,7 @@ class Making:
             settings=self.settings,
             seed=trial.spec.seed,
             logits=self.clean_answer,
+            answer=self.answer,
             class_features=self._class_features,
             on_step=on_step,
         )

@@ -59,7 +59,7 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
         if plan.victim.note:
             say(plan.victim.note)
         if resumed != plan.run and resumed:
-            _take_over(resumed, plan, home)
+            _take_over(resumed, plan, home, index)
         train_epochs(plan, home, accelerator)
         run = replace(run, status="complete", weights=plan.victim.digest(), finished_at=now())
         index.save_run(run)
@@ -86,7 +86,7 @@ def _finished(run_id: str, spec: TrainSpec, home: Home, index: Index) -> Run | N
     return run if last_epoch(home.checkpoints / run_id, spec.epochs) else None
 
 
-def _take_over(resumed: str, plan: Plan, home: Home) -> None:
+def _take_over(resumed: str, plan: Plan, home: Home, index: Index) -> None:
     """Begin with the epochs of a run that differs in its number of epochs alone: the learning rate is constant, so
     they are bit for bit those that this one would compute."""
     target = home.checkpoints / plan.run
@@ -95,6 +95,8 @@ def _take_over(resumed: str, plan: Plan, home: Home) -> None:
     with lock(home.runs / resumed, what=f"run {resumed}"):
         spec = {"run": plan.run, **plan.spec.document()}
         done = take_over(home.checkpoints / resumed, target, spec=spec)
+    for epoch in index.epochs(resumed)[:done]:
+        index.save_epoch(replace(epoch, run_id=plan.run))
     say(f"going on after epoch {done} of run {resumed}" if done else f"run {resumed} has no epoch to go on from")
 
 

@@ -15,6 +15,7 @@ class OnceEach(TyperCommand):
     """A command that takes each option once. (Typer takes the last of several values, and says nothing.)"""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Typer does it. Raises UserError for an option that is given twice."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         seen = set()
         for option in order:

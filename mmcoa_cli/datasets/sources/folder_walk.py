@@ -55,6 +55,7 @@ class _Walk:
     links: deque[os.DirEntry[str]] = field(default_factory=deque)
 
     def run(self) -> None:
+        """Visit every folder once, and take each file or say why it is left out."""
         self._visit(str(self.root))
         above = {_place(str(folder)) for folder in self.root.resolve().parents}
         to_files = []
