@@ -29,13 +29,14 @@ from mmcoa_cli.models.victim import WRAPPERS
 WRAPPERS["border"] = border.BORDER
 for module in (border, pmg_aft):
     catalog.methods().update(catalog.methods_in(module.ROW))
-defences.register("vp", "border")
+defences.register("bordered", "border")
 defences.register("pmg_aft", "pmg_aft")
 """
 CASES: list[dict[str, Any]] = [
     {"method": "pmg-aft", "model": "vit", "lr": 1e-2},
     {"method": "pmg-aft", "model": "resnet", "lr": 1e-2},  # whose BatchNorm has statistics
-    {"method": "vp", "model": "vit"},
+    {"method": "bordered", "model": "vit"},
+    {"method": "vp", "model": "vit", "lr": 1.0, "prompt_tokens": 2},
 ]
 
 
