@@ -47,7 +47,7 @@ def test_a_dry_run_writes_nothing(home: Home) -> None:
     assert files(home) == before
     assert (plan["name"], plan["preset"]) == ("table2", "quick")
     assert plan["estimated_seconds"] > 0
-    assert [set(step) for step in plan["steps"]] == [{"kind", "title", "command", "cached", "seconds"}] * len(
+    assert [set(step) for step in plan["steps"]] == [{"kind", "title", "command", "cached", "seconds", "bytes"}] * len(
         plan["steps"]
     )
     kinds = [step["kind"] for step in plan["steps"]]
