@@ -45,7 +45,9 @@ class EvaluationSpec:
     def __post_init__(self) -> None:
         for name in self.attacks:
             one_of("--attack", name, tuple(registry.ATTACKS))
-        tasks.lookup(self.task)
+        task = tasks.lookup(self.task)
+        for attack in base.with_needs(self.attacks):
+            require_kind(attack, task)
         one_of("--compat", self.compat, COMPATS)
         one_of("--precision", self.precision, PRECISIONS)
         positive("--batch-size", self.batch_size)
@@ -54,7 +56,7 @@ class EvaluationSpec:
         if self.pixel_size is not None:
             positive("--pixel-size", self.pixel_size)
         not_negative("--seed", self.seed)
-        object.__setattr__(self, "options", self._fewest_options())
+        object.__setattr__(self, "options", self._fewest_options(task))
 
     def settings(self, attack: Attack) -> Any:
         """The attack's settings; None for one that has none of its own."""
@@ -83,8 +85,8 @@ class EvaluationSpec:
         flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
         return evaluation_spec(**{**flat, **self.options, **options})
 
-    def _fewest_options(self) -> dict[str, Any]:
-        given, used = self.options, dict[str, Any]()
+    def _fewest_options(self, task: tasks.Task) -> dict[str, Any]:
+        given, used = task.options(self.options), dict[str, Any]()
         unknown = set(given) - set(base.every_option())
         if unknown:
             known = ", ".join(base.options_of(self.attacks)) or "none"
@@ -92,6 +94,15 @@ class EvaluationSpec:
         for attack in self.parts:
             used |= base.given_options(base.settings_of(attack, {**given, "compat": self.compat}))
         return {name: used[name] for name in sorted(used) if name != "compat"}
+
+
+def require_kind(attack: Attack, task: tasks.Task) -> None:
+    """Raises UserError where an attack is one on classes, or on captions, and the task has the other."""
+    if attack.on and attack.on != ("captions" if task.captions else "classes"):
+        others = [one.name for one in tasks.TASKS.values() if one.captions != task.captions]
+        raise UserError(
+            f"{attack.name} attacks {attack.on}, and {task.name} has none", hint=f"--task {' or '.join(others)}"
+        )
 
 
 def evaluation_spec(

@@ -8,9 +8,9 @@ from store.datasets import Dataset
 from store.errors import UserError
 from store.index import Index
 
-from .. import catalog
+from .. import catalog, tasks
 from ..attacks.base import needs_masked_lm
-from ..datasets.library import dataset_path
+from ..datasets.library import dataset_path, other_kind
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip
 from ..models.runs import NO_RUN, through_wrapper
@@ -32,12 +32,16 @@ def require(job: Job, home: Home, *, quiet: bool = False) -> None:
     train, evaluate = job.train, job.evaluate
     method = catalog.lookup(catalog.methods(), train.method, "method") if train else None
     trained_on = [train.dataset] if train and method and method.loss else []
+    takes_captions = evaluate is not None and tasks.lookup(evaluate.task).captions
     datasets = [*trained_on, *(evaluate.datasets if evaluate else [])]
     for name in dict.fromkeys(datasets):
         _require_dataset(name, home)
+    for name in trained_on:
+        _require_kind(name, home, captions=False)
     if train and trained_on:
         _require_training_images(train, home)
     for name in evaluate.datasets if evaluate else ():
+        _require_kind(name, home, captions=takes_captions)
         _require_test_images(name, home, after_training=train is not None)
     if not quiet:
         _warn_of_weak_attacks(job)
@@ -97,10 +101,16 @@ def _warn_of_weak_attacks(job: Job) -> None:
             say(f"warning: {caution}")
 
 
+def _require_kind(name: str, home: Home, *, captions: bool) -> None:
+    """Raises UserError where a dataset has classes and the task needs captions, or the other way round."""
+    path, row = dataset_path(name, home), catalog.datasets().get(name)
+    found = row.captions if row else Dataset.info_of(path).captions if path.exists() else 0
+    if bool(found) != captions:
+        raise other_kind(name, captions=captions)
+
+
 def _require_dataset(name: str, home: Home) -> None:
     row = catalog.datasets().get(name)
-    if row is not None and row.captions:
-        raise UserError(f"{name} has captions and no classes", hint="mmcoa fetch --list shows the others")
     if dataset_path(name, home).exists() or (row and row.embedded):
         return
     if row is None:
