@@ -40,6 +40,7 @@ class Batch:
     settings: Any
     seed: int
     logits: Classifier  # against the clean class prompts
+    answer: Classifier  # against the class prompts that the images of this attack are classified by
     loss: Loss  # what an attack on images alone ascends in this task
     class_features: Callable[[str], Tensor]  # an attack's class prompts, embedded: (K, D), of unit length
     own_rows: Tensor | None = None  # of each text that belongs to an image: the row of that (T,) ...

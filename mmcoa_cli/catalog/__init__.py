@@ -181,7 +181,7 @@ class MethodRow:
     title: str = ""
     source: str = ""  # who published it
     loss: str = ""
-    attacks: tuple[str, ...] = ("image",)  # the attacks that training runs at every step
+    attacks: tuple[str, ...] = ()  # the attacks that training runs at every step
     trains: str = "both"  # what --tune means by default: both, image or text, or the name of what a wrapper trains
     optimizer: OptimizerRow = OptimizerRow()
     wrapper: str = ""
@@ -233,6 +233,12 @@ def methods() -> dict[str, MethodRow]:
 def methods_in(text: str) -> dict[str, MethodRow]:
     """The methods in a text as `methods.toml` has them: a plugin's own."""
     return {name: _row(MethodRow, name, values) for name, values in tomllib.loads(text)["method"].items()}
+
+
+@cache
+def attacks_in_every_identity() -> tuple[str, ...]:
+    """The attacks that every run's identity names, whether it trains with them or not."""
+    return tuple(_document("methods.toml")["in_every_identity"])
 
 
 @cache

@@ -29,8 +29,8 @@ def command(
     """Test runs or models. Use the stored examples; make and store those that are missing."""
     options = test.chosen(context, attack, by=f"--attack {attack}")
     tests = [evaluation_spec(name, dataset, attack, **options) for name in checkpoint]
+    from ..jobs.worker import Start
     from ..plans import direct  # what was typed is right: only now is it worth the time
-    from ..plans.steps import Start
     from ..reports import results
 
     results.show(direct.evaluate(tests, Start(**vars(start))), as_json=json)

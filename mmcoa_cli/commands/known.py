@@ -55,6 +55,11 @@ def checkpoints() -> list[str]:
     return [*runs(), *models()]
 
 
+def shown() -> list[str]:
+    """What there are pictures of: runs, and datasets of the store."""
+    return [*runs(), *_registered()]
+
+
 def stored() -> list[str]:
     """What lies in the store."""
     return [*_registered(), *_recorded("clips"), *_recorded("mlms"), *runs()]

@@ -150,6 +150,7 @@ class Making:
             settings=self.settings,
             seed=trial.spec.seed,
             logits=lambda x: self.clean_answer(x),
+            answer=lambda x: self.answer(x),
             loss=trial.task.loss(victim, images, labels, clean=lambda: self.clean_answer, settings=self.settings),
             class_features=self._class_features,
             own_rows=own_rows,

@@ -75,10 +75,12 @@ class EvaluationSpec:
     def to_type(self) -> dict[str, Any]:
         """The options that have to be typed: those that are not the default, and that something uses."""
         plain = EvaluationSpec(self.checkpoint, self.datasets)
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("options", "mlm")}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
         told = {name: value for name, value in own.items() if value != getattr(plain, name)}
-        mlm = {"mlm": self.mlm} if self.takes_words and self.mlm != plain.mlm else {}
-        return {**told, **mlm, **self.options}
+        named = {"checkpoint": self.checkpoint, "dataset": ",".join(self.datasets)}
+        attacks = {"attack": ",".join(told.pop("attacks"))} if "attacks" in told else {}
+        mlm = {"mlm": told.pop("mlm")} if "mlm" in told else {}
+        return {**named, **attacks, **told, **self.options, **(mlm if self.takes_words else {})}
 
     def changed(self, **options: Any) -> EvaluationSpec:
         """The same with other options, of the specification or of attacks."""
@@ -93,7 +95,7 @@ class EvaluationSpec:
             raise UserError(f"no attack has an option {sorted(unknown)[0]!r}", hint=f"these attacks have: {known}")
         for attack in self.parts:
             used |= base.given_options(base.settings_of(attack, {**given, "compat": self.compat}))
-        return {name: used[name] for name in sorted(used) if name != "compat"}
+        return {name: used[name] for name in base.every_option() if name in used and name != "compat"}
 
 
 def require_kind(attack: Attack, task: tasks.Task) -> None:

@@ -5,6 +5,7 @@ Importing this module does not import torch: what is in the store already is fou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,6 +71,12 @@ def stored(spec: EvaluationSpec, home: Home) -> list[str] | None:
     there = {result.evaluation for _, result in index.results(evaluations=ids)}
     whole = there.issuperset(ids) and all(t.examples(attack).complete for t in trials for attack in spec.attacks)
     return ids if whole else None
+
+
+def identity_of_need(identity: Mapping[str, Any], attack: str, need: str) -> dict[str, Any]:
+    """The identity of the set of an attack that `attack` needs, by the identity of its own set."""
+    others = {part.name for part in parts(attack)} - {part.name for part in parts(need)}
+    return {**{name: value for name, value in identity.items() if name not in others}, "attack": need}
 
 
 @dataclass(frozen=True)

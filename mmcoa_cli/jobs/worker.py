@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
@@ -34,6 +35,14 @@ class Job:
     train: TrainSpec | None = None
     evaluate: EvaluationSpec | None = None
     resume: str = ""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a job is started: in how many processes, and by which configuration of Accelerate, if any."""
+
+    processes: int = 1
+    accelerate_config: Path | None = None
 
 
 @dataclass(frozen=True)

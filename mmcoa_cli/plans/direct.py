@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.preflight import require
 from ..jobs.training_spec import TrainSpec
-from ..jobs.worker import Job, Outcome
+from ..jobs.typed_jobs import command_of
+from ..jobs.worker import Job, Outcome, Start
 from ..settings import home
 from .execution import Execution
-from .steps import Start, Step, command_of
+from .steps import Step
 
 
 def train(specs: Sequence[TrainSpec], start: Start, *, tested: bool = True, resume: str = "") -> list[Outcome]:

@@ -11,13 +11,13 @@ from .. import inventory
 from ..jobs import launch
 from ..jobs.training_spec import TrainSpec
 from ..jobs.trials import stored
-from ..jobs.worker import Job, Outcome
+from ..jobs.worker import Job, Outcome, Start
 from ..models.runs import require_whole
 from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.errors import explained
 from .known import Known
-from .steps import Fetch, Start, Step
+from .steps import Fetch, Step
 from .wording import duration
 
 FAILURES = (UserError, OSError, RuntimeError)  # RuntimeError: the accelerator's memory, for one

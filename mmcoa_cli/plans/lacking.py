@@ -19,13 +19,13 @@ from ..catalog import TableRow
 from ..datasets.library import dataset_path
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after, evaluation_spec
 from ..jobs.training_spec import TrainSpec, stored_spec
+from ..jobs.typed_jobs import command_of, command_of_training
 from ..jobs.worker import Job
 from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..settings import Home
 from ..terminal.typed import typed
 from .likeness import in_common, merged, settings_of
-from .steps import command_of
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -65,7 +65,7 @@ class Lacking:
                 for attack in test.spec.attacks
             ),
             *(_entry(run, source, "", _resume(run)) for run, source in self.unfinished),
-            *(_entry("", spec.dataset, "", _train(spec)) for spec in self.untrained),
+            *(_entry("", spec.dataset, "", command_of_training(spec)) for spec in self.untrained),
         ]
 
     def lines(self) -> list[str]:
@@ -75,7 +75,11 @@ class Lacking:
         evaluate = [f"not tested, {_many(test.spec)}: {test.command}" for test in self.tests]
         room = MOST - len(fetch) - len(resume[:1]) - bool(self.untrained)
         more = len(evaluate[room:]) + len(resume[1:])
-        train = [f"not trained, {_runs(self.untrained)}: {_train(self.untrained[0])}"] if self.untrained else []
+        train = (
+            [f"not trained, {_runs(self.untrained)}: {command_of_training(self.untrained[0])}"]
+            if self.untrained
+            else []
+        )
         rest = [f"and {more} more command{'s' if more > 1 else ''}, which --json lists"] if more else []
         found = [*fetch, *evaluate[:room], *resume[:1], *rest, *train]
         return ["What is missing, and what fills it:", *(f"  {line}" for line in found)] if found else []
@@ -198,10 +202,6 @@ def _entry(run: str, dataset: str, attack: str, command: str) -> dict[str, str]:
 
 def _resume(run: str) -> str:
     return typed("train", {"resume": run})
-
-
-def _train(spec: TrainSpec) -> str:
-    return command_of(Job(spec, evaluation_after(spec)))
 
 
 def _many(spec: EvaluationSpec) -> str:

@@ -17,9 +17,9 @@ from ..attacks.base import with_needs
 from ..catalog import TableRow
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from ..jobs.training_spec import DEFAULT_MLM, DEFAULT_MODEL, TrainSpec, train_spec
+from ..jobs.worker import Start
 from ..settings import Home
 from ..terminal.checks import one_of, positive
-from .steps import Start
 
 PRESETS = ("paper", "quick")
 

@@ -13,6 +13,7 @@ from ..attacks.base import options_of
 from ..catalog import Kind
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import TrainSpec
+from ..jobs.typed_jobs import command_of
 from ..jobs.worker import Job
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..models.runs import zero_shot_id
@@ -21,7 +22,7 @@ from ..terminal.console import say
 from .known import Known
 from .order import LADDER, PAPER, Order, Scale, remembered
 from .selection import Data, Selection, select
-from .steps import Step, command_of, fetching
+from .steps import Step, fetching
 
 if TYPE_CHECKING:
     from .cost import Speed

@@ -14,8 +14,8 @@ from mmcoa_cli.attacks.base import every_option
 from mmcoa_cli.commands import groups
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_after, evaluation_spec
 from mmcoa_cli.jobs.training_spec import TrainSpec, options_of, train_spec
+from mmcoa_cli.jobs.typed_jobs import command_of
 from mmcoa_cli.jobs.worker import Job
-from mmcoa_cli.plans.steps import command_of
 
 UNUSUAL: dict[str, Any] = {
     "norm": "l2", "eps": "0.5", "alpha": "0.1", "steps": 3, "random_start": False, "stop_when_fooled": True,

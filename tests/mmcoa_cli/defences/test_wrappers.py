@@ -18,11 +18,12 @@ from mmcoa_cli.attacks.base import Classifier
 from mmcoa_cli.attacks.pgd import pgd, random_start
 from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs import launch, training_steps
-from mmcoa_cli.jobs.continuing import command_of, spec_of, spec_to_go_on_with
+from mmcoa_cli.jobs.continuing import spec_of, spec_to_go_on_with
 from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.jobs.typed_jobs import command_of_training
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
@@ -207,7 +208,7 @@ def test_a_cosine_is_not_gone_on_with_and_resumes_bit_for_bit(
     assert (again.id, again.weights) == (through.id, through.weights)
     with pytest.raises(UserError, match="it cannot go on to 4, because its learning rate falls as a cosine") as raised:
         spec_to_go_on_with(again.id, other, epochs=4)
-    assert raised.value.hint == command_of(spec.changed(epochs=4))
+    assert raised.value.hint == command_of_training(spec.changed(epochs=4))
 
 
 def test_a_replaced_base_is_an_error_in_words(home: Home, trained: Callable[..., Any]) -> None:

@@ -22,11 +22,11 @@ from torch import Tensor
 
 import store
 from mmcoa_cli.jobs import launch
-from mmcoa_cli.jobs.continuing import command_of
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
+from mmcoa_cli.jobs.typed_jobs import command_of, command_of_training
 from mmcoa_cli.jobs.worker import Job, perform
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
@@ -109,12 +109,11 @@ def unfinished_blocks(home: Home) -> list[Path]:
 
 def words(spec: EvaluationSpec) -> list[str]:
     """The command line of an evaluation, behind the verb."""
-    options = {"checkpoint": spec.checkpoint, "dataset": ",".join(spec.datasets), **spec.to_type()}
-    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.split(command_of(Job(evaluate=spec)))[2:]
 
 
 def train_words(spec: TrainSpec) -> list[str]:
-    return shlex.split(command_of(spec))[1:]
+    return shlex.split(command_of_training(spec))[1:]
 
 
 def kill(process: subprocess.Popen[str]) -> None:

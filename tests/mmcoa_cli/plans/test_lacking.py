@@ -13,9 +13,9 @@ import typer
 
 from mmcoa_cli import app, catalog
 from mmcoa_cli.jobs.evaluation_spec import evaluation_after
+from mmcoa_cli.jobs.typed_jobs import command_of
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.lacking import MOST, Lacking, lacking
-from mmcoa_cli.plans.steps import command_of
 from mmcoa_cli.reports.reading import attacks_of, rows
 from mmcoa_cli.settings import Home
 from store.index import Index

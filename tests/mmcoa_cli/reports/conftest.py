@@ -19,7 +19,7 @@ from store.schema import Result, Run
 
 ONLY_PAIRS = ("contrast", "image_weight", "text_weight")
 PROMPTS = {"cifar10": 10, "cifar100": 100}
-IMAGE, TEXT = ("image", "multimodal"), ("text", "multimodal")
+IMAGE, TEXT = ("image", "multimodal"), ("text", "multimodal", "co-attack")
 PGD = {
     "version": 1, "seed": 0, "norm": "linf", "eps": "1/255", "alpha": "1/255", "steps": 100, "random_start": True,
     "stop_when_fooled": False,
@@ -119,6 +119,7 @@ def _results(
     threat = {
         **({"image": _changed(PGD, changes)} if attack in IMAGE else {}),
         **({"text": _changed(BERT, changes)} if attack in TEXT else {}),
+        **({attack: _changed({**PGD, "text_weight": 3.0}, changes)} if attack == "co-attack" else {}),
     }
     main = Result(
         evaluation="",

@@ -48,6 +48,7 @@ ROW = """
 title = "a learned border (Chen et al., 2023)"
 loss = "vp"
 wrapper = "border"
+attacks = ["image"]
 trains = "border"
 optimizer = { name = "sgd", lr = 0.5 }
 """
