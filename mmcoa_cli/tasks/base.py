@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from store.dataset_info import DatasetInfo
     from store.datasets import Dataset
 
     from ..attacks.base import Loss
@@ -143,7 +144,8 @@ class Task(ABC):
 
     def turned(self, column: Column) -> npt.NDArray[np.bool_]:
         """Which samples the attack turned."""
-        return column("label") < 0  # none
+        none: npt.NDArray[np.bool_] = column("label") != column("label")
+        return none
 
 
 TASKS: dict[str, Task] = {}

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from store.dataset_info import DatasetInfo
+
     from ..attacks.base import Loss
     from ..models.victim import Victim
     from .base import Column, Columns, Logits

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from store.dataset_info import DatasetInfo
+
     from ..attacks.base import Loss
     from ..models.victim import Victim
     from .base import Column, Columns, Logits
@@ -163,6 +165,15 @@ class Retrieval(Task):
                 found.append(share(f"{way.upper()}@{k}", hits, len(above)))
         n = notes["prompts"]
         return [*found, *(Metric(name, notes[name] / n, n) for name in (CUT, CHANGED) if name in notes)]
+
+    def words(self, info: DatasetInfo, column: Column, row: int) -> tuple[str, str, str]:
+        """The place of the image's best caption under the attack."""
+        return f"image {int(column('index')[row])}", "", f"caption at place {int(column('tr_above')[row]) + 1}"
+
+    def turned(self, column: Column) -> npt.NDArray[np.bool_]:
+        """The images that another caption is closer to than any of their own."""
+        turned: npt.NDArray[np.bool_] = column("tr_above") > 0
+        return turned
 
 
 RETRIEVAL = Retrieval(
