@@ -7,7 +7,7 @@ give the same settings, so that two specifications are equal where their attacks
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from store.errors import UserError
@@ -80,7 +80,16 @@ class EvaluationSpec:
         named = {"checkpoint": self.checkpoint, "dataset": ",".join(self.datasets)}
         attacks = {"attack": ",".join(told.pop("attacks"))} if "attacks" in told else {}
         mlm = {"mlm": told.pop("mlm")} if "mlm" in told else {}
-        return {**named, **attacks, **told, **self.options, **(mlm if self.takes_words else {})}
+        return {**named, **attacks, **told, **self._options_to_type(), **(mlm if self.takes_words else {})}
+
+    def _options_to_type(self) -> dict[str, Any]:
+        """The options of attacks without those that the task sets by itself."""
+        kept, task = dict(self.options), tasks.lookup(self.task)
+        for name in self.options:
+            without = {other: value for other, value in kept.items() if other != name}
+            if task.options(without) == self.options:
+                kept = without
+        return kept
 
     def changed(self, **options: Any) -> EvaluationSpec:
         """The same with other options, of the specification or of attacks."""
@@ -93,8 +102,11 @@ class EvaluationSpec:
         if unknown:
             known = ", ".join(base.options_of(self.attacks)) or "none"
             raise UserError(f"no attack has an option {sorted(unknown)[0]!r}", hint=f"these attacks have: {known}")
+        own = task.options({})  # what is left out has the task's value, not the attack's: all of it is kept
         for attack in self.parts:
-            used |= base.given_options(base.settings_of(attack, {**given, "compat": self.compat}))
+            settings = base.settings_of(attack, {**given, "compat": self.compat})
+            used |= base.given_options(settings)
+            used |= {name: value for name, value in asdict(settings).items() if name in own}
         return {name: used[name] for name in base.every_option() if name in used and name != "compat"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from mmcoa_cli.attacks.bert_attack import divergence
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation import evaluate
-from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec, from_document
 from mmcoa_cli.jobs.trials import Trial, trials_of
 from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
@@ -161,6 +161,11 @@ def test_the_published_settings_are_the_defaults() -> None:
     assert evaluation_spec("vit", ("pairs",), ("image",)).options == {}
     again = evaluation_spec("vit", ("pairs",), ("image",), task="retrieval", eps="4/255", steps=5)
     assert again.options == {"alpha": "1/255", "eps": "4/255", "steps": 5}
+    given = evaluation_spec("vit", ("pairs",), ("image",), task="retrieval", alpha="1/255")
+    for one, options in ((spec, {}), (again, {"eps": "4/255", "steps": 5}), (given, {"alpha": "1/255"})):
+        assert from_document(asdict(one)) == one and one.changed(seed=1).options == one.options
+        typed = one.to_type()
+        assert {name: typed[name] for name in ("eps", "alpha", "steps") if name in typed} == options
 
 
 def test_a_caption_of_punctuation_alone_is_named(home: Home) -> None:
