@@ -25,6 +25,10 @@ Loss = Callable[["Tensor", "Tensor"], "tuple[Tensor, Tensor | None]"]
 Classifier = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
 
 
+def _no_loss() -> Loss:
+    raise ValueError("this block is of no task")
+
+
 @dataclass(frozen=True)
 class Batch:
     """A block of images under attack: pixels in [0, 1], (B, 3, S, S), labels (B,), and their numbers in the dataset.
@@ -41,8 +45,8 @@ class Batch:
     seed: int
     logits: Classifier  # against the clean class prompts
     answer: Classifier  # against the class prompts that the images of this attack are classified by
-    loss: Loss  # what an attack on images alone ascends in this task
     class_features: Callable[[str], Tensor]  # an attack's class prompts, embedded: (K, D), of unit length
+    loss: Callable[[], Loss] = _no_loss  # gives what an attack on images alone ascends in this task
     own_rows: Tensor | None = None  # of each text that belongs to an image: the row of that (T,) ...
     own_texts: Tensor | None = None  # ... and the text's number (T,)
     epoch: int = 0

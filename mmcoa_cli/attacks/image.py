@@ -16,7 +16,7 @@ def adv_images(batch: Batch) -> Tensor:
     """delta <- project(delta + alpha sign(grad loss(x + delta))): (B, 3, S, S)."""
     from .pgd import iterates, last
 
-    trajectory = iterates(batch.loss, batch.images, settings=batch.settings, start=batch.start())
+    trajectory = iterates(batch.loss(), batch.images, settings=batch.settings, start=batch.start())
     return last(trajectory, batch.settings, batch.on_step)
 
 

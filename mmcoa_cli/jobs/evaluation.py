@@ -151,7 +151,9 @@ class Making:
             seed=trial.spec.seed,
             logits=lambda x: self.clean_answer(x),
             answer=lambda x: self.answer(x),
-            loss=trial.task.loss(victim, images, labels, clean=lambda: self.clean_answer, settings=self.settings),
+            loss=lambda: trial.task.loss(
+                victim, images, labels, clean=lambda: self.clean_answer, settings=self.settings
+            ),
             class_features=self._class_features,
             own_rows=own_rows,
             own_texts=own_texts,
