@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -56,6 +57,12 @@ class Drawn:
     def labels(self) -> Ints:
         labels: Ints = self.dataset.labels(self.split)[self.indices]
         return labels
+
+    @cached_property
+    def captions(self) -> list[list[str]]:
+        """Those of each image. Raises UserError for a dataset without any."""
+        every = self.dataset.captions(self.split)
+        return [every[index] for index in self.indices.tolist()]
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Retrieval(Task):
 
     def texts(self, drawn: Drawn) -> list[str]:
         """The captions of each image, one image after the other."""
-        return [pre_caption(line) for lines in self._captions(drawn) for line in lines]
+        return [pre_caption(line) for lines in drawn.captions for line in lines]
 
     def owners(self, drawn: Drawn) -> Ints | None:
         return self._owners(drawn)
@@ -80,16 +80,12 @@ class Retrieval(Task):
 
         return np.cumsum(self._counts(drawn)) - 1
 
-    def _captions(self, drawn: Drawn) -> list[list[str]]:
-        every = drawn.dataset.captions(drawn.split)
-        return [every[index] for index in drawn.indices.tolist()]
-
     def _counts(self, drawn: Drawn) -> list[int]:
-        return [len(lines) for lines in self._captions(drawn)]
+        return [len(lines) for lines in drawn.captions]
 
     def require(self, victim: Victim, drawn: Drawn) -> None:
         """Raises UserError for a caption of which nothing is left."""
-        for index, lines in zip(drawn.indices.tolist(), self._captions(drawn), strict=True):
+        for index, lines in zip(drawn.indices.tolist(), drawn.captions, strict=True):
             for line in lines:
                 if not pre_caption(line):
                     raise UserError(

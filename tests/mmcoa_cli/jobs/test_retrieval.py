@@ -15,6 +15,7 @@ from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec, from_document
+from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import Trial, trials_of
 from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
@@ -48,10 +49,10 @@ def pairs(home: Home) -> Home:
 
 def run(home: Home, spec: EvaluationSpec) -> tuple[Trial, dict[tuple[str, str], Any]]:
     """The trial, and its results by attack and metric."""
-    evaluate(spec, home, Accelerator(cpu=True))
-    index = Index(home.database_url)
-    (trial,) = trials_of(spec, home, index)
-    return trial, {(row.attack, row.metric): row for _, row in index.results()}
+    subject = find_subject(spec, home)
+    evaluate(spec, subject, home, Accelerator(cpu=True))
+    (trial,) = trials_of(spec, subject, home)
+    return trial, {(row.attack, row.metric): row for _, row in Index(home.database_url).results()}
 
 
 def recall(scores: Any, own: list[set[int]], k: int) -> float:
@@ -75,7 +76,7 @@ def test_the_index_has_what_a_person_ranks(pairs: Home) -> None:
     assert {metric for _, metric in found} == {
         *(f"{way}@{k}" for way in ("TR", "IR") for k in (1, 5, 10)), "captions_cut", "captions_changed"
     }  # fmt: skip
-    victim, pixels = load_subject(trial.run, pairs), load_pixels(trial.dataset, "test", trial.indices)
+    victim, pixels = load_subject(trial.subject.run, pairs), load_pixels(trial.dataset, "test", trial.indices)
     owners = [i for i in range(24) for _ in range(1 + i % 3)]
     own_texts = [{j for j, owner in enumerate(owners) if owner == i} for i in range(24)]
     assert trial.texts[3:6] == ["this is a photo of a " + trial.texts[3].split()[-1], *trial.texts[4:6]]
@@ -109,7 +110,7 @@ def test_the_image_attack_moves_the_embedding(pairs: Home) -> None:
     before, after = (torch.from_numpy(trial.examples(name).columns("embedding")) for name in ("clean", "image"))
     noise = (clean + torch.empty_like(clean).uniform_(-1, 1) * 16 / 255).clamp(0, 1)
     with torch.no_grad():
-        by_chance = load_subject(trial.run, pairs).encode_images(noise)
+        by_chance = load_subject(trial.subject.run, pairs).encode_images(noise)
     assert float(divergence(before, after).mean()) > 2 * float(divergence(before, by_chance).mean())
 
 
@@ -131,7 +132,7 @@ def test_a_limit_draws_images_with_all_their_captions(pairs: Home) -> None:
 
 
 def test_what_decides_retrieval_is_in_its_keys(pairs: Home) -> None:
-    (trial,) = trials_of(SPEC, pairs, Index(pairs.database_url))
+    (trial,) = trials_of(SPEC, find_subject(SPEC, pairs), pairs)
     identity = trial.identity("clean")
     assert identity["task"] == "retrieval" and identity["captions"]["prepared"] == "pre_caption"
     assert "prompts" not in identity
@@ -146,7 +147,7 @@ REFUSED = [
 @pytest.mark.parametrize(("changes", "line"), REFUSED)
 def test_a_dataset_of_the_other_kind(changes: dict[str, Any], line: str, pairs: Home) -> None:
     with pytest.raises(UserError, match=line):
-        evaluate(replace(SPEC, options={}, **changes), pairs, Accelerator(cpu=True))
+        run(pairs, replace(SPEC, options={}, **changes))
 
 
 @pytest.mark.parametrize("option", ["stop_when_fooled", "no_collisions"])
@@ -176,4 +177,4 @@ def test_a_caption_of_punctuation_alone_is_named(home: Home) -> None:
         out.add("test", np.zeros((8, 8, 3), np.uint8), captions=["fine"])
         out.add("test", np.zeros((8, 8, 3), np.uint8), captions=["also fine", "?!"])
     with pytest.raises(UserError, match=r"caption '\?!' of image 1"):
-        evaluate(SPEC.changed(attacks=("clean",)), home, Accelerator(cpu=True))
+        run(home, SPEC.changed(attacks=("clean",)))
