@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def adv_images(batch: Batch) -> Tensor:
-    """Ascends KL(softmax f(x) || softmax f(x')) + w mean_i KL(softmax g(t'_i) || softmax f(x')) over its captions i, from
+    """Ascends KL(softmax f(x) || softmax f(x')) + w mean_i KL(softmax g(t'_i) || softmax f(x')), i its captions, from
     U(0, eps): (B, 3, S, S)."""
     from .pgd import ascend
 
