@@ -32,7 +32,7 @@ from .databases import explanation, new_engine, parsed_url
 from .errors import UserError
 from .files import lock
 from .row_checks import check, check_all, parsed
-from .schema import Result, Run
+from .schema import Epoch, Result, Run
 from .upgrading import bring_up_to_date
 
 TRIES = 10  # of a transaction that another process keeps from beginning; each waits `BUSY_SECONDS`
@@ -41,7 +41,7 @@ AT_ONCE = 1000  # rows
 DOCUMENTS = ("threat", "setting")
 Found = TypeVar("Found")
 EXPLAINED = (SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError, TypeError, OverflowError)
-_RUN, _RESULT = schema.runs.c, schema.results.c
+_RUN, _RESULT, _EPOCH = schema.runs.c, schema.results.c, schema.epochs.c
 PLACES = [list(_RESULT.keys()).index(name) for name in DOCUMENTS]
 
 
@@ -85,8 +85,20 @@ class Index:
         if rows:
             self._write(replace)
 
+    def save_epoch(self, epoch: Epoch) -> None:
+        """Add an epoch of a run, which must be there; in place of the one of the same number."""
+        values = asdict(epoch)
+        _require(schema.epochs, values)
+        same = (_EPOCH.run_id == epoch.run_id) & (_EPOCH.epoch == epoch.epoch)
+
+        def replace(connection: Connection) -> None:
+            connection.execute(delete(schema.epochs).where(same))
+            connection.execute(insert(schema.epochs).values(**values))
+
+        self._write(replace)
+
     def remove_run(self, run_id: str) -> None:
-        """Remove a run and its results."""
+        """Remove a run, its epochs and its results."""
         self._write(lambda connection: connection.execute(delete(schema.runs).where(_RUN.id == run_id)))
 
     def run(self, run_id: str) -> Run | None:
@@ -95,6 +107,11 @@ class Index:
     def runs(self) -> list[Run]:
         """All runs, the oldest first."""
         return self._runs()
+
+    def epochs(self, run_id: str) -> list[Epoch]:
+        """The epochs of a run whose time was taken, the first one first."""
+        query = select(schema.epochs).where(_EPOCH.run_id == run_id).order_by(_EPOCH.epoch)
+        return [Epoch(*list(row)) for row in self._rows(schema.epochs, query)]
 
     def find_run(self, beginning: str, *, otherwise: str = "") -> Run:
         """The run whose id is or begins with `beginning`.
@@ -162,7 +179,7 @@ class Index:
         """Read every row. Raises UserError for the first that cannot be."""
 
         def look(connection: Connection) -> None:
-            for table in (schema.runs, schema.results):
+            for table in (schema.runs, schema.results, schema.epochs):
                 read = connection.execution_options(yield_per=AT_ONCE).execute(select(table))
                 for rows in read.partitions():
                     check_all(table, read.keys(), rows)

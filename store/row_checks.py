@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table, Text
 
 from .printable import is_printable
-from .schema import results, runs
+from .schema import metadata
 
 JSON_SIZE = 2**24  # characters
 REMEMBERED = 2**13  # characters of a document that is worth remembering
@@ -25,6 +25,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "high": (0, 1),
     "n": (0, math.inf),
     "seconds": (0, math.inf),
+    "epoch": (1, math.inf),
+    "images": (0, math.inf),
+    "peak_memory": (0, math.inf),
+    "processes": (1, math.inf),
 }
 DOCUMENTS = {"spec", "threat", "setting"}  # columns that hold a JSON object
 MOMENTS = {"created_at", "finished_at"}
@@ -136,4 +140,4 @@ def _parsed(text: str) -> Mapping[str, Any]:
 
 
 _parsed_once = lru_cache(maxsize=1024)(_parsed)
-CHECKS = {table.name: {str(column.name): _check_of(column) for column in table.columns} for table in (runs, results)}
+CHECKS = {table.name: {str(c.name): _check_of(c) for c in table.columns} for table in metadata.sorted_tables}

@@ -54,6 +54,22 @@ results = Table(
     Index("ix_results_run_id_dataset", "run_id", "dataset"),
 )
 
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("run_id", String(200), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("loss", Float, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("peak_memory", BigInteger),
+    Column("device", String(200), nullable=False),
+    Column("processes", Integer, nullable=False),
+    Column("precision", String(20), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("created_at", String(40), nullable=False),
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -101,4 +117,21 @@ class Result:
     seconds: float
     device: str
     version: str  # of the program that measured it; empty where that was not recorded
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of a training run, the first is 1: its mean loss, and what it took."""
+
+    run_id: str
+    epoch: int
+    loss: float
+    images: int
+    seconds: float  # of its steps, without storing the weights
+    peak_memory: int | None  # bytes, of the process or device that took most; None where nobody counts them
+    device: str  # the name of the hardware
+    processes: int
+    precision: str
+    version: str
     created_at: str

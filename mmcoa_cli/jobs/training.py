@@ -28,8 +28,9 @@ from .training_spec import TrainSpec
 from .training_steps import train_epochs
 
 
-def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str = "") -> Run:
-    """Train (or finish, or find) the run that `spec` describes. Returns its row of the index.
+def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str = "", keep: int | None = None) -> Run:
+    """Train (or finish, or find) the run that `spec` describes. Returns its row of the index. Of its epochs the last
+    `keep` stay, all where that is None.
 
     `resumed` is the run to go on with: `spec` is its own, perhaps with more epochs, which make another run. Raises
     UserError for names that are not there, options that do not fit, and a run that cannot be gone on with. A method
@@ -51,14 +52,16 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
         return _told(found, accelerator)
     run = _run_row(plan)
     if not accelerator.is_main_process:
-        train_epochs(plan, home, accelerator)
+        train_epochs(plan, home, accelerator, keep=keep)
         return run
     with lock(home.runs / plan.run, what=f"run {plan.run}"):
         index.save_run(run)
         _write_run(plan, home)
+        if plan.victim.note:
+            say(plan.victim.note)
         if resumed != plan.run and resumed:
-            _take_over(resumed, plan, home)
-        train_epochs(plan, home, accelerator)
+            _take_over(resumed, plan, home, index)
+        train_epochs(plan, home, accelerator, keep=keep)
         run = replace(run, status="complete", weights=plan.victim.digest(), finished_at=now())
         index.save_run(run)
     return run
@@ -84,7 +87,7 @@ def _finished(run_id: str, spec: TrainSpec, home: Home, index: Index) -> Run | N
     return run if last_epoch(home.checkpoints / run_id, spec.epochs) else None
 
 
-def _take_over(resumed: str, plan: Plan, home: Home) -> None:
+def _take_over(resumed: str, plan: Plan, home: Home, index: Index) -> None:
     """Begin with the epochs of a run that differs in its number of epochs alone: the learning rate is constant, so
     they are bit for bit those that this one would compute."""
     target = home.checkpoints / plan.run
@@ -93,6 +96,8 @@ def _take_over(resumed: str, plan: Plan, home: Home) -> None:
     with lock(home.runs / resumed, what=f"run {resumed}"):
         spec = {"run": plan.run, **plan.spec.document()}
         done = take_over(home.checkpoints / resumed, target, spec=spec)
+    for epoch in index.epochs(resumed)[:done]:
+        index.save_epoch(replace(epoch, run_id=plan.run))
     say(f"going on after epoch {done} of run {resumed}" if done else f"run {resumed} has no epoch to go on from")
 
 

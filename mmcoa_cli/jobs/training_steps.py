@@ -12,22 +12,28 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from store.index import Index
+from store.schema import Epoch
+
+from .. import __version__
 from ..datasets.pixels import load_pixels, to_unit
 from ..defences import loss_of
 from ..defences.batch import Batch
 from ..defences.optimizers import make_optimizer, make_schedule
 from ..defences.step import Module, Original, Step
-from ..models.epochs import epochs_in, number_of, resume, save_epoch
+from ..models.epochs import drop_earlier, epochs_in, number_of, resume, save_epoch
 from ..models.finite import require_finite_loss, require_finite_weights, smaller_lr
+from ..models.runs import now
 from ..models.victim import Victim
 from ..randomness import shuffled
 from ..settings import Home, require_space
 from ..terminal.console import progress, say
+from .clock import Clock
 from .training_plan import Plan
 
 
-def train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
-    """Every epoch that is not there yet, from the last whole one on."""
+def train_epochs(plan: Plan, home: Home, accelerator: Accelerator, *, keep: int | None = None) -> None:
+    """Every epoch that is not there yet, from the last whole one on. Of all epochs the last `keep` stay."""
     accelerator.wait_for_everyone()  # the first process may have waited for another run of the same
     spec, loss_function = plan.spec, loss_of(plan.row.loss)
     victim = plan.victim.to(accelerator.device).use_precision(spec.precision)
@@ -43,12 +49,13 @@ def train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
     total, quiet = spec.epochs * len(plan.indices), not accelerator.is_main_process
     if not quiet:
         _tell_what_is_lost(plan.run, folder, done)
-        _require_space(plan, home, weights, epochs=spec.epochs - done)
+        left = spec.epochs - done
+        _require_space(plan, home, weights, epochs=min(left, keep + 1) if keep else left)
     original = Original(lambda: plan.load_original().to(victim.device).use_precision(spec.precision), plan.prompts)
     title, seen = f"{plan.row.name} on {spec.dataset}", done * len(plan.indices)
     with progress(title, total=total, unit="images", done=seen, quiet=quiet) as task:
         for epoch in range(done, spec.epochs):
-            losses = []
+            losses, clock = [], Clock(victim.device)
             for step in steps(plan, module, accelerator, original=original, epoch=epoch):
                 optimizer.zero_grad()
                 loss = loss_function(step)
@@ -58,11 +65,16 @@ def train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
                 losses.append(require_finite_loss(loss.item(), lr=spec.lr))
                 note = f"epoch {epoch + 1}/{spec.epochs}, loss {losses[-1]:.3f}"
                 task.advance(len(step.labels), note=note)
+            clock.stop()
             what = f"run {plan.run} after epoch {epoch + 1}"
             require_finite_weights(_module(victim), what, hint=smaller_lr(spec.lr))
             if accelerator.is_main_process:
-                about = {"run": plan.run, "loss": float(np.mean(losses)), **spec.document()}
-                save_epoch(folder, victim, plain, epoch=epoch + 1, spec=about)
+                row = _row(plan, clock, number=epoch + 1, losses=losses, processes=accelerator.num_processes)
+                Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
+                about = {"run": plan.run, "loss": row.loss, **spec.document()}
+                save_epoch(folder, victim, plain, epoch=row.epoch, spec=about)
+                if keep:
+                    drop_earlier(folder, keep=keep)
             accelerator.wait_for_everyone()
 
 
@@ -92,6 +104,22 @@ def steps(plan: Plan, module: Module, accelerator: Accelerator, *, original: Ori
             settings=plan.spec.settings,
             compat=plan.spec.compat,
         )
+
+
+def _row(plan: Plan, clock: Clock, *, number: int, losses: list[float], processes: int) -> Epoch:
+    return Epoch(
+        run_id=plan.run,
+        epoch=number,
+        loss=float(np.mean(losses)),
+        images=len(plan.indices),
+        seconds=round(clock.seconds, 3),
+        peak_memory=clock.peak_memory,
+        device=clock.hardware,
+        processes=processes,
+        precision=plan.spec.precision,
+        version=__version__,
+        created_at=now(),
+    )
 
 
 def _require_space(plan: Plan, home: Home, trained: list[nn.Parameter], *, epochs: int) -> None:

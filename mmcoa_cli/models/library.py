@@ -28,7 +28,7 @@ HUB = "hf-hub:"
 def ensure_clip(name: str, home: Home) -> Path:
     """The folder of the CLIP model `name`, fetched or trained first if need be. Raises UserError."""
     if not clip_path(name, home).exists():
-        say(f"the model {name} is not in the store yet; fetching it")
+        say(f"the model {name} is not in the store yet; {_how(catalog.models().get(name))} it")
         fetch_clip(name, home)
     return clip_path(name, home)
 
@@ -36,9 +36,13 @@ def ensure_clip(name: str, home: Home) -> Path:
 def ensure_mlm(name: str, home: Home) -> Path:
     """The folder of the masked LM `name`, fetched or trained first if need be. Raises UserError."""
     if not mlm_path(name, home).exists():
-        say(f"the masked LM {name} is not in the store yet; fetching it")
+        say(f"the masked LM {name} is not in the store yet; {_how(catalog.mlms().get(name))} it")
         fetch_mlm(name, home)
     return mlm_path(name, home)
+
+
+def _how(row: ModelRow | MlmRow | None) -> str:
+    return "training" if row and row.embedded else "fetching"
 
 
 def is_clip(name: str, home: Home) -> bool:

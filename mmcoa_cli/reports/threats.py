@@ -53,9 +53,9 @@ def key(name: str, section: Section, *, without: Collection[str] = ()) -> Key:
 
 
 def attack_name(name: str) -> str:
-    """ "image attack", or only the name of an attack that changes nothing."""
+    """ "image attack"; the name alone of one that changes nothing, or that says so itself ("co-attack")."""
     attack = ATTACKS.get(name)
-    return name if attack and attack.changes_nothing else f"{name} attack"
+    return name if (attack and attack.changes_nothing) or name.endswith("attack") else f"{name} attack"
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -69,7 +69,8 @@ def lines(rows: Sequence[Row], *, sized: bool = False) -> list[str]:
     option are told in one line."""
     names = in_order({name for row in rows for name in row.threat})
     return [
-        f"{name} attack: {_together(_words(row, name, sized) for row in rows if name in row.threat)}" for name in names
+        f"{attack_name(name)}: {_together(_words(row, name, sized) for row in rows if name in row.threat)}"
+        for name in names
     ]
 
 

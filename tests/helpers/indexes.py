@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, create_engine
 
-from store.schema import Result, Run
+from store.schema import Epoch, Result, Run
 
 RUN = Run(
     id="mmcoa-abc123",
@@ -46,6 +46,19 @@ RESULT = Result(
     device="cpu",
     version="0.1.0",
     created_at="2026-11-24T02:00:00+00:00",
+)
+EPOCH = Epoch(
+    run_id=RUN.id,
+    epoch=1,
+    loss=-0.5,
+    images=500,
+    seconds=60.125,
+    peak_memory=2**40,
+    device="Intel(R) Xeon(R) CPU @ 2.20GHz, 2 threads",
+    processes=1,
+    precision="fp32",
+    version="0.1.0",
+    created_at="2026-11-24T01:30:00+00:00",
 )
 DETAIL = replace(RESULT, metric="collisions", value=0.5, low=None, high=None, n=10)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from indexes import DETAIL, RESULT, RUN, connected
-from sqlalchemy import text
+from indexes import DETAIL, EPOCH, RESULT, RUN, connected
+from sqlalchemy import Table, text
 
 from store.errors import UserError
 from store.index import Index
 from store.index_origin import VERSION_TABLE
-from store.schema import results, runs
+from store.schema import epochs, metadata, results, runs
 from store.upgrading import NEWEST
 
 Start = Callable[[str], Any]
@@ -189,7 +189,13 @@ def test_every_column_is_checked(url: str) -> None:
     """A new column cannot be forgotten: of each there is something that it refuses."""
     index = Index(url)
     index.save_run(RUN)
-    for table, row, save in ((runs, RUN, index.save_run), (results, RESULT, lambda row: index.save_results([row]))):
+    rows: tuple[tuple[Table, Any, Callable[[Any], None]], ...] = (
+        (runs, RUN, index.save_run),
+        (results, RESULT, lambda row: index.save_results([row])),
+        (epochs, EPOCH, index.save_epoch),
+    )
+    assert {table.name for table, _, _ in rows} == set(metadata.tables)
+    for table, row, save in rows:
         for column in table.columns:
             with pytest.raises(UserError, match=f"{column.name} (is|holds) "):
                 save(replace(row, **{column.name: object()}))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from indexes import DETAIL, RESULT, RUN, connected
+from indexes import DETAIL, EPOCH, RESULT, RUN, connected
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
@@ -131,12 +131,26 @@ def test_the_oldest_comes_first(url: str) -> None:
     assert [run.id for run in index.runs()] == ["run1", "run2", "run3"]
 
 
-def test_removing_a_run_removes_its_results(url: str) -> None:
+def test_epochs_come_back_in_order_each_once(url: str) -> None:
+    index = Index(url)
+    index.save_run(RUN)
+    again = replace(EPOCH, loss=0.25, peak_memory=None)
+    for epoch in (replace(EPOCH, epoch=10), replace(EPOCH, epoch=2), EPOCH, again):
+        index.save_epoch(epoch)
+    index.save_run(replace(RUN, status="complete"))
+    assert index.epochs(RUN.id) == [again, replace(EPOCH, epoch=2), replace(EPOCH, epoch=10)]
+    assert index.epochs("none") == []
+    index.verify()
+
+
+def test_removing_a_run_removes_its_epochs_and_results(url: str) -> None:
     index = Index(url)
     index.save_run(RUN)
     index.save_results([RESULT])
+    index.save_epoch(EPOCH)
     index.remove_run(RUN.id)
     assert index.runs() == []
+    assert index.epochs(RUN.id) == []
     assert index.evaluation(RESULT.evaluation) == []
 
 

@@ -8,6 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Make the tables."""
     op.create_table(
         "runs",
         sa.Column("id", sa.String(200), primary_key=True),

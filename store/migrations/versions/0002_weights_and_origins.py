@@ -23,6 +23,7 @@ EVALUATIONS = (
 
 
 def upgrade() -> None:
+    """Make both tables anew, of the rows of the old ones."""
     for column in ("run_id", "dataset"):
         op.drop_index(f"ix_evaluations_{column}", "evaluations")
     runs, evaluations = _new_runs(), _new_evaluations()

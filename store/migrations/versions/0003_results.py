@@ -28,6 +28,7 @@ Row = dict[str, Any]
 
 
 def upgrade() -> None:
+    """Make the new table of the rows of the old one."""
     new = _new_table()
     names = ("id", "metric", "value", "n", "correct", "attack_success_rate", "collisions", "distinct_prompts")
     others = ("mlm", "mlm_origin", "prompts", "spec")

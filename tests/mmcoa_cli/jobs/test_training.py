@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from accelerate import Accelerator
@@ -27,19 +28,9 @@ from store.checkpoints import load_spec, load_tensors, save_checkpoint
 from store.errors import UserError
 from store.index import Index
 
-SPEC = train_spec(
-    "mmcoa",
-    dataset="digits",
-    shots="2",
-    model="vit",
-    mlm="mlm",
-    epochs=1,
-    batch_size=8,
-    lr=1e-3,
-    eps="8/255",
-    alpha="4/255",
-    steps=2,
-)
+from .conftest import SMALL_RUN
+
+SPEC = train_spec("mmcoa", **SMALL_RUN, lr=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +103,14 @@ def test_every_epoch_is_kept_and_the_optimizer_of_the_last(home: Home, accelerat
     assert [(folder / "state.safetensors").exists() for folder in folders] == [False, False, True]
     assert [load_spec(folder)["epoch"] for folder in folders] == [1, 2, 3]
     assert load_spec(folders[0])["run"] == run.id and np.isfinite(load_spec(folders[0])["loss"])
+    measured = Index(home.database_url).epochs(run.id)
+    assert [(epoch.epoch, epoch.loss) for epoch in measured] == [
+        (n, load_spec(folders[n - 1])["loss"]) for n in (1, 2, 3)
+    ]
+    assert {(epoch.images, epoch.processes, epoch.precision) for epoch in measured} == {(20, 1, "fp32")}
+    assert all(0 < epoch.seconds < 600 and "threads" in epoch.device for epoch in measured)
+    process = psutil.Process().memory_info().rss
+    assert all(process / 100 < (epoch.peak_memory or 0) < 100 * process for epoch in measured)  # bytes
 
 
 def test_a_run_records_what_it_was_made_of(home: Home, accelerator: Accelerator) -> None:

@@ -1,0 +1,56 @@
+"""What an epoch of training takes: seconds, and memory at its peak, on hardware with a name."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+
+class Clock:
+    """Runs from its beginning to `stop`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.seconds = device, 0.0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        self._begun = time.perf_counter()
+
+    def stop(self) -> None:
+        """Set `seconds`, when the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds = time.perf_counter() - self._begun
+
+    @property
+    def peak_memory(self) -> int | None:
+        """Bytes: on a GPU what tensors took at most, else what the process took since it began; None if not counted."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        if self.device.type != "cpu" or sys.platform == "win32":
+            return None
+        import resource  # which Windows does not have
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    @property
+    def hardware(self) -> str:
+        """What the device is called: "NVIDIA A100-SXM4-40GB", "Intel(R) Xeon(R) CPU @ 2.20GHz, 2 threads"."""
+        if self.device.type == "cuda":
+            return str(torch.cuda.get_device_name(self.device))
+        if self.device.type != "cpu":
+            return f"{platform.machine()} {self.device.type}"
+        return f"{_cpu()}, {torch.get_num_threads()} threads"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines()
+    except OSError:  # only Linux has it
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), "") or platform.processor() or platform.machine() or "cpu"
