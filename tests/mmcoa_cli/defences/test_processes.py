@@ -66,10 +66,8 @@ CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many 
     ({"method": "ft-standard", "tune": "text"}, 4),
     ({"method": "pmg-aft", "batch_size": 17, "lr": 1e-2}, 3),
     ({"method": "pmg-aft", "batch_size": 17, "lr": 1e-2, "model": "resnet"}, 3),  # whose BatchNorm has statistics
-    ({"method": "vp", "batch_size": 17, "lr": 1.0, "prompt_tokens": 2}, 3),
 ]
 MOVES_LITTLE = ("pmg-aft",)  # stochastic gradient descent: its first steps are small beside the learning rate
-WRAPPED = ("vp",)  # what it trains is not among the weights of the model
 
 
 @pytest.fixture
@@ -95,7 +93,7 @@ def test_two_processes_train_the_weights_of_one(
     for spec, (_, last_batch) in zip(specs, CASES, strict=True):
         run = train(spec, one, Accelerator(cpu=True)).id
         assert 20 % spec.batch_size == last_batch
-        if spec.method not in (*MOVES_LITTLE, *WRAPPED):
+        if spec.method not in MOVES_LITTLE:
             before = load_tensors(one.clips / spec.model)
             assert difference(before, load_tensors(epochs_in(one.checkpoints / run)[-1])) > spec.lr
         assert trained_apart(run, one, two) < (spec.lr / 20 if spec.optimizer == "adam" else 1e-5), spec
@@ -118,12 +116,13 @@ def in_two_processes(specs: list[TrainSpec], home: Home, env: dict[str, str], se
 
 
 @pytest.mark.slow
-def test_a_wrapper_of_a_plugin_is_trained_by_a_launch(
-    new_home: Callable[[str], Home], variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("changes", [{"method": "bordered"}, {"method": "vp", "lr": 1.0, "prompt_tokens": 2}])
+def test_a_wrapper_is_trained_by_a_launch(
+    new_home: Callable[[str], Home], variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     one, two = new_home("one"), new_home("two")
     spec = train_spec(
-        "bordered", dataset="digits", shots="2", model="vit", epochs=1, batch_size=17, eps="8/255", steps=2
+        dataset="digits", shots="2", model="vit", epochs=1, batch_size=17, eps="8/255", steps=2, **changes
     )
     monkeypatch.setenv("MMCOA_HOME", str(two.root))
     run = train(spec, one, Accelerator(cpu=True)).id
