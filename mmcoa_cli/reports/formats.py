@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
 from store.printable import visible
 
+from ..terminal.console import as_json
 from .content import Report
-from .rows import COLUMNS, Row
-from .sheet import Printed, Sheet
+from .rows import COLUMNS, UNLISTED, Row
 from .table import text_table
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
-WIDE = 7  # columns from which a LaTeX table takes the width of the page
 LATEX = str.maketrans(
     {
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -28,6 +26,10 @@ LATEX = str.maketrans(
 )
 MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<[&"})
 FORMULA = tuple("=+-@")  # what a spreadsheet would compute
+BRACES = {  # of a template in which braces are LaTeX's
+    "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<", "variable_end_string": ">>",
+    "comment_start_string": "<#", "comment_end_string": "#>",
+}  # fmt: skip
 
 
 def render(report: Report, *, format: str = "table", width: int = 100) -> str:
@@ -36,13 +38,13 @@ def render(report: Report, *, format: str = "table", width: int = 100) -> str:
     CSV and JSON keep every row of several seeds. What is missing ends the table, and is in the JSON. Raises UserError
     for an unknown format.
     """
-    writers = {
+    writers: dict[str, Callable[[], str]] = {
         "table": lambda: text_table(report, width=width),
-        "markdown": lambda: "\n".join(_markdown(sheet, report.table.title) for sheet in report.sheets()),
-        "latex": lambda: "\n".join(map(_latex, report.sheets())),
-        "html": lambda: page(report.sheets(), title=report.table.title),
+        "markdown": lambda: _filled(report, "tables.md.jinja", _markdown),
+        "latex": lambda: _filled(report, "tables.tex.jinja", _latex, **BRACES),
+        "html": lambda: _filled(report, "page.html.jinja", _html, autoescape=True),
         "csv": lambda: _csv(report.rows),
-        "json": lambda: json.dumps(document(report), indent=2) + "\n",
+        "json": lambda: as_json(document(report)),
     }
     if format not in writers:
         raise UserError(f"there is no format called {format!r}", hint=f"--format takes {', '.join(FORMATS)}")
@@ -60,28 +62,15 @@ def document(report: Report) -> dict[str, Any]:
 
 def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows as JSON has them: an interval is a list of two, and options that not every attack has come last."""
-    further = dict.fromkeys(name for row in rows for name in row.further)
+    threats = {row.threat: row.threat.options for row in rows}
+    further = dict.fromkeys(name for options in threats.values() for name in options)
+    names = [name for name in further if name not in (*COLUMNS, *UNLISTED)]
+    beside = {threat: {name: options.get(name) for name in names} for threat, options in threats.items()}
     return [
-        {
-            **{name: getattr(row, name) for name in COLUMNS},
-            "ci95": list(row.ci95),
-            **{name: row.further.get(name) for name in further},
-        }
+        {**{name: value for name, value in vars(row).items() if name in COLUMNS}, "ci95": [*row.ci95]}
+        | beside[row.threat]
         for row in rows
     ]
-
-
-def page(sheets: Sequence[Sheet], *, title: str) -> str:
-    """One HTML document with a section for each sheet; every text is escaped, and nothing runs or loads."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    templates.filters["visible"] = visible
-    notes = dict.fromkeys(note for sheet in sheets for note in sheet.notes)
-    return templates.get_template("page.html.jinja").render(title=title, sheets=sheets, notes=list(notes))
 
 
 def save(text: str, path: Path) -> None:
@@ -114,64 +103,27 @@ def _cell(value: Any) -> Any:
     return f"'{visible(value)}" if value.startswith(FORMULA) else visible(value)
 
 
-def _markdown(sheet: Sheet, title: str) -> str:
-    def row(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cells)} |"
+def _filled(report: Report, template: str, escaped: Callable[[str], str], **syntax: Any) -> str:
+    """A template of this folder, filled with the sheets; all that is put into it is `escaped`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    def styled(line: Printed) -> list[str]:
-        label, *cells = map(_md, (line.label, *line.cells))
-        return [f"**{label}**" if line.kind == "value" else f"*{label}*", *cells]
-
-    lines = [
-        *(f"### {_md(sheet.title)}", "", f"{title}. {_md(sheet.caption)}.", ""),
-        *(f"- {_md(line)}" for line in sheet.circumstances),
-        *(
-            "",
-            row([sheet.heading, *map(_md, sheet.columns)]),
-            row(["---", *("---:" for _ in sheet.columns)]),
-        ),
-        *(row(styled(line)) for line in sheet.lines),
-        *("", *(f"- {_md(note)}" for note in (*sheet.remarks, *sheet.notes))),
-    ]
-    return "\n".join(lines).rstrip() + "\n"
+    templates = Environment(
+        loader=PackageLoader(__package__, "."), finalize=escaped, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True, **syntax,
+    )  # fmt: skip
+    return templates.get_template(template).render(title=report.table.title, sheets=report.sheets())
 
 
-def _md(text: str) -> str:
+def _markdown(text: str) -> str:
     """Text for Markdown: no table cell, emphasis, link or tag of a name's own."""
     return visible(text).translate(MARKDOWN)
 
 
-def _latex(sheet: Sheet) -> str:
-    def row(cells: Sequence[str]) -> str:
-        return f"    {' & '.join(cells)} \\\\"
-
-    def styled(line: Printed) -> list[str]:
-        label, *cells = map(_tex, (line.label, *line.cells))
-        if line.kind == "value":
-            return [label, *cells]
-        return [f"\\quad\\footnotesize {label}", *(f"\\footnotesize {cell}" for cell in cells)]
-
-    about = [f"{sheet.title}: {'; '.join(sheet.circumstances)}", sheet.caption, *sheet.remarks, *sheet.notes]
-    wide = len(sheet.columns) >= WIDE
-    table = "table*" if wide else "table"
-    lines = [
-        f"% needs \\usepackage{{booktabs{',graphicx' if wide else ''}}}",
-        f"\\begin{{{table}}}",
-        "  \\centering",
-        f"  \\caption{{{_tex('. '.join(about))}.}}",
-        *(["  \\resizebox{\\textwidth}{!}{%"] if wide else []),
-        f"  \\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}",
-        "    \\toprule",
-        row([sheet.heading, *map(_tex, sheet.columns)]),
-        "    \\midrule",
-        *(row(styled(line)) for line in sheet.lines),
-        "    \\bottomrule",
-        f"  \\end{{tabular}}{'}' if wide else ''}",
-        f"\\end{{{table}}}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _tex(text: str) -> str:
+def _latex(text: str) -> str:
     """Text for LaTeX; two hyphens, as of an option, stay two."""
     return visible(text).translate(LATEX).replace("--", "-{}-").replace("–", "--")
+
+
+def _html(text: str) -> str:
+    """Text for HTML, which the template escapes; what its own macros made is that already."""
+    return text if hasattr(text, "__html__") else visible(text)

@@ -7,11 +7,11 @@ the two for the same measurement.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from .. import catalog
-from . import threats
+from .threats import Threat, is_within
 
 if TYPE_CHECKING:
     from .rows import Row
@@ -31,34 +31,29 @@ def number(row: Row, *, task: str, shots: str = "") -> float | None:
     found = _numbers().get((task, row.source, shots or row.shots, row.method, row.dataset, row.attack))
     if found is None or row.measure != "accuracy" or row.partial or row.part or not _whole(row):
         return None
-    return found if _same_attack(row) else None
+    return found if _same_attack(row.threat) else None
 
 
 def marks(row: Row) -> str:
     """The signs (keys of NOTES) that the paper's number takes beside this row; empty where the two are alike."""
-    signs = ""
-    if row.model not in PAPER.models or row.origin != "published" or row.mlm not in (None, PAPER.mlm):
-        signs += "†"
-    if row.mlm is not None and row.compat != PAPER.compat:
-        signs += "‡"
-    if row.training:
-        signs += "§"
-    if row.train_part:
-        signs += "¶"
-    return signs
-
-
-def note(row: Row) -> str:
-    """What the marks say, for formats that have no footnotes."""
-    return "; ".join(NOTES[sign] for sign in marks(row))
-
-
-def _same_attack(row: Row) -> bool:
-    """Whether every part of the attack ran with the settings that the paper's did."""
-    found = {name: threats.options(name, section) for name, section in row.threat.items()}
-    return all(
-        name in PAPER.threat and PAPER.threat[name].items() <= options.items() for name, options in found.items()
+    called = (
+        row.model not in PAPER.models or row.origin != "published" or row.mlm not in (None, PAPER.mlm),
+        row.mlm is not None and row.compat != PAPER.compat,
+        bool(row.training),
+        bool(row.train_part),
     )
+    return "".join(sign for sign, wanted in zip(NOTES, called, strict=True) if wanted)
+
+
+def note(signs: str) -> str:
+    """What marks say, for formats that have no footnotes."""
+    return "; ".join(NOTES[sign] for sign in signs)
+
+
+@lru_cache(maxsize=4096)
+def _same_attack(threat: Threat) -> bool:
+    """Whether every part of the attack ran with the settings that the paper's did."""
+    return is_within(threat, PAPER.threat)
 
 
 @cache

@@ -80,7 +80,7 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
     if as_json:
         print_json(document(report))
     elif kind == "table" and (picture or not output):
-        print_table(report)
+        print_table(report.newest())
     elif picture or not output:
         sys.stdout.write(render(report, format=kind))
 
