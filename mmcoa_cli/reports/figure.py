@@ -16,11 +16,11 @@ from ..catalog.tables import MEAN, TableRow
 from .layout import Key
 from .lines import Line
 from .measured import AVERAGE, Measured, as_row, average, in_line
+from .paper import NOTES
 from .pivot import Panel, agree, comparable
 from .rows import Row
 from .sheet import Sheet, about
 from .threats import agreement
-from .wording import SIGNS
 
 ZERO_SHOT = "0"  # the shots of a model as it comes
 
@@ -116,7 +116,7 @@ def _series(panel: Panel, line: Line, known: Sequence[Any]) -> Series:
 def caption(drawn: Figure, sheets: Sequence[Sheet]) -> list[str]:
     """What is said around the tables of the same panels, what bars and signs are, and what is not drawn."""
     said = dict.fromkeys(line for sheet in sheets for line in (*sheet.circumstances, *sheet.remarks))
-    signs = dict.fromkeys(note for sheet in sheets for note in sheet.notes if note in SIGNS.values())
+    signs = dict.fromkeys(note for sheet in sheets for note in sheet.notes if note[0] in NOTES)
     several = any(point.several for of_panel in drawn.series for one in of_panel for point in one.points.values())
     hollow = ["hollow: the paper's"] if any(row.paper is not None for row in drawn.rows) else []
     left_out = f"{drawn.left_out} results with other settings, shots or fewer datasets are not drawn"

@@ -67,9 +67,8 @@ def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
     names = [name for name in further if name not in (*COLUMNS, *UNLISTED)]
     beside = {threat: {name: options.get(name) for name in names} for threat, options in threats.items()}
     return [
-        {**{name: value for name, value in vars(row).items() if name in COLUMNS}, "ci95": [*row.ci95]}
-        | beside[row.threat]
-        for row in rows
+        {**{name: fields[name] for name in COLUMNS}, "ci95": [*row.ci95], **beside[row.threat]}
+        for row, fields in ((row, vars(row)) for row in rows)
     ]
 
 

@@ -30,6 +30,7 @@ OF_THREAT = (  # fields of a row that are options of attacks
     "norm", "eps", "alpha", "steps", "stop_when_fooled", "mlm_origin", "max_words_changed", "no_collisions",
     "image_version", "text_version",
 )  # fmt: skip
+OF_RESULT = ("dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "created_at")
 USUAL = (  # what a run says of itself that is never unusual
     "seed", "shots", "model", "mlm", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights",
 )  # fmt: skip
@@ -111,18 +112,10 @@ def attacks_of(task: catalog.TableRow, asked: tuple[str, ...] = ()) -> tuple[str
 def rows_of(found: Iterable[Evaluated], *, numbers: str = "iid", present: Present | None = None) -> list[Row]:
     """The rows of evaluations in their order, with the paper's numbers of its task `numbers`, unless that is empty."""
     of_run, of_threat, of_setting = _once(_of_run), _once(_of_threat), _once(_of_setting)
-    every = [
-        (
-            one.run,
-            {
-                **of_run(one.run),
-                **of_threat(one.main.threat, one.main.attack),
-                **of_setting(one.main.setting),
-                **_of_result(one.main, one.details),
-            },
-        )
-        for one in found
-    ]
+    every: list[tuple[Run, dict[str, Any]]] = []
+    for one in found:
+        shared = {**of_run(one.run), **of_threat(one.main.threat, one.main.attack), **of_setting(one.main.setting)}
+        every.append((one.run, {**shared, **_of_result(one.main, one.details)}))
     old = earlier.old_code({(told["threat"], told["digests"]) for _, told in every})
     made = []
     for run, told in every:
@@ -148,20 +141,15 @@ def _once(make: Callable[..., Made]) -> Callable[..., Made]:
 def _of_run(run: Run) -> Fields:
     """The fields of a row that are the run's."""
     spec = json.loads(run.spec)
+    renamed = {"train_part": "part", "sha256": "model_sha256", "base": "base", "recipe": "recipe"}
     return {
+        **{name: getattr(run, name) for name in ("method", "model", "source", "shots")},
+        **{name: str(spec.get(told) or "") for name, told in renamed.items()},
         "run": run.id,
-        "method": run.method,
-        "model": run.model,
-        "source": run.source,
-        "shots": run.shots,
         "origin": run.model_origin,
         "train_seed": run.seed,
         "train_compat": run.compat,
         "training": _unusual(run.method, spec) if run.kind == "train" else "",
-        "train_part": str(spec.get("part") or ""),
-        "sha256": str(spec.get("model_sha256") or ""),
-        "base": str(spec.get("base") or ""),
-        "recipe": str(spec.get("recipe") or ""),
         "spec": spec,
     }
 
@@ -182,8 +170,7 @@ def _of_setting(setting: Mapping[str, Any]) -> Fields:
     digests = setting.get("digests")
     return {
         **{name: str(setting.get(name) or "") for name in ("compat", "part", "data", "precision")},
-        "pixel_size": setting.get("pixel_size"),
-        "limit": setting.get("limit"),
+        **{name: setting.get(name) for name in ("pixel_size", "limit")},
         "partial": bool(setting.get("partial")),
         "digests": digests if isinstance(digests, int) and digests else 1,
         "setting": setting,
@@ -192,23 +179,15 @@ def _of_setting(setting: Mapping[str, Any]) -> Fields:
 
 def _of_result(main: Result, details: Mapping[str, Result]) -> Fields:
     """The fields of this one evaluation."""
-    success = details.get("attack_success_rate")
+    success, prompts = details.get("attack_success_rate"), details.get("collisions")
     return {
-        "dataset": main.dataset,
-        "attack": main.attack,
-        "metric": main.metric,
-        "value": main.value,
-        "n": main.n,
+        **{name: getattr(main, name) for name in OF_RESULT},
         "ci95": (main.value if main.low is None else main.low, main.value if main.high is None else main.high),
-        "seed": main.seed,
-        "evaluation": main.evaluation,
         "weights": main.weights or "",
-        "task": main.task,
-        "created_at": main.created_at,
         "attack_success_rate": success.value if success else None,
-        "collisions": _counted(details.get("collisions")),
+        "collisions": _counted(prompts),
         "distinct_prompts": _counted(details.get("distinct_prompts")),
-        "prompts": details["collisions"].n if "collisions" in details else None,
+        "prompts": prompts.n if prompts else None,
     }
 
 

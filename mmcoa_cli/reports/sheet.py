@@ -7,23 +7,10 @@ from dataclasses import dataclass
 from .cells import MEAN, Grid, Printed, lines_of
 from .lines import value_words
 from .measured import AVERAGE
+from .paper import NOTES
 from .pivot import Panel
 from .threats import attack_name, in_words
-from .wording import (
-    AVERAGES,
-    COLLISIONS,
-    DISTINCT,
-    RELEASE,
-    SEEDS,
-    SIGNS,
-    UNEQUAL,
-    WIDTHS,
-    model_name,
-    part_of,
-    plain,
-    setting,
-    trainings,
-)
+from .wording import EXPLANATIONS, model_name, part_of, plain, setting, trainings
 
 PART = "*"
 
@@ -139,13 +126,13 @@ def _notes(grid: Grid, printed: str) -> list[str]:
     """The explanations that a panel and its `printed` cells call for."""
     rows = grid.panel.rows
     called = {
-        WIDTHS: not grid.ends,
-        AVERAGES: grid.averaged or bool(grid.panel.datasets),
-        UNEQUAL: grid.counted,
-        SEEDS: grid.several and not grid.ends,
-        **{text: sign in printed for sign, text in SIGNS.items()},
-        COLLISIONS: any(row.collisions is not None for row in rows),
-        DISTINCT: any(row.shares_prompts for row in rows),
-        RELEASE: any(row.train_compat == "release" for row in rows),
+        "widths": not grid.ends,
+        "averages": grid.averaged or bool(grid.panel.datasets),
+        "unequal": grid.counted,
+        "seeds": grid.several and not grid.ends,
+        **{sign: sign in printed for sign in NOTES},
+        "collisions": any(row.collisions is not None for row in rows),
+        "distinct": any(row.shares_prompts for row in rows),
+        "release": any(row.train_compat == "release" for row in rows),
     }
-    return [text for text, wanted in called.items() if wanted]
+    return [EXPLANATIONS[name] for name, wanted in called.items() if wanted]

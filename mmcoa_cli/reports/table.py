@@ -21,6 +21,9 @@ STYLES = {"value": "bold", "detail": "dim"}
 GAP = 2  # columns of the terminal between two cells
 LABEL = 14  # the least that labels are wrapped to
 BLANK = ("", "")
+OLDER = (
+    "The newest of each, {:,} results; {:,} older ones are not shown. All of them: --output report.txt, or --format csv"
+)
 
 
 def print_table(report: Report) -> None:
@@ -43,7 +46,7 @@ def _lines(report: Report, width: int) -> Iterator[Styled]:
         sheets = report.sheets(digits=1)
     width = max(width, *map(_narrowest, sheets))  # better lines that the terminal wraps than figures cut off
     captions = {sheet.caption for sheet in sheets}
-    notes = sorted({note for sheet in sheets for note in sheet.notes}, key=EXPLANATIONS.index)
+    notes = sorted({note for sheet in sheets for note in sheet.notes}, key=list(EXPLANATIONS.values()).index)
     yield from _wrapped([report.table.title], width, "bold")
     yield from _wrapped(captions if len(captions) == 1 else [], width)
     for sheet in sheets:
@@ -55,6 +58,8 @@ def _lines(report: Report, width: int) -> Iterator[Styled]:
             yield from _table(part, width)
         yield from _paragraph(sheet.remarks, width)
     yield from _paragraph(notes, width)
+    if report.older:
+        yield from _paragraph([OLDER.format(len(report.results), report.older)], width)
     if report.missing and (below := report.missing.lines()):
         yield BLANK
         yield from ((plain(line), "dim") for line in below)  # commands to copy are never wrapped

@@ -8,18 +8,18 @@ from .lines import Line
 from .paper import NOTES
 from .rows import Row
 
-WIDTHS = "±: the larger side of the 95% Wilson interval; both ends are in --format csv and json"
-AVERAGES = (
-    "± of an average: the datasets' half widths, added in squares, over their number; it is about the choice of test "
-    "images, not of datasets"
-)
-UNEQUAL = "averages over other datasets are not comparable; the number before each says over how many it is"
-SEEDS = "sd: the standard deviation over seeds, and their number"
-SIGNS = {sign: f"{sign} {text}" for sign, text in NOTES.items()}
-COLLISIONS = "collisions: adversarial prompts whose new word is another class's name; none where the line is missing"
-DISTINCT = "distinct: adversarial prompts that are different to the model; a tie among m classes counts 1/m"
-RELEASE = "release: trained with the gradient leak of the paper's released code (--compat release)"
-EXPLANATIONS = [WIDTHS, AVERAGES, UNEQUAL, SEEDS, *SIGNS.values(), COLLISIONS, DISTINCT, RELEASE]  # as they are printed
+EXPLANATIONS = {  # of signs and words, in the order in which they are printed
+    "widths": "±: the larger side of the 95% Wilson interval; both ends are in --format csv and json",
+    "averages": "± of an average: the datasets' half widths, added in squares, over their number; it is about the "
+    "choice of test images, not of datasets",
+    "unequal": "averages over other datasets are not comparable; the number before each says over how many it is",
+    "seeds": "sd: the standard deviation over seeds, and their number",
+    **{sign: f"{sign} {text}" for sign, text in NOTES.items()},
+    "collisions": "collisions: adversarial prompts whose new word is another class's name; none where the line is "
+    "missing",
+    "distinct": "distinct: adversarial prompts that are different to the model; a tie among m classes counts 1/m",
+    "release": "release: trained with the gradient leak of the paper's released code (--compat release)",
+}
 
 
 def percent(fraction: float, digits: int = 2) -> str:

@@ -23,6 +23,7 @@ from store.printable import visible
 
 LONGEST = 1000  # characters of an error or a hint; a longer one is cut in the middle
 NESTED = (dict, list, tuple)  # what JSON holds in more than one line
+FLAT = {str, int, float, bool, type(None)}
 NARROWEST = 40  # columns; in fewer (or with COLUMNS=0) the terminal wraps lines, which is better than words cut off
 
 
@@ -64,7 +65,7 @@ def _indented(value: Any, line: str) -> str:
         return json.dumps(value, default=str)
     named, deeper, parts = isinstance(value, dict), f"{line}  ", []
     items = value.items() if isinstance(value, dict) else ((None, of) for of in value)
-    for nested, some in groupby(items, key=lambda item: isinstance(item[1], NESTED) or is_dataclass(item[1])):
+    for nested, some in groupby(items, key=lambda item: type(item[1]) not in FLAT):
         if nested:
             parts += [(f"{json.dumps(name)}: " if named else "") + _indented(of, deeper) for name, of in some]
         else:  # all at once
