@@ -31,8 +31,8 @@ def specs() -> list[TrainSpec]:
 
 def show(*, as_json: bool) -> None:
     """Train and test every method on digits, and print what came of it; what the store has is not done again."""
+    from .jobs.worker import Start
     from .plans.direct import train
-    from .plans.steps import Start
     from .reports import results
     from .terminal import console
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .dataset_captions import read_captions
 from .dataset_info import DatasetInfo
 from .hdf5_limits import refuse_unbounded
 from .keys import canonical_json
@@ -59,7 +60,7 @@ def _digest(group: Any, info: DatasetInfo, split: str) -> str:
     lowest, highest = (0, len(info.class_names) - 1) if info.class_names else (-1, -1)
     if len(labels) and not (labels.min() >= lowest and labels.max() <= highest):
         raise ValueError(f"labels of its split {split!r} are of no class")
-    captions = _captions(group["captions"]) if info.captions else None
+    captions = read_captions(group, len(labels)) if info.captions else None
     for image, label in zip(_images(group["images"]), labels, strict=True):
         digest.update(image, int(label), next(captions) if captions else ())
     return digest.hexdigest()
@@ -76,14 +77,6 @@ def _images(array: Any) -> Iterator[npt.NDArray[np.uint8]]:
         image = array[row]
         left = _take(left, len(image))
         yield image
-
-
-def _captions(array: Any) -> Iterator[list[str]]:
-    left = array.file.id.get_filesize()
-    for row in range(len(array)):
-        lines = [str(line) for line in array.asstr()[row]]
-        left = _take(left, sum(map(len, lines)))
-        yield lines
 
 
 def _take(left: int, size: int) -> int:

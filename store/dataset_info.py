@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .dataset_captions import require_captions
 from .printable import is_printable
 
 SIZES = 100_000  # pixels of a side, captions of an image
@@ -30,7 +31,7 @@ class DatasetInfo:
     checksum: str = ""
     partial: bool = False  # some classes have no image
     synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    captions: int = 0  # captions an image, of a dataset without classes
+    captions: int = 0  # the most captions of an image, of a dataset without classes
     expected: dict[str, int] = field(default_factory=dict)  # the images of the whole dataset, where that is known
     present: dict[str, int] = field(default_factory=dict)  # the classes that have images
     oriented: bool = False  # turned as their EXIF says, here or (encoded images) where they are decoded
@@ -95,10 +96,8 @@ def _require_split(file: Any, split: str, n: int, size: int | None, captions: in
         raise ValueError(f"its split {split!r} is not what it says")
     if size is not None and images.chunks is None:
         raise ValueError(f"its split {split!r} is not kept in chunks")
-    if captions and (
-        group["captions"].shape != (n, captions) or h5py.check_string_dtype(group["captions"].dtype) is None
-    ):
-        raise ValueError(f"its split {split!r} has not the captions it says")
+    if captions:
+        require_captions(group, n, captions)
 
 
 def _require(right: bool, name: str) -> None:

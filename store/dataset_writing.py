@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from .dataset_content import SplitDigest, content_checksum, crc_of_captions
+from .dataset_captions import write_captions
+from .dataset_content import SplitDigest, content_checksum
 from .dataset_info import DatasetInfo
 from .files import replacing
 from .hdf5 import finish, new_array, writing
@@ -40,7 +41,7 @@ class DatasetWriter:
         licence: str = "",
         synonyms: Mapping[str, Sequence[str]] | None = None,
         image_size: int | None = None,
-        captions: int = 0,
+        captioned: bool = False,
         expected: Mapping[str, int] | None = None,
         oriented: bool = False,
         folders: Sequence[str] = (),
@@ -49,10 +50,10 @@ class DatasetWriter:
         self._info = DatasetInfo(
             name, tuple(class_names), {}, image_size, pixel_size, resize, template, source, licence,
             synonyms={word: tuple(words) for word, words in (synonyms or {}).items()},
-            captions=captions, expected=dict(expected or {}), oriented=oriented, folders=tuple(folders),
+            expected=dict(expected or {}), oriented=oriented, folders=tuple(folders),
             request=dict(request or {}),
         )  # fmt: skip
-        self._path = path
+        self._path, self._captioned = path, captioned
         self._splits: dict[str, _SplitWriter] = {}
 
     def __enter__(self) -> Self:
@@ -70,11 +71,11 @@ class DatasetWriter:
         """
         if self._info.class_names and not 0 <= label < len(self._info.class_names):
             raise ValueError(f"label {label} is not one of {len(self._info.class_names)} classes")
-        if len(captions) != self._info.captions:
-            raise ValueError(f"{len(captions)} captions where {self._info.captions} are expected")
+        if bool(captions) != self._captioned:
+            raise ValueError(f"{len(captions)} captions where {'some' if self._captioned else 'none'} are expected")
         if split not in self._splits:
             group = self._file.create_group(split)
-            self._splits[split] = _SplitWriter(group, self._info.image_size, self._info.captions)
+            self._splits[split] = _SplitWriter(group, self._info.image_size)
         if self._splits[split].add(image, label, captions):
             self._file.check()
 
@@ -112,6 +113,7 @@ class DatasetWriter:
             **asdict(self._info),
             "splits": {split: writer.count for split, writer in self._splits.items()},
             "present": {split: len(writer.classes) for split, writer in self._splits.items()},
+            "captions": max((writer.most_captions for writer in self._splits.values()), default=0),
             "checksum": content_checksum(self._info, digests),
             "partial": len(seen) < len(self._info.class_names),
         }
@@ -121,7 +123,7 @@ class DatasetWriter:
 class _SplitWriter:
     """One split: buffers images, appends them to the file, and hashes what passes."""
 
-    def __init__(self, group: Any, image_size: int | None, captions: int) -> None:
+    def __init__(self, group: Any, image_size: int | None) -> None:
         self.count, self.classes = 0, set[int]()
         self._images: list[npt.NDArray[np.uint8]] = []
         self._bytes = 0
@@ -129,7 +131,6 @@ class _SplitWriter:
         self._size, self._digest = image_size, SplitDigest()
         # of what HDF5 keeps in its heap, where its own checksums of chunks do not reach
         self._crcs: list[int] = []
-        self._caption_crcs: list[int] = []
         self._group = group
         shape = () if image_size is None else (image_size, image_size, 3)
         kind = h5py.vlen_dtype(np.uint8) if image_size is None else np.uint8
@@ -140,11 +141,10 @@ class _SplitWriter:
         )
         self._out_labels = new_array(group, "labels", np.zeros(0, np.int64), rows=4096)
         self._captions: list[Sequence[str]] = []
-        self._out_captions = None
-        if captions:
-            self._out_captions = group.create_dataset(
-                "captions", (0, captions), h5py.string_dtype(), maxshape=(None, captions), chunks=(256, captions)
-            )
+
+    @property
+    def most_captions(self) -> int:
+        return max(map(len, self._captions), default=0)
 
     def add(self, image: npt.NDArray[np.uint8] | bytes, label: int, captions: Sequence[str] = ()) -> bool:
         """Returns whether something was written to the file."""
@@ -156,10 +156,9 @@ class _SplitWriter:
         if self._size is None:
             self._crcs.append(zlib.crc32(array.data))
         if captions:
-            self._caption_crcs.append(crc_of_captions(captions))
+            self._captions.append(captions)
         self._images.append(array)
         self._labels.append(label)
-        self._captions.append(captions)
         if label >= 0:
             self.classes.add(label)
         self.count += 1
@@ -171,9 +170,10 @@ class _SplitWriter:
 
     def finish(self) -> str:
         self._write()
-        for name, crcs in (("images_crc32", self._crcs), ("captions_crc32", self._caption_crcs)):
-            if crcs:
-                new_array(self._group, name, np.array(crcs, np.uint32))
+        if self._crcs:
+            new_array(self._group, "images_crc32", np.array(self._crcs, np.uint32))
+        if self._captions:
+            write_captions(self._group, self._captions)
         return self._digest.hexdigest()
 
     def _write(self) -> None:
@@ -188,7 +188,4 @@ class _SplitWriter:
         else:
             self._out[start:] = np.stack(self._images)
         self._out_labels[start:] = self._labels
-        if self._out_captions is not None:
-            self._out_captions.resize(self.count, axis=0)
-            self._out_captions[start:] = np.array([list(captions) for captions in self._captions], dtype=object)
-        self._images, self._labels, self._captions, self._bytes = [], [], [], 0
+        self._images, self._labels, self._bytes = [], [], 0

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from .dataset_captions import read_captions
 from .dataset_content import compute_checksum, crc_of_captions
 from .dataset_info import DatasetInfo, parse_info
 from .errors import Lost, UserError
@@ -90,8 +91,9 @@ class Dataset:
         """The captions of each image of a split. Raises UserError for a dataset without captions."""
         if not self.info.captions:
             raise UserError(f"{self.info.name} has classes and no captions", hint="mscoco has captions")
+        group = self._group(split)
         try:
-            every = [[str(line) for line in lines] for lines in self._group(split)["captions"].asstr()[:]]
+            every = list(read_captions(group, len(group["labels"])))
         except DAMAGE as error:
             raise _damaged(self._path, error) from error
         crcs = self._crcs_of(split, "captions_crc32")

@@ -270,6 +270,18 @@ def damage(path: Path) -> str | None:
     return None
 
 
+def stored_set(path: Path) -> ExampleSet:
+    """The finished example set at `path`, of the specification that it holds. Raises UserError where it is damaged."""
+    with _reading(path) as file:
+        _require_content(path, file)
+        said = sealed(file, "spec", "notes", "block_size", "checksum")
+        samples = next(len(array) for array in file.values() if isinstance(array, h5py.Dataset))
+        found = ExampleSet(path.parent, json.loads(said["spec"]), n=samples, block_size=int(said["block_size"]))
+        if found.path.name != path.name:
+            raise ValueError("it is not the set that its name says")
+    return found
+
+
 def stored_texts(path: Path) -> dict[str, list[str]]:
     """All lists of strings of a finished set, by name, whatever its specification. Raises UserError for damage."""
     with _reading(path) as file:

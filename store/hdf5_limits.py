@@ -20,7 +20,8 @@ CHUNK = 2**28  # bytes of a chunk: it is read whole
 TEXT = 2**24  # bytes of an attribute
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}  # all others are plugins
 REFERENCE = 16  # bytes of a text of varying length, which itself lies elsewhere in the file
-IMAGES = 4  # dimensions; only images are compressed, and read a few at a time
+IMAGES = 4  # dimensions; compressed images are read a few at a time
+WHOLE = 2**28  # bytes of a compressed array that is read whole: the captions of a split
 
 
 def refuse_foreign(file: Any) -> None:
@@ -95,7 +96,8 @@ def _bounded(array: Any, file_size: int) -> bool:
     if h5py.h5z.FILTER_DEFLATE not in _filters(array):
         return bool(stored >= chunks * chunk)
     steps = (range(0, length, step) for length, step in zip(array.shape, array.chunks, strict=True))
-    return len(array.shape) == IMAGES and all(_expands_to(array, place, chunk) for place in product(*steps))
+    read_apart = len(array.shape) == IMAGES
+    return (read_apart or nbytes <= WHOLE) and all(_expands_to(array, place, chunk) for place in product(*steps))
 
 
 def _expands_to(array: Any, place: tuple[int, ...], chunk: int) -> bool:

@@ -2,11 +2,12 @@
 
 from .base import ATTACKS, Attack, lookup, register
 from .clean import CLEAN
+from .co_attack import CO_ATTACK
 from .image import IMAGE
 from .multimodal import MULTIMODAL
 from .text import TEXT
 
-for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL):
+for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK):
     register(_attack)
 
 __all__ = ["ATTACKS", "Attack", "lookup", "register"]

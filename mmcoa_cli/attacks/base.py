@@ -37,6 +37,7 @@ class Batch:
     settings: Any
     seed: int
     logits: Classifier  # against the clean class prompts
+    answer: Classifier  # against the class prompts that the images of this attack are classified by
     class_features: Callable[[str], Tensor]  # an attack's class prompts, embedded: (K, D), of unit length
     epoch: int = 0
     on_step: Callable[[], None] = lambda: None

@@ -125,6 +125,13 @@ def cross_entropy(classify: Callable[[Tensor], Tensor], labels: Tensor, *, stop_
     return loss
 
 
+@torch.no_grad()
+def holding(classify: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor) -> Tensor:
+    """Which of these images are still given their label, alone or in a tie: (b,)."""
+    logits = classify(x)
+    return logits.gather(1, labels[:, None])[:, 0] == logits.amax(dim=1)
+
+
 def iterates(loss: Loss, images: Tensor, *, settings: AscentSettings, start: Tensor) -> Iterator[Tensor]:
     """Every x + delta, the start first, `steps` + 1 in all.
 

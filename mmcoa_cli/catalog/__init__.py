@@ -20,11 +20,14 @@ from store.errors import UserError
 
 from ..names import meant
 from ..terminal.literals import Schedule
+from .tables import AXES as AXES
 from .tables import Cell as Cell
 from .tables import PaperSettings
 from .tables import TableRow as TableRow
 
 TEMPLATE = "This is a photo of a {}"  # the paper's class prompt: capital T, no full stop, the article always "a"
+
+AS_MANY = -1  # captions an image: as many as it has
 
 
 class Kind(StrEnum):
@@ -89,7 +92,7 @@ class DatasetRow:
     class_names: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()  # what the classes' folders are called, where that is not their name
     not_classes: tuple[str, ...] = ()  # folders of the archive that are no classes
-    captions: int = 0  # captions an image, of a dataset that has captions instead of classes
+    captions: int = 0  # captions an image, or AS_MANY, of a dataset that has captions instead of classes
     splits: Mapping[str, int] = field(default_factory=dict)
     pixel_size: int = 224
     resize: int | None = None
@@ -179,7 +182,7 @@ class MethodRow:
     title: str = ""
     source: str = ""  # who published it
     loss: str = ""
-    attacks: tuple[str, ...] = ("image",)  # the attacks that training runs at every step
+    attacks: tuple[str, ...] = ()  # the attacks that training runs at every step
     trains: str = "both"  # what --tune means by default: both, image or text, or the name of what a wrapper trains
     optimizer: OptimizerRow = OptimizerRow()
     wrapper: str = ""
@@ -234,6 +237,12 @@ def methods_in(text: str) -> dict[str, MethodRow]:
 
 
 @cache
+def attacks_in_every_identity() -> tuple[str, ...]:
+    """The attacks that every run's identity names, whether it trains with them or not."""
+    return tuple(_document("methods.toml")["in_every_identity"])
+
+
+@cache
 def tables() -> dict[str, TableRow]:
     return _rows(TableRow, "tables.toml", "table")
 
@@ -282,7 +291,11 @@ def _rows(kind: type[Row], file_name: str, table: str) -> dict[str, Row]:
 def _whole(rows: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     """The values of a row, with those that it leaves out as the row that it is `like` has them."""
     own = dict(rows[name])
-    return {**_whole(rows, own.pop("like")), **own} if "like" in own else own
+    if "like" not in own:
+        return own
+    like = _whole(rows, own.pop("like"))
+    grid = {"grid": {**like["grid"], **own.get("grid", {})}} if "grid" in like else {}
+    return {**like, **own, **grid}
 
 
 def _row(kind: type[Row], name: str, values: dict[str, Any]) -> Row:

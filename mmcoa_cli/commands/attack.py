@@ -34,8 +34,8 @@ def command(
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = evaluation_spec(checkpoint, dataset, (attack,), **options)
+    from ..jobs.worker import Start
     from ..plans import direct  # what was typed is right: only now is it worth the time
-    from ..plans.steps import Start
     from ..reports import results
 
     results.show(direct.evaluate([spec], Start(**vars(start))), as_json=json, files=True)

@@ -15,6 +15,8 @@ from ..jobs.training_spec import options_of
 from ..models.origins import read_record
 from ..settings import home
 
+ALL = "all"  # a list of the catalog
+
 
 def attacks() -> list[str]:
     return [*ATTACKS]
@@ -45,6 +47,11 @@ def mlms() -> list[str]:
     return [*catalog.mlms(), *_recorded("mlms")]
 
 
+def reproducible() -> list[str]:
+    """Tables and figures, and what stands for all of the paper's."""
+    return [*catalog.tables(), ALL]
+
+
 def runs() -> list[str]:
     """Runs that have a checkpoint here."""
     return [path.name for path in _within("checkpoints", "[!.]*") if path.is_dir()]
@@ -53,6 +60,11 @@ def runs() -> list[str]:
 def checkpoints() -> list[str]:
     """What can be tested: runs and models."""
     return [*runs(), *models()]
+
+
+def shown() -> list[str]:
+    """What there are pictures of: runs, and datasets of the store."""
+    return [*runs(), *_registered()]
 
 
 def stored() -> list[str]:

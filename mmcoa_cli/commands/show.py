@@ -1,4 +1,4 @@
-"""`mmcoa show`: what a dataset is and what it looks like."""
+"""`mmcoa show`: what a dataset looks like, and what attacks made of it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ..terminal.choices import one
+from ..terminal.choices import choice, listed, one
 from . import known
 from . import options as o
 
 NAME = "show"
+RUN, DATASET = "A run", "A dataset"
 EXAMPLES = {
+    "mmcoa show RUN": "Draw images before and under each attack, and print the prompts that it wrote",
+    "mmcoa show RUN --dataset stl10 --attack image --output stl10.png": "Draw those of one attack into a file",
     "mmcoa show birds": "Draw a contact sheet with labels, and a few images in the terminal",
     "mmcoa show birds --split train --output birds.png": "Draw training images into a file",
 }
@@ -22,11 +25,37 @@ def command(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="DATASET...", help="Show these datasets of the store.", autocompletion=one(known.datasets)
+            metavar="RUN|DATASET...", help="Show these runs, or datasets of the store.",
+            autocompletion=one(known.shown),
         ),
     ],
-    split: Annotated[str, typer.Option(metavar="SPLIT", help="Draw images of this split: test, train, val.")] = "test",
-    pixel_size: o.PixelSize = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="SPLIT", help="Draw images of this split: test, train, val.", rich_help_panel=DATASET
+        ),
+    ] = "test",
+    pixel_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Draw images of N x N pixels.", show_default="the dataset's",
+            rich_help_panel=DATASET,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Show examples of this dataset.", show_default="what the run was trained on",
+            autocompletion=one(known.datasets), rich_help_panel=RUN,
+        ),
+    ] = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Show only this attack: {listed(known.attacks)}.", rich_help_panel=RUN,
+            **choice(known.attacks, "ATTACK"),
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -34,16 +63,16 @@ def command(
         ),
     ] = None,
     json: o.Json = False,
-) -> None:
-    """Draw images of each class as they are attacked, and say what the dataset is. (A later version shows runs.)"""
-    from ..datasets.showing import show_dataset
+) -> None:  # fmt: skip
+    """Draw what attacks made of a run's test images, or images of a dataset as they are attacked."""
+    from ..reports.showing import show_each
     from ..settings import home
     from ..terminal.console import print_json
 
     if output and len(names) > 1:
-        raise typer.BadParameter("--output takes one DATASET")
-    shown = [
-        show_dataset(name, home(), split=split, pixel_size=pixel_size, output=output, quiet=json) for name in names
-    ]
+        raise typer.BadParameter("--output takes one name")
+    shown = show_each(
+        names, home(), split=split, pixel_size=pixel_size, dataset=dataset, attack=attack, output=output, quiet=json
+    )
     if json:
         print_json({"shown": shown})

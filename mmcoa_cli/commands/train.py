@@ -50,8 +50,8 @@ def command(
     else:
         options = training.chosen(context, tested=not no_evaluate)
         runs = [train_spec(**options, seed=number) for number in seed]
+    from ..jobs.worker import Start
     from ..plans import direct  # what was typed is right: only now is it worth the time
-    from ..plans.steps import Start
     from ..reports import results
 
     outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run)

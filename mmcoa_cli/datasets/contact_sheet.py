@@ -1,8 +1,8 @@
-"""A contact sheet of a dataset: some images of each class, exactly as they are attacked, with their class names."""
+"""A contact sheet: pictures in rows, with words below each; of a dataset, images of each class as attacked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,25 @@ def chosen(dataset: Dataset, split: str) -> list[list[Shown]]:
     return [[Shown(split, int(members[k][i]), names[k]) for i in _spread(len(members[k]), each)] for k in classes]
 
 
-def draw(dataset: Dataset, rows: Sequence[Sequence[Shown]], path: Path, *, title: str) -> None:
-    """Draw the sheet into the PNG `path`: a row a class, or, with one image of each, classes beside each other.
+@dataclass(frozen=True)
+class Tile:
+    """A picture of a sheet, which is loaded when it is drawn, and what stands below it."""
+
+    label: str
+    load: Callable[[], Pixels]
+
+
+def tiles_of(dataset: Dataset, rows: Sequence[Sequence[Shown]]) -> list[list[Tile]]:
+    """The images of a dataset as tiles."""
+
+    def tile(one: Shown) -> Tile:
+        return Tile(one.label, lambda: load_pixels(dataset, one.split, [one.index])[0])
+
+    return [[tile(one) for one in row] for row in rows]
+
+
+def draw(rows: Sequence[Sequence[Tile]], path: Path, *, title: str) -> None:
+    """Draw the sheet into the PNG `path`; rows that are short and many lie beside each other.
 
     Raises UserError for a file that does not end in .png, or whose folder is not there.
     """
@@ -64,7 +81,7 @@ def draw(dataset: Dataset, rows: Sequence[Sequence[Shown]], path: Path, *, title
     font = _font(11)
     for x, y, one in places:
         left, top = MARGIN + x * (TILE + GAP), MARGIN + TITLE + y * (TILE + LABEL + GAP)
-        picture = _tile(load_pixels(dataset, one.split, [one.index])[0])
+        picture = scaled(one.load())
         sheet.paste(picture, (left + (TILE - picture.width) // 2, top + TILE - picture.height))
         for line, text in enumerate(_two_lines(one.label, font)):
             pen.text((left + TILE // 2, top + TILE + 2 + 13 * line), text, fill=GREY, font=font, anchor="ma")
@@ -72,7 +89,7 @@ def draw(dataset: Dataset, rows: Sequence[Sequence[Shown]], path: Path, *, title
         sheet.save(partial, "PNG")
 
 
-def _places(rows: Sequence[Sequence[Shown]]) -> Iterator[tuple[int, int, Shown]]:
+def _places(rows: Sequence[Sequence[Tile]]) -> Iterator[tuple[int, int, Tile]]:
     """Column, row and image; several rows share a line of the sheet where they are short and many."""
     length = max(map(len, rows))
     beside = max(1, min(WIDEST, round((1.4 * sum(map(len, rows))) ** 0.5)) // length)
@@ -81,7 +98,7 @@ def _places(rows: Sequence[Sequence[Shown]]) -> Iterator[tuple[int, int, Shown]]
             yield (number % beside) * length + column, number // beside, one
 
 
-def _tile(pixels: Pixels) -> Image.Image:
+def scaled(pixels: Pixels) -> Image.Image:
     """The image at the size of a tile: small pixels stay squares, large images are scaled down."""
     image = Image.fromarray(pixels)
     if image.width <= TILE:

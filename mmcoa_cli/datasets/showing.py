@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from store.datasets import Dataset
-from store.errors import UserError
-from store.index import Index
 
-from .. import catalog
 from ..names import store_name
 from ..settings import Home
 from ..terminal.console import indented, out, show
-from .contact_sheet import Shown, chosen, draw
-from .library import attacked_at, dataset_path, open_dataset
+from .contact_sheet import Shown, chosen, draw, tiles_of
+from .library import attacked_at, open_dataset
 from .pixels import load_pixels
 from .summary import summary_of
 
@@ -27,14 +24,13 @@ def show_dataset(
 ) -> dict[str, Any]:
     """Draw the contact sheet, and print the summary unless `quiet`; returns all of it as one document.
 
-    Raises UserError for a name that is no dataset in the store, and for a split that it does not have.
+    Raises UserError for a dataset that is not in the store, and for a split that it does not have.
     """
-    _require_dataset(name, home)
     with attacked_at(open_dataset(name, home), pixel_size) as dataset:
         summary, rows = summary_of(dataset), chosen(dataset, split)
         path = output or home.datasets / f"{store_name(name)}.{split}.png"
         size, shown = dataset.info.pixel_size, list(chain.from_iterable(rows))
-        draw(dataset, rows, path, title=f"{dataset.info.name}: {split}, attacked at {size} x {size} pixels")
+        draw(tiles_of(dataset, rows), path, title=f"{dataset.info.name}: {split}, attacked at {size} x {size} pixels")
         if not quiet:
             show(f"{dataset.info.name}: {path}")
             out.print(indented([*summary.lines(), ("sheet", _words(rows, dataset, split))]))
@@ -42,14 +38,6 @@ def show_dataset(
                 _preview(dataset, rows)
     images = [{"split": one.split, "index": one.index, "label": one.label} for one in shown]
     return {"name": dataset.info.name, "path": path, "about": summary.document(), "images": images}
-
-
-def _require_dataset(name: str, home: Home) -> None:
-    """Raises UserError for a run, whose pictures come later."""
-    if dataset_path(name, home).exists() or name in catalog.datasets():
-        return
-    if Index(home.database_url).run(name) is not None:
-        raise UserError(f"{name} is a run, and this version shows datasets", hint="mmcoa fetch --list names those here")
 
 
 def _words(rows: list[list[Shown]], dataset: Dataset, split: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,14 @@ LONGEST = 72  # characters of a name
 
 @dataclass(frozen=True)
 class Summary:
-    """What the file of a dataset says of it; `per_class` is the fewest and the most images of a class, for each split;
+    """What the file of a dataset says of it; `per_class` is the fewest and the most images of a class, for each split,
+    and `captions` how many there are, and the fewest and the most of an image;
     `own` is False for a dataset of the catalog."""
 
     info: DatasetInfo
     per_class: dict[str, tuple[int, int]]
     own: bool
+    captions: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """All of it, as `--json` prints it."""
@@ -35,6 +37,7 @@ class Summary:
         return {
             "classes": [{"folder": f, "name": n} for f, n in zip(folders, info.class_names, strict=True)],
             "captions": info.captions,
+            "captions_of_splits": {split: count for split, (count, _, _) in self.captions.items()},
             "splits": info.splits,
             "images_a_class": self.per_class,
             "part": info.parts,
@@ -58,6 +61,8 @@ class Summary:
         if self.own and info.class_names:
             yield "classes", f"{len(info.class_names):,}: {_few(_named_classes(info))}"
         yield "images", ", ".join(self._images())
+        if info.captions and self.own:
+            yield "captions", ", ".join(self._captions())
         if info.parts:
             yield "a part", in_words(info.parts)
         if self.own:
@@ -77,6 +82,15 @@ class Summary:
             each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
             yield f"{self.info.splits[split]:,} {split}" + (f" ({each} a class)" if most else "")
 
+    def _captions(self) -> Iterator[str]:
+        for split in sorted(self.captions, key=ORDER.index):
+            count, least, most = self.captions[split]
+            yield (
+                f"{count:,} {split} ({least:,} an image)"
+                if least == most
+                else f"{count:,} {split} ({least:,} to {most:,} an image)"
+            )
+
     def _left_out(self) -> Iterator[str]:
         for reason, count in self.info.left_out_counts.items():
             names = self.info.left_out.get(reason, [])
@@ -94,7 +108,11 @@ def summary_of(dataset: Dataset) -> Summary:
     for split in info.splits if info.class_names else ():
         counts = np.bincount(dataset.labels(split), minlength=len(info.class_names))
         per_class[split] = (int(counts.min()), int(counts.max()))
-    return Summary(info, per_class, own=info.name not in catalog.datasets())
+    captions = {}
+    for split in info.splits if info.captions else ():
+        each = [len(lines) for lines in dataset.captions(split)]
+        captions[split] = (sum(each), min(each, default=0), max(each, default=0))
+    return Summary(info, per_class, captions=captions, own=info.name not in catalog.datasets())
 
 
 def _named_classes(info: DatasetInfo) -> list[str]:

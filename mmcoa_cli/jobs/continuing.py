@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from store.errors import UserError
@@ -14,8 +14,8 @@ from store.schema import Run
 from ..models.runs import NO_RUN
 from ..settings import Home
 from ..terminal.checks import positive
-from ..terminal.typed import changed, typed
-from .training_spec import COMMON, TrainSpec, stored_spec, train_spec
+from .training_spec import TrainSpec, stored_spec
+from .typed_jobs import command_of_training
 
 # the parts of a run's identity in words, for a run whose parts are no longer what they were
 PARTS = {
@@ -45,7 +45,7 @@ def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tu
         why = "" if epochs < spec.epochs else f", because its learning rate falls as a {schedule} until the last"
         raise UserError(
             f"run {found.id} has {spec.epochs} epochs: it cannot go on to {epochs}{why}",
-            hint=command_of(replace(spec, epochs=epochs)),
+            hint=command_of_training(replace(spec, epochs=epochs)),
         )
     return found.id, replace(spec, epochs=epochs)
 
@@ -70,16 +70,6 @@ def require_continuable(resumed: str, run: str, identity: Mapping[str, Any], hom
             f"run {resumed} cannot go on: {told} changed since it began",
             hint="without --resume the same options train a new run; mmcoa train --help",
         )
-
-
-def command_of(spec: TrainSpec) -> str:
-    """The command that trains this run."""
-    named = {"method": spec.method, "dataset": spec.dataset, "shots": spec.shots}
-    usual = train_spec(spec.method, dataset=spec.dataset)
-    others = {f.name: getattr(spec, f.name) for f in fields(spec) if f.name not in (*named, "options")}
-    common = {name: value for name, value in spec.options.items() if name in COMMON}
-    own = {name: value for name, value in spec.options.items() if name not in COMMON}
-    return typed("train", {**named, **changed(others, vars(usual)), **common}, own=own)
 
 
 def _identity_of(run: str, home: Home) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class EvaluationSpec:
     mlm: str = DEFAULT_MLM
     limit: int | None = None
     pixel_size: int | None = None  # the side of the images that are attacked; None: the dataset's own
+    epoch: int | None = None  # of a run, the weights after this one are tested; None: after the last
     seed: int = 0
     batch_size: int = 128
     precision: str = "fp32"
@@ -49,10 +50,9 @@ class EvaluationSpec:
         one_of("--compat", self.compat, COMPATS)
         one_of("--precision", self.precision, PRECISIONS)
         positive("--batch-size", self.batch_size)
-        if self.limit is not None:
-            positive("--limit", self.limit)
-        if self.pixel_size is not None:
-            positive("--pixel-size", self.pixel_size)
+        for option, value in (("--limit", self.limit), ("--pixel-size", self.pixel_size), ("--epochs", self.epoch)):
+            if value is not None:
+                positive(option, value)
         not_negative("--seed", self.seed)
         object.__setattr__(self, "options", self._fewest_options())
 
@@ -73,10 +73,13 @@ class EvaluationSpec:
     def to_type(self) -> dict[str, Any]:
         """The options that have to be typed: those that are not the default, and that something uses."""
         plain = EvaluationSpec(self.checkpoint, self.datasets)
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("options", "mlm")}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
         told = {name: value for name, value in own.items() if value != getattr(plain, name)}
-        mlm = {"mlm": self.mlm} if self.takes_words and self.mlm != plain.mlm else {}
-        return {**told, **mlm, **self.options}
+        named = {"checkpoint": self.checkpoint, "dataset": ",".join(self.datasets)}
+        attacks = {"attack": ",".join(told.pop("attacks"))} if "attacks" in told else {}
+        epochs = {"epochs": told.pop("epoch")} if "epoch" in told else {}
+        mlm = {"mlm": told.pop("mlm")} if "mlm" in told else {}
+        return {**named, **epochs, **attacks, **told, **self.options, **(mlm if self.takes_words else {})}
 
     def changed(self, **options: Any) -> EvaluationSpec:
         """The same with other options, of the specification or of attacks."""
@@ -91,7 +94,7 @@ class EvaluationSpec:
             raise UserError(f"no attack has an option {sorted(unknown)[0]!r}", hint=f"these attacks have: {known}")
         for attack in self.parts:
             used |= base.given_options(base.settings_of(attack, {**given, "compat": self.compat}))
-        return {name: used[name] for name in sorted(used) if name != "compat"}
+        return {name: used[name] for name in base.every_option() if name in used and name != "compat"}
 
 
 def evaluation_spec(

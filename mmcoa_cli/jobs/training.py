@@ -56,6 +56,8 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
     with lock(home.runs / plan.run, what=f"run {plan.run}"):
         index.save_run(run)
         _write_run(plan, home)
+        if plan.victim.note:
+            say(plan.victim.note)
         if resumed != plan.run and resumed:
             _take_over(resumed, plan, home, index)
         train_epochs(plan, home, accelerator)

@@ -13,13 +13,13 @@ from typing import Any
 from store.dataset_info import DatasetInfo
 from store.keys import key_of
 
+from .. import catalog
 from ..attacks import lookup
 from ..datasets.prompts import class_prompts
 from ..models.victim import wrapper_row
 from .training_spec import TrainSpec
 
 TRAINING = 2  # part of a run's id: raise it when the same specification would give other weights
-ATTACKS_OF_TRAINING = ("image", "text")  # that runs of before have an entry for, None where it is not used
 
 
 def of_training(
@@ -39,7 +39,7 @@ def of_training(
             **{"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
             **spec.optimization.identity(),
         },
-        **{f"{name}_attack": None for name in ATTACKS_OF_TRAINING},
+        **{f"{name}_attack": None for name in catalog.attacks_in_every_identity()},
         **{f"{name}_attack": _attack_of(spec, name, mlm) for name in spec.row.attacks},
         "compat": spec.compat,
         "weights": weights,

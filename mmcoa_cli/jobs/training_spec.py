@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from store.errors import UserError
 
 from .. import attacks, catalog
-from ..attacks.base import every_option, settings_of
+from ..attacks.base import every_option, needs_masked_lm, settings_of
 from ..attacks.image import IMAGE
 from ..attacks.radii import canonical_or_same
 from ..attacks.settings import COMPATS, BertAttackSettings, PgdSettings
@@ -24,11 +24,14 @@ from ..models.victim import WRAPPERS
 from ..terminal import literals
 from ..terminal.checks import not_negative, one_of, positive
 
+if TYPE_CHECKING:
+    from .evaluation_spec import EvaluationSpec
+
 TUNES, PRECISIONS = get_args(literals.Tune), get_args(literals.Precision)
 SHOTS = re.compile(r"0*[1-9][0-9]{0,8}")
 DEFAULT_MODEL, DEFAULT_MLM, DEFAULT_DATASET = "ViT-B-32", "bert-base-uncased", "cifar100"
-# the options of methods that `mmcoa train` has by their name; others are typed as -o NAME=VALUE
-COMMON = ("eps", "alpha", "steps", "contrast", "image_weight", "text_weight")
+TYPED_FIRST = ("method", "dataset", "shots")  # and always
+TYPED_LAST = ("tune", "compat", "precision", "optimizer")
 OF_TRAINING = ("shots", "epochs", "lr", "tune", "batch_size", "optimizer")  # of every method that trains
 OF_TEST = ("eps", "alpha", "batch_size")  # of the test that a training run ends with
 OF_OPTIMIZER = ("betas", "momentum", "weight_decay", "schedule", "warmup_steps")
@@ -131,6 +134,18 @@ class TrainSpec:
         """All options as the index holds them: its own, and those that its method uses, also where they are usual."""
         used = {name: value for name, value in _used(self).items() if name in options_of(self.row)}
         return {**_fields(self), **self.options, **used}
+
+    def to_type(self, test: EvaluationSpec | None = None) -> dict[str, Any]:
+        """The options that have to be typed for it and the `test` that it ends with: those that are not the method's
+        usual ones, and that something uses."""
+        usual, ignored = train_spec(self.method, dataset=self.dataset), unused(self.row, tested=test is not None)
+        if not (needs_masked_lm(self.row.attacks) or (test and test.takes_words)):
+            ignored.add("mlm")
+        used = [*options_of(self.row), *(test.options if test else ())]
+        own = {name: value for name, value in _fields(self).items() if name not in ignored}
+        told = {name: value for name, value in own.items() if value != getattr(usual, name) or name in TYPED_FIRST}
+        last = {name: told.pop(name) for name in TYPED_LAST if name in told}
+        return {**told, **{name: self.options[name] for name in used if name in self.options}, **last}
 
     def unusual(self) -> dict[str, Any]:
         """The settings that decide its weights and are not the method's usual ones on this dataset."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -37,6 +37,7 @@ class Report:
     results: list[Row]
     seeds: bool = False
     missing: Missing | None = None
+    command: Callable[[Row], str] | None = None  # what to type for a row
     older: int = 0  # results that are not here, as there are newer ones
 
     @cached_property

@@ -11,38 +11,30 @@ from typing import Any
 from store.errors import UserError
 from store.printable import visible
 
+from ..settings import Home
 from ..terminal.console import as_json
 from .content import Report
+from .page import page, part_of
 from .rows import COLUMNS, UNLISTED, Row
 from .table import text_table
+from .templates import filled
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
-LATEX = str.maketrans(
-    {
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-        **{"±": r"$\pm$", "·": r"$\cdot$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}"},
-    }
-)
-MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<[&"})
 FORMULA = tuple("=+-@")  # what a spreadsheet would compute
-BRACES = {  # of a template in which braces are LaTeX's
-    "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<", "variable_end_string": ">>",
-    "comment_start_string": "<#", "comment_end_string": "#>",
-}  # fmt: skip
 
 
-def render(report: Report, *, format: str = "table", width: int = 100) -> str:
-    """The report as text that ends in a newline; `width` in columns is the table's.
+def render(report: Report, *, format: str = "table", width: int = 100, home: Home | None = None) -> str:
+    """The report as text that ends in a newline; `width` in columns is the table's. HTML shows examples of the attacks
+    where it is told of the store, `home`.
 
     CSV and JSON keep every row of several seeds. What is missing ends the table, and is in the JSON. Raises UserError
     for an unknown format.
     """
     writers: dict[str, Callable[[], str]] = {
         "table": lambda: text_table(report, width=width),
-        "markdown": lambda: _filled(report, "tables.md.jinja", _markdown),
-        "latex": lambda: _filled(report, "tables.tex.jinja", _latex, **BRACES),
-        "html": lambda: _filled(report, "page.html.jinja", _html, autoescape=True),
+        "markdown": lambda: filled("tables.md.jinja", title=report.table.title, sheets=report.sheets()),
+        "latex": lambda: filled("tables.tex.jinja", sheets=report.sheets()),
+        "html": lambda: page([part_of(report, home)], title=report.table.title),
         "csv": lambda: _csv(report.rows),
         "json": lambda: as_json(document(report)),
     }
@@ -100,29 +92,3 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return f"'{visible(value)}" if value.startswith(FORMULA) else visible(value)
-
-
-def _filled(report: Report, template: str, escaped: Callable[[str], str], **syntax: Any) -> str:
-    """A template of this folder, filled with the sheets; all that is put into it is `escaped`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader(__package__, "."), finalize=escaped, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True, **syntax,
-    )  # fmt: skip
-    return templates.get_template(template).render(title=report.table.title, sheets=report.sheets())
-
-
-def _markdown(text: str) -> str:
-    """Text for Markdown: no table cell, emphasis, link or tag of a name's own."""
-    return visible(text).translate(MARKDOWN)
-
-
-def _latex(text: str) -> str:
-    """Text for LaTeX; two hyphens, as of an option, stay two."""
-    return visible(text).translate(LATEX).replace("--", "-{}-").replace("–", "--")
-
-
-def _html(text: str) -> str:
-    """Text for HTML, which the template escapes; what its own macros made is that already."""
-    return text if hasattr(text, "__html__") else visible(text)

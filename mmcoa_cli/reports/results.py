@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from store.datasets import Dataset
-from store.examples import stored_texts
 from store.index import Index
 
 from .. import catalog
-from ..datasets.library import dataset_path
 from ..jobs.worker import Outcome
 from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say
 from .content import Report, report_of
 from .formats import as_dicts
+from .pictures import examples_path, prompts
 from .reading import Evaluated, rows_of, together
 from .table import print_table
 
@@ -31,7 +28,7 @@ def show(outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False) -> 
     if results:
         print_table(_report(results))
     for result in results if files else ():
-        console.show(f"{result.main.attack}: {_path(result)}")
+        console.show(f"{result.main.attack}: {examples_path(result.main, home())}")
         for _, name, clean, adversarial in _prompts(result):
             console.show(f"  {name}: {clean} -> {adversarial}")
     for outcome in outcomes:
@@ -68,13 +65,4 @@ def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:
 
 def _prompts(result: Evaluated) -> list[tuple[str, str, str, str]]:
     """(dataset, class, clean, adversarial) of every class prompt, where a text attack took part."""
-    texts, dataset = stored_texts(_path(result)), result.main.dataset
-    if "adversarial_prompts" not in texts:
-        return []
-    names = Dataset.info_of(dataset_path(dataset, home())).class_names
-    triples = zip(names, texts["prompts"], texts["adversarial_prompts"], strict=True)
-    return [(dataset, *triple) for triple in triples]
-
-
-def _path(result: Evaluated) -> Path:
-    return home().examples / f"{result.main.examples}.h5"
+    return [(result.main.dataset, *prompt) for prompt in prompts(result.main, home())]

@@ -92,9 +92,9 @@ def is_within(threat: Threat, allowed: Mapping[str, Section]) -> bool:
 
 
 def attack_name(name: str) -> str:
-    """ "image attack", or only the name of an attack that changes nothing."""
+    """ "image attack"; the name alone of one that changes nothing, or that says so itself ("co-attack")."""
     attack = ATTACKS.get(name)
-    return name if attack and attack.changes_nothing else f"{name} attack"
+    return name if (attack and attack.changes_nothing) or name.endswith("attack") else f"{name} attack"
 
 
 def in_words(rows: Iterable[Row], *, sized: bool = False) -> list[str]:
@@ -107,7 +107,7 @@ def in_words(rows: Iterable[Row], *, sized: bool = False) -> list[str]:
             told.setdefault(name, {})[_words(row, name, sized)] = None
     known = list(ATTACKS)
     ordered = sorted(told, key=lambda name: (known.index(name) if name in known else len(known), name))
-    return [f"{name} attack: {_together(told[name])}" for name in ordered]
+    return [f"{attack_name(name)}: {_together(told[name])}" for name in ordered]
 
 
 def _words(row: Row, name: str, sized: bool) -> str:

@@ -82,6 +82,14 @@ class Task(ABC):
     def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
         """The metrics and details of a finished example set; `attacked` says whether anything in it was."""
 
+    def words(self, info: DatasetInfo, column: Column, row: int) -> tuple[str, str, str]:
+        """What a sample is, and what the victim took it for before and under the attack; empty where none can say."""
+        return "", "", ""
+
+    def turned(self, column: Column) -> npt.NDArray[np.bool_]:
+        """Which samples the attack turned."""
+        return column("label") < 0  # none
+
 
 TASKS: dict[str, Task] = {}
 

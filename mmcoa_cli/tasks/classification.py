@@ -83,6 +83,17 @@ class Classification(Task):
         counts = [Metric(n, notes[n] / prompts, prompts) for n in ("collisions", "distinct_prompts") if n in notes]
         return [accuracy, *([success] if success else []), *counts]
 
+    def words(self, info: DatasetInfo, column: Column, row: int) -> tuple[str, str, str]:
+        """The names of its class and of the two predictions."""
+        label, before, after = (int(column(name)[row]) for name in ("label", "clean_prediction", "prediction"))
+        return info.class_names[label], info.class_names[before], info.class_names[after]
+
+    def turned(self, column: Column) -> npt.NDArray[np.bool_]:
+        """Those that were right before, and are wrong, or tied, under the attack."""
+        outcome = column("outcome")
+        turned: npt.NDArray[np.bool_] = (outcome == FOOLED) | (outcome == TIED)
+        return turned
+
 
 CLASSIFICATION = Classification(
     "classification",

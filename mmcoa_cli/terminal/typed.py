@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
+# the settings of attacks and methods that a verb has by their name; others are typed as -o NAME=VALUE
+BY_NAME = {
+    "train": ("eps", "alpha", "steps", "contrast", "image_weight", "text_weight"),
+    "evaluate": ("norm", "eps", "alpha", "steps", "stop_when_fooled", "no_collisions"),
+}
 
-def typed(
-    verb: str, options: Mapping[str, Any], *, names: Sequence[str] = (), own: Mapping[str, Any] | None = None
-) -> str:
-    """Write the command line. An option that is True is a flag; those of `own` are typed as `-o NAME=VALUE`."""
-    words = ["mmcoa", verb, *names]
+
+def typed(verb: str, options: Mapping[str, Any], *, names: Sequence[str] = (), settings: Container[str] = ()) -> str:
+    """Write the command line. An option that is True is a flag; those that are `settings` of an attack or a method are
+    typed as `-o NAME=VALUE` where the verb has no name for them."""
+    words, last = ["mmcoa", verb, *names], list[str]()
     for name, value in options.items():
-        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    for name, value in (own or {}).items():
-        words += ["-o", f"{name}={_value(value)}"]
-    return shlex.join(words)
+        if name in settings and name not in BY_NAME[verb]:
+            last += ["-o", f"{name}={_value(value)}"]
+        else:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join([*words, *last])
 
 
 def _value(value: Any) -> str:

@@ -20,6 +20,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from PIL import Image
+from ready import Server, Started, as_in_a_terminal
 from torch import Tensor
 
 import store
@@ -181,32 +182,35 @@ def _save_random_mlm(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Callable[[], Server]]:
+    """Has the server of processes, begun when it is first asked for."""
+    begun: list[Server] = []
+
+    def begin() -> Server:
+        if not begun:
+            begun.append(Server(_variables()))
+        return begun[0]
+
+    yield begin
+    for one in begun:
+        one.close()
+
+
+def _variables(**more: str) -> dict[str, str]:
+    """What `mmcoa` finds in its environment: no network, one thread."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MMCOA_", "HF_"))}
+    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return {**inherited, "PYTHONPATH": str(Path(store.__file__).parents[1]), **offline, **more}
+
+
 class Typed:
-    """`mmcoa` with `words` as a person types it: another process, with a store of its own, no network, one thread."""
+    """`mmcoa` with some words as a person types it: another process, with a store of its own."""
 
-    def __init__(self, root: Path, words: tuple[str, ...], variables: dict[str, str]) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MMCOA_", "HF_"))}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mmcoa_cli", *words],
-            env={
-                **inherited,
-                "MMCOA_HOME": str(root),
-                "PYTHONPATH": str(Path(store.__file__).parents[1]),
-                "HF_HUB_OFFLINE": "1",
-                "OMP_NUM_THREADS": "1",
-                "COLUMNS": "100",
-                **variables,
-            },
-            cwd=root.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # what a terminal sends arrives, also where this test run was started in the background or by nohup
-            preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGHUP)],
-        )
+    def __init__(self, process: Started | subprocess.Popen[str]) -> None:
+        self.process = process
 
-    def end(self) -> tuple[int, str, str]:
+    def end(self) -> tuple[int | None, str, str]:
         """Its exit code, what it wrote to stdout and what to stderr, when it has ended."""
         out, err = self.process.communicate(timeout=300)
         return self.process.returncode, out, err
@@ -222,12 +226,22 @@ class Typed:
 
 
 @pytest.fixture
-def typed() -> Iterator[Callable[..., Typed]]:
-    """Starts `mmcoa` on a store: `typed(home, "train", "--shots", "5", OMP_NUM_THREADS="2")`."""
+def typed(server: Callable[[], Server]) -> Iterator[Callable[..., Typed]]:
+    """Starts `mmcoa` on a store: `typed(home, "train", "--shots", "5", COLUMNS="200")`, as a new program where that is
+    asked for."""
     started: list[Typed] = []
 
-    def start(home: Home, *words: str, **variables: str) -> Typed:
-        started.append(Typed(home.root, words, variables))
+    def start(home: Home, *words: str, new: bool = False, **variables: str) -> Typed:
+        env, folder = _variables(MMCOA_HOME=str(home.root), **variables), home.root.parent
+        process: Started | subprocess.Popen[str]
+        if new:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mmcoa_cli", *words], env=env, cwd=folder, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=as_in_a_terminal,
+            )  # fmt: skip
+        else:
+            process = Started(server(), words, env, folder)
+        started.append(Typed(process))
         return started[-1]
 
     yield start

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mmcoa_cli.terminal.errors import explained
+from store.dataset_content import crc_of_captions
 from store.dataset_writing import DatasetWriter
 from store.datasets import Dataset
 from store.errors import UserError
@@ -26,6 +27,7 @@ LABELS = RNG.integers(0, 3, 700)
 
 WRITER = """
 import numpy as np
+from store.dataset_content import crc_of_captions
 from store.dataset_writing import DatasetWriter
 settings = {"pixel_size": 32, "resize": None, "template": "{}", "source": "", "image_size": 32}
 writer = DatasetWriter(folder / "toy.h5", name="toy", class_names=("a",), **settings)
@@ -141,7 +143,7 @@ CAPTIONS = [[f"caption {place} of {n}: ça, 猫 \U0001f408" for place in range(2
 
 
 def with_captions(path: Path, captions: Sequence[Sequence[str]]) -> Dataset:
-    with writer(path, class_names=(), captions=2, image_size=None, synonyms={}) as out:
+    with writer(path, class_names=(), captioned=True, image_size=None, synonyms={}) as out:
         for number, lines in enumerate(captions):
             out.add("test", bytes([number % 256, 7]), captions=lines)
     return Dataset.open(path)
@@ -165,53 +167,116 @@ def test_the_checksum_is_of_the_captions_too(tmp_path: Path) -> None:
     assert with_captions(tmp_path / "again.h5", CAPTIONS[:10]).info.checksum == sums[0]
 
 
+def test_an_image_has_as_many_captions_as_it_has(tmp_path: Path) -> None:
+    lines = [["one"], ["two", "three", "two"], ["four", ""], ["猫" * 70_000]]
+    with with_captions(tmp_path / "toy.h5", lines) as dataset:
+        assert dataset.captions("test") == lines
+        assert dataset.info.captions == 3
+    with h5py.File(tmp_path / "toy.h5") as file:
+        stored = file["test/captions/text"]
+        assert stored.id.get_storage_size() < len(stored) == sum(len(line.encode()) for own in lines for line in own)
+
+
 def test_captions_that_do_not_fit(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="1 captions where 2 are expected"):
-        with_captions(tmp_path / "captions.h5", [["only one"]])
-    with pytest.raises(ValueError, match="2 captions where 0 are expected"), writer(path) as out:
+    with pytest.raises(ValueError, match="0 captions where some are expected"):
+        with_captions(tmp_path / "captions.h5", [["one"], []])
+    with pytest.raises(ValueError, match="2 captions where none are expected"), writer(path) as out:
         out.add("test", IMAGES[0], 0, CAPTIONS[0])
     with Dataset.open(path) as dataset, pytest.raises(UserError, match="toy has classes and no captions"):
         dataset.captions("test")
 
 
-def captions_that_are_not_there(path: Path) -> None:
+def as_a_table(path: Path, captions: Sequence[Sequence[str]]) -> None:
+    """As captions were written before: the same number for each image, in a table."""
     with h5py.File(path, "a") as file:
         del file["test/captions"]
+        table = file["test"].create_dataset("captions", (len(captions), 2), h5py.string_dtype(), chunks=(4, 2))
+        table[:] = np.array([list(lines) for lines in captions], dtype=object)
+        file["test/captions_crc32"] = np.array([crc_of_captions(lines) for lines in captions], np.uint32)
 
 
-def captions_of_another_shape(path: Path) -> None:
-    with h5py.File(path, "a") as file:
-        del file["test/captions"]
-        file["test"].create_dataset("captions", (5, 3), h5py.string_dtype())
+def test_captions_in_a_table_are_read_and_have_the_same_checksum(tmp_path: Path) -> None:
+    with_captions(tmp_path / "toy.h5", CAPTIONS[:5]).close()
+    as_a_table(tmp_path / "toy.h5", CAPTIONS[:5])
+    with Dataset.open(tmp_path / "toy.h5", again=True) as dataset:
+        assert dataset.captions("test") == CAPTIONS[:5]
 
 
-def captions_that_are_numbers(path: Path) -> None:
-    with h5py.File(path, "a") as file:
-        del file["test/captions"]
-        file["test"].create_dataset("captions", (5, 2), np.int64)
+def captions_that_are_not_there(file: h5py.File) -> None:
+    del file["test/captions"]
 
 
-def captions_that_are_references(path: Path) -> None:
-    with h5py.File(path, "a") as file:
-        del file["test/captions"]
-        file["test"].create_dataset("captions", (5, 2), h5py.ref_dtype)
+def captions_of_another_shape(file: h5py.File) -> None:
+    del file["test/captions"]
+    file["test"].create_dataset("captions", (5, 3), h5py.string_dtype())
 
 
-def captions_of_broken_text(path: Path) -> None:
-    with h5py.File(path, "a") as file:
-        file["test/captions"][0, 0] = b"\xff\xfe"
+def captions_that_are_numbers(file: h5py.File) -> None:
+    del file["test/captions"]
+    file["test"].create_dataset("captions", (5, 2), np.int64)
+
+
+def captions_that_are_references(file: h5py.File) -> None:
+    del file["test/captions"]
+    file["test"].create_dataset("captions", (5, 2), h5py.ref_dtype)
+
+
+def captions_of_broken_text(file: h5py.File) -> None:
+    file["test/captions/text"][0] = 0xFF
+
+
+def captions_that_a_terminal_obeys(file: h5py.File) -> None:
+    file["test/captions/text"][0] = 0x1B
+
+
+def captions_of_no_image(file: h5py.File) -> None:
+    file["test/captions/image"][-1] = 7
+
+
+def captions_of_images_out_of_order(file: h5py.File) -> None:
+    file["test/captions/image"][0] = 1
+
+
+def captions_without_an_image(file: h5py.File) -> None:
+    file["test/captions/image"][8:] = 3
+
+
+def captions_that_end_before_they_begin(file: h5py.File) -> None:
+    file["test/captions/ends"][3] = 0
+
+
+def captions_that_end_beyond_their_text(file: h5py.File) -> None:
+    file["test/captions/ends"][-1] = 10**15
+
+
+def captions_that_end_before_their_text(file: h5py.File) -> None:
+    file["test/captions/ends"][-1] -= 1
+
+
+def captions_without_ends(file: h5py.File) -> None:
+    del file["test/captions/ends"]
+
+
+def captions_with_ends_of_another_kind(file: h5py.File) -> None:
+    ends = file["test/captions/ends"][:]
+    del file["test/captions/ends"]
+    file["test/captions/ends"] = ends.astype(np.float64)
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         captions_that_are_not_there, captions_of_another_shape, captions_that_are_numbers,
-        captions_that_are_references, captions_of_broken_text,
+        captions_that_are_references, captions_of_broken_text, captions_that_a_terminal_obeys, captions_of_no_image,
+        captions_of_images_out_of_order, captions_without_an_image, captions_that_end_before_they_begin,
+        captions_that_end_beyond_their_text, captions_that_end_before_their_text, captions_without_ends,
+        captions_with_ends_of_another_kind,
     ],
 )  # fmt: skip
-def test_damaged_captions_are_refused_in_one_line(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_damaged_captions_are_refused_in_one_line(tmp_path: Path, damage: Callable[[h5py.File], None]) -> None:
     with_captions(tmp_path / "toy.h5", CAPTIONS[:5]).close()
-    damage(tmp_path / "toy.h5")
+    with h5py.File(tmp_path / "toy.h5", "a") as file:
+        damage(file)
     with pytest.raises(UserError, match=r"toy\.h5 cannot be read: ") as error:
         Dataset.open(tmp_path / "toy.h5").captions("test")
     assert explained(error.value).hint == "remove it and type: mmcoa fetch toy"

@@ -50,7 +50,7 @@ def dataset(path: Path, **settings: Any) -> h5py.File:
     with DatasetWriter(path, name=path.stem, **common) as writer:
         for number in range(4):
             image = np.full((4, 4, 3), number, np.uint8) if "image_size" in settings else bytes(50)
-            captions = ["a caption"] * settings.get("captions", 0)
+            captions = ["a caption"] * 2 if "captioned" in settings else []
             writer.add("test", image, -1 if captions else number % 2, captions)
     return h5py.File(path, "a")
 
@@ -248,7 +248,18 @@ def a_heap_in_a_circle(path: Path) -> None:
     path.write_bytes(content)
 
 
-WHOLE = [rows_of_one_heap_entry, a_block_before_it, a_heap_in_a_circle]
+def captions_that_are_a_bomb(path: Path) -> None:
+    """Captions of a gigabyte, in a file of a megabyte."""
+    with dataset(path, class_names=(), captioned=True) as file:
+        n = 2**30
+        settings = {"shape": (n,), "dtype": np.uint8, "chunks": (n // 8,), "compression": 9}
+        text = anew(file, "test/captions/text", **settings)
+        for place in range(0, n, n // 8):
+            text.id.write_direct_chunk((place,), zlib.compress(bytes(n // 8), 9))
+        file["test/captions/ends"][-1] = n
+
+
+WHOLE = [rows_of_one_heap_entry, a_block_before_it, a_heap_in_a_circle, captions_that_are_a_bomb]
 
 
 def example_set(folder: Path) -> Path:
@@ -286,8 +297,15 @@ def test_a_pipe_is_no_file(tmp_path: Path, other: Start) -> None:
     assert other(READING).finish().endswith("|refused\n")
 
 
-@pytest.mark.parametrize("name", ["arrays", "encoded"])
+UNSPOILT: dict[str, dict[str, Any]] = {
+    "arrays": {"image_size": 4},
+    "encoded": {},
+    "captions": {"class_names": (), "captioned": True},
+}
+
+
+@pytest.mark.parametrize("name", UNSPOILT)
 def test_the_same_file_unspoilt_is_read(tmp_path: Path, other: Start, name: str) -> None:
     (tmp_path / "datasets").mkdir()
-    dataset(tmp_path / "datasets" / "toy.h5", **({"image_size": 4} if name == "arrays" else {})).close()
+    dataset(tmp_path / "datasets" / "toy.h5", **UNSPOILT[name]).close()
     assert "|served" in other(READING).finish()

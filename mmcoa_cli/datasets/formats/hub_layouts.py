@@ -13,6 +13,7 @@ from ..decoding import Encoded, common_size
 from ..files import LeftOut
 from ..samples import Labels, Recognised, Sample
 from ..splits import SPLITS, natural
+from .captions import checked
 from .image_folders import require_classes, sized
 
 
@@ -47,8 +48,7 @@ class HubLayout:
 
 def recognised_in(layout: HubLayout, row: DatasetRow, *, total: int) -> Recognised:
     """The samples of `layout`, of `total` bytes; a row without classes is completed with those it has."""
-    known = (row.class_names and row.splits) or row.captions
-    full = row if known else _described(layout, row)
+    full = row if row.splits and (row.class_names or row.captions) else _described(layout, row)
     return Recognised(full, _samples(layout, full), total, sum(layout.counts.values()), layout.left_out)
 
 
@@ -58,6 +58,8 @@ def _described(layout: HubLayout, row: DatasetRow) -> DatasetRow:
     Raises UserError where the labels are numbers without names, or something else than labels; for a single class, and
     for classes that are not as many as the row names or cannot be told apart in prompts.
     """
+    if row.captions:
+        return sized(row, common_size(raw.image for raw in layout.raw()))
     theirs = layout.names or _label_names(layout, row)
     names = row.class_names or theirs
     if not names:
@@ -105,11 +107,7 @@ def _samples(layout: HubLayout, row: DatasetRow) -> Iterator[Sample]:
     ours = known.of_order(list(layout.names), title=layout.title) if layout.names and row.class_names else None
     for split, image, value in layout.raw():
         if row.captions:
-            lines = value if isinstance(value, list) else [value]
-            captions = tuple(str(line).strip() for line in lines[: row.captions])
-            if len(captions) < row.captions:
-                raise UserError(f"{image.path} has {len(captions)} captions, not {row.captions}", hint="see its source")
-            yield Sample(split, image, captions=captions)
+            yield Sample(split, image, captions=checked(value, row, image.path))
             continue
         label = _label(value, ours, known, row, f"{layout.title}: {image.path}")
         if label is not None:

@@ -19,7 +19,9 @@ from ..sources.nested_archives import expanded
 from .readers import find as find_own
 
 # in the order in which they are tried; each is imported when its turn comes
-FORMATS = ("readers", "torchvision_readers", "parquet_files", "webdatasets", "image_folders")
+FORMATS = (
+    "readers", "torchvision_readers", "parquet_files", "karpathy", "metadata_files", "webdatasets", "image_folders",
+)  # fmt: skip
 
 
 class Find(Protocol):
@@ -47,7 +49,10 @@ def recognised(row: DatasetRow, source: Path, *, scratch: Path) -> Iterator[Reco
         found = (_format(name)(files, row, scratch=scratch, stack=stack) for name in FORMATS)
         layout = next(filter(None, found), None)
         if layout is None:
-            raise UserError(f"{files.title} has no layout that is known", hint="it takes folders of classes")
+            raise UserError(
+                f"{files.title} has no layout that is known",
+                hint="it takes folders of classes, or images with captions",
+            )
         yield layout
 
 

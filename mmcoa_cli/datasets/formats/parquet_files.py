@@ -16,6 +16,7 @@ from ...catalog import DatasetRow
 from ..decoding import MAX_IMAGE, Encoded
 from ..files import Files, joined
 from ..samples import Recognised
+from .captions import COLUMNS, is_own, of_captions
 from .hub_layouts import HubLayout, Label, Raw, our_splits, recognised_in
 from .image_kinds import images_among
 from .parquet_pages import MAX_EXTRA, MAX_RATIO, largest_page
@@ -23,7 +24,6 @@ from .shards import NO_SPLIT, OTHER_SPLIT, require_one_configuration, splits_of
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "cls", "target")
-CAPTION_COLUMNS = ("captions", "caption", "sentences", "text")
 BESIDE = "beside the parquet files"
 ROWS = 64  # read at a time, where their pages are small
 AT_ONCE = 256 << 20  # bytes of the rows that are read at a time
@@ -54,7 +54,18 @@ def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> R
     """The samples of parquet files, if there are any."""
     if not any(map(is_parquet, files.sizes)):
         return None
+    row = of_captions(row) if is_own(row) and _has_captions(files) else row
     return recognised_in(_layout(files, row), row, total=files.total)
+
+
+def _has_captions(files: Files) -> bool:
+    """Whether the first file has a column of captions, and none of labels."""
+    import pyarrow.parquet
+
+    path = next(filter(is_parquet, files.sizes))
+    with _arrow_errors(path), files.open(path) as file:
+        names = pyarrow.parquet.ParquetFile(file).schema_arrow.names
+    return any(name in names for name in COLUMNS) and not any(name in names for name in LABEL_COLUMNS)
 
 
 def _layout(files: Files, row: DatasetRow) -> HubLayout:
@@ -99,7 +110,7 @@ def _shard(files: Files, path: str, split: str, row: DatasetRow) -> Shard:
     title = f"{files.title}: {path}"
     own = not row.splits
     image = _column(schema, IMAGE_COLUMNS, "image", title, alone=own)
-    value = _column(schema, CAPTION_COLUMNS if row.captions else LABEL_COLUMNS, "label", title, alone=own)
+    value = _column(schema, COLUMNS if row.captions else LABEL_COLUMNS, "label", title, alone=own)
     kinds = (_require_bytes(schema, image, title), _require_labels(schema, value, title, captions=bool(row.captions)))
     if not 0 <= rows <= files.sizes[path] // BYTES_A_ROW + SLACK:
         raise UserError(f"{title} claims {rows:,} rows in {files.sizes[path]:,} bytes", hint="do not trust this file")

@@ -8,7 +8,6 @@ samples, and one entry in `READERS`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,10 +24,11 @@ from ..files import Files, is_image
 from ..prompts import clean_name
 from ..samples import Labels, Recognised, Sample
 from .imagenet import imagenet, is_imagenet
+from .karpathy import coco, is_coco
 from .matlab import matlab_value
 from .plain_pickles import byte_rows, load_plain
 
-MAX_BATCH = 512 << 20  # bytes of one file that holds many images or captions; the largest there is has 221 MB
+MAX_BATCH = 512 << 20  # bytes of one file that holds many images; the largest there is has 221 MB
 DIGITS_TEST = 50  # test images a class
 _AGAIN = "it is incomplete; download it again"
 
@@ -173,41 +173,6 @@ def _whole_numbers(files: Files, path: str, name: str) -> list[int]:
         raise UserError(f"{path} in {files.title} holds no numbers in {name}", hint=_AGAIN) from error
 
 
-_CAPTIONS = ("dataset_coco.json", "coco_test.json")
-
-
-def _is_coco(files: Files) -> bool:
-    return any(name in _by_name(files) for name in _CAPTIONS) and any(map(is_image, files.sizes))
-
-
-def coco(files: Files, row: DatasetRow) -> Iterator[Sample]:
-    """COCO's `val2014` images of Karpathy's test split, whose captions `dataset_coco.json` (Karpathy's own) or
-    `coco_test.json` (as ALBEF passes it on) give; the first five of each image, as is usual."""
-    paths = _by_name(files)
-    listing = next(name for name in _CAPTIONS if name in paths)
-    try:
-        captions = dict(_karpathy(json.loads(files.read(paths[listing], at_most=MAX_BATCH))))
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{listing} in {files.title} holds no captions", hint="download it again") from error
-    for name in sorted(captions):
-        if name in paths:
-            lines = captions[name][: row.captions]
-            if len(lines) < row.captions:
-                raise UserError(f"{name} has {len(lines)} captions, not {row.captions}", hint="see its source")
-            yield Sample("test", files.image(paths[name]), captions=lines)
-
-
-def _karpathy(document: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """File name and captions of each test image."""
-    if isinstance(document, list):
-        for image in document:
-            yield PurePosixPath(image["image"]).name, tuple(str(caption).strip() for caption in image["caption"])
-        return
-    for image in document["images"]:
-        if image["split"] == "test":
-            yield image["filename"], tuple(str(sentence["raw"]).strip() for sentence in image["sentences"])
-
-
 EMBEDDED: dict[str, Callable[[DatasetRow], Iterator[Sample]]] = {"digits": digits}
 READERS: dict[str, Reader] = {
     "cifar": Reader(_is_cifar, cifar),
@@ -215,7 +180,7 @@ READERS: dict[str, Reader] = {
     "tinyimagenet": Reader(_is_tinyimagenet, tinyimagenet),
     "flowers": Reader(_is_flowers, flowers),
     "imagenet": Reader(is_imagenet, imagenet),
-    "coco": Reader(_is_coco, coco),
+    "coco": Reader(is_coco, coco),
 }
 
 

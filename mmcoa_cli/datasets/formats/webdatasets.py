@@ -22,6 +22,8 @@ from ...catalog import DatasetRow
 from ..files import Files, LeftOut, is_image, joined
 from ..samples import Recognised
 from ..sources.nested_archives import is_shard, sample_key
+from .captions import is_own, of_captions
+from .class_folders import find_classes
 from .hub_layouts import HubLayout, Label, Raw, our_splits, recognised_in
 from .image_kinds import images_among
 from .shards import NO_SPLIT, OTHER_SPLIT, require_one_configuration, splits_of
@@ -50,7 +52,36 @@ class Pairs:
 
 def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> Recognised | None:
     """The samples of shards, or of files that lie as in shards."""
+    row = of_captions(row) if is_own(row) and _has_captions(files) else row
     return recognised_in(_layout(files, row), row, total=files.total) if _is_webdataset(files, row) else None
+
+
+def _has_captions(files: Files) -> bool:
+    """Whether samples have texts and no labels. Files that do not lie in shards may be anything where their folders are
+    classes."""
+    texts = [path for path in files.sizes if path.lower().endswith(".txt") and path.rpartition("/")[2] != NAMES]
+    if not texts or any(path.lower().endswith(".cls") for path in files.sizes):
+        return False
+    images = [path for path in files.sizes if is_image(path)]
+    if not {_stem(path) for path in images} & {_stem(path) for path in texts} or _has_labels_in_json(files):
+        return False
+    if files.shards or _is_one_shard(files):
+        return True
+    try:
+        find_classes(images, title=files.title)
+    except UserError:
+        return True
+    return False
+
+
+def _has_labels_in_json(files: Files) -> bool:
+    """Whether the first sample's JSON holds a label."""
+    path = next((path for path in files.sizes if path.lower().endswith(".json")), "")
+    try:
+        document = json.loads(files.read(path, at_most=MAX_TEXT)) if path else None
+    except (UserError, ValueError, RecursionError):
+        document = None
+    return isinstance(document, dict) and any(key in document for key in LABEL_KEYS)
 
 
 def _is_webdataset(files: Files, row: DatasetRow) -> bool:
@@ -170,7 +201,7 @@ def _value(files: Files, path: str, image: str, *, captions: bool) -> Any:
     """The captions in a file, or the label: a number or a name. Raises UserError where there is no one label in it."""
     text = files.read(path, at_most=MAX_TEXT).decode("utf8", errors="replace").strip()
     if captions:
-        return text.splitlines()
+        return [line for line in text.splitlines() if line.strip()]
     title = f"{files.title}: {image}"
     label = _in_json(text, title) if path.lower().endswith(".json") else text
     if isinstance(label, int):

@@ -19,8 +19,6 @@ from mmcoa_cli.inventory import fetch
 from mmcoa_cli.settings import Home
 from mmcoa_cli.terminal.half_blocks import HALF, SIDE, gallery
 from store.errors import UserError
-from store.index import Index
-from store.schema import Run
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -130,7 +128,7 @@ def test_pictures_in_a_terminal(width: int) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["nothing"], "no dataset called 'nothing'"),
+        (["pest"], "no run or dataset called 'pest'"),
         (["pets", "--split", "train"], "no split called 'train'"),
         (["pets", "--output", "sheet.pdf"], "no picture that can be drawn"),
         (["pets", "--output", "/nowhere/sheet.png"], "there is no folder /nowhere"),
@@ -140,14 +138,3 @@ def test_what_cannot_be_shown(words: list[str], line: str) -> None:
     with pytest.raises(UserError, match=line) as caught:
         shown(*words)
     assert caught.value.hint
-
-
-def test_a_run_is_for_later(home: Home) -> None:
-    run = Run(
-        id="mmcoa-digits", kind="train", method="mmcoa", model="tiny-clip", model_origin="stand-in", source="digits",
-        shots="5", seed=0, compat="none", status="complete", spec="{}", weights="",
-        created_at="2026-01-01T00:00:00+00:00", finished_at="2026-01-01T00:00:00+00:00",
-    )  # fmt: skip
-    Index(home.database_url).save_run(run)
-    with pytest.raises(UserError, match="mmcoa-digits is a run, and this version shows datasets"):
-        shown("mmcoa-digits")

@@ -11,9 +11,10 @@ import pytest
 from accelerate import Accelerator
 from torch import Tensor
 
-from mmcoa_cli.jobs.continuing import command_of, spec_to_go_on_with
+from mmcoa_cli.jobs.continuing import spec_to_go_on_with
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.jobs.typed_jobs import command_of_training
 from mmcoa_cli.models.epochs import epochs_in, last_epoch
 from mmcoa_cli.models.runs import run_of
 from mmcoa_cli.models.subjects import load_subject
@@ -146,4 +147,4 @@ def test_fewer_epochs_are_another_run(home: Home, accelerator: Accelerator) -> N
     run = train(SPEC, home, accelerator).id
     with pytest.raises(UserError, match=f"run {run} has 3 epochs: it cannot go on to 2") as raised:
         spec_to_go_on_with(run, home, epochs=2)
-    assert raised.value.hint == command_of(SPEC.changed(epochs=2))
+    assert raised.value.hint == command_of_training(SPEC.changed(epochs=2))

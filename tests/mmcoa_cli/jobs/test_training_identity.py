@@ -94,7 +94,8 @@ def test_what_the_index_holds_gives_the_specification() -> None:
 
 
 def test_a_row_has_its_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = MethodRow("mine", loss="tecoa", trains="image", optimizer=OptimizerRow("sgd", lr=1e-2, schedule="cosine"))
+    optimizer = OptimizerRow("sgd", lr=1e-2, schedule="cosine")
+    row = MethodRow("mine", loss="tecoa", attacks=("image",), trains="image", optimizer=optimizer)
     monkeypatch.setitem(catalog.methods(), "mine", row)
     spec = train_spec("mine", dataset="pets")
     assert (spec.optimizer, spec.lr, spec.tune, spec.optimization) == ("sgd", 1e-2, "image", row.optimizer)

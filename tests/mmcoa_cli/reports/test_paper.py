@@ -23,14 +23,21 @@ def one(index: Index) -> Row:
 
 
 @pytest.mark.parametrize(
-    ("attack", "expected"), [("image", 0.8455), ("text", 0.9616), ("multimodal", 0.8452), ("clean", 0.9617)]
+    ("attack", "expected"),
+    [("image", 0.8455), ("text", 0.9616), ("multimodal", 0.8452), ("clean", 0.9617), ("co-attack", 0.8796)],
 )
 def test_the_papers_number_for_the_papers_measurement(index: Index, add: Add, attack: str, expected: float) -> None:
     add("mmcoa", {attack: 9000}, compat="release")
-    row = one(index)
+    (row,) = rows(index, IID, attacks=(attack,))
     assert row.paper == pytest.approx(expected)
     assert row.paper_full is None
     assert paper.marks(row) == row.paper_note == ""
+
+
+def test_no_number_for_a_co_attack_of_another_weight(index: Index, add: Add) -> None:
+    add("mmcoa", {"co-attack": 9000}, compat="release", text_weight=1.0)
+    (row,) = rows(index, IID, attacks=("co-attack",))
+    assert row.paper is None and row.options["text_weight"] == 1.0
 
 
 def test_zero_shot_has_its_number(index: Index, add: Add) -> None:

@@ -44,10 +44,11 @@ def build(inner: Victim, settings: Any) -> Wrapper:
 
 BORDER = WrapperRow("border", build, title="a learned border", settings=BorderSettings)
 ROW = """
-[method.vp]
+[method.bordered]
 title = "a learned border (Chen et al., 2023)"
-loss = "vp"
+loss = "bordered"
 wrapper = "border"
+attacks = ["image"]
 trains = "border"
 optimizer = { name = "sgd", lr = 0.5 }
 """

@@ -1,0 +1,29 @@
+"""Jobs as a person types them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ..terminal.typed import changed, typed
+from .evaluation_spec import evaluation_after
+from .training_spec import TrainSpec
+from .worker import Job, Start
+
+
+def command_of(job: Job, start: Start | None = None) -> str:
+    """What to type for a job: of its options those that are not the default, and that something uses."""
+    started = changed(asdict(start or Start()), asdict(Start()))
+    if job.resume:
+        return typed("train", {"resume": job.resume, **started})
+    train, test = job.train, job.evaluate
+    if train:
+        alone = {} if test else {"no_evaluate": True}
+        return typed("train", {**train.to_type(test), **started, **alone}, settings=train.options)
+    if test is None:
+        raise ValueError("a job that does nothing is no command")
+    return typed("evaluate", {**test.to_type(), **started}, settings=test.options)
+
+
+def command_of_training(spec: TrainSpec) -> str:
+    """What to type for a run with the test that it usually ends with."""
+    return command_of(Job(spec, evaluation_after(spec)))

@@ -1,0 +1,159 @@
+"""What `mmcoa show RUN` does: the images of each attack before and under it, and the prompts that it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from store.errors import UserError
+from store.index import Index
+
+from .. import catalog
+from ..attacks import ATTACKS
+from ..datasets.library import dataset_path, registered_datasets
+from ..datasets.showing import show_dataset
+from ..names import meant
+from ..settings import Home
+from ..terminal.console import out, show
+from .pictures import Picture, pictures, prompts
+from .reading import together
+
+if TYPE_CHECKING:
+    from store.schema import Result, Run
+
+    from ..datasets.contact_sheet import Tile
+
+PREVIEW = 3  # images in the terminal
+
+
+def show_each(
+    names: Sequence[str],
+    home: Home,
+    *,
+    split: str,
+    pixel_size: int | None,
+    dataset: str | None,
+    attack: str | None,
+    output: Path | None,
+    quiet: bool,
+) -> list[dict[str, Any]]:
+    """Draw the sheets of runs and datasets, and print what is on them unless `quiet`; returns a document for each.
+
+    Raises UserError for a name that is neither.
+    """  # fmt: skip
+    shown: list[dict[str, Any]] = []
+    for name in names:
+        if _is_dataset(name, home):
+            shown.append(show_dataset(name, home, split=split, pixel_size=pixel_size, output=output, quiet=quiet))
+        else:
+            shown += show_run(name, home, dataset=dataset, attack=attack, output=output, quiet=quiet)
+    return shown
+
+
+def show_run(
+    name: str, home: Home, *, dataset: str | None, attack: str | None, output: Path | None, quiet: bool
+) -> list[dict[str, Any]]:
+    """The sheets of a run (or the beginning of its id), one for each attack on images, and what attacks on texts wrote.
+
+    Raises UserError for a run that is not there, and for one that was not attacked so.
+    """
+    run = _run(name, home)
+    found = list(_newest(run.id, home, dataset=dataset or "", attack=attack or ""))
+    if not found:
+        where = f" on {dataset}" if dataset else ""
+        raise UserError(
+            f"run {run.id} has no {f'{attack} ' if attack else ''}examples{where} to show",
+            hint=f"mmcoa attack image --checkpoint {run.id} --dataset {dataset or run.source or 'DATASET'}",
+        )
+    if output and sum(bool(ATTACKS[result.attack].images) for result in found) > 1:
+        raise UserError(f"several attacks would be drawn into {output.name}", hint="add --attack NAME")
+    return [_shown(result, home, asked=bool(attack), output=output, quiet=quiet) for result in found]
+
+
+def _is_dataset(name: str, home: Home) -> bool:
+    return dataset_path(name, home).exists() or name in catalog.datasets()
+
+
+def _run(name: str, home: Home) -> Run:
+    """Raises UserError for what is neither a run nor a dataset."""
+    index = Index(home.database_url)
+    try:
+        return index.find_run(name)
+    except UserError as error:
+        ids = [run.id for run in index.runs()]
+        if any(run.startswith(name) for run in ids):
+            raise
+        hint = meant(name, [*ids, *registered_datasets(home)]) or "mmcoa fetch --list shows the datasets"
+        raise UserError(f"there is no run or dataset called {name!r}", hint=hint) from error
+
+
+def _newest(run: str, home: Home, *, dataset: str, attack: str) -> Iterator[Result]:
+    """The newest result of each attack that changes something, on one dataset: the one asked for, else what the run was
+    trained on, else the first that it was tested on."""
+    every = together(Index(home.database_url).results(runs=[run], datasets=[dataset] if dataset else None))
+    every = [one for one in every if one.main.threat and attack in ("", one.main.attack)]
+    tested = [one.main.dataset for one in every]
+    wanted = next((one.run.source for one in every if one.run.source in tested), next(iter(tested), ""))
+    newest = {one.main.attack: one.main for one in every if one.main.dataset == wanted}
+    for name, known in ATTACKS.items():  # what shows only what others made is shown where it is asked for
+        if name in newest and (attack or known.images or known.prompts):
+            yield newest[name]
+
+
+def _shown(result: Result, home: Home, *, asked: bool, output: Path | None, quiet: bool) -> dict[str, Any]:
+    attack = ATTACKS[result.attack]
+    seen = pictures(result, home) if attack.images or (asked and attack.images_of) else []
+    path = (output or home.runs / result.run_id / f"{result.dataset}.{result.attack}.png") if seen else None
+    written = prompts(result, home) if attack.prompts or (asked and attack.prompts_of) else []
+    if path:
+        _draw(seen, path, title=f"{result.attack} attack on {result.dataset}, {result.run_id}")
+    if not quiet:
+        _print(result, seen, written, path)
+    return {
+        "run": result.run_id,
+        "dataset": result.dataset,
+        "attack": result.attack,
+        "path": path,
+        "images": [_document(picture) for picture in seen],
+        "prompts": [{"class": name, "clean": clean, "adversarial": adv} for name, clean, adv in written],
+    }
+
+
+def _document(picture: Picture) -> dict[str, Any]:
+    before, after = picture.said
+    return {
+        "index": picture.index, "label": picture.label, "prediction": before, "adversarial_prediction": after,
+        "largest_change": picture.reach / 255,
+    }  # fmt: skip
+
+
+def _draw(seen: Sequence[Picture], path: Path, *, title: str) -> None:
+    from ..datasets.contact_sheet import draw
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw([_tiles(picture) for picture in seen], path, title=title)
+
+
+def _tiles(picture: Picture) -> list[Tile]:
+    from ..datasets.contact_sheet import Tile
+
+    before, after = picture.said
+    return [
+        Tile(f"{picture.label}, seen as {before}" if before else picture.label, lambda: picture.clean),
+        Tile(f"change ≤ {picture.reach:.3g}/255", lambda: picture.perturbation),
+        Tile(f"seen as {after}" if after else "under the attack", lambda: picture.shown),
+    ]
+
+
+def _print(result: Result, seen: Sequence[Picture], written: Sequence[tuple[str, str, str]], path: Path | None) -> None:
+    show(f"{result.attack} attack on {result.dataset}" + (f": {path}" if path else ""))
+    for picture in seen:
+        show(f"  image {picture.index}, {picture.label}: {picture.said[0]} -> {picture.said[1]}")
+    if seen and out.is_terminal and out.color_system and not out.no_color:
+        from ..terminal.half_blocks import gallery
+
+        tiles = [tile for picture in seen[:PREVIEW] for tile in _tiles(picture)]
+        out.print(gallery([tile.load() for tile in tiles], [tile.label for tile in tiles], width=out.width))
+    for name, clean, adversarial in written:
+        show(f"  {name}: {clean} -> {adversarial}")

@@ -1,0 +1,188 @@
+"""Processes for `mmcoa` in which the large libraries lie loaded: loading them is most of what a command on small models
+takes.
+
+A server loads them once, and nothing of this package; every process is a fork of it. So in each the package is loaded
+from the start, with its plugins and variables, and what comes after is as in a process that a shell has started: its
+arguments, folder, session, signals and exit code, and the end of the interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+LIBRARIES = (
+    "torch", "torch.distributed", "torch._dynamo", "torchvision", "transformers.models.bert.modeling_bert",
+    "transformers.models.auto.modeling_auto", "transformers.dynamic_module_utils", "open_clip", "accelerate", "h5py",
+    "sqlalchemy.orm", "rich.progress", "psutil",
+)  # fmt: skip
+LONGEST = 2**18  # bytes of a message: arguments and variables
+ENDS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+
+
+def as_in_a_terminal() -> None:
+    """What a terminal sends arrives, also where this test run was started in the background or by nohup."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+class Server:
+    """Starts processes. `env` is what the libraries see when they are loaded."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        # one packet a message; its own folder for temporary files, where libraries make some when they are loaded
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._folder = tempfile.TemporaryDirectory(prefix="mmcoa-tests-")
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", __file__, str(theirs.fileno())],
+                env={**env, "TMPDIR": self._folder.name}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()], start_new_session=True, preexec_fn=as_in_a_terminal,
+            )  # fmt: skip
+        self._ended: dict[int, int] = {}
+
+    def start(self, words: Sequence[str], env: Mapping[str, str], folder: Path, out: int, err: int) -> int:
+        """The number of a process that runs `mmcoa WORDS` and writes to these files."""
+        request = json.dumps({"words": list(words), "env": dict(env), "folder": str(folder)})
+        socket.send_fds(self._ours, [request.encode()], [out, err])
+        while (pid := self._hear()) is None:
+            pass
+        return pid
+
+    def code(self, pid: int, *, seconds: float | None) -> int | None:
+        """The exit code of a process, as `subprocess` has it; None where it has not ended by then."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while pid not in self._ended:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not select.select([self._ours], [], [], left)[0]:
+                return None
+            self._hear()
+        return self._ended[pid]
+
+    def _hear(self) -> int | None:
+        """Read a message: the number of a process that has started, or (None) that another has ended."""
+        message = self._ours.recv(LONGEST)
+        if not message:
+            raise RuntimeError(f"the server of processes has ended with {self._process.wait()}")
+        told = json.loads(message)
+        if "status" not in told:
+            return int(told["pid"])
+        self._ended[told["pid"]] = os.waitstatus_to_exitcode(told["status"])
+        return None
+
+    def close(self) -> None:
+        self._ours.close()
+        self._process.wait()
+        self._folder.cleanup()
+
+
+class Started:
+    """A process of the server, with as much of `subprocess.Popen` as the tests use."""
+
+    def __init__(self, server: Server, words: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
+        self._server = server
+        self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115  (closed with this object)
+        self.pid = server.start(words, env, folder, self._out.fileno(), self._err.fileno())
+
+    def poll(self) -> int | None:
+        return self._server.code(self.pid, seconds=0)
+
+    @property
+    def returncode(self) -> int | None:
+        return self.poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._server.code(self.pid, seconds=timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired("mmcoa", timeout or 0)
+        return code
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self.wait(timeout)
+        return _read(self._out), _read(self._err)
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+def _next(connection: socket.socket) -> dict[str, Any]:
+    """Start a process for each request. Returns in it, with the request, when what it is to be is set up."""
+    ends, heard = os.pipe()
+    for end in (ends, heard):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(heard)
+    while True:
+        ready, _, _ = select.select([connection, ends], [], [])
+        if ends in ready:
+            os.read(ends, 4096)
+            _tell_who_ended(connection)
+        if connection not in ready:
+            continue
+        message, (*files,), _, _ = socket.recv_fds(connection, LONGEST, 2)
+        if not message:
+            sys.exit()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for own, file in zip((1, 2), files, strict=True):
+                os.dup2(file, own)
+            for file in (*files, ends, heard):
+                os.close(file)
+            request: dict[str, Any] = json.loads(message)
+            return request
+        connection.send(json.dumps({"pid": pid}).encode())
+        for file in files:
+            os.close(file)
+
+
+def _tell_who_ended(connection: socket.socket) -> None:
+    with contextlib.suppress(ChildProcessError):  # there is none left
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            connection.send(json.dumps(dict(zip(("pid", "status"), ended, strict=True))).encode())
+
+
+def main() -> None:
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        request = _next(connection)
+    os.setsid()
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    tempfile.tempdir = None
+    sys.path[:0] = [request["folder"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.argv[1:] = request["words"]
+    runpy.run_module("mmcoa_cli", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
