@@ -5,9 +5,10 @@ from .clean import CLEAN
 from .co_attack import CO_ATTACK
 from .image import IMAGE
 from .multimodal import MULTIMODAL
+from .sga import SGA, SGA_TEXT
 from .text import TEXT
 
-for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK):
+for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK, SGA_TEXT, SGA):
     register(_attack)
 
 __all__ = ["ATTACKS", "Attack", "lookup", "register"]

@@ -21,7 +21,8 @@ from store.schema import Result
 
 from .. import __version__, attacks, tasks
 from ..attacks.base import parts, section
-from ..datasets.library import attacked_at, open_classes
+from ..datasets.library import attacked_at, open_for
+from ..datasets.prompts import class_prompts
 from ..models.digests import SCHEME
 from ..models.present import data_key
 from ..settings import Home
@@ -36,7 +37,8 @@ Ints = npt.NDArray[np.int64]
 
 def trials_of(spec: EvaluationSpec, subject: Subject, home: Home) -> list[Trial]:
     """A trial for each dataset of `spec`. Raises UserError for datasets that are not there."""
-    datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
+    captions = tasks.lookup(spec.task).captions
+    datasets = [attacked_at(open_for(name, home, captions=captions), spec.pixel_size) for name in spec.datasets]
     return [Trial(spec, subject, home, dataset) for dataset in datasets]
 
 
@@ -64,13 +66,21 @@ class Trial:
         return self.task.draw(self.dataset.labels(SPLIT), self.spec.limit, seed=self.spec.seed)
 
     @cached_property
+    def drawn(self) -> tasks.Drawn:
+        return tasks.Drawn(self.dataset, SPLIT, self.indices)
+
+    @cached_property
     def labels(self) -> Ints:
-        labels: Ints = self.dataset.labels(SPLIT)[self.indices]
-        return labels
+        return self.drawn.labels
+
+    @cached_property
+    def own(self) -> Ints:
+        """The text that stands for each image."""
+        return self.task.own(self.drawn)
 
     @cached_property
     def texts(self) -> list[str]:
-        return self.task.texts(self.dataset.info)
+        return self.task.texts(self.drawn)
 
     @property
     def limited(self) -> bool:
@@ -93,7 +103,7 @@ class Trial:
             "weights": self.subject.weights,
             "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
             "subset": {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None,
-            "prompts": self.texts,
+            **self.task.identity(self.drawn),
             "precision": self.spec.precision,
             **self.sections(attack),
         }
@@ -141,7 +151,7 @@ class Trial:
             "version": __version__,
             "created_at": now,
         }
-        measured = self.task.measure(examples.columns, notes, attacked=attacked)
+        measured = self.task.measure(examples.values, notes, attacked=attacked)
         return [Result(metric=m.name, value=m.value, low=m.low, high=m.high, n=m.n, **common) for m in measured]
 
     def _threat(self, attack: str) -> dict[str, dict[str, Any]]:
@@ -159,7 +169,7 @@ class Trial:
             "partial": bool(info.part(SPLIT)),
             "part": info.part(SPLIT),
             "pixel_size": info.pixel_size,
-            "data": data_key(info.checksum, self.texts),
+            "data": data_key(info.checksum, class_prompts(info.class_names, info.template)),
             "precision": self.spec.precision,
             "compat": self.spec.compat,
             "batch_size": examples.block_size,

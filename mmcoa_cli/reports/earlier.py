@@ -20,10 +20,11 @@ def replaced(told: Mapping[str, Any], run: Run, present: Present | None) -> dict
     """What has been replaced since a result was measured of which these fields of its row tell; nothing where nothing
     is known. Digests of version 0.1 say nothing about models."""
     compared: dict[str, tuple[str, str]] = {}  # then and now
+    epoch = told["setting"].get("epoch")  # before the last
     if present:
         compared["data"] = told["data"], present.data(told["dataset"])
     if present and told["digests"] == DIGESTS:
-        compared["weights"] = told["weights"], present.weights(run)
+        compared["weights"] = told["weights"], present.weights(run, epoch)
         compared["mlm"] = told["mlm_weights"], present.mlm(told["mlm"]) if told["mlm"] else ""
         compared["base"] = told["base"], present.model(run.model)
     changed = {name for name, (then, now) in compared.items() if then and now and then != now}

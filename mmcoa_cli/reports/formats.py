@@ -54,12 +54,13 @@ def document(report: Report) -> dict[str, Any]:
 
 def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows as JSON has them: an interval is a list of two, and options that not every attack has come last."""
-    threats = {row.threat: row.threat.options for row in rows}
-    further = dict.fromkeys(name for options in threats.values() for name in options)
+    kinds = {(row.threat, row.before_the_last): None for row in rows}
+    told = {(threat, epoch): {**({"epoch": epoch} if epoch else {}), **threat.options} for threat, epoch in kinds}
+    further = dict.fromkeys(name for options in told.values() for name in options)
     names = [name for name in further if name not in (*COLUMNS, *UNLISTED)]
-    beside = {threat: {name: options.get(name) for name in names} for threat, options in threats.items()}
+    beside = {kind: {name: options.get(name) for name in names} for kind, options in told.items()}
     return [
-        {**{name: fields[name] for name in COLUMNS}, "ci95": [*row.ci95], **beside[row.threat]}
+        {**{name: fields[name] for name in COLUMNS}, "ci95": [*row.ci95], **beside[row.threat, row.before_the_last]}
         for row, fields in ((row, vars(row)) for row in rows)
     ]
 

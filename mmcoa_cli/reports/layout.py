@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Key = tuple[Any, ...]
 OF_RUN = ("method", "shots", "source")  # fields in which only other runs differ
+OF_WEIGHTS = (*OF_RUN, "epoch")  # and other weights of the same
 
 
 class Layout:
@@ -50,6 +51,7 @@ class Layout:
         first."""
         return (
             *(part for name in self._of_line for part in self.place(name, row.get(name))),
+            0 if self.table.columns == "epoch" else row.before_the_last or 0,
             row.train_compat,
             row.training,
             row.train_part,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..catalog.tables import AXES
 from . import earlier
-from .layout import OF_RUN, Key, Layout
+from .layout import OF_RUN, OF_WEIGHTS, Key, Layout
 from .rows import Row
 
 Cells = dict[Any, list[Row]]
@@ -47,17 +47,17 @@ def lines_of(rows: Sequence[Row], layout: Layout, *, seeds: bool = False) -> lis
 
     A line is of one state of the weights: what a run or model of the same name was before stands in a line of its own.
     """
-    several_runs = seeds or layout.table.columns in OF_RUN  # in one line
-    states = Counter(run for run, _ in {(row.run, row.weights) for row in rows})
+    several = seeds or layout.table.columns in OF_WEIGHTS  # states of weights in one line
+    states = Counter(of[:2] for of in {(row.run, row.epoch, row.weights) for row in rows})
 
     def of_one_line(row: Row) -> Key:
-        if not several_runs:
+        if not several:
             return (*layout.of_run(row), row.train_seed, row.run, row.weights)
         return (
             *layout.of_run(row),
-            row.recipe if layout.table.columns not in OF_RUN else "",
+            row.recipe if seeds and layout.table.columns not in OF_RUN else "",
             0 if seeds else row.train_seed,
-            row.weights if states[row.run] > 1 else "",  # those of other runs are others anyway
+            row.weights if states[row.run, row.epoch] > 1 else "",  # those of other runs are others anyway
         )
 
     by_column = sorted(rows, key=lambda row: layout.place(layout.table.columns, layout.column(row)))
@@ -102,10 +102,11 @@ def _name(row: Row, layout: Layout) -> str:
     """ "mmcoa, 5-shot from imagenet, release": the fields of a line, and what has been replaced since."""
     lines = layout.table.lines
     ordered = [*(name for name in ("method", "shots") if name in lines), *lines]
-    told = ", ".join(value_words(name, row.get(name)) for name in dict.fromkeys(ordered) if name != "source")
+    told = ", ".join(filter(None, (value_words(n, row.get(n)) for n in dict.fromkeys(ordered) if n != "source")))
     source = f" from {row.source}" if "source" in lines and row.source not in ("", row.dataset) else ""
+    epoch = [f"epoch {row.epoch}"] if row.before_the_last and "epoch" not in layout.free else []
     release = ["release"] if row.train_compat == "release" else []
-    return ", ".join([told + source, *release, *earlier.words(row)])
+    return ", ".join([told + source, *epoch, *release, *earlier.words(row)])
 
 
 def value_words(name: str, value: Any) -> str:

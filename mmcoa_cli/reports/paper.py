@@ -7,8 +7,9 @@ the two for the same measurement.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import catalog
 from .threats import Threat, is_within
@@ -28,8 +29,9 @@ NOTES = {
 def number(row: Row, *, task: str, shots: str = "") -> float | None:
     """The paper's accuracy, a fraction, for the row's method, data and attack, after training on as many images or on
     `shots`; None where it has none to compare."""
-    found = _numbers().get((task, row.source, shots or row.shots, row.method, row.dataset, row.attack))
-    if found is None or row.measure != "accuracy" or row.partial or row.part or not _whole(row):
+    numbers = (_found(row, task, method, shots or row.shots) for method in _names(row))
+    found = next((one for one in numbers if one is not None), None)
+    if found is None or row.before_the_last or row.measure != "accuracy" or row.partial or row.part or not _whole(row):
         return None
     return found if _same_attack(row.threat) else None
 
@@ -39,7 +41,7 @@ def marks(row: Row) -> str:
     called = (
         row.model not in PAPER.models or row.origin != "published" or row.mlm not in (None, PAPER.mlm),
         row.mlm is not None and row.compat != PAPER.compat,
-        bool(row.training),
+        bool(row.training) and not any(_words(told) == _trained(row) for told in PAPER.variants.values()),
         bool(row.train_part),
     )
     return "".join(sign for sign, wanted in zip(NOTES, called, strict=True) if wanted)
@@ -48,6 +50,26 @@ def marks(row: Row) -> str:
 def note(signs: str) -> str:
     """What marks say, for formats that have no footnotes."""
     return "; ".join(NOTES[sign] for sign in signs)
+
+
+def _found(row: Row, task: str, method: str, shots: str) -> float | None:
+    return _numbers().get((task, row.source, shots, method, row.dataset, row.attack))
+
+
+def _names(row: Row) -> list[str]:
+    """What the paper's numbers call the row's method: trained with options of its own first, as it is last."""
+    variants = PAPER.variants.items() if row.training else ()
+    own = [name for name, told in variants if told["method"] == row.method and _words(told) <= _trained(row)]
+    return [*own, row.method]
+
+
+def _trained(row: Row) -> set[str]:
+    return {*row.training.split(", ")}
+
+
+def _words(told: Mapping[str, Any]) -> set[str]:
+    """Options of training as a row's `training` has them."""
+    return {f"{name.replace('_', ' ')} {value}" for name, value in told.items() if name != "method"}
 
 
 @lru_cache(maxsize=4096)

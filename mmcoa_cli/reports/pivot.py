@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..catalog.tables import TableRow
-from .layout import OF_RUN, Key, Layout
+from .layout import OF_WEIGHTS, Key, Layout
 from .lines import Line, grouped, lines_of
 from .rows import Row
 from .threats import agreement
@@ -93,7 +93,7 @@ def _columns(lines: Sequence[Line], layout: Layout) -> tuple[list[Any], list[Any
     name = layout.table.columns
     there = {value for line in lines for value in line.cells}
     ordered = sorted(there, key=lambda value: layout.place(name, value))
-    own = set(ordered if name in OF_RUN else layout.table.axis(name) or ordered)
+    own = set(ordered if name in OF_WEIGHTS else layout.table.axis(name) or ordered)
     return [value for value in ordered if value in own], [value for value in ordered if value not in own]
 
 

@@ -13,6 +13,7 @@ from store.errors import UserError
 from .. import catalog
 from ..attacks.base import ATTACKS
 from ..jobs.training_spec import stored_spec
+from ..models.epochs import epochs_of
 from ..models.present import Present
 from ..tasks import TASKS
 from ..terminal.checks import one_of
@@ -149,6 +150,7 @@ def _of_run(run: Run) -> Fields:
         "origin": run.model_origin,
         "train_seed": run.seed,
         "train_compat": run.compat,
+        "epochs": epochs_of(run) if run.kind == "train" else 0,
         "training": _unusual(run.method, spec) if run.kind == "train" else "",
         "spec": spec,
     }

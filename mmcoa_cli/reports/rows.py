@@ -76,18 +76,32 @@ class Row:
     threat: Threat
     setting: Mapping[str, Any]  # what it was measured on, and how
     spec: Mapping[str, Any]  # of the run
+    epochs: int  # of its run
     task: str
     created_at: str
 
     def get(self, name: str) -> Any:
         """A field, an option of the attack, what the index says of the measurement, or what it says of the run and
         attacks have no option for; None where there is no such."""
+        if name == "epoch":
+            return self.epoch
         for known in (vars(self) if name not in HIDDEN else {}, self.threat.options, self.setting):
             found = known.get(name)
             if found is not None:
                 return found
         found = self.spec.get(name)
         return None if found is None or name in every_option() else found
+
+    @property
+    def epoch(self) -> int:
+        """After how many epochs of its run it was tested; 0 for a model as it comes."""
+        return self.before_the_last or self.epochs
+
+    @property
+    def before_the_last(self) -> int | None:
+        """The same, None where its run was tested as it is in the end."""
+        found = self.setting.get("epoch")
+        return found if isinstance(found, int) else None
 
     @property
     def measure(self) -> str:
@@ -105,7 +119,7 @@ class Row:
         return self.distinct_prompts is not None and self.distinct_prompts != self.prompts
 
 
-HIDDEN = ("threat", "setting", "spec", "task", "created_at")
+HIDDEN = ("threat", "setting", "spec", "epochs", "task", "created_at")
 COLUMNS = tuple(found.name for found in fields(Row) if found.name not in HIDDEN)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name
 UNLISTED = ("seed", "version", "mlm_name", "random_start", "max_candidates", "min_score")
