@@ -1,5 +1,6 @@
 """Attacks, by name: a file and a line for each."""
 
+from .autoattack import AUTOATTACK
 from .base import ATTACKS, Attack, lookup, register
 from .clean import CLEAN
 from .co_attack import CO_ATTACK
@@ -7,7 +8,7 @@ from .image import IMAGE
 from .multimodal import MULTIMODAL
 from .text import TEXT
 
-for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK):
+for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK, AUTOATTACK):
     register(_attack)
 
 __all__ = ["ATTACKS", "Attack", "lookup", "register"]
