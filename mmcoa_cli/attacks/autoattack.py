@@ -187,4 +187,5 @@ AUTOATTACK = Attack(
     needs=("clean",),
     images=adv_images,
     seeded=True,
+    on="classes",
 )

@@ -92,7 +92,9 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
 def _trained(spec: TrainSpec, base: Victim) -> Victim:
     """What is trained: the model itself, or the method's wrapper around it."""
     if spec.row.wrapper:
-        return wrap(spec.row.wrapper, base, spec.wrapper_settings, base=spec.model)
+        wrapper = wrap(spec.row.wrapper, base, spec.wrapper_settings, base=spec.model)
+        wrapper.draw(spec.seed)
+        return wrapper
     if not isinstance(base, Clip):
         raise UserError(
             f"{spec.model} is a wrapper around a model, and {spec.method} trains a model's own weights",

@@ -17,18 +17,17 @@ from store.datasets import Dataset
 from store.examples import ExampleSet
 from store.index import Index
 from store.keys import key_of
-from store.schema import Result, Run
+from store.schema import Result
 
 from .. import __version__, attacks, tasks
 from ..attacks.base import for_texts, parts, section
-from ..datasets.library import attacked_at, open_classes
-from ..models.digests import SCHEME, model_digest
-from ..models.library import mlm_path
-from ..models.origins import read_record
+from ..datasets.library import attacked_at, open_for
+from ..datasets.prompts import class_prompts
+from ..models.digests import SCHEME
 from ..models.present import data_key
-from ..models.runs import run_of, weights_of
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec
+from .subject import Subject
 
 VERSION = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
 SPLIT = "test"
@@ -36,39 +35,11 @@ SPLIT = "test"
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Words:
-    """The masked LM of an evaluation, without its weights; empty where none takes part."""
-
-    name: str = ""
-    digest: str = ""
-    origin: str = ""
-
-
-def words_of(spec: EvaluationSpec, home: Home) -> Words:
-    """The masked LM that `spec` names, where its attacks use one. Raises UserError where it cannot be read."""
-    if not spec.takes_words:
-        return Words()
-    folder = mlm_path(spec.mlm, home)
-    return Words(spec.mlm, model_digest(folder, name=spec.mlm), read_record(folder, name=spec.mlm).origin.kind)
-
-
-def trials_of(spec: EvaluationSpec, home: Home, index: Index) -> list[Trial]:
-    """A trial for each dataset of `spec`. Raises UserError for names that are not there."""
-    datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
-    run = run_of(spec.checkpoint, home, index)
-    weights, words = weights_of(run, home), words_of(spec, home)
-    return [Trial(spec, home, run, weights, dataset, words) for dataset in datasets]
-
-
-def stored(spec: EvaluationSpec, home: Home) -> list[str] | None:
-    """The ids of the results that `spec` asks for, where the store has all of them with their examples."""
-    index = Index(home.database_url)
-    trials = trials_of(spec, home, index)
-    ids = [trial.evaluation_id(attack) for trial in trials for attack in spec.attacks]
-    there = {result.evaluation for _, result in index.results(evaluations=ids)}
-    whole = there.issuperset(ids) and all(t.examples(attack).complete for t in trials for attack in spec.attacks)
-    return ids if whole else None
+def trials_of(spec: EvaluationSpec, subject: Subject, home: Home) -> list[Trial]:
+    """A trial for each dataset of `spec`. Raises UserError for datasets that are not there."""
+    captions = tasks.lookup(spec.task).captions
+    datasets = [attacked_at(open_for(name, home, captions=captions), spec.pixel_size) for name in spec.datasets]
+    return [Trial(spec, subject, home, dataset) for dataset in datasets]
 
 
 def identity_of_need(identity: Mapping[str, Any], attack: str, need: str) -> dict[str, Any]:
@@ -79,14 +50,12 @@ def identity_of_need(identity: Mapping[str, Any], attack: str, need: str) -> dic
 
 @dataclass(frozen=True)
 class Trial:
-    """One model on one dataset. `weights` is the digest of what is tested."""
+    """One subject on one dataset."""
 
     spec: EvaluationSpec
+    subject: Subject
     home: Home
-    run: Run
-    weights: str
     dataset: Dataset
-    words: Words
 
     @cached_property
     def task(self) -> tasks.Task:
@@ -97,13 +66,21 @@ class Trial:
         return self.task.draw(self.dataset.labels(SPLIT), self.spec.limit, seed=self.spec.seed)
 
     @cached_property
+    def drawn(self) -> tasks.Drawn:
+        return tasks.Drawn(self.dataset, SPLIT, self.indices)
+
+    @cached_property
     def labels(self) -> Ints:
-        labels: Ints = self.dataset.labels(SPLIT)[self.indices]
-        return labels
+        return self.drawn.labels
+
+    @cached_property
+    def own(self) -> Ints:
+        """The text that stands for each image."""
+        return self.task.own(self.drawn)
 
     @cached_property
     def texts(self) -> list[str]:
-        return self.task.texts(self.dataset.info)
+        return self.task.texts(self.drawn)
 
     @property
     def limited(self) -> bool:
@@ -116,7 +93,7 @@ class Trial:
     def sections(self, attack: str) -> dict[str, dict[str, Any]]:
         """The parts of an attack with their settings: what is the same for every model and dataset."""
         return {
-            part.name: section(part, self.settings(part), seed=self.spec.seed, mlm=self.words.digest)
+            part.name: section(part, self.settings(part), seed=self.spec.seed, mlm=self.subject.words.digest)
             for part in parts(attack)
         }
 
@@ -127,53 +104,63 @@ class Trial:
             "version": VERSION,
             "attack": attack,
             "digests": SCHEME,
-            "weights": self.weights,
+            "weights": self.subject.weights,
             "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
             "subset": {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None,
-            "prompts": self.texts,
+            **self.task.identity(self.drawn),
             "precision": self.spec.precision,
             **self.sections(attack),
         }
 
     def examples(self, attack: str) -> ExampleSet:
         """The attack's example set, made or not."""
-        return ExampleSet(
-            self.home.examples, self.identity(attack), n=len(self.indices), block_size=self.spec.batch_size
-        )
+        if attack not in self._examples:
+            self._examples[attack] = ExampleSet(
+                self.home.examples, self.identity(attack), n=len(self.indices), block_size=self.spec.batch_size
+            )
+        return self._examples[attack]
+
+    @cached_property
+    def _examples(self) -> dict[str, ExampleSet]:
+        return {}
 
     def evaluation_id(self, attack: str) -> str:
         """The id that the results under an attack have in the index."""
-        return self._id_of(key_of(self.identity(attack)))
+        return key_of([self.subject.run.id, self.examples(attack).key, self.spec.seed, self.spec.compat])
 
-    def _id_of(self, examples: str) -> str:
-        return key_of([self.run.id, examples, self.spec.seed, self.spec.compat])
+    def stored(self, index: Index) -> tuple[str, ...]:
+        """The attacks of `spec` whose results the index has, and the store their examples."""
+        ids = {self.evaluation_id(attack): attack for attack in self.spec.attacks}
+        there = {result.evaluation for _, result in index.results(evaluations=list(ids))}
+        return tuple(attack for id, attack in ids.items() if id in there and self.examples(attack).complete)
 
-    def results(self, attack: str, examples: ExampleSet, *, seconds: float, device: str, now: str) -> list[Result]:
+    def results(self, attack: str, *, seconds: float, device: str, now: str) -> list[Result]:
         """The rows of the index for a finished example set, one a metric."""
+        examples = self.examples(attack)
         notes = {**examples.notes, "prompts": len(self.texts)}
         attacked = not attacks.lookup(attack).changes_nothing
         common: dict[str, Any] = {
-            "evaluation": self._id_of(examples.key),
-            "run_id": self.run.id,
+            "evaluation": self.evaluation_id(attack),
+            "run_id": self.subject.run.id,
             "dataset": self.dataset.info.name,
             "task": self.task.name,
             "attack": attack,
             "threat": self._threat(attack),
             "setting": self._setting(examples),
             "examples": examples.key,
-            "weights": self.weights,
+            "weights": self.subject.weights,
             "seed": self.spec.seed,
             "seconds": round(seconds, 3),
             "device": device,
             "version": __version__,
             "created_at": now,
         }
-        measured = self.task.measure(examples.columns, notes, attacked=attacked)
+        measured = self.task.measure(examples.values, notes, attacked=attacked)
         return [Result(metric=m.name, value=m.value, low=m.low, high=m.high, n=m.n, **common) for m in measured]
 
     def _threat(self, attack: str) -> dict[str, dict[str, Any]]:
         """The sections, with the name of the masked LM and where it is from beside its digest."""
-        named = {"mlm_name": self.words.name, "mlm_origin": self.words.origin}
+        named = {"mlm_name": self.subject.words.name, "mlm_origin": self.subject.words.origin}
         return {part: {**found, **(named if "mlm" in found else {})} for part, found in self.sections(attack).items()}
 
     def _setting(self, examples: ExampleSet) -> dict[str, Any]:
@@ -181,11 +168,12 @@ class Trial:
         info = self.dataset.info
         return {
             "split": SPLIT,
+            **({"epoch": self.subject.epoch} if self.subject.epoch else {}),
             "limit": self.spec.limit if self.limited else None,
             "partial": bool(info.part(SPLIT)),
             "part": info.part(SPLIT),
             "pixel_size": info.pixel_size,
-            "data": data_key(info.checksum, self.texts),
+            "data": data_key(info.checksum, class_prompts(info.class_names, info.template)),
             "precision": self.spec.precision,
             "compat": self.spec.compat,
             "batch_size": examples.block_size,

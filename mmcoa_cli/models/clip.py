@@ -51,6 +51,7 @@ class Clip(nn.Module):
 
     mean: Tensor
     std: Tensor
+    note = ""
 
     def __init__(
         self,
@@ -97,11 +98,19 @@ class Clip(nn.Module):
 
     def image_features(self, images: Tensor) -> Tensor:
         """The same before they are made of unit length."""
+        return self.input_features(self.encoder_input(images))
+
+    def encoder_input(self, images: Tensor) -> Tensor:
+        """Pixels in [0, 1], (B, 3, S, S) -> what the image encoder takes: resized and normalised."""
         if images.shape[-1] != self.image_size:
             resize = self._resize_matrix(images.shape[-1])
             images = resize @ images @ resize.T
+        return (images - self.mean) / self.std
+
+    def input_features(self, inputs: Tensor) -> Tensor:
+        """What the image encoder takes -> features (B, D)."""
         with self._autocast():
-            features: Tensor = self.model.encode_image((images - self.mean) / self.std)
+            features: Tensor = self.model.encode_image(inputs)
         return features.float()
 
     def _resize_matrix(self, side: int) -> Tensor:

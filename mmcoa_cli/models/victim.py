@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from store.errors import UserError
 
 from .origins import Origin
+from .prompt_settings import VisualPromptSettings
 
 if TYPE_CHECKING:
     from typing import Self
@@ -49,9 +51,21 @@ class Victim(Protocol):
 
     @property
     def tokenizer(self) -> Any: ...
+    @property
+    def note(self) -> str:
+        """What a reader is told when it is trained, in words; empty for nothing."""
+        ...
+
+    def encoder_input(self, images: Tensor) -> Tensor:
+        """Images -> what the image encoder takes, (B, 3, side, side): resized and normalised."""
+        ...
+
+    def input_features(self, inputs: Tensor) -> Tensor:
+        """What the image encoder takes -> features (B, D), of any length."""
+        ...
 
     def image_features(self, images: Tensor) -> Tensor:
-        """Images -> features (B, D), of any length."""
+        """Both in one: images -> features (B, D), of any length."""
         ...
 
     def encode_images(self, images: Tensor) -> Tensor:
@@ -121,7 +135,25 @@ class WrapperRow:
         return self.settings(**given) if self.settings else None
 
 
-WRAPPERS: dict[str, WrapperRow] = {}
+def _by(module: str) -> Callable[[Victim, Any], Wrapper]:
+    """`build` of a module beside this one, which is imported when it is used."""
+
+    def build(victim: Victim, settings: Any) -> Wrapper:
+        made: Wrapper = import_module(f".{module}", __package__).build(victim, settings)
+        return made
+
+    return build
+
+
+WRAPPERS: dict[str, WrapperRow] = {
+    "visual-prompt": WrapperRow(
+        "visual-prompt",
+        _by("visual_prompt"),
+        title="a learned border around what the image encoder takes, and tokens behind its patches",
+        source="Mao et al., 2023, arXiv 2212.07016",
+        settings=VisualPromptSettings,
+    ),
+}
 
 
 def wrapper_row(name: str) -> WrapperRow:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from store.keys import digest_arrays
@@ -23,11 +24,13 @@ INNER = "inner."  # what the names of the inner victim's tensors begin with
 class Wrapper(nn.Module):
     """A victim around `inner`. What is its own (parameters, buffers, modules) is trained and stored; `inner` is frozen.
 
-    Override `seen` to change the images, `tokenize`, `token_rows` and `encode_texts` to change the texts, or any other
-    of its methods. `wrap` says which row it is of and what it stands around.
+    Override `seen` to change the images, `encoder_input` to change what becomes of them for the image encoder,
+    `input_features` to change what that makes of it; `tokenize`, `token_rows` and `encode_texts` to change the texts;
+    or any other of its methods. `wrap` says which row it is of and what it stands around.
     """
 
     kind, version, base = "", 1, ""
+    note = ""  # what a reader is told when it is trained
 
     def __init__(self, inner: Victim, settings: Any = None) -> None:
         super().__init__()
@@ -37,11 +40,20 @@ class Wrapper(nn.Module):
         """What becomes of the images, pixels in [0, 1], before they are encoded."""
         return images
 
+    def encoder_input(self, images: Tensor) -> Tensor:
+        return self.inner.encoder_input(self.seen(images))
+
+    def input_features(self, inputs: Tensor) -> Tensor:
+        return self.inner.input_features(inputs)
+
     def image_features(self, images: Tensor) -> Tensor:
-        return self.inner.image_features(self.seen(images))
+        return self.input_features(self.encoder_input(images))
 
     def encode_images(self, images: Tensor) -> Tensor:
-        return self.inner.encode_images(self.seen(images))
+        return F.normalize(self.image_features(images), dim=-1)
+
+    def draw(self, seed: int) -> None:
+        """Set its own tensors to where a training with this seed begins, if that is drawn."""
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         return self.inner.tokenize(texts)

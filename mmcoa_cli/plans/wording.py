@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -32,7 +33,8 @@ def table(plan: Plan) -> RenderableType:
         lines.add_row(steps[0].label, _training(steps), _tests(steps), _time(steps), style=style)
     settings = f"preset {order.preset} · {order.model} · {order.mlm} · seed {order.seed}"
     settings += "" if order.compat == "none" else f" · compat {order.compat}"
-    head = [Text(order.row.title, style="bold"), Text(settings, style="dim"), Text()]
+    titles = [Text(title, style="bold") for title in dict.fromkeys(table.title for table in order.tables)]
+    head = [*titles, Text(settings, style="dim"), Text()]
     return Group(*head, *_fetches(plan), lines, Text(), *_sums(plan), *_left_out(plan.left_out))
 
 
@@ -49,6 +51,11 @@ def duration(seconds: float | None) -> str:
         return f"{hours} h" + (f" {minutes} min" if minutes and hours < 10 else "")
     days, hours = divmod(round(seconds / HOUR), 24)
     return f"{days:,} days" + (f" {hours} h" if hours and days < 3 else "")
+
+
+def size(count: float) -> str:
+    """ "3 MB", "1.2 GB", "1,200 GB"."""
+    return f"{math.ceil(count / 1e6)} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
 
 
 def _by_run(steps: Iterable[Step]) -> list[list[Step]]:
@@ -93,12 +100,15 @@ def _sum(steps: Iterable[Step]) -> float | None:
 
 def _fetches(plan: Plan) -> list[RenderableType]:
     """One line: what is to be fetched, and how large that is."""
-    works = [step.work for step in plan.todo if isinstance(step.work, Fetch)]
-    if not works:
+    steps = [step for step in plan.todo if isinstance(step.work, Fetch)]
+    if not steps:
         return []
-    size = sum(work.bytes for work in works)
-    about = f" ({size / 1e9:,.1f} GB and more)" if size else ""
-    return [Text(f"to fetch: {', '.join(work.name for work in works)}{about}"), Text()]
+    left = sum(step.bytes for step in steps)
+    about = f" ({size(left)} and more)" if left else ""
+    return [
+        Text(f"to fetch: {', '.join(step.work.name for step in steps if isinstance(step.work, Fetch))}{about}"),
+        Text(),
+    ]
 
 
 def _sums(plan: Plan) -> list[RenderableType]:
@@ -110,11 +120,12 @@ def _sums(plan: Plan) -> list[RenderableType]:
     if not plan.computes:
         return [Text(f"{', '.join(counts)}: nothing is left to compute", style="bold")]
     if plan.speed is None:
-        size = "" if plan.order.preset == "paper" else ", and the size chosen by it; this is the smallest"
-        why = f"no time: it is measured when the models are here{size}"
+        smallest = "" if plan.order.preset == "paper" else ", and the size chosen by it; this is the smallest"
+        why = f"no time: it is measured when the models are here{smallest}"
         return [Text(f"{', '.join(counts)}; {why}", style="bold")]
     where = f"estimated from a short measurement on this {plan.speed.device}"
-    return [Text(f"{', '.join(counts)}; about {duration(plan.seconds)}", style="bold"), Text(where, style="dim")]
+    about = f"about {duration(plan.seconds)}, {size(plan.bytes)} on disk"
+    return [Text(f"{', '.join(counts)}; {about}", style="bold"), Text(where, style="dim")]
 
 
 def _left_out(left_out: Sequence[str]) -> list[RenderableType]:

@@ -21,7 +21,7 @@ UNUSUAL: dict[str, Any] = {
     "norm": "l2", "eps": "0.5", "alpha": "0.1", "steps": 3, "random_start": False, "stop_when_fooled": True,
     "max_candidates": 4, "min_score": 0.25, "max_words_changed": 2, "no_collisions": True, "contrast": "class",
     "image_weight": 1.0, "text_weight": 0.25, "betas": (0.8, 0.9), "momentum": 0.5, "weight_decay": 0.1,
-    "schedule": "cosine", "warmup_steps": 5,
+    "schedule": "cosine", "warmup_steps": 5, "border": 20, "prompt_tokens": 5,
 }  # fmt: skip
 OF_ATTACKS = {name: value for name, value in UNUSUAL.items() if name in every_option()}
 GENERAL = {"seed": 3, "precision": "bf16", "batch_size": 7}
@@ -38,7 +38,8 @@ def typed(command: str, kind: type[Any]) -> tuple[Any, dict[str, Any]]:
 def test_a_training(method: str) -> None:
     row = catalog.methods()[method]
     own = {name: value for name, value in UNUSUAL.items() if name in options_of(row)}
-    weights = {"lr": 0.5, "epochs": 3, "optimizer": "sgd", "tune": "image", "shots": "5"} if row.loss else {}
+    weights = {"lr": 0.5, "epochs": 3, "optimizer": "sgd", "shots": "5"} if row.loss else {}
+    weights |= {"tune": "image"} if row.loss and not row.wrapper else {}
     spec = train_spec(method, dataset="digits", model="vit", **own, **weights, **GENERAL if row.loss else {})
     training, context = typed(command_of(Job(spec)), groups.Training)
     assert context.params["no_evaluate"]

@@ -21,5 +21,5 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setitem(WRAPPERS, wrapper.name, wrapper)
     monkeypatch.setattr(defences, "_REGISTERED", {})
     defences.register("pmg_aft", pmg_aft.loss)
-    defences.register("vp", border.loss)
+    defences.register("bordered", border.loss)
     yield

@@ -14,7 +14,7 @@ import store
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job
+from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
@@ -29,13 +29,14 @@ from mmcoa_cli.models.victim import WRAPPERS
 WRAPPERS["border"] = border.BORDER
 for module in (border, pmg_aft):
     catalog.methods().update(catalog.methods_in(module.ROW))
-defences.register("vp", "border")
+defences.register("bordered", "border")
 defences.register("pmg_aft", "pmg_aft")
 """
 CASES: list[dict[str, Any]] = [
     {"method": "pmg-aft", "model": "vit", "lr": 1e-2},
     {"method": "pmg-aft", "model": "resnet", "lr": 1e-2},  # whose BatchNorm has statistics
-    {"method": "vp", "model": "vit"},
+    {"method": "bordered", "model": "vit"},
+    {"method": "vp", "model": "vit", "lr": 1.0, "prompt_tokens": 2},
 ]
 
 
@@ -57,7 +58,7 @@ def test_two_processes_take_the_steps_of_one(
     monkeypatch.delenv("MMCOA_DATABASE_URL", raising=False)
     spec = train_spec(dataset="digits", shots="2", epochs=1, batch_size=17, eps="8/255", steps=2, **changes)
     run = train(spec, one, Accelerator(cpu=True))
-    assert launch.run(Job(spec), processes=2).run == run.id
+    assert launch.run(Job(spec), Start(processes=2)).run == run.id
     ours, theirs = (load_tensors(epochs_in(home.checkpoints / run.id)[0]) for home in (one, two))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():

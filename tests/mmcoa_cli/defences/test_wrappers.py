@@ -19,7 +19,6 @@ from mmcoa_cli.attacks.pgd import pgd, random_start
 from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs import launch, training_steps
 from mmcoa_cli.jobs.continuing import spec_of, spec_to_go_on_with
-from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
@@ -39,6 +38,7 @@ from store.checkpoints import load_tensors, save_checkpoint
 from store.errors import UserError
 from store.index import Index
 
+from ..jobs.conftest import evaluated
 from .plugins.border import BorderSettings
 from .plugins.counter import CounterSettings
 
@@ -54,7 +54,7 @@ def accelerator() -> Accelerator:
 def trained(home: Home, plugins: None, accelerator: Accelerator) -> Callable[..., Any]:
     """A run of the border around `vit` on two images a class of digits."""
 
-    def learn(method: str = "vp", **options: Any) -> Any:
+    def learn(method: str = "bordered", **options: Any) -> Any:
         usual = {"dataset": "digits", "shots": "2", "model": "vit", "epochs": 2, "batch_size": 8, "eps": "4/255"}
         return train(train_spec(method, **{**usual, "steps": 2, **options}), home, accelerator)
 
@@ -164,7 +164,7 @@ def test_an_evaluation_and_its_attack_go_through_the_border(
     values = {}
     for checkpoint in (run.id, "vit"):
         spec = evaluation_spec(checkpoint, ("digits",), ("clean", "image"), **options)
-        ids = evaluate(spec, home, accelerator)
+        ids = evaluated(spec, home, accelerator)
         found = index.results(evaluations=ids)
         values[checkpoint] = {r.attack: (r.weights, r.examples) for _, r in found}
     assert values[run.id]["image"] != values["vit"]["image"]
@@ -173,7 +173,9 @@ def test_an_evaluation_and_its_attack_go_through_the_border(
 
 def test_a_border_goes_on_bit_for_bit(new_home: Callable[[str], Home], plugins: None, accelerator: Accelerator) -> None:
     one, other = new_home("one"), new_home("other")
-    spec = train_spec("vp", dataset="digits", shots="2", model="vit", epochs=3, batch_size=8, eps="4/255", steps=1)
+    spec = train_spec(
+        "bordered", dataset="digits", shots="2", model="vit", epochs=3, batch_size=8, eps="4/255", steps=1
+    )
     through = train(spec, one, accelerator)
     begun = train(spec, other, accelerator)
     index, folder = Index(other.database_url), other.checkpoints / begun.id
@@ -190,7 +192,7 @@ def test_a_cosine_is_not_gone_on_with_and_resumes_bit_for_bit(
 ) -> None:
     one, other = new_home("one"), new_home("other")
     spec = train_spec(
-        "vp", dataset="digits", shots="2", model="vit", epochs=3, batch_size=8, steps=1, schedule="cosine",
+        "bordered", dataset="digits", shots="2", model="vit", epochs=3, batch_size=8, steps=1, schedule="cosine",
         warmup_steps=2, optimizer="adamw", lr=0.1,
     )  # fmt: skip
     through, save = train(spec, one, accelerator), training_steps.save_epoch
@@ -216,7 +218,7 @@ def test_a_replaced_base_is_an_error_in_words(home: Home, trained: Callable[...,
     replaced(home)
     with pytest.raises(UserError, match=f"run {run.id} stands around vit, which was replaced since") as raised:
         victim_of(run.id, home)
-    assert raised.value.hint == "train it again: mmcoa train --method vp"
+    assert raised.value.hint == "train it again: mmcoa train --method bordered"
 
 
 def test_a_missing_base_is_an_error_in_words(home: Home, trained: Callable[..., Any]) -> None:
@@ -335,6 +337,6 @@ def test_a_model_through_a_wrapper_is_named_without_training(home: Home, plugins
     assert [run.id for run in index.runs()] == ["ttc-vit"]
     ((run, _),) = [*index.results(evaluations=outcome.evaluations)][:1]
     assert run.method == "ttc"
-    for name in ("ttc-nothing", "vp-vit", "tecoa-vit"):
+    for name in ("ttc-nothing", "bordered-vit", "tecoa-vit"):
         with pytest.raises(UserError, match=f"no run or model called '{name}'"):
             launch.run(Job(evaluate=evaluation_spec(name, ("digits",), ("clean",), limit=10)))

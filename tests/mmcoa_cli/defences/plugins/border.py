@@ -44,9 +44,9 @@ def build(inner: Victim, settings: Any) -> Wrapper:
 
 BORDER = WrapperRow("border", build, title="a learned border", settings=BorderSettings)
 ROW = """
-[method.vp]
+[method.bordered]
 title = "a learned border (Chen et al., 2023)"
-loss = "vp"
+loss = "bordered"
 wrapper = "border"
 attacks = ["image"]
 trains = "border"
