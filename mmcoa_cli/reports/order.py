@@ -24,6 +24,8 @@ def place(name: str, value: Any, table: TableRow) -> Key:
     them."""
     if name == "shots":
         return (float(value) if value.isdigit() else math.inf,)
+    if name == "epoch":
+        return (value,)
     known = list(catalog.methods()) if name == "method" else list(table.axis(name))
     return (known.index(value) if value in known else len(known), *_natural(str(value)))
 
