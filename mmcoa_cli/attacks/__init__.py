@@ -3,11 +3,12 @@
 from .base import ATTACKS, Attack, lookup, register
 from .clean import CLEAN
 from .co_attack import CO_ATTACK
+from .embedding import EMBEDDING
 from .image import IMAGE
 from .multimodal import MULTIMODAL
 from .text import TEXT
 
-for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK):
+for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK, EMBEDDING):
     register(_attack)
 
 __all__ = ["ATTACKS", "Attack", "lookup", "register"]

@@ -34,7 +34,7 @@ from ..tasks.base import Logits
 from ..terminal.console import Task as Progress
 from ..terminal.console import progress
 from .evaluation_spec import EvaluationSpec
-from .trials import SPLIT, Trial, trials_of
+from .trials import Trial, trials_of
 
 if TYPE_CHECKING:
     from ..models.victim import Victim
@@ -49,7 +49,7 @@ def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list
     trials = trials_of(spec, home, index)
     victim = load_subject(trials[0].run, home).to(accelerator.device).use_precision(spec.precision)
     for trial in trials:
-        trial.task.require(victim, trial.dataset.info)
+        trial.task.require(victim, trial.info)
     mlm = load_mlm(spec.mlm, home) if spec.takes_words else None
     if first:
         seen_with(trials[0].run, trials[0].weights, home, index)
@@ -121,7 +121,7 @@ class Making:
 
     def _block(self, number: int, block: range, task: Progress) -> None:
         trial = self.maker.trial
-        pixels = load_pixels(trial.dataset, SPLIT, trial.indices[block.start : block.stop])
+        pixels = load_pixels(trial.dataset, trial.split, trial.indices[block.start : block.stop])
         images = self._images(pixels, block, task)
         with torch.no_grad():
             logits = require_finite(self.answer(images), f"the logits of {self.maker.victim.name}")
@@ -208,4 +208,4 @@ class Making:
         if self.adv_texts is None:
             return {"texts": {"prompts": trial.texts}}
         texts = {"prompts": trial.texts, "adversarial_prompts": self.adv_texts}
-        return {"texts": texts, "notes": trial.task.notes(self.maker.victim, trial.dataset.info, self.adv_texts)}
+        return {"texts": texts, "notes": trial.task.notes(self.maker.victim, trial.info, self.adv_texts)}

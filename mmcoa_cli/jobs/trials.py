@@ -6,13 +6,14 @@ Importing this module does not import torch: what is in the store already is fou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from store.dataset_info import DatasetInfo
 from store.datasets import Dataset
 from store.examples import ExampleSet
 from store.index import Index
@@ -26,7 +27,7 @@ from ..models.digests import SCHEME, model_digest
 from ..models.library import mlm_path
 from ..models.origins import read_record
 from ..models.present import data_key
-from ..models.runs import run_of, weights_of
+from ..models.runs import run_of, template_of, weights_of
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec
 
@@ -57,8 +58,8 @@ def trials_of(spec: EvaluationSpec, home: Home, index: Index) -> list[Trial]:
     """A trial for each dataset of `spec`. Raises UserError for names that are not there."""
     datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
     run = run_of(spec.checkpoint, home, index)
-    weights, words = weights_of(run, home), words_of(spec, home)
-    return [Trial(spec, home, run, weights, dataset, words) for dataset in datasets]
+    weights, words, template = weights_of(run, home), words_of(spec, home), template_of(run, home, index)
+    return [Trial(spec, home, run, weights, dataset, words, template) for dataset in datasets]
 
 
 def stored(spec: EvaluationSpec, home: Home) -> list[str] | None:
@@ -79,7 +80,8 @@ def identity_of_need(identity: Mapping[str, Any], attack: str, need: str) -> dic
 
 @dataclass(frozen=True)
 class Trial:
-    """One model on one dataset. `weights` is the digest of what is tested."""
+    """One model on one dataset. `weights` is the digest of what is tested, `template` that of its own class prompts, if
+    it has one."""
 
     spec: EvaluationSpec
     home: Home
@@ -87,6 +89,13 @@ class Trial:
     weights: str
     dataset: Dataset
     words: Words
+    template: str = ""
+    split: str = SPLIT
+
+    @cached_property
+    def info(self) -> DatasetInfo:
+        """The dataset as the model is asked about it."""
+        return replace(self.dataset.info, template=self.template or self.dataset.info.template)
 
     @cached_property
     def task(self) -> tasks.Task:
@@ -94,20 +103,25 @@ class Trial:
 
     @cached_property
     def indices(self) -> Ints:
-        return self.task.draw(self.dataset.labels(SPLIT), self.spec.limit, seed=self.spec.seed)
+        return self.task.draw(self.dataset.labels(self.split), self.spec.limit, seed=self.spec.seed)
 
     @cached_property
     def labels(self) -> Ints:
-        labels: Ints = self.dataset.labels(SPLIT)[self.indices]
+        labels: Ints = self.dataset.labels(self.split)[self.indices]
         return labels
 
     @cached_property
     def texts(self) -> list[str]:
-        return self.task.texts(self.dataset.info)
+        return self.task.texts(self.info)
 
     @property
     def limited(self) -> bool:
-        return len(self.indices) < len(self.dataset.labels(SPLIT))
+        return len(self.indices) < len(self.dataset.labels(self.split))
+
+    @property
+    def subset(self) -> dict[str, Any] | None:
+        """What drew the images, where they are not all."""
+        return {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None
 
     def sections(self, attack: str) -> dict[str, dict[str, Any]]:
         """The parts of an attack with their settings: what is the same for every model and dataset."""
@@ -124,8 +138,13 @@ class Trial:
             "attack": attack,
             "digests": SCHEME,
             "weights": self.weights,
-            "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
-            "subset": {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None,
+            "data": {
+                "checksum": info.checksum,
+                "split": self.split,
+                "pixel_size": info.pixel_size,
+                "resize": info.resize,
+            },
+            "subset": self.subset,
             "prompts": self.texts,
             "precision": self.spec.precision,
             **self.sections(attack),
@@ -176,12 +195,12 @@ class Trial:
         """What was measured, beside the attack: the images, the prompts, and how they were computed."""
         info = self.dataset.info
         return {
-            "split": SPLIT,
+            "split": self.split,
             "limit": self.spec.limit if self.limited else None,
-            "partial": bool(info.part(SPLIT)),
-            "part": info.part(SPLIT),
+            "partial": bool(info.part(self.split)),
+            "part": info.part(self.split),
             "pixel_size": info.pixel_size,
-            "data": data_key(info.checksum, self.texts),
+            "data": data_key(info.checksum, self.task.texts(info)),
             "precision": self.spec.precision,
             "compat": self.spec.compat,
             "batch_size": examples.block_size,

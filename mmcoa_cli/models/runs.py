@@ -20,7 +20,7 @@ from .digests import model_digest, verify
 from .epochs import epochs_of, path_of, require_own
 from .library import clip_path, ensure_clip, is_clip
 from .origins import read_record
-from .partial import Partial, checkpoint_digest
+from .partial import Partial, checkpoint_digest, is_partial, read_partial
 from .victim import wrapper_row
 
 NO_RUN = "mmcoa train makes a run, mmcoa fetch --list shows the models"
@@ -96,6 +96,23 @@ def weights_of(run: Run, home: Home) -> str:
         return checkpoint_digest(path_of(home.checkpoints / run.id, epochs_of(run)), name=run.model)
     weights, wrapped = model_digest(ensure_clip(run.model, home), name=run.model), wrapped_in(run)
     return wrapped.digest(run.model, weights) if wrapped else weights
+
+
+def template_of(run: Run, home: Home, index: Index) -> str:
+    """The template of class prompts that a wrapper of the run has of its own; empty where the dataset's is used."""
+    folder = path_of(home.checkpoints / run.id, epochs_of(run))
+    if run.kind == "train" and is_partial(folder):
+        record = read_partial(folder)
+        own = wrapper_row(record.name).template
+        return own or (template_of_base(record.base, home, index) if record.base != run.id else "")
+    wrapped = wrapped_in(run)
+    return wrapper_row(wrapped.name).template if wrapped else ""
+
+
+def template_of_base(name: str, home: Home, index: Index) -> str:
+    """The same of what a training starts from: a model of the store, or a run."""
+    run = None if is_clip(name, home) else index.run(name)
+    return template_of(run, home, index) if run else ""
 
 
 def wrapped_in(run: Run) -> Wrapped | None:

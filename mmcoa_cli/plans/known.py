@@ -21,6 +21,7 @@ from ..jobs.training_spec import TrainSpec
 from ..jobs.trials import Trial, Words
 from ..models.epochs import path_of
 from ..models.present import Present
+from ..models.runs import template_of
 from ..settings import Home
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ class Known:
         if not weights or not path.exists() or (spec.takes_words and not words.digest):
             return None
         try:
-            return Trial(spec, self.home, run, weights, attacked_at(Dataset.open(path), spec.pixel_size), words)
+            template = template_of(run, self.home, self._index) if self._index else ""
+            dataset = attacked_at(Dataset.open(path), spec.pixel_size)
+            return Trial(spec, self.home, run, weights, dataset, words, template)
         except UserError:
             return None
 

@@ -37,6 +37,7 @@ CASES: list[dict[str, Any]] = [
     {"method": "pmg-aft", "model": "resnet", "lr": 1e-2},  # whose BatchNorm has statistics
     {"method": "bordered", "model": "vit"},
     {"method": "vp", "model": "vit", "lr": 1.0, "prompt_tokens": 2},
+    {"method": "advpt", "model": "resnet", "lr": 1.0},
 ]
 
 
