@@ -20,6 +20,7 @@ from store.errors import UserError
 
 from ..names import meant
 from ..terminal.literals import Schedule
+from .tables import AXES as AXES
 from .tables import Cell as Cell
 from .tables import PaperSettings
 from .tables import TableRow as TableRow
@@ -295,7 +296,11 @@ def _rows(kind: type[Row], file_name: str, table: str) -> dict[str, Row]:
 def _whole(rows: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     """The values of a row, with those that it leaves out as the row that it is `like` has them."""
     own = dict(rows[name])
-    return {**_whole(rows, own.pop("like")), **own} if "like" in own else own
+    if "like" not in own:
+        return own
+    like = _whole(rows, own.pop("like"))
+    grid = {"grid": {**like["grid"], **own.get("grid", {})}} if "grid" in like else {}
+    return {**like, **own, **grid}
 
 
 def _row(kind: type[Row], name: str, values: dict[str, Any]) -> Row:

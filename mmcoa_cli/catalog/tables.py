@@ -12,21 +12,31 @@ from .. import catalog
 SOURCE = "source"  # as the dataset: each model is tested on what it was trained on
 VALUE, MEAN = "value", "mean over dataset"  # what stands in a cell
 PICTURES = ("", "lines", "bars")
-AXES = ("method", "source", "shots", "dataset", "attack")  # of every grid; what else it has are options of attacks
+# of every grid; what else it has are options of attacks
+AXES = ("method", "source", "shots", "training", "epoch", "dataset", "attack")
 NEEDED = ("method", "source", "attack")
-USUAL: Mapping[str, tuple[str, ...]] = {"shots": ("full",), "dataset": (SOURCE,)}
+USUAL: Mapping[str, tuple[Any, ...]] = {"shots": ("full",), "training": ({},), "epoch": (None,), "dataset": (SOURCE,)}
+Pairs = tuple[tuple[str, Any], ...]  # options with their values
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One result of a grid. A model that nothing was trained on has no `source` and 0 `shots`; `options` are pairs."""
+    """One result of a grid: a method trained on `source` with the options `training`, tested after an `epoch` (None:
+    the last) under an attack with its `options`. A model that nothing was trained on has no `source` and 0 `shots`."""
 
-    method: str
-    source: str
-    shots: str
-    dataset: str
-    attack: str
-    options: tuple[tuple[str, Any], ...] = ()
+    method: str = ""
+    source: str = ""
+    shots: str = "0"
+    training: Pairs = ()
+    epoch: int | None = None
+    dataset: str = ""
+    attack: str = ""
+    options: Pairs = ()
+
+    @property
+    def of_run(self) -> Cell:
+        """The same for all results of a run."""
+        return Cell(self.method, self.source, self.shots, self.training)
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,8 @@ class PaperSettings:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A table or figure. `grid` has the values of each axis: a list, or the name of one of the catalog's lists.
+    """A table or figure. `grid` has the values of each axis: a list, or the name of one of the catalog's lists. Each
+    value of `training` is a set of options of `mmcoa train`.
 
     `lines` and `columns` are axes, or other fields of a report's row; what is neither keeps tables apart. Lines are
     sorted by the first of their fields, then the next. `picture` says how it is drawn, empty for a table.
@@ -121,19 +132,22 @@ class TableRow:
         `uses` names the options that each attack has, where it has not all of them.
         """
         found = (
-            Cell(method, source, shots, dataset, attack, options)
-            for method, source, shots, dataset in self._tests()
+            replace(cell, attack=attack, options=options)
+            for cell in self._tests()
             for attack in self.attacks
             for options in self._settings(None if uses is None else uses[attack])
         )
         return list(dict.fromkeys(found))
 
-    def _tests(self) -> Iterator[tuple[str, str, str, str]]:
-        """(method, source, shots, dataset) of all that is tested."""
-        for method, source, shots in product(self.methods, self.sources, self.shots):
-            model = (method, source, shots) if catalog.methods()[method].loss else (method, "", "0")
+    def _tests(self) -> Iterator[Cell]:
+        """All that is tested, under no attack yet."""
+        axes = (self.methods, self.sources, self.shots, self.axis("training"), self.axis("epoch"))
+        for method, source, shots, training, epoch in product(*axes):
             for dataset in (source,) if self.on_source else self.datasets:
-                yield (*model, dataset)
+                if catalog.methods()[method].loss:
+                    yield Cell(method, source, shots, tuple(training.items()), epoch, dataset)
+                else:
+                    yield Cell(method, dataset=dataset)
 
     def _settings(self, names: Collection[str] | None) -> Iterator[tuple[tuple[str, Any], ...]]:
         """The combinations of the options called `names`; one without any where there are none."""

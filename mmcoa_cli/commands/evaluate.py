@@ -12,6 +12,7 @@ NAME = "evaluate"
 EXAMPLES = {
     "mmcoa evaluate --checkpoint ViT-B-32 --dataset cifar10,cifar100": "Test zero-shot CLIP under all attacks",
     "mmcoa evaluate --checkpoint RUN,RUN": "Test two runs, and print one table",
+    "mmcoa evaluate --checkpoint RUN --epochs 1,5,10": "Test a run after these epochs",
     "mmcoa evaluate --checkpoint RUN --attack image --eps 2/255 --limit 1000": "Test a run on 1,000 images",
 }
 
@@ -22,13 +23,15 @@ def command(
     dataset: o.Datasets = o.DATASETS,
     attack: o.Attacks = o.ATTACKS,
     *,
+    epochs: o.TestedEpochs = None,
     test: groups.Test,
     start: groups.Start,
     json: o.Json = False,
 ) -> None:
     """Test runs or models. Use the stored examples; make and store those that are missing."""
     options = test.chosen(context, attack, by=f"--attack {attack}")
-    tests = [evaluation_spec(name, dataset, attack, **options) for name in checkpoint]
+    asked = [(name, epoch) for name in checkpoint for epoch in epochs or (None,)]
+    tests = [evaluation_spec(name, dataset, attack, epoch=epoch, **options) for name, epoch in asked]
     from ..jobs.worker import Start
     from ..plans import direct  # what was typed is right: only now is it worth the time
     from ..reports import results

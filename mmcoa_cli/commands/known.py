@@ -15,6 +15,8 @@ from ..jobs.training_spec import options_of
 from ..models.origins import read_record
 from ..settings import home
 
+ALL = "all"  # a list of the catalog
+
 
 def attacks() -> list[str]:
     return [*ATTACKS]
@@ -43,6 +45,11 @@ def models() -> list[str]:
 def mlms() -> list[str]:
     """Masked LMs of the catalog and of the store."""
     return [*catalog.mlms(), *_recorded("mlms")]
+
+
+def reproducible() -> list[str]:
+    """Tables and figures, and what stands for all of the paper's."""
+    return [*catalog.tables(), ALL]
 
 
 def runs() -> list[str]:

@@ -44,6 +44,13 @@ Checkpoints = Annotated[
         help="Test these runs (the beginning of an id is enough) or, zero-shot, models, with commas between them.",
     ),
 ]  # fmt: skip
+TestedEpochs = Annotated[
+    c.Numbers | None,
+    typer.Option(
+        metavar="N,...", help="Test a run as it was after these epochs, with commas between them.", parser=c.numbers,
+        show_default="the last",
+    ),
+]  # fmt: skip
 Dataset = Annotated[
     str, typer.Option(metavar="NAME", help="Train on this dataset.", autocompletion=c.one(known.datasets))
 ]

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from .. import catalog
 from ..jobs.training_spec import DEFAULT_MLM, DEFAULT_MODEL
 from ..terminal.choices import choice, listed, one
 from ..terminal.literals import Preset
@@ -22,10 +21,11 @@ EXAMPLES = {
 
 
 def command(
-    name: Annotated[
-        str,
+    names: Annotated[
+        list[str],
         typer.Argument(
-            help=f"Make this table or figure: {listed(catalog.tables)}.", **choice(catalog.tables, "NAME")
+            help=f"Make these tables and figures: {listed(known.reproducible)}.",
+            **choice(known.reproducible, "NAME..."),
         ),
     ],
     *,
@@ -59,11 +59,12 @@ def command(
     start: groups.Start,
 ) -> None:  # fmt: skip
     """Train and test what a table or figure of the paper needs and is not there yet; then print it."""
+    from ..jobs.worker import Start
     from ..plans.order import Order
     from ..plans.reproduce import reproduce
 
     order = Order(
-        name, preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size, seed=seed,
-        compat=compat, precision=precision, **vars(start),
+        tuple(names), preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size,
+        seed=seed, compat=compat, precision=precision, start=Start(**vars(start)),
     )  # fmt: skip
     reproduce(order, dry_run=dry_run, as_json=json)

@@ -34,37 +34,36 @@ from ..tasks.base import Logits
 from ..terminal.console import Task as Progress
 from ..terminal.console import progress
 from .evaluation_spec import EvaluationSpec
+from .subject import Subject
 from .trials import Trial, trials_of
 
 if TYPE_CHECKING:
     from ..models.victim import Victim
 
 
-def evaluate(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list[str]:
-    """Test what `spec.checkpoint` names on every dataset under every attack; what is stored is not computed again.
+def evaluate(spec: EvaluationSpec, subject: Subject, home: Home, accelerator: Accelerator) -> list[str]:
+    """Test `subject` on every dataset under every attack; what is stored is not computed again.
 
-    Returns the ids of the results in the order asked. Raises UserError for names that are not there.
+    Returns the ids of the results in the order asked. Raises UserError for datasets that are not there.
     """
     index, first = Index(home.database_url), accelerator.is_main_process
-    trials = trials_of(spec, home, index)
-    victim = load_subject(trials[0].run, home).to(accelerator.device).use_precision(spec.precision)
+    trials = trials_of(spec, subject, home)
+    victim = load_subject(subject.run, home, epoch=subject.epoch).to(accelerator.device).use_precision(spec.precision)
     for trial in trials:
         trial.task.require(victim, trial.info)
     mlm = load_mlm(spec.mlm, home) if spec.takes_words else None
-    if first:
-        seen_with(trials[0].run, trials[0].weights, home, index)
+    if first and not subject.epoch:
+        seen_with(subject.run, subject.weights, home, index)
     ids = []
     for trial in trials:
         maker = Maker(trial, accelerator, victim, mlm)
         for attack in spec.attacks:
             started = time.monotonic()
-            examples = maker.examples(attack)
+            maker.examples(attack)
             ids.append(trial.evaluation_id(attack))
             if first and not index.results(evaluations=ids[-1:]):
                 seconds = time.monotonic() - started
-                index.save_results(
-                    trial.results(attack, examples, seconds=seconds, device=str(victim.device), now=now())
-                )
+                index.save_results(trial.results(attack, seconds=seconds, device=str(victim.device), now=now()))
     return ids
 
 

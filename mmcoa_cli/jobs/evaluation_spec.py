@@ -36,6 +36,7 @@ class EvaluationSpec:
     mlm: str = DEFAULT_MLM
     limit: int | None = None
     pixel_size: int | None = None  # the side of the images that are attacked; None: the dataset's own
+    epoch: int | None = None  # of a run, the weights after this one are tested; None: after the last
     seed: int = 0
     batch_size: int = 128
     precision: str = "fp32"
@@ -49,10 +50,9 @@ class EvaluationSpec:
         one_of("--compat", self.compat, COMPATS)
         one_of("--precision", self.precision, PRECISIONS)
         positive("--batch-size", self.batch_size)
-        if self.limit is not None:
-            positive("--limit", self.limit)
-        if self.pixel_size is not None:
-            positive("--pixel-size", self.pixel_size)
+        for option, value in (("--limit", self.limit), ("--pixel-size", self.pixel_size), ("--epochs", self.epoch)):
+            if value is not None:
+                positive(option, value)
         not_negative("--seed", self.seed)
         object.__setattr__(self, "options", self._fewest_options())
 
@@ -77,8 +77,9 @@ class EvaluationSpec:
         told = {name: value for name, value in own.items() if value != getattr(plain, name)}
         named = {"checkpoint": self.checkpoint, "dataset": ",".join(self.datasets)}
         attacks = {"attack": ",".join(told.pop("attacks"))} if "attacks" in told else {}
+        epochs = {"epochs": told.pop("epoch")} if "epoch" in told else {}
         mlm = {"mlm": told.pop("mlm")} if "mlm" in told else {}
-        return {**named, **attacks, **told, **self.options, **(mlm if self.takes_words else {})}
+        return {**named, **epochs, **attacks, **told, **self.options, **(mlm if self.takes_words else {})}
 
     def changed(self, **options: Any) -> EvaluationSpec:
         """The same with other options, of the specification or of attacks."""

@@ -26,35 +26,50 @@ from store.errors import UserError
 
 from ..settings import home
 from ..terminal.checks import within
+from ..terminal.console import say
 from ..terminal.signals import NUMBERS, stop
-from .preflight import require
-from .trials import stored
-from .worker import LAUNCHER, OUTCOME, Job, Outcome, perform
+from .known import Known
+from .preflight import Resolved, resolve, warn
+from .subject import Subject
+from .worker import LAUNCHER, OUTCOME, Job, Outcome, Start, perform
 
 HOST = "127.0.0.1"
 LOOK = 0.05  # seconds between two looks at the workers
 GRACE = 5.0  # seconds in which workers may remove what is half written
 
 
-def run(job: Job, *, processes: int = 1, accelerate_config: Path | None = None) -> Outcome:
-    """Do the job in `processes` processes. Raises UserError as the job does, and when a process dies."""
-    if processes < 1:
-        raise UserError(f"--processes {processes} starts nothing", hint="--processes 1")
-    within("--processes", processes)
-    require(job, home())
-    if job.evaluate and not job.train and (results := stored(job.evaluate, home())):
-        return Outcome("", results)
-    if processes == 1 and accelerate_config is None:
-        return perform(job)
+def run(job: Job, start: Start | None = None, *, resolved: Resolved | None = None) -> Outcome:
+    """Do the job, unless the store has it: then that is found, without loading a tensor. `resolved` is the job where
+    its names have been looked up before.
+
+    Raises UserError as the job does, and when a process dies.
+    """
+    start = start or Start()
+    if start.processes < 1:
+        raise UserError(f"--processes {start.processes} starts nothing", hint="--processes 1")
+    within("--processes", start.processes)
+    warn(job)
+    resolved = resolved or resolve(job, home())
+    if found := Known(home()).outcome(job, resolved.subject):
+        if found.run:
+            say(f"run {found.run} is in the store already")
+        return found
+    if start == Start():
+        return perform(job, resolved.subject)
+    return _in_processes(job, resolved.subject, start)
+
+
+def _in_processes(job: Job, subject: Subject | None, start: Start) -> Outcome:
+    """What the workers' first one tells."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     memory = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-    document = json.dumps({"processes": processes, **asdict(job)})
-    worker = ["-m", "mmcoa_cli.jobs.worker", document, str(memory.port)]
-    if accelerate_config is None:
-        codes = _start(worker, processes, memory.port)
+    document = {"processes": start.processes, "subject": asdict(subject) if subject else None, **asdict(job)}
+    worker = ["-m", "mmcoa_cli.jobs.worker", json.dumps(document), str(memory.port)]
+    if start.accelerate_config is None:
+        codes = _start(worker, start.processes, memory.port)
     else:
-        codes = _accelerate(worker, processes, accelerate_config)
+        codes = _accelerate(worker, start.processes, start.accelerate_config)
     if not memory.check([OUTCOME]):
         for number in NUMBERS:  # of a signal to all processes of a job, which the workers heard first
             if {-number, 128 + number} & set(codes):

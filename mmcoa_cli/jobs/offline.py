@@ -22,8 +22,9 @@ from ..models.victim import Victim
 from ..settings import Home
 from .evaluation import Maker
 from .evaluation_spec import evaluation_spec
+from .subject import Subject
 from .training_plan import Plan, run_row
-from .trials import Ints, Trial, Words
+from .trials import Ints, Trial
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,5 @@ class OfflineFeatures:
             spec.model, (spec.dataset,), (attack.name,), seed=spec.seed, precision=spec.precision,
             **asdict(spec.settings.offline_attack),
         )  # fmt: skip
-        return TrainingTrial(
-            test, self.home, run_row(self.plan), self.plan.identity["weights"], self.plan.dataset, Words(),
-            shots=spec.shots,
-        )  # fmt: skip
+        subject = Subject(run_row(self.plan), self.plan.identity["weights"])
+        return TrainingTrial(test, subject, self.home, self.plan.dataset, shots=spec.shots)

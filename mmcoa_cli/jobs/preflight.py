@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from store.datasets import Dataset
@@ -16,6 +18,7 @@ from ..models.library import ensure_clip, ensure_mlm, is_clip
 from ..models.runs import NO_RUN, through_wrapper
 from ..settings import Home
 from ..terminal.console import say
+from .subject import Subject, find_subject
 from .training_spec import TrainSpec
 from .worker import Job
 
@@ -23,44 +26,71 @@ OTHERS = "fetch it with a folder called test: mmcoa fetch NAME --from PATH"
 OFFLINE = "with no network: mmcoa demo, or --dataset digits --model tiny-clip --mlm tiny-mlm"
 
 
-def require(job: Job, home: Home, *, quiet: bool = False) -> None:
-    """See that the datasets are in the store, and bring the models there that are not; unless `quiet`, warn of attacks
-    that are weaker than they look.
+@dataclass(frozen=True)
+class Resolved:
+    """A job whose names have been looked up. `subject` is what is tested; None where that is trained first."""
+
+    job: Job
+    subject: Subject | None = None
+
+
+def resolve(job: Job, home: Home) -> Resolved:
+    """See that the datasets are in the store, bring the models there that are not, and find what is tested.
 
     Raises UserError that says what is missing, how to get it, and what needs no network.
     """
-    train, evaluate = job.train, job.evaluate
-    method = catalog.lookup(catalog.methods(), train.method, "method") if train else None
-    trained_on = [train.dataset] if train and method and method.loss else []
-    datasets = [*trained_on, *(evaluate.datasets if evaluate else [])]
-    for name in dict.fromkeys(datasets):
+    train, test = job.train, job.evaluate
+    trains = train is not None and bool(catalog.lookup(catalog.methods(), train.method, "method").loss)
+    for name in dict.fromkeys([*([train.dataset] if train and trains else []), *(test.datasets if test else [])]):
         _require_dataset(name, home)
-    if train and trained_on:
+    if train and trains:
         _require_training_images(train, home)
-    for name in evaluate.datasets if evaluate else ():
+    for name in test.datasets if test else ():
         _require_test_images(name, home, after_training=train is not None)
-    if not quiet:
-        _warn_of_weak_attacks(job)
-    known = train or (evaluate and (is_clip(evaluate.checkpoint, home) or through_wrapper(evaluate.checkpoint, home)))
-    if evaluate and not known:
-        Index(home.database_url).find_run(evaluate.checkpoint, otherwise=NO_RUN)
+    if test and not train:
+        _require_checkpoint(test.checkpoint, home)
     try:
-        if train:
-            _ensure_base(train.model, home)
-        elif evaluate and is_clip(evaluate.checkpoint, home):
-            ensure_clip(evaluate.checkpoint, home)
-        if train and method and needs_masked_lm(method.attacks):
-            ensure_mlm(train.mlm, home)
-        if evaluate and evaluate.takes_words:
-            ensure_mlm(evaluate.mlm, home)
+        for name in _models(job, home):
+            ensure_clip(name, home)
+        for name in _mlms(job):
+            ensure_mlm(name, home)
     except UserError as error:
         raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+    return Resolved(job, find_subject(test, home) if test and not train else None)
 
 
-def _ensure_base(name: str, home: Home) -> None:
-    """See that what training starts from is there: a run, or a model, which is brought there."""
-    if is_clip(name, home) or Index(home.database_url).run(name) is None:
-        ensure_clip(name, home)
+def warn(job: Job) -> None:
+    """Print a warning for each attack that is weaker than its settings look. It is run as asked."""
+    settings: list[Any] = []
+    if job.train and job.train.row.loss:
+        settings += [job.train.attack(name) for name in job.train.row.attacks]
+    if job.evaluate:
+        settings += [job.evaluate.settings(part) for part in job.evaluate.parts]
+    for caution in dict.fromkeys(found.caution for found in settings):
+        if caution:
+            say(f"warning: {caution}")
+
+
+def _models(job: Job, home: Home) -> Iterator[str]:
+    """The models that are loaded: what a training starts from, unless it is a run, or what is tested as it comes."""
+    if job.train:
+        if is_clip(job.train.model, home) or Index(home.database_url).run(job.train.model) is None:
+            yield job.train.model
+    elif job.evaluate and is_clip(job.evaluate.checkpoint, home):
+        yield job.evaluate.checkpoint
+
+
+def _mlms(job: Job) -> Iterator[str]:
+    if job.train and needs_masked_lm(job.train.row.attacks):
+        yield job.train.mlm
+    if job.evaluate and job.evaluate.takes_words:
+        yield job.evaluate.mlm
+
+
+def _require_checkpoint(name: str, home: Home) -> None:
+    """Raises UserError where it is neither a model nor a run."""
+    if not (is_clip(name, home) or through_wrapper(name, home)):
+        Index(home.database_url).find_run(name, otherwise=NO_RUN)
 
 
 def _require_training_images(spec: TrainSpec, home: Home) -> None:
@@ -83,18 +113,6 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
         if not dataset.info.splits.get("test"):
             trains = f"--no-evaluate trains on it all the same, or {OTHERS}" if after_training else OTHERS
             raise UserError(f"{name} has no test images to evaluate on", hint=trains)
-
-
-def _warn_of_weak_attacks(job: Job) -> None:
-    """Print a warning for each attack that is weaker than its settings look. It is run as asked."""
-    settings: list[Any] = []
-    if job.train and job.train.row.loss:
-        settings += [job.train.attack(name) for name in job.train.row.attacks]
-    if job.evaluate:
-        settings += [job.evaluate.settings(part) for part in job.evaluate.parts]
-    for caution in dict.fromkeys(found.caution for found in settings):
-        if caution:
-            say(f"warning: {caution}")
 
 
 def _require_dataset(name: str, home: Home) -> None:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from store.datasets import Dataset
 from store.errors import UserError
-from store.index import Index
 from store.schema import Run
 
 from .. import attacks, catalog
@@ -81,7 +80,7 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     """Load what `spec` names, draw its images, and give the run its id. Raises UserError for what is not there."""
     row = catalog.lookup(catalog.methods(), spec.method, "method")
     dataset = open_classes(spec.dataset, home)
-    template = spec.template or template_of_base(spec.model, home, Index(home.database_url))
+    template = spec.template or template_of_base(spec.model, home)
     info, base = replace(dataset.info, template=template or dataset.info.template), load_base(spec.model, home)
     indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
     prompts = class_prompts(info.class_names, info.template)

@@ -18,18 +18,17 @@ from store.datasets import Dataset
 from store.examples import ExampleSet
 from store.index import Index
 from store.keys import key_of
-from store.schema import Result, Run
+from store.schema import Result
 
 from .. import __version__, attacks, tasks
 from ..attacks.base import parts, section
 from ..datasets.library import attacked_at, open_classes
-from ..models.digests import SCHEME, model_digest
-from ..models.library import mlm_path
-from ..models.origins import read_record
+from ..models.digests import SCHEME
 from ..models.present import data_key
-from ..models.runs import run_of, template_of, weights_of
+from ..models.runs import template_of
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec
+from .subject import Subject
 
 VERSION = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
 SPLIT = "test"
@@ -37,39 +36,11 @@ SPLIT = "test"
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Words:
-    """The masked LM of an evaluation, without its weights; empty where none takes part."""
-
-    name: str = ""
-    digest: str = ""
-    origin: str = ""
-
-
-def words_of(spec: EvaluationSpec, home: Home) -> Words:
-    """The masked LM that `spec` names, where its attacks use one. Raises UserError where it cannot be read."""
-    if not spec.takes_words:
-        return Words()
-    folder = mlm_path(spec.mlm, home)
-    return Words(spec.mlm, model_digest(folder, name=spec.mlm), read_record(folder, name=spec.mlm).origin.kind)
-
-
-def trials_of(spec: EvaluationSpec, home: Home, index: Index) -> list[Trial]:
-    """A trial for each dataset of `spec`. Raises UserError for names that are not there."""
+def trials_of(spec: EvaluationSpec, subject: Subject, home: Home) -> list[Trial]:
+    """A trial for each dataset of `spec`. Raises UserError for datasets that are not there."""
     datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
-    run = run_of(spec.checkpoint, home, index)
-    weights, words, template = weights_of(run, home), words_of(spec, home), template_of(run, home, index)
-    return [Trial(spec, home, run, weights, dataset, words, template) for dataset in datasets]
-
-
-def stored(spec: EvaluationSpec, home: Home) -> list[str] | None:
-    """The ids of the results that `spec` asks for, where the store has all of them with their examples."""
-    index = Index(home.database_url)
-    trials = trials_of(spec, home, index)
-    ids = [trial.evaluation_id(attack) for trial in trials for attack in spec.attacks]
-    there = {result.evaluation for _, result in index.results(evaluations=ids)}
-    whole = there.issuperset(ids) and all(t.examples(attack).complete for t in trials for attack in spec.attacks)
-    return ids if whole else None
+    template = template_of(subject.run, home)
+    return [Trial(spec, subject, home, dataset, template) for dataset in datasets]
 
 
 def identity_of_need(identity: Mapping[str, Any], attack: str, need: str) -> dict[str, Any]:
@@ -80,15 +51,12 @@ def identity_of_need(identity: Mapping[str, Any], attack: str, need: str) -> dic
 
 @dataclass(frozen=True)
 class Trial:
-    """One model on one dataset. `weights` is the digest of what is tested, `template` that of its own class prompts, if
-    it has one."""
+    """One subject on one dataset; `template` is that of its own class prompts, if it has one."""
 
     spec: EvaluationSpec
+    subject: Subject
     home: Home
-    run: Run
-    weights: str
     dataset: Dataset
-    words: Words
     template: str = ""
     split: str = SPLIT
 
@@ -126,7 +94,7 @@ class Trial:
     def sections(self, attack: str) -> dict[str, dict[str, Any]]:
         """The parts of an attack with their settings: what is the same for every model and dataset."""
         return {
-            part.name: section(part, self.spec.settings(part), seed=self.spec.seed, mlm=self.words.digest)
+            part.name: section(part, self.spec.settings(part), seed=self.spec.seed, mlm=self.subject.words.digest)
             for part in parts(attack)
         }
 
@@ -137,7 +105,7 @@ class Trial:
             "version": VERSION,
             "attack": attack,
             "digests": SCHEME,
-            "weights": self.weights,
+            "weights": self.subject.weights,
             "data": {
                 "checksum": info.checksum,
                 "split": self.split,
@@ -152,31 +120,41 @@ class Trial:
 
     def examples(self, attack: str) -> ExampleSet:
         """The attack's example set, made or not."""
-        return ExampleSet(
-            self.home.examples, self.identity(attack), n=len(self.indices), block_size=self.spec.batch_size
-        )
+        if attack not in self._examples:
+            self._examples[attack] = ExampleSet(
+                self.home.examples, self.identity(attack), n=len(self.indices), block_size=self.spec.batch_size
+            )
+        return self._examples[attack]
+
+    @cached_property
+    def _examples(self) -> dict[str, ExampleSet]:
+        return {}
 
     def evaluation_id(self, attack: str) -> str:
         """The id that the results under an attack have in the index."""
-        return self._id_of(key_of(self.identity(attack)))
+        return key_of([self.subject.run.id, self.examples(attack).key, self.spec.seed, self.spec.compat])
 
-    def _id_of(self, examples: str) -> str:
-        return key_of([self.run.id, examples, self.spec.seed, self.spec.compat])
+    def stored(self, index: Index) -> tuple[str, ...]:
+        """The attacks of `spec` whose results the index has, and the store their examples."""
+        ids = {self.evaluation_id(attack): attack for attack in self.spec.attacks}
+        there = {result.evaluation for _, result in index.results(evaluations=list(ids))}
+        return tuple(attack for id, attack in ids.items() if id in there and self.examples(attack).complete)
 
-    def results(self, attack: str, examples: ExampleSet, *, seconds: float, device: str, now: str) -> list[Result]:
+    def results(self, attack: str, *, seconds: float, device: str, now: str) -> list[Result]:
         """The rows of the index for a finished example set, one a metric."""
+        examples = self.examples(attack)
         notes = {**examples.notes, "prompts": len(self.texts)}
         attacked = not attacks.lookup(attack).changes_nothing
         common: dict[str, Any] = {
-            "evaluation": self._id_of(examples.key),
-            "run_id": self.run.id,
+            "evaluation": self.evaluation_id(attack),
+            "run_id": self.subject.run.id,
             "dataset": self.dataset.info.name,
             "task": self.task.name,
             "attack": attack,
             "threat": self._threat(attack),
             "setting": self._setting(examples),
             "examples": examples.key,
-            "weights": self.weights,
+            "weights": self.subject.weights,
             "seed": self.spec.seed,
             "seconds": round(seconds, 3),
             "device": device,
@@ -188,7 +166,7 @@ class Trial:
 
     def _threat(self, attack: str) -> dict[str, dict[str, Any]]:
         """The sections, with the name of the masked LM and where it is from beside its digest."""
-        named = {"mlm_name": self.words.name, "mlm_origin": self.words.origin}
+        named = {"mlm_name": self.subject.words.name, "mlm_origin": self.subject.words.origin}
         return {part: {**found, **(named if "mlm" in found else {})} for part, found in self.sections(attack).items()}
 
     def _setting(self, examples: ExampleSet) -> dict[str, Any]:
@@ -196,6 +174,7 @@ class Trial:
         info = self.dataset.info
         return {
             "split": self.split,
+            **({"epoch": self.subject.epoch} if self.subject.epoch else {}),
             "limit": self.spec.limit if self.limited else None,
             "partial": bool(info.part(self.split)),
             "part": info.part(self.split),

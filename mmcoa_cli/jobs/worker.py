@@ -10,7 +10,7 @@ import time
 import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
@@ -20,6 +20,9 @@ from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
 from .evaluation_spec import EvaluationSpec, from_document
 from .training_spec import TrainSpec
+
+if TYPE_CHECKING:
+    from .subject import Subject
 
 OUTCOME = "mmcoa/outcome"  # where the launcher's store has the result
 LAUNCHER = "MMCOA_LAUNCHER"  # the variable that says which process that is
@@ -53,14 +56,18 @@ class Outcome:
     evaluations: list[str] = field(default_factory=list)
 
 
-def perform(job: Job, *, processes: int = 1) -> Outcome:
-    """Do the job as one of `processes` processes. Raises UserError when this is not one of that many."""
+def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> Outcome:
+    """Do the job as one of `processes` processes; `subject` is what is tested where nothing is trained.
+
+    Raises UserError when this is not one of that many.
+    """
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     import torch
     from accelerate import Accelerator
 
     from ..models.subjects import load_mlm
     from .evaluation import evaluate
+    from .subject import subject_of
     from .training import train
 
     compute_repeatably(torch)
@@ -72,15 +79,15 @@ def perform(job: Job, *, processes: int = 1) -> Outcome:
                 f"{processes} processes were asked for and {accelerator.num_processes} started",
                 hint=f"start them with: torchrun --nproc_per_node {processes}, or use --processes 1",
             )
-        run, evaluations = "", []
-        if job.train and job.evaluate and job.evaluate.takes_words:
-            load_mlm(job.evaluate.mlm, home())  # what keeps it from being loaded is told before the first step
+        run, test = None, job.evaluate
+        if job.train and test and test.takes_words:
+            load_mlm(test.mlm, home())  # what keeps it from being loaded is told before the first step
         if job.train:
-            run = train(job.train, home(), accelerator, resumed=job.resume).id
-        if job.evaluate:
-            spec = replace(job.evaluate, checkpoint=run or job.evaluate.checkpoint)
-            evaluations = evaluate(spec, home(), accelerator)
-        return Outcome(run, evaluations)
+            run = train(job.train, home(), accelerator, resumed=job.resume)
+            test = replace(test, checkpoint=run.id) if test else None
+            subject = subject_of(run, test, home()) if test else None
+        evaluations = evaluate(test, subject, home(), accelerator) if test and subject else []
+        return Outcome(run.id if run else "", evaluations)
     finally:
         if processes > 1:
             accelerator.end_training()  # ends the process group: a worker that exits without may abort
@@ -114,7 +121,7 @@ def main() -> None:
 def _work(document: dict[str, Any], *, port: int) -> int:
     """Do the job. Returns the exit code."""
     try:
-        outcome = asdict(perform(_job(document), processes=document["processes"]))
+        outcome = asdict(perform(*_job(document), processes=document["processes"]))
     except Exception as error:
         if not _lost_another(error):
             reason = explained(error)
@@ -151,10 +158,12 @@ def _tell(document: dict[str, Any], port: int) -> None:
     TCPStore("127.0.0.1", port).compare_set(OUTCOME, "", json.dumps(document))
 
 
-def _job(document: dict[str, Any]) -> Job:
-    train, evaluate = document["train"], document["evaluate"]
-    spec, test = TrainSpec(**train) if train else None, from_document(evaluate) if evaluate else None
-    return Job(spec, test, document["resume"])
+def _job(document: dict[str, Any]) -> tuple[Job, Subject | None]:
+    from . import subject
+
+    train, test, tested = document["train"], document["evaluate"], document["subject"]
+    job = Job(TrainSpec(**train) if train else None, from_document(test) if test else None, document["resume"])
+    return job, subject.from_document(tested) if tested else None
 
 
 if __name__ == "__main__":

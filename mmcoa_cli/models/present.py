@@ -15,10 +15,10 @@ from ..datasets.prompts import class_prompts
 from ..names import store_name
 from ..settings import Home
 from .digests import SCHEME
-from .epochs import epochs_in, epochs_of, path_of
+from .epochs import epochs_in
 from .library import clip_path, mlm_path
 from .partial import checkpoint_digest
-from .runs import wrapped_in
+from .runs import folder_of, wrapped_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,12 +40,12 @@ class Present:
         self.mlm = cache(self._mlm)
         self.weights = cache(self._weights)
 
-    def _weights(self, run: Run) -> str:
-        """Of a run's last epoch, or of a model as it comes; as the index has it where the files are not here."""
+    def _weights(self, run: Run, epoch: int | None = None) -> str:
+        """Of a run's last epoch or another one, or of a model as it comes; as the index has it where the files are not
+        here, which it does of the last."""
         if run.kind != "train":
             return self._zero_shot(run) or run.weights or ""
-        epoch = path_of(self._home.checkpoints / run.id, epochs_of(run))
-        return _digest(epoch, run.model) or run.weights or ""
+        return _digest(folder_of(run, self._home, epoch), run.model) or ("" if epoch else run.weights or "")
 
     def _zero_shot(self, run: Run) -> str:
         """Of a model as it comes, or through its wrapper."""

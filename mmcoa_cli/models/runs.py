@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
@@ -17,7 +18,7 @@ from .. import catalog
 from ..names import store_name
 from ..settings import Home
 from .digests import model_digest, verify
-from .epochs import epochs_of, path_of, require_own
+from .epochs import epochs_in, epochs_of, number_of, path_of, require_own
 from .library import clip_path, ensure_clip, is_clip
 from .origins import read_record
 from .partial import Partial, checkpoint_digest, is_partial, read_partial
@@ -78,41 +79,64 @@ def through_wrapper(checkpoint: str, home: Home) -> tuple[str, str] | None:
     return None
 
 
-def require_whole(run: Run, home: Home) -> None:
-    """Raises UserError unless a trained run's last epoch is there, and as it was saved."""
-    last, again = path_of(home.checkpoints / run.id, epochs_of(run)), f"mmcoa train --resume {run.id}"
-    if run.status != "complete" or not last.exists():
+def epoch_before_the_last(run: Run, epoch: int | None) -> int | None:
+    """The epoch of a run that is asked for; None for its last, and where none is named.
+
+    Raises UserError for an epoch that it does not have.
+    """
+    if epoch is None:
+        return None
+    if run.kind != "train":
+        raise UserError(f"{run.model} was not trained here: it has no epoch {epoch}", hint="leave out --epochs")
+    if epoch > epochs_of(run):
+        raise UserError(f"run {run.id} has no epoch {epoch}", hint=f"it has {epochs_of(run)}")
+    return None if epoch == epochs_of(run) else epoch
+
+
+def folder_of(run: Run, home: Home, epoch: int | None = None) -> Path:
+    """Where the weights of a trained run lie after an epoch, the last where none is named."""
+    return path_of(home.checkpoints / run.id, epoch or epochs_of(run))
+
+
+def require_whole(run: Run, home: Home, epoch: int | None = None) -> None:
+    """Raises UserError unless a trained run's last epoch, or another one, is there and as it was saved."""
+    folder, again = folder_of(run, home, epoch), f"mmcoa train --resume {run.id}"
+    if run.status != "complete" or not (epoch or folder.exists()):
         raise UserError(f"run {run.id} is not finished", hint=again)
+    if not folder.exists():
+        kept = ", ".join(str(number_of(there)) for there in epochs_in(folder.parent))
+        hint = f"--epochs {kept}, or train with --keep all"
+        raise UserError(f"epoch {epoch} of run {run.id} was not kept", hint=hint)
     try:
-        verify(last, name=last.name)
-        require_own(last)
+        verify(folder, name=folder.name)
+        require_own(folder)
     except UserError as error:
         raise UserError(f"run {run.id} is damaged: {error}", hint=again) from error
 
 
-def weights_of(run: Run, home: Home) -> str:
-    """The digest of what is tested: of a run's last epoch, or of a model as it comes."""
+def weights_of(run: Run, home: Home, epoch: int | None = None) -> str:
+    """The digest of what is tested: of a run's last epoch or another one, or of a model as it comes."""
     if run.kind == "train":
-        return checkpoint_digest(path_of(home.checkpoints / run.id, epochs_of(run)), name=run.model)
-    weights, wrapped = model_digest(ensure_clip(run.model, home), name=run.model), wrapped_in(run)
+        return checkpoint_digest(folder_of(run, home, epoch), name=run.model)
+    weights, wrapped = model_digest(clip_path(run.model, home), name=run.model), wrapped_in(run)
     return wrapped.digest(run.model, weights) if wrapped else weights
 
 
-def template_of(run: Run, home: Home, index: Index) -> str:
+def template_of(run: Run, home: Home) -> str:
     """The template of class prompts that a wrapper of the run has of its own; empty where the dataset's is used."""
-    folder = path_of(home.checkpoints / run.id, epochs_of(run))
+    folder = folder_of(run, home)
     if run.kind == "train" and is_partial(folder):
         record = read_partial(folder)
         own = wrapper_row(record.name).template
-        return own or (template_of_base(record.base, home, index) if record.base != run.id else "")
+        return own or (template_of_base(record.base, home) if record.base != run.id else "")
     wrapped = wrapped_in(run)
     return wrapper_row(wrapped.name).template if wrapped else ""
 
 
-def template_of_base(name: str, home: Home, index: Index) -> str:
+def template_of_base(name: str, home: Home) -> str:
     """The same of what a training starts from: a model of the store, or a run."""
-    run = None if is_clip(name, home) else index.run(name)
-    return template_of(run, home, index) if run else ""
+    run = None if is_clip(name, home) else Index(home.database_url).run(name)
+    return template_of(run, home) if run else ""
 
 
 def wrapped_in(run: Run) -> Wrapped | None:

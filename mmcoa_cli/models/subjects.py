@@ -16,12 +16,11 @@ from store.schema import Run
 
 from ..settings import Home
 from .clip import Clip, load_clip
-from .epochs import epochs_of, path_of
 from .finite import require_finite_weights
 from .library import ensure_clip, ensure_mlm, is_clip
 from .masked_lm import MaskedLM, load_masked_lm
 from .partial import Partial, is_partial, read_partial
-from .runs import require_whole, wrapped_in
+from .runs import folder_of, require_whole, wrapped_in
 from .victim import Victim, wrapper_row
 from .wrapping import Wrapper, wrap
 
@@ -48,12 +47,12 @@ def load_mlm(name: str, home: Home) -> MaskedLM:
     return mlm
 
 
-def load_subject(run: Run, home: Home) -> Victim:
-    """The victim that a finished run gave, or that is tested as it comes.
+def load_subject(run: Run, home: Home, *, epoch: int | None = None) -> Victim:
+    """The victim that a finished run gave in the end, or after an `epoch`, or that is tested as it comes.
 
     Raises UserError for weights that are not finite, and for a base that is not there or was replaced.
     """
-    return _of_run(run, home, inside=())
+    return _of_run(run, home, inside=(), epoch=epoch)
 
 
 def load_base(name: str, home: Home) -> Victim:
@@ -70,12 +69,12 @@ def _base(name: str, home: Home, *, inside: tuple[str, ...]) -> Victim:
     return _of_run(run, home, inside=inside)
 
 
-def _of_run(run: Run, home: Home, *, inside: tuple[str, ...]) -> Victim:
+def _of_run(run: Run, home: Home, *, inside: tuple[str, ...], epoch: int | None = None) -> Victim:
     if run.id in inside:
         raise UserError(f"run {run.id} stands around itself", hint=f"remove {home.checkpoints / run.id}")
     if run.kind == "zero-shot":
         return _zero_shot(run, home)
-    folder = path_of(home.checkpoints / run.id, epochs_of(run))
+    folder = folder_of(run, home, epoch)
     if is_partial(folder):
         return _trained(read_partial(folder), folder, run, home, inside=(*inside, run.id))
     clip = load_clip(folder, name=run.model)

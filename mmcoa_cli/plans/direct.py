@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
-from ..jobs.preflight import require
+from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
 from ..jobs.typed_jobs import command_of
 from ..jobs.worker import Job, Outcome, Start
@@ -23,12 +23,11 @@ def train(specs: Sequence[TrainSpec], start: Start, *, tested: bool = True, resu
 
 def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> list[Outcome]:
     """Test each run or model."""
-    return carry_out([f"test {spec.checkpoint}" for spec in specs], [Job(evaluate=spec) for spec in specs], start)
+    titles = [f"test {spec.checkpoint}{f' after epoch {spec.epoch}' if spec.epoch else ''}" for spec in specs]
+    return carry_out(titles, [Job(evaluate=spec) for spec in specs], start)
 
 
 def carry_out(titles: Sequence[str], jobs: Sequence[Job], start: Start) -> list[Outcome]:
     """Do these jobs; what keeps any from being done is told before the first, where it can be known."""
-    for job in jobs if len(jobs) > 1 else ():
-        require(job, home(), quiet=True)
     steps = [Step(job, title, command_of(job, start)) for title, job in zip(titles, jobs, strict=True)]
-    return Execution(home(), start).all_of(steps)
+    return Execution(home(), start, {job: resolve(job, home()) for job in jobs}).all_of(steps)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from store.errors import UserError
 
 from .. import inventory
 from ..jobs import launch
+from ..jobs.known import Known
+from ..jobs.preflight import Resolved
 from ..jobs.training_spec import TrainSpec
-from ..jobs.trials import stored
 from ..jobs.worker import Job, Outcome, Start
-from ..models.runs import require_whole
 from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.errors import explained
-from .known import Known
 from .steps import Fetch, Step
 from .wording import duration
 
@@ -38,6 +37,7 @@ class Execution:
 
     home: Home
     start: Start = field(default_factory=Start)
+    resolved: Mapping[Job, Resolved] = field(default_factory=dict)  # jobs whose names have been looked up already
     failures: list[Failure] = field(default_factory=list)
     lost: dict[str | TrainSpec, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
 
@@ -76,24 +76,7 @@ class Execution:
             return None
         if step.of and job.evaluate and (run := Known(self.home).run(step.of)):
             job = replace(job, evaluate=replace(job.evaluate, checkpoint=run.id))
-        found = self._stored(job)
-        return found or launch.run(job, processes=self.start.processes, accelerate_config=self.start.accelerate_config)
-
-    def _stored(self, job: Job) -> Outcome | None:
-        """What the store has of a training and of its test, where it has all; asked without loading a tensor."""
-        run = Known(self.home).run(job.train) if job.train and not job.resume else None
-        if run is None:
-            return None
-        try:
-            if run.kind == "train":
-                require_whole(run, self.home)
-            results = stored(replace(job.evaluate, checkpoint=run.id), self.home) if job.evaluate else []
-        except UserError:  # whoever does the work says what is wrong, or mends it
-            return None
-        if results is None:
-            return None
-        say(f"run {run.id} is in the store already")
-        return Outcome(run.id, results)
+        return launch.run(job, self.start, resolved=self.resolved.get(job))
 
     def _missed(self, step: Step) -> str:
         """The step that failed and that this one needs, empty where there is none."""

@@ -1,31 +1,32 @@
 """What a report over a half-finished index lacks: what is left to do of its table's plan.
 
-That plan is for the models, the training sets and the settings that the index has: every run in the report and every
-model that a run started from, on the table's datasets under the attacks that are shown; and for every training set the
-table's methods and shots.
+That plan is composed of what the index has: every run in the report and every model that a run started from, on the
+table's datasets under the attacks that are shown, with the settings of their results (`seen.py`); and for every
+training set the table's methods and shots.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
 from .. import catalog
-from ..attacks.base import options_of
 from ..catalog import TableRow
 from ..datasets.library import dataset_path
-from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after, evaluation_spec
-from ..jobs.training_spec import TrainSpec, stored_spec
+from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.training_spec import TrainSpec
 from ..jobs.typed_jobs import command_of, command_of_training
 from ..jobs.worker import Job
-from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..settings import Home
 from ..terminal.typed import typed
-from .likeness import in_common, merged, settings_of
+from .compose import Composer
+from .merging import merged
+from .seen import Collection, Seen
+from .settings import Settings
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -73,13 +74,9 @@ class Lacking:
         fetch = [f"not in the store: {self._fetch}"] if self.datasets else []
         resume = [f"not finished: {_resume(run)}" for run, _ in self.unfinished]
         evaluate = [f"not tested, {_many(test.spec)}: {test.command}" for test in self.tests]
-        room = MOST - len(fetch) - len(resume[:1]) - bool(self.untrained)
+        train = [f"not trained, {_runs(self.untrained)}: {command_of_training(spec)}" for spec in self.untrained[:1]]
+        room = MOST - len(fetch) - len(resume[:1]) - len(train)
         more = len(evaluate[room:]) + len(resume[1:])
-        train = (
-            [f"not trained, {_runs(self.untrained)}: {command_of_training(self.untrained[0])}"]
-            if self.untrained
-            else []
-        )
         rest = [f"and {more} more command{'s' if more > 1 else ''}, which --json lists"] if more else []
         found = [*fetch, *evaluate[:room], *resume[:1], *rest, *train]
         return ["What is missing, and what fills it:", *(f"  {line}" for line in found)] if found else []
@@ -93,107 +90,40 @@ def lacking(
     runs: Sequence[Run], rows: Sequence[Row], *, table: TableRow, attacks: tuple[str, ...], home: Home
 ) -> Lacking:
     """What `rows`, the report of `table` under `attacks`, lack; `runs` are all of the index."""
-    if table.on_source:
-        sources = [name for name in table.datasets if any(row.dataset == name for row in rows)]
-    else:
-        sources = sorted({row.source for row in rows if row.source}) or list(table.sources)
-    tests = [*_tests(rows, runs, table, attacks), *_models(rows, table, attacks)]
-    tests += _runs_without(rows, runs, sources, table, attacks)
-    untrained = [spec for source in sources for spec in _untrained(runs, rows, table, source)]
+    table = table.narrowed(attack=attacks)
+    known = Collection(table, runs, rows)
+    tests, untrained = _tests(known), [spec for source in known.sources for spec in known.untrained(source)]
     needed = {*(name for test in tests for name in test.spec.datasets), *(spec.dataset for spec in untrained)}
     in_order = [*(name for name in table.datasets if name in needed), *sorted(needed - set(table.datasets))]
     return Lacking(
         tuple(name for name in in_order if not _is_there(name, home)),
-        tuple(Test(run, spec) for run, spec in merged([(test.run, test.spec) for test in tests])),
-        tuple((run.id, run.source) for run in runs if run.status != "complete" and run.source in sources),
+        tuple(tests),
+        tuple((run.id, run.source) for run in runs if run.status != "complete" and run.source in known.sources),
         tuple(untrained),
     )
 
 
-def _tests(rows: Sequence[Row], runs: Sequence[Run], table: TableRow, attacks: tuple[str, ...]) -> Iterator[Test]:
-    """Of each run, for every attack and its settings, the datasets that it was not tested on."""
-    by_id = {run.id: run for run in runs}
-
-    def alike(row: Row) -> tuple[Any, ...]:
-        return (row.run, row.dataset if table.on_source else "", row.compat, row.precision, row.seed)
-
-    for group in grouped(rows, alike):
-        expected = (group[0].dataset,) if table.on_source else table.datasets
-        usual = {**_after_training(by_id.get(group[0].run)), **settings_of(group)}
-        for attack, wanted in _asked(table, attacks):
-            own = [row for row in group if row.attack == attack and wanted.items() <= settings_of([row]).items()]
-            for same in grouped(own, lambda row: tuple(settings_of([row], limit=False).items())) or [[]]:
-                there = {row.dataset for row in same if not row.earlier}
-                names = tuple(name for name in expected if name not in there)
-                settings = {**(settings_of(same) if same else usual), **wanted}
-                yield from _test(group[0].run, _checkpoint(group[0]), names, (attack,), settings)
+def _tests(known: Collection) -> list[Test]:
+    """What is left to test, in few commands."""
+    todo: dict[EvaluationSpec, str] = {}
+    for seen in known.seen():
+        for attack in known.table.attacks:
+            own = known.table.narrowed(**seen.axes, attack=(attack,))
+            for settings in seen.settings(attack, without=own.options):
+                for spec in _left(settings, seen, own):
+                    todo[replace(spec, checkpoint=seen.checkpoint)] = seen.found.id if seen.found else ""
+    ids = {spec.checkpoint: run for spec, run in todo.items()}
+    return [Test(ids[spec.checkpoint], spec) for spec in merged(merged(todo), over="datasets")]
 
 
-def _models(rows: Sequence[Row], table: TableRow, attacks: tuple[str, ...]) -> Iterator[Test]:
-    """Models that runs started from, and that have no result of their own."""
-    here = [row for row in rows if not table.on_source or row.dataset in table.datasets]
-    for group in grouped(here, lambda row: (row.model, row.dataset if table.on_source else "")):
-        if all(row.source or row.earlier for row in group) and any(row.source for row in group):
-            expected = (group[0].dataset,) if table.on_source else table.datasets
-            yield from _test("", group[0].model, expected, attacks, settings_of(group))
-
-
-def _runs_without(
-    rows: Sequence[Row], runs: Sequence[Run], sources: list[str], table: TableRow, attacks: tuple[str, ...]
-) -> Iterator[Test]:
-    """Finished runs without any result."""
-    there = {row.run for row in rows}
-    for run in runs:
-        if run.kind == "train" and run.status == "complete" and run.source in sources and run.id not in there:
-            expected = (run.source,) if table.on_source else table.datasets
-            yield from _test(run.id, run.id, expected, attacks, _after_training(run))
-
-
-def _test(
-    run: str, checkpoint: str, datasets: tuple[str, ...], attacks: tuple[str, ...], settings: dict[str, Any]
-) -> Iterator[Test]:
-    if not datasets:
-        return
+def _left(settings: Settings, seen: Seen, table: TableRow) -> Iterator[EvaluationSpec]:
+    """The tests of a plan of this table that are not done."""
     try:
-        yield Test(run, evaluation_spec(checkpoint, datasets, attacks, **settings))
+        steps = Composer(settings, seen).steps([table])
     except UserError:  # the index has settings that make no sense
-        yield Test(run, evaluation_spec(checkpoint, datasets, attacks))
-
-
-def _asked(table: TableRow, attacks: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each attack with the settings that the table's grid asks for; those of which it says nothing are the index's."""
-    cells = table.narrowed(attack=attacks).cells({name: options_of([name]) for name in attacks})
-    for attack, options in dict.fromkeys((cell.attack, cell.options) for cell in cells):
-        yield attack, dict(options)
-
-
-def _untrained(runs: Sequence[Run], rows: Sequence[Row], table: TableRow, source: str) -> Iterator[TrainSpec]:
-    """The methods and shots of the table that no model in the report was trained with on `source`."""
-    for model in dict.fromkeys(row.model for row in rows if row.source == source) or [row.model for row in rows[:1]]:
-        like = [run for run in runs if (run.kind, run.model, run.source) == ("train", model, source)]
-        there = {(run.method, run.shots) for run in like}
-        own_shots = tuple(dict.fromkeys(run.shots for run in like)) if table.on_source else ()
-        for shots in own_shots or table.shots:
-            for method in table.methods:
-                if catalog.methods()[method].loss and (method, shots) not in there:
-                    yield in_common(like, method, dataset=source, shots=shots, model=model)
-
-
-def _after_training(run: Run | None) -> dict[str, Any]:
-    """The settings that `mmcoa train` itself tests a run with; none where its own make no sense."""
-    try:
-        after = evaluation_after(stored_spec(run.method, run.spec)) if run and run.kind == "train" else None
-    except UserError:
-        return {}
-    if after is None:
-        return {}
-    return {**{name: getattr(after, name) for name in ("mlm", "seed", "precision", "compat")}, **after.options}
-
-
-def _checkpoint(row: Row) -> str:
-    """A model as it comes is named by its own name, one with something around it by its row among the runs."""
-    method = catalog.methods().get(row.method)
-    return row.run if row.source or (method and method.wrapper) else row.model
+        steps = Composer(Settings(seen.model), seen).steps([table])
+    jobs = [step.work for step in steps if isinstance(step.work, Job) and not step.cached]
+    yield from (job.evaluate for job in jobs if job.evaluate)
 
 
 def _entry(run: str, dataset: str, attack: str, command: str) -> dict[str, str]:

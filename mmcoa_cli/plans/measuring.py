@@ -21,19 +21,20 @@ import torch
 from accelerate import Accelerator
 
 from store.dataset_writing import DatasetWriter
-from store.index import Index
 
 from .. import attacks, catalog
 from ..attacks.base import options_of, with_needs
+from ..catalog import Cell, MethodRow
 from ..defences import loss_of
 from ..defences.optimizers import make_optimizer
 from ..jobs.evaluation import Maker
+from ..jobs.subject import find_subject
 from ..jobs.training_plan import Plan, make_plan
 from ..jobs.training_spec import options_of as options_of_method
 from ..jobs.training_steps import original_of
 from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
-from ..jobs.worker import compute_repeatably
+from ..jobs.worker import Start, compute_repeatably
 from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
@@ -52,14 +53,13 @@ def measure(order: Order, home: Home, *, side: int) -> Speed:
     """Time the models of `order`, which must be in the store, on this machine, with images of `side` pixels squared."""
     compute_repeatably(torch)  # before anything runs on the device: what follows in this process takes these kernels
     with _bench(order, home, side) as bench:
-        methods = [name for name in order.row.methods if catalog.methods()[name].loss]
-        trained = {name: bench.training(name) for name in methods}
+        trained = {row.name: bench.training(row) for row in order.methods}
         tested = {attack.name: bench.attack(attack.name) for attack in with_needs(order.attacks)}
         return Speed(
             {name: cost for name, (cost, _) in trained.items()}, tested,
             load=bench.load + _start(order), load_words=bench.load_words,
             word={name: word for name, (_, word) in trained.items()},
-            device=bench.device.type, ranks=min(order.processes, torch.cuda.device_count()) or 1,
+            device=bench.device.type, ranks=min(order.start.processes, torch.cuda.device_count()) or 1,
         )  # fmt: skip
 
 
@@ -88,14 +88,14 @@ class Bench:
             n = min(2 * n, self.order.block)
         return n
 
-    def training(self, method: str) -> tuple[Cost, float]:
+    def training(self, method: MethodRow) -> tuple[Cost, float]:
         """What a step of its own loss costs, and the seconds before the first for each class prompt."""
-        has_steps = "steps" in options_of_method(catalog.methods()[method])
+        has_steps = "steps" in options_of_method(method)
         sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (FEW, 1, MANY), (self.most, 1, MANY)]
         sizes += [(self.most, STEPS, FEW), (FEW, STEPS, MANY)] if has_steps else []
         plans, began = dict[int, Plan](), dict[int, float]()
         for classes in (FEW, MANY):
-            spec = self.order.training(method, _dataset(classes), shots="full", scale=PAPER)
+            spec = self.order.settings(PAPER).run(Cell(method.name, _dataset(classes), "full"))
             began[classes], plans[classes] = _timed(partial(make_plan, spec, self.home), self.device)
         measured = [
             (Size(n, steps, classes, min(n, classes)), self._update(plans[classes], n, steps if has_steps else None))
@@ -135,10 +135,9 @@ class Bench:
         return min(_seconds(self._making(name, n, steps, classes, seed), self.device) for seed in range(AGAIN + 1))
 
     def _making(self, name: str, n: int, steps: int, classes: int, seed: int) -> Callable[[], object]:
-        scale = Scale(limit=n, steps=steps)
-        spec = self.order.test_of(self.order.model, _dataset(classes), scale, attacks=(name,), options={})
-        spec = spec.changed(seed=seed)
-        (trial,) = trials_of(spec, self.home, Index(self.home.database_url))
+        cell = Cell(dataset=_dataset(classes), attack=name)
+        spec = self.order.settings(Scale(limit=n, steps=steps)).test_of(self.order.model, cell).changed(seed=seed)
+        (trial,) = trials_of(spec, find_subject(spec, self.home), self.home)
         maker = Maker(trial, self.accelerator, self.victim, self.mlm)
         for need in attacks.lookup(name).needs:
             maker.examples(need)
@@ -193,8 +192,7 @@ def _write_noise(home: Home, classes: int, *, images: int, side: int) -> None:
 
 def _start(order: Order) -> float:
     """Seconds until a process is as far as this one: each job starts its own where there are several."""
-    alone = order.processes == 1 and order.accelerate_config is None
-    return 0.0 if alone else time.time() - psutil.Process().create_time()
+    return 0.0 if order.start == Start() else time.time() - psutil.Process().create_time()
 
 
 def _timed(work: Callable[[], T], device: torch.device) -> tuple[float, T]:

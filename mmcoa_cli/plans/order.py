@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,75 +14,15 @@ from store.keys import key_of
 
 from .. import catalog
 from ..attacks.base import with_needs
-from ..catalog import TableRow
+from ..catalog import AXES, MethodRow, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
-from ..jobs.training_spec import DEFAULT_MLM, DEFAULT_MODEL, TrainSpec, train_spec
+from ..jobs.training_spec import DEFAULT_MLM, DEFAULT_MODEL
 from ..jobs.worker import Start
 from ..settings import Home
 from ..terminal.checks import one_of, positive
+from .settings import Settings
 
 PRESETS = ("paper", "quick")
-
-
-@dataclass(frozen=True)
-class Order:
-    """The options of `mmcoa reproduce`. Raises UserError for what cannot be."""
-
-    name: str
-    preset: str = "paper"
-    hours: float = 2.0  # quick: what the whole may take
-    source: str | None = None  # trained on this instead of the paper's
-    model: str = DEFAULT_MODEL
-    mlm: str = DEFAULT_MLM
-    lr: float | None = None
-    batch_size: int | None = None
-    seed: int = 0
-    compat: str = "none"
-    precision: str = "fp32"
-    processes: int = 1
-    accelerate_config: Path | None = None
-
-    def __post_init__(self) -> None:
-        self.row  # noqa: B018  (raises UserError for a name that is not in the catalog)
-        one_of("--preset", self.preset, PRESETS)
-        positive("--hours", self.hours)
-        self.test_of("", "", PAPER, attacks=self.attacks, options={})  # raises UserError for options that no test takes
-
-    @property
-    def row(self) -> TableRow:
-        return catalog.lookup(catalog.tables(), self.name, "table or figure")
-
-    @property
-    def attacks(self) -> tuple[str, ...]:
-        """Those of the table, what an attack needs before it."""
-        return tuple(attack.name for attack in with_needs(self.row.attacks) if attack.name in self.row.attacks)
-
-    @property
-    def start(self) -> Start:
-        return Start(self.processes, self.accelerate_config)
-
-    @property
-    def block(self) -> int:
-        """The batch size of tests."""
-        return self.batch_size or EvaluationSpec.batch_size
-
-    def training(self, method: str, source: str, *, shots: str, scale: Scale) -> TrainSpec:
-        """A run with the method's settings in the paper, trained no longer than `scale` allows."""
-        spec = train_spec(
-            method, dataset=source, shots=shots, model=self.model, mlm=self.mlm, lr=self.lr,
-            batch_size=self.batch_size, seed=self.seed, compat=self.compat, precision=self.precision,
-        )  # fmt: skip
-        return spec.changed(epochs=min(spec.epochs, scale.epochs)) if scale.epochs else spec
-
-    def test_of(
-        self, checkpoint: str, dataset: str, scale: Scale, *, attacks: Sequence[str], options: Mapping[str, Any]
-    ) -> EvaluationSpec:
-        """The test of a run or model on one dataset."""
-        given = {"steps": scale.steps, **options}
-        return evaluation_spec(
-            checkpoint, (dataset,), tuple(attacks), mlm=self.mlm, limit=scale.limit, seed=self.seed,
-            batch_size=self.batch_size, precision=self.precision, compat=self.compat, **given,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,6 +56,62 @@ LADDER = (
 )
 
 
+@dataclass(frozen=True)
+class Order:
+    """The options of `mmcoa reproduce`. Raises UserError for what cannot be."""
+
+    names: tuple[str, ...]
+    preset: str = "paper"
+    hours: float = 2.0  # quick: what the whole may take
+    source: str | None = None  # trained on this instead of the paper's
+    model: str = DEFAULT_MODEL
+    mlm: str = DEFAULT_MLM
+    lr: float | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    compat: str = "none"
+    precision: str = "fp32"
+    start: Start = field(default_factory=Start)
+
+    def __post_init__(self) -> None:
+        self.tables  # noqa: B018  (raises UserError for a name that is not in the catalog)
+        one_of("--preset", self.preset, PRESETS)
+        positive("--hours", self.hours)
+        evaluation_spec("", (), self.attacks, **self.settings(PAPER).test)  # raises UserError for what no test takes
+
+    @cached_property
+    def tables(self) -> tuple[TableRow, ...]:
+        """The tables and figures, each once; a name may be that of one of the catalog's lists ("all")."""
+        names = dict.fromkeys(name for given in self.names for name in catalog.lists().get(given, (given,)))
+        return tuple(catalog.lookup(catalog.tables(), name, "table or figure") for name in names)
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """Those of the tables, what an attack needs before it."""
+        shown = list(dict.fromkeys(name for table in self.tables for name in table.attacks))
+        return tuple(attack.name for attack in with_needs(shown) if attack.name in shown)
+
+    @property
+    def methods(self) -> list[MethodRow]:
+        """Those of the tables that train something."""
+        names = dict.fromkeys(name for table in self.tables for name in table.methods)
+        return [row for name in names if (row := catalog.methods()[name]).loss]
+
+    @property
+    def block(self) -> int:
+        """The batch size of tests."""
+        return self.batch_size or EvaluationSpec.batch_size
+
+    def settings(self, scale: Scale) -> Settings:
+        """Those of the methods in the paper, but for what was asked for, and no larger than `scale` allows."""
+        both = {
+            "mlm": self.mlm, "batch_size": self.batch_size, "seed": self.seed, "compat": self.compat,
+            "precision": self.precision,
+        }  # fmt: skip
+        test = {**both, "limit": scale.limit, "steps": scale.steps}
+        return Settings(self.model, {**both, "lr": self.lr}, test, scale.epochs)
+
+
 def _number(shots: str) -> float:
     return math.inf if shots == "full" else int(shots)
 
@@ -143,6 +139,9 @@ def _file(order: Order, home: Home) -> Path:
 def _options(order: Order) -> dict[str, Any]:
     """What decides the results: not in how many processes they are computed, nor whether a table or a figure shows
     them, so that two which show the same runs share them."""
-    row = order.row
-    grid = [row.methods, row.sources, row.shots, row.tested_on, order.attacks]
-    return {**asdict(order), "name": grid, "processes": None, "accelerate_config": None}
+    grids = {key_of(_results_of(table)): _results_of(table) for table in order.tables}
+    return {**asdict(order), "names": [grids[key] for key in sorted(grids)], "start": None}
+
+
+def _results_of(table: TableRow) -> dict[str, Any]:
+    return {**{name: table.axis(name) for name in (*AXES, *table.options)}, "attack": sorted(table.attacks)}

@@ -6,6 +6,7 @@ from typing import Any
 
 from store.errors import UserError
 
+from ..catalog import TableRow
 from ..reports import formats
 from ..reports.content import Report
 from ..reports.report import make_report, write
@@ -32,21 +33,21 @@ def reproduce(order: Order, *, dry_run: bool, as_json: bool) -> None:
     if order.preset == "quick":
         remember(order, plan.scale, store)
     failures = Execution(store, order.start).what_can_be(plan.steps)
-    report = _report(order, store)
+    reports = [report for shown in order.tables if (report := _report(shown, store))]
     if as_json:
-        shown = formats.document(report) if report else None
-        done: dict[str, Any] = {**plan.document(), "failures": failures, "report": shown}
-        print_json(done)
-    elif report:
+        documents = [formats.document(report) for report in reports]
+        done: dict[str, Any] = {**plan.document(), "failures": failures, "report": documents[0] if documents else None}
+        print_json({**done, "reports": documents} if len(order.tables) > 1 else done)
+    for report in () if as_json else reports:
         write(report, format=None, output=None, as_json=False)
     if error := verdict(failures, plan.steps):
         raise error
 
 
-def _report(order: Order, store: Home) -> Report | None:
+def _report(shown: TableRow, store: Home) -> Report | None:
     """None, and why, where nothing could be computed; what failed has been told."""
     try:
-        return make_report(order.row, store, missing=lacking)
+        return make_report(shown, store, missing=lacking)
     except UserError as error:
         print_error(error)
         return None

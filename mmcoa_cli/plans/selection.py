@@ -3,17 +3,17 @@ here; and, in words, which do not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
 from .. import catalog
-from ..catalog import DatasetRow
+from ..catalog import DatasetRow, TableRow
 from ..datasets.library import dataset_path
 from ..settings import Home
-from .order import Order
+from .order import Order, Scale
 
 if TYPE_CHECKING:
     from store.dataset_info import DatasetInfo
@@ -35,37 +35,48 @@ class Data:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is trained on and tested on; `tested` is empty where each source is tested on itself."""
+    """What of a table is trained on and tested on; `tested` is empty where each source is tested on itself."""
 
+    table: TableRow
     sources: tuple[Data, ...]
-    tested: tuple[Data, ...]
-    left_out: tuple[str, ...]
+    tested: tuple[Data, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def datasets(self) -> tuple[Data, ...]:
         return tuple(dict.fromkeys((*self.sources, *self.tested)))
 
+    def narrowed(self, scale: Scale, attacks: Sequence[str]) -> TableRow:
+        """The table over these datasets and the shots that `scale` allows, its attacks in this order."""
+        tested = {"dataset": [data.name for data in self.tested]} if self.tested else {}
+        shown = [name for name in attacks if name in self.table.attacks]
+        shots, sources = scale.shots_of(self.table), [data.name for data in self.sources]
+        return self.table.narrowed(source=sources, shots=shots, attack=shown, **tested)
 
-def select(order: Order, home: Home) -> Selection:
+
+def select(table: TableRow, order: Order, home: Home) -> Selection:
     """Choose. Raises UserError where nothing is left to train on."""
-    row = order.row
-    wanted = list(dict.fromkeys((*row.sources, *row.tested_on)))
+    wanted = list(dict.fromkeys((*table.sources, *table.tested_on)))
     known = {name: data for name in [*wanted, *filter(None, [order.source])] if (data := look_up(name, home))}
     usable = {name: data for name, data in known.items() if data.here or order.preset == "paper"}
-    left_out = [*_missing(wanted, known, usable)]
     if order.source and not (order.source in usable and usable[order.source].train):
         raise _no_source(order.source, known)
-    papers = [name for name in row.sources if name in usable and usable[name].train]
-    own = [order.source] if order.source else papers or [_instead(usable, order)]
+    papers = [name for name in table.sources if name in usable and usable[name].train]
+    own = [order.source] if order.source else papers or [_instead(usable, table, order.preset)]
     sources = [usable[name] for name in own]
-    if not set(own) <= set(row.sources):
-        left_out.append(f"trained on {', '.join(own)} instead of {', '.join(row.sources)}")
-    tested = [usable[name] for name in row.tested_on if name in usable]
-    tested += [data for data in sources if data not in tested] if row.tested_on else []
+    tested = [usable[name] for name in table.tested_on if name in usable]
+    tested += [data for data in sources if data not in tested] if table.tested_on else []
     tested = [data for data in tested if data.test]
-    parts = [f"{data.name}: {data.part}" for data in dict.fromkeys((*sources, *tested)) if data.part]
-    left_out += [f"only a part of {'; of '.join(parts)}"] if parts else []
-    return Selection(tuple(sources), tuple(tested), tuple(left_out))
+    left_out = [*_missing(wanted, known, usable), *_otherwise([*sources, *tested], own, table)]
+    return Selection(table, tuple(sources), tuple(tested), tuple(left_out))
+
+
+def _otherwise(chosen: Sequence[Data], own: Sequence[str], table: TableRow) -> Iterator[str]:
+    """What is not as in the paper about what takes part."""
+    if not set(own) <= set(table.sources):
+        yield f"trained on {', '.join(own)} instead of {', '.join(table.sources)}"
+    if parts := [f"{data.name}: {data.part}" for data in dict.fromkeys(chosen) if data.part]:
+        yield f"only a part of {'; of '.join(parts)}"
 
 
 def look_up(name: str, home: Home) -> Data | None:
@@ -91,18 +102,18 @@ def _part(info: DatasetInfo) -> str:
     return ", ".join(part for split in ("train", "test") if split in info.splits and (part := info.part(split)))
 
 
-def _instead(usable: dict[str, Data], order: Order) -> str:
+def _instead(usable: Mapping[str, Data], table: TableRow, preset: str) -> str:
     """With `quick`, in place of what the paper trains on: what has the most classes of all in the table."""
-    papers = ", ".join(order.row.sources)
-    if order.preset == "paper":
+    papers = ", ".join(table.sources)
+    if preset == "paper":
         raise UserError(
-            f"{order.name} is trained on {papers}, of which neither store nor catalog have training images",
-            hint=f"mmcoa fetch {order.row.sources[0]} --from PATH, or --source DATASET, or --preset quick",
+            f"{table.name} is trained on {papers}, of which neither store nor catalog have training images",
+            hint=f"mmcoa fetch {table.sources[0]} --from PATH, or --source DATASET, or --preset quick",
         )
     found = [data for data in usable.values() if data.train]
     if not found:
         raise UserError(
-            f"no dataset of {order.name} is in the store",
+            f"no dataset of {table.name} is in the store",
             hint="mmcoa fetch cifar10, or name one that is there: --source DATASET",
         )
     return max(found, key=lambda data: (data.classes, data.train)).name

@@ -32,7 +32,8 @@ def table(plan: Plan) -> RenderableType:
         lines.add_row(steps[0].label, _training(steps), _tests(steps), _time(steps), style=style)
     settings = f"preset {order.preset} · {order.model} · {order.mlm} · seed {order.seed}"
     settings += "" if order.compat == "none" else f" · compat {order.compat}"
-    head = [Text(order.row.title, style="bold"), Text(settings, style="dim"), Text()]
+    titles = [Text(title, style="bold") for title in dict.fromkeys(table.title for table in order.tables)]
+    head = [*titles, Text(settings, style="dim"), Text()]
     return Group(*head, *_fetches(plan), lines, Text(), *_sums(plan), *_left_out(plan.left_out))
 
 

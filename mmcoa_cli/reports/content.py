@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,7 @@ class Report:
     seeds: bool = False
     figure: Figure | None = None
     missing: Missing | None = None
+    command: Callable[[Row], str] | None = None  # what to type for a row
 
     def sheets(self, *, digits: int = 2) -> list[Sheet]:
         """The panels in words; the ends of intervals have `digits` decimals, all other percentages two."""

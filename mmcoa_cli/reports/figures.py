@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,25 +57,41 @@ def check_ending(path: Path) -> None:
 def draw(report: Report, path: Path) -> None:
     """Draw a report's figure into `path`, whole or not at all. Raises UserError where it does not end as a picture."""
     check_ending(path)
+    from store.files import replacing
+
+    if report.figure is None:
+        raise ValueError(f"{report.table.name} is no figure")
+    kind, said = path.suffix[1:].lower(), caption(report.figure, report.sheets())
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with replacing(path) as partial, _drawn(report.figure, said) as picture:
+        picture.savefig(partial, format=kind, dpi=300, metadata=metadata)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an element of a page, which says itself what the picture's caption would."""
+    text = io.StringIO()
+    with _drawn(figure, []) as picture:
+        picture.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+@contextmanager
+def _drawn(figure: Figure, said: Sequence[str]) -> Iterator[Any]:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Picture
 
-    from store.files import replacing
-
-    figure = report.figure
-    if figure is None:
-        raise ValueError(f"{report.table.name} is no figure")
     layouts = {"lines": _lines, "bars": _markers}
-    with rc_context(FONT), replacing(path) as partial:
+    lines = [line for one in said for line in textwrap.wrap(one, CAPTION)]
+    with rc_context(FONT):
         picture = Picture(layout="constrained")
         FigureCanvasAgg(picture)
-        said = "\n".join(textwrap.fill(line, CAPTION) for line in caption(figure, report.sheets()))
         height = layouts[figure.table.picture](picture, figure)
-        picture.set_size_inches(WIDTH, LEGEND + height + LINE * (said.count("\n") + 1))
-        picture.supxlabel(said, fontsize=5.5, color="#444444", x=0.01, ha="left", linespacing=1.25)
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:].lower())
-        picture.savefig(partial, format=path.suffix[1:].lower(), dpi=300, metadata=metadata)
+        picture.set_size_inches(WIDTH, LEGEND + height + LINE * len(lines))
+        if lines:
+            words = "\n".join(lines)
+            picture.supxlabel(words, fontsize=5.5, color="#444444", x=0.01, ha="left", linespacing=1.25)
+        yield picture
 
 
 def _lines(picture: Any, figure: Figure) -> float:

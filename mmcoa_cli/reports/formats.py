@@ -12,7 +12,9 @@ from typing import Any
 from store.errors import UserError
 from store.printable import visible
 
+from ..settings import Home
 from .content import Report
+from .page import page, part_of
 from .rows import COLUMNS, Row
 from .sheet import Printed, Sheet
 from .table import text_table
@@ -30,8 +32,9 @@ MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<[&"})
 FORMULA = tuple("=+-@")  # what a spreadsheet would compute
 
 
-def render(report: Report, *, format: str = "table", width: int = 100) -> str:
-    """The report as text that ends in a newline; `width` in columns is the table's.
+def render(report: Report, *, format: str = "table", width: int = 100, home: Home | None = None) -> str:
+    """The report as text that ends in a newline; `width` in columns is the table's. HTML shows examples of the attacks
+    where it is told of the store, `home`.
 
     CSV and JSON keep every row of several seeds. What is missing ends the table, and is in the JSON. Raises UserError
     for an unknown format.
@@ -40,7 +43,7 @@ def render(report: Report, *, format: str = "table", width: int = 100) -> str:
         "table": lambda: text_table(report, width=width),
         "markdown": lambda: "\n".join(_markdown(sheet, report.table.title) for sheet in report.sheets()),
         "latex": lambda: "\n".join(map(_latex, report.sheets())),
-        "html": lambda: page(report.sheets(), title=report.table.title),
+        "html": lambda: page([part_of(report, home)], title=report.table.title),
         "csv": lambda: _csv(report.rows),
         "json": lambda: json.dumps(document(report), indent=2) + "\n",
     }
@@ -69,19 +72,6 @@ def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def page(sheets: Sequence[Sheet], *, title: str) -> str:
-    """One HTML document with a section for each sheet; every text is escaped, and nothing runs or loads."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    templates.filters["visible"] = visible
-    notes = dict.fromkeys(note for sheet in sheets for note in sheet.notes)
-    return templates.get_template("page.html.jinja").render(title=title, sheets=sheets, notes=list(notes))
 
 
 def save(text: str, path: Path) -> None:

@@ -11,7 +11,7 @@ from store.index import Index
 
 from ..catalog.tables import TableRow
 from ..models.present import Present
-from ..settings import Home
+from ..settings import Home, home
 from ..terminal.console import print_json, say, show
 from .content import Missing, Report, report_of
 from .figures import ENDINGS as ENDINGS_OF_PICTURES
@@ -75,14 +75,14 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
         else:
             say(f"written to {picture}")
     elif output:
-        save(render(report, format=format or ENDINGS[output.suffix.lower()]), output)
+        save(render(report, format=format or ENDINGS[output.suffix.lower()], home=home()), output)
         say(f"written to {output}")
     if as_json:
         print_json(document(report))
     elif kind == "table" and (picture or not output):
         print_table(report)
     elif picture or not output:
-        sys.stdout.write(render(report, format=kind))
+        sys.stdout.write(render(report, format=kind, home=home()))
 
 
 def _picture(report: Report, output: Path | None, *, rows_only: bool) -> Path | None:

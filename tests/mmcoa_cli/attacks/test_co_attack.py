@@ -19,14 +19,16 @@ from mmcoa_cli.attacks.co_attack import CoAttackSettings, adv_images, away_from
 from mmcoa_cli.attacks.pgd import random_start
 from mmcoa_cli.attacks.radii import radius
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
-from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index
+
+from ..jobs.conftest import evaluated
 
 PROMPTS = [f"This is a picture of a {name}" for name in ("cat", "dog", "cats", "ship", "tree")]
 LABELS = torch.tensor([3, 0, 0, 4, 2, 1])
@@ -229,9 +231,9 @@ def test_evaluated_by_all_adversarial_prompts(home: Home, norm: str) -> None:
         "vit", ("digits",), ("clean", "text", "co-attack"), mlm="mlm", norm=norm, steps=4, limit=40, batch_size=25,
         **options,
     )  # fmt: skip
-    ids = evaluate(spec, home, Accelerator(cpu=True))
+    ids = evaluated(spec, home, Accelerator(cpu=True))
     index = Index(home.database_url)
-    (trial,) = trials_of(spec, home, index)
+    (trial,) = trials_of(spec, find_subject(spec, home), home)
     examples, text = trial.examples("co-attack"), trial.examples("text")
     prompts = examples.texts("adversarial_prompts")
     assert prompts == text.texts("adversarial_prompts") and prompts != trial.texts
@@ -240,7 +242,7 @@ def test_evaluated_by_all_adversarial_prompts(home: Home, norm: str) -> None:
     delta = (images - clean).flatten(1)
     reached = delta.abs().amax(dim=1) if norm == "linf" else delta.norm(dim=1)
     assert 0.5 * (16 / 255 if norm == "linf" else 1) < reached.max() <= (16 / 255 if norm == "linf" else 1) + 1e-5
-    clip = load_subject(trial.run, home)
+    clip = load_subject(trial.subject.run, home)
     with torch.no_grad():
         cosines = clip.encode_images(images) @ clip.embed_texts(prompts).T
     ours = cosines.gather(1, torch.from_numpy(examples.columns("prediction"))[:, None])[:, 0]
@@ -248,7 +250,7 @@ def test_evaluated_by_all_adversarial_prompts(home: Home, norm: str) -> None:
     (row,) = [row for row in index.evaluation(ids[2]) if row.metric == "robust_accuracy"]
     assert row.value == pytest.approx(examples.columns("credit").mean()) and set(row.threat) == {"co-attack", "text"}
     assert (row.threat["co-attack"]["text_weight"], row.threat["co-attack"]["norm"]) == (3.0, norm)
-    assert evaluate(spec, home, Accelerator(cpu=True)) == ids
+    assert evaluated(spec, home, Accelerator(cpu=True)) == ids
 
 
 def test_its_settings_are_told_and_typed() -> None:

@@ -21,10 +21,12 @@ from mmcoa_cli.defences.batch import Batch
 from mmcoa_cli.defences.step import Attacks, Original, Step
 from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import evaluation_after, evaluation_spec
+from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import stored_spec, train_spec
 from mmcoa_cli.jobs.training_steps import original_of
+from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.models.prompt_settings import ContextSettings
@@ -152,25 +154,23 @@ def test_it_is_tested_with_its_own_prompts_and_attacked_through_them(
     home: Home, trained: Callable[..., Any], accelerator: Accelerator
 ) -> None:
     run, index = trained(lr=0.2), Index(home.database_url)
-    assert template_of(run, home, index) == "{}."
+    assert template_of(run, home) == "{}."
     names = ("clean", "image", "embedding", "text")
     options = {"limit": 50, "mlm": "mlm", "eps": "8/255", "steps": 3}
     found = {}
     for checkpoint in (run.id, "vit"):
-        ids = evaluate(evaluation_spec(checkpoint, ("digits",), names, **options), home, accelerator)
+        spec = evaluation_spec(checkpoint, ("digits",), names, **options)
+        ids = evaluate(spec, find_subject(spec, home), home, accelerator)
         found[checkpoint] = {result.attack: result for _, result in index.results(evaluations=ids)}
     own = {name: home.examples / f"{result.examples}.h5" for name, result in found[run.id].items()}
     texts = stored_texts(own["text"])
     assert all(prompt.endswith(".") and " " not in prompt for prompt in texts["prompts"])
     assert len({result.setting["data"] for results in found.values() for result in results.values()}) == 1
     # in the embedding's attack its prompts take no part, in the image's they do
-    spec = evaluation_spec(run.id, ("digits",), names, **options)
-    dataset = open_dataset("digits", home)
-    pixels = {}
-    from mmcoa_cli.jobs.trials import trials_of
-
+    dataset, pixels = open_dataset("digits", home), {}
     for checkpoint in (run.id, "vit"):
-        (trial,) = trials_of(spec.changed(checkpoint=checkpoint), home, index)
+        spec = evaluation_spec(checkpoint, ("digits",), names, **options)
+        (trial,) = trials_of(spec, find_subject(spec, home), home)
         clean = load_pixels(dataset, "test", trial.indices)
         pixels[checkpoint] = {name: trial.examples(name).images(0, 50, clean) for name in ("image", "embedding")}
     assert np.array_equal(pixels[run.id]["embedding"], pixels["vit"]["embedding"])

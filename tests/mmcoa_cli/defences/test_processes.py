@@ -14,7 +14,7 @@ import store
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job
+from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
@@ -59,7 +59,7 @@ def test_two_processes_take_the_steps_of_one(
     monkeypatch.delenv("MMCOA_DATABASE_URL", raising=False)
     spec = train_spec(dataset="digits", shots="2", epochs=1, batch_size=17, eps="8/255", steps=2, **changes)
     run = train(spec, one, Accelerator(cpu=True))
-    assert launch.run(Job(spec), processes=2).run == run.id
+    assert launch.run(Job(spec), Start(processes=2)).run == run.id
     ours, theirs = (load_tensors(epochs_in(home.checkpoints / run.id)[0]) for home in (one, two))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():

@@ -19,7 +19,6 @@ from mmcoa_cli.attacks.pgd import pgd, random_start
 from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs import launch, training_steps
 from mmcoa_cli.jobs.continuing import spec_of, spec_to_go_on_with
-from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
@@ -39,6 +38,7 @@ from store.checkpoints import load_tensors, save_checkpoint
 from store.errors import UserError
 from store.index import Index
 
+from ..jobs.conftest import evaluated
 from .plugins.border import BorderSettings
 from .plugins.counter import CounterSettings
 
@@ -164,7 +164,7 @@ def test_an_evaluation_and_its_attack_go_through_the_border(
     values = {}
     for checkpoint in (run.id, "vit"):
         spec = evaluation_spec(checkpoint, ("digits",), ("clean", "image"), **options)
-        ids = evaluate(spec, home, accelerator)
+        ids = evaluated(spec, home, accelerator)
         found = index.results(evaluations=ids)
         values[checkpoint] = {r.attack: (r.weights, r.examples) for _, r in found}
     assert values[run.id]["image"] != values["vit"]["image"]

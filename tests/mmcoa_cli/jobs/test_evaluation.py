@@ -21,9 +21,9 @@ from mmcoa_cli.attacks.image import IMAGE
 from mmcoa_cli.attacks.pgd import pgd, random_start
 from mmcoa_cli.datasets.library import attacked_at, open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
-from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
-from mmcoa_cli.jobs.trials import Trial, trials_of, words_of
+from mmcoa_cli.jobs.subject import find_subject
+from mmcoa_cli.jobs.trials import Trial, trials_of
 from mmcoa_cli.models.subjects import load_mlm, load_model, load_subject
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.classification import FOOLED, HELD, TIED, WRONG_BEFORE
@@ -34,6 +34,8 @@ from store.examples import ExampleSet
 from store.index import Index
 from store.keys import key_of
 from store.schema import Result
+
+from .conftest import evaluated
 
 SPEC = evaluation_spec(
     "vit", ("digits",), mlm="mlm", eps="16/255", alpha="4/255", steps=4, limit=60, batch_size=25
@@ -51,12 +53,12 @@ class Evaluated:
 
     def __init__(self, home: Home, spec: EvaluationSpec, accelerator: Accelerator) -> None:
         self.home, self.spec = home, spec
-        ids = evaluate(spec, home, accelerator)
+        ids = evaluated(spec, home, accelerator)
         index = Index(home.database_url)
         self.results = {id: index.evaluation(id) for id in ids}
         self.rows = {row.attack: row for rows in self.results.values() for row in rows if "accuracy" in row.metric}
-        (self.trial,) = trials_of(spec, home, index)
-        self.clip, self.texts = load_subject(self.trial.run, home), self.trial.texts
+        (self.trial,) = trials_of(spec, find_subject(spec, home), home)
+        self.clip, self.texts = load_subject(self.trial.subject.run, home), self.trial.texts
 
     def detail(self, attack: str, metric: str) -> Result | None:
         found = [row for rows in self.results.values() for row in rows if (row.attack, row.metric) == (attack, metric)]
@@ -174,8 +176,8 @@ def test_the_subset_is_balanced_and_drawn_by_seed(home: Home, accelerator: Accel
 
 
 def test_a_limit_beyond_the_dataset_is_none(home: Home, accelerator: Accelerator) -> None:
-    (limited,) = evaluate(SPEC.changed(attacks=("clean",), limit=10_000), home, accelerator)
-    (full,) = evaluate(SPEC.changed(attacks=("clean",), limit=None), home, accelerator)
+    (limited,) = evaluated(SPEC.changed(attacks=("clean",), limit=10_000), home, accelerator)
+    (full,) = evaluated(SPEC.changed(attacks=("clean",), limit=None), home, accelerator)
     assert limited == full
     (row,) = Index(home.database_url).evaluation(full)
     assert row.setting["limit"] is None and row.n == len(open_dataset("digits", home).labels("test"))
@@ -184,7 +186,7 @@ def test_a_limit_beyond_the_dataset_is_none(home: Home, accelerator: Accelerator
 def test_nothing_is_done_twice(tested: Evaluated, accelerator: Accelerator) -> None:
     before, rows = files(tested.home), Index(tested.home.database_url).results()
     assert len(before) == len({row.evaluation for _, row in rows}) == 4
-    assert evaluate(SPEC, tested.home, accelerator) == list(tested.results)
+    assert evaluated(SPEC, tested.home, accelerator) == list(tested.results)
     assert files(tested.home) == before
     assert Index(tested.home.database_url).results() == rows
     assert not list(tested.home.examples.glob("*.parts"))
@@ -254,7 +256,7 @@ def test_another_preprocessing_or_precision_of_the_weights_is_another_model(test
     with pytest.raises(UserError, match="was altered"):
         load_model("vit", tested.home)
     (folder / "source.json").unlink()  # a model that somebody put there
-    assert load_model("vit", tested.home).digest() != tested.trial.weights
+    assert load_model("vit", tested.home).digest() != tested.trial.subject.weights
 
 
 @pytest.mark.parametrize("changes", [{"name": "zer0"}, {"template": "a {}"}, {"pixel": 255}])
@@ -290,10 +292,8 @@ def test_another_masked_lm_changes_the_text_attacks(tested: Evaluated) -> None:
     tensors = load_file(weights)
     tensors[min(tensors)] += 1e-3
     save_file(tensors, weights, metadata={"format": "pt"})
-    before, after = (
-        keys(tested.trial),
-        keys(replace(tested.trial, words=words_of(SPEC.changed(mlm="other"), tested.home))),
-    )
+    subject = find_subject(SPEC.changed(mlm="other"), tested.home)
+    before, after = keys(tested.trial), keys(replace(tested.trial, subject=subject))
     assert {attack for attack in ATTACKS if before[attack] != after[attack]} == {"text", "multimodal"}
 
 
@@ -330,7 +330,7 @@ def test_what_the_rows_say_of_the_attack(tested: Evaluated) -> None:
         if text:
             assert (row.threat["text"]["mlm_name"], row.threat["text"]["mlm_origin"]) == ("mlm", "own")
         assert (row.run_id, row.device, row.setting["batch_size"]) == ("clip-vit", "cpu", 25)
-        assert (row.examples, row.weights) == (tested.examples(attack).key, tested.trial.weights)
+        assert (row.examples, row.weights) == (tested.examples(attack).key, tested.trial.subject.weights)
 
 
 def test_prompts_stay_in_the_example_set(tested: Evaluated) -> None:
@@ -350,7 +350,7 @@ def test_a_resnet_is_evaluated_without_moving_its_statistics(home: Home, acceler
 @pytest.mark.parametrize("changes", [{"checkpoint": "x"}, {"datasets": ("digits", "x")}, {"mlm": "x"}])
 def test_names_that_are_not_there(home: Home, accelerator: Accelerator, changes: dict[str, Any]) -> None:
     with pytest.raises(UserError) as raised:
-        evaluate(SPEC.changed(**changes), home, accelerator)
+        evaluated(SPEC.changed(**changes), home, accelerator)
     assert raised.value.hint
     assert Index(home.database_url).results() == []
 
@@ -377,7 +377,8 @@ def test_two_evaluations_of_the_same_at_once(
     assert {row["attack"]: row["value"] for row in one["rows"]} == {a: row.value for a, row in alone.rows.items()}
     rows = [row for _, row in Index(home.database_url).results() if "accuracy" in row.metric]
     assert sorted(row.attack for row in rows) == sorted(ATTACKS)
-    (trial,) = trials_of(SPEC.changed(limit=200, batch_size=10), home, Index(home.database_url))
+    spec = SPEC.changed(limit=200, batch_size=10)
+    (trial,) = trials_of(spec, find_subject(spec, home), home)
     for row in rows:
         found = trial.examples(row.attack)
         assert row.examples == found.key
@@ -388,7 +389,7 @@ def test_two_evaluations_of_the_same_at_once(
 def test_the_specification_is_in_the_file(tested: Evaluated) -> None:
     spec = tested.examples("multimodal").spec
     assert spec["image"] == {"version": spec["image"]["version"], "seed": 0, **asdict(SPEC.settings(IMAGE))}
-    assert spec["weights"] == tested.trial.weights
+    assert spec["weights"] == tested.trial.subject.weights
     assert spec["text"]["mlm"] == load_mlm("mlm", tested.home).digest()
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
-from mmcoa_cli.jobs.trials import Trial, Words
+from mmcoa_cli.jobs.subject import Subject, Words
+from mmcoa_cli.jobs.trials import Trial
 from mmcoa_cli.settings import Home
 from store.dataset_writing import DatasetWriter
 from store.datasets import Dataset
@@ -43,7 +44,8 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.mark.parametrize("case", GOLDEN["evaluation"], ids=lambda case: f"{case['attack']}-{case['options']}")
 def test_an_example_set_has_the_key_it_had(case: dict[str, Any], pets: Dataset, tmp_path: Path) -> None:
     spec = evaluation_spec("m", ("pets",), (case["attack"],), **case["options"])
-    trial = Trial(spec, Home(tmp_path, ""), ZERO_SHOT, "a" * 64, pets, Words("l", "b" * 64, "stand-in"))
+    subject = Subject(ZERO_SHOT, "a" * 64, Words("l", "b" * 64, "stand-in"))
+    trial = Trial(spec, subject, Home(tmp_path, ""), pets)
     identity = trial.identity(case["attack"])
     assert identity == case["spec"]
     assert (key_of(identity), trial.evaluation_id(case["attack"])) == (case["key"], case["evaluation"])

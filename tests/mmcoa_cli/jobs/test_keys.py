@@ -17,27 +17,18 @@ from mmcoa_cli.attacks.co_attack import CoAttackSettings
 from mmcoa_cli.attacks.settings import BertAttackSettings, PgdSettings
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import TrainSpec, options_of, train_spec
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.pretraining import PretrainSpec, identity
 from mmcoa_cli.settings import Home
 from store.dataset_writing import DatasetWriter
-from store.index import Index
 from store.keys import key_of
 
-TRAIN = train_spec(
-    "mmcoa",
-    dataset="digits",
-    shots="2",
-    model="vit",
-    mlm="mlm",
-    epochs=1,
-    batch_size=8,
-    eps="8/255",
-    alpha="4/255",
-    steps=2,
-)
+from .conftest import SMALL_ATTACK, SMALL_RUN
+
+TRAIN = train_spec("mmcoa", **SMALL_RUN)
 NOT_OF_ADAM = {"momentum"}
 TRAIN_CHANGES: dict[str, Any] = {
     "method": "tecoa", "dataset": "digits2", "shots": "3", "model": "resnet", "mlm": "mlm2", "epochs": 2,
@@ -47,7 +38,7 @@ TRAIN_CHANGES: dict[str, Any] = {
     "norm": "l2", "random_start": False, "stop_when_fooled": True, "max_candidates": 5, "min_score": 0.4,
     "max_words_changed": 2, "no_collisions": True,
 }  # fmt: skip
-TEST = evaluation_spec("vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=2, limit=50)
+TEST = evaluation_spec("vit", ("digits",), mlm="mlm", limit=50, **SMALL_ATTACK)
 TEST_CHANGES: dict[str, Any] = {
     "checkpoint": "resnet", "datasets": ("digits2",), "mlm": "mlm2", "norm": "l2", "eps": "7/255", "alpha": "3/255",
     "steps": 3, "limit": 40, "pixel_size": 12, "seed": 1, "precision": "bf16", "stop_when_fooled": True,
@@ -113,7 +104,7 @@ def test_every_field_of_a_training_changes_the_run(full: Home) -> None:
 
 def keys(home: Home, spec: EvaluationSpec) -> dict[str, str]:
     """The ids of the rows that an evaluation would make, by attack."""
-    (trial,) = trials_of(spec, home, Index(home.database_url))
+    (trial,) = trials_of(spec, find_subject(spec, home), home)
     return {attack: trial.evaluation_id(attack) for attack in spec.attacks}
 
 

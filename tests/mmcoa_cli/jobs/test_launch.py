@@ -27,7 +27,7 @@ from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
 from mmcoa_cli.jobs.typed_jobs import command_of, command_of_training
-from mmcoa_cli.jobs.worker import Job, perform
+from mmcoa_cli.jobs.worker import Job, Start, perform
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_state, load_tensors
@@ -35,19 +35,9 @@ from store.errors import UserError
 from store.examples import damage
 from store.index import Index
 
-TRAIN = train_spec(
-    "mmcoa",
-    dataset="digits",
-    shots="2",
-    model="vit",
-    mlm="mlm",
-    epochs=1,
-    batch_size=8,
-    lr=1e-3,
-    eps="8/255",
-    alpha="4/255",
-    steps=2,
-)
+from .conftest import SMALL_RUN
+
+TRAIN = train_spec("mmcoa", **SMALL_RUN, lr=1e-3)
 EVALUATE = evaluation_spec(
     "vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=10, limit=64, batch_size=6
 )  # ten blocks of 6 images and one of 4
@@ -213,7 +203,7 @@ def test_a_process_that_is_not_one_of_as_many_as_asked_says_so(home: Home) -> No
 
 def test_no_process_at_all(home: Home) -> None:
     with pytest.raises(UserError, match="--processes 0"):
-        launch.run(Job(evaluate=EVALUATE), processes=0)
+        launch.run(Job(evaluate=EVALUATE), Start(processes=0))
 
 
 def test_a_worker_that_fails_says_why_in_one_line(home: Home, typed: Callable[..., Any]) -> None:

@@ -12,10 +12,9 @@ from transformers import AutoModelForMaskedLM
 
 from mmcoa_cli import catalog
 from mmcoa_cli.datasets.library import open_dataset
-from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.models.present import Present
-from mmcoa_cli.plans.known import Known
 from mmcoa_cli.plans.lacking import lacking
 from mmcoa_cli.reports.content import Report
 from mmcoa_cli.reports.formats import as_dicts
@@ -26,6 +25,8 @@ from store.checkpoints import load_tensors, save_checkpoint
 from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 from store.index import Index
+
+from .conftest import evaluated
 
 SPEC = evaluation_spec("vit", ("digits",), ("clean", "image", "text"), mlm="mlm", steps=1, limit=20)
 Replace = Callable[[Home], None]
@@ -80,7 +81,7 @@ def left(home: Home) -> tuple[str, ...]:
 
 def measure(home: Home, **changes: Any) -> None:
     options = {name: value for name, value in vars(SPEC).items() if name != "options"}
-    evaluate(evaluation_spec(**{**options, **SPEC.options, **changes}), home, Accelerator(cpu=True))
+    evaluated(evaluation_spec(**{**options, **SPEC.options, **changes}), home, Accelerator(cpu=True))
 
 
 @pytest.mark.parametrize(

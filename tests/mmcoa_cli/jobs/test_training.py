@@ -28,19 +28,9 @@ from store.checkpoints import load_spec, load_tensors, save_checkpoint
 from store.errors import UserError
 from store.index import Index
 
-SPEC = train_spec(
-    "mmcoa",
-    dataset="digits",
-    shots="2",
-    model="vit",
-    mlm="mlm",
-    epochs=1,
-    batch_size=8,
-    lr=1e-3,
-    eps="8/255",
-    alpha="4/255",
-    steps=2,
-)
+from .conftest import SMALL_RUN
+
+SPEC = train_spec("mmcoa", **SMALL_RUN, lr=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -36,4 +36,4 @@ def data(name: str, *, classes: int = 10, train: int = 1000, test: int = 200, he
 def of_the_paper(name: str) -> Selection:
     """All datasets that the table or figure has, as if they lay in the store."""
     row = catalog.tables()[name]
-    return Selection(tuple(map(data, row.sources)), tuple(map(data, row.tested_on)), ())
+    return Selection(row, tuple(map(data, row.sources)), tuple(map(data, row.tested_on)))

@@ -62,7 +62,7 @@ def test_costs_are_found_again() -> None:
 
 def test_every_method_and_attack_is_measured_and_more_takes_longer(home: Home) -> None:
     """How near the estimates come is no matter of passing: it is measured where nothing else runs."""
-    speed = measure(Order("table1", model="vit", mlm="mlm", batch_size=32), home, side=8)
+    speed = measure(Order(("table1",), model="vit", mlm="mlm", batch_size=32), home, side=8)
     digits = look_up("digits", home)
     assert digits and set(speed.methods) == {"ft-standard", "tecoa", "mmcoa"}
     options: dict[str, Any] = {"dataset": "digits", "model": "vit", "mlm": "mlm", "batch_size": 32}

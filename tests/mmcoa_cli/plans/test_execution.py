@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.plans.execution import Execution, Failure, verdict
-from mmcoa_cli.plans.known import Known
 from mmcoa_cli.plans.order import Order, Scale
 from mmcoa_cli.plans.plan import Plan, compose
 from mmcoa_cli.plans.selection import Data, Selection
@@ -17,13 +17,13 @@ from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors, save_checkpoint
 from store.index import Index
 
-ORDER = Order("table1", preset="quick", source="digits", model="vit", mlm="mlm")
+ORDER = Order(("table1",), preset="quick", source="digits", model="vit", mlm="mlm")
 SMALL = Scale("1", 1, 20, 3)
 DIGITS, NOWHERE = Data("digits", 10, 1297, 500, True), Data("nowhere", 10, 100, 20, False)
 
 
 def plan(home: Home, *sources: Data, order: Order = ORDER, scale: Scale = SMALL) -> Plan:
-    return compose(order, scale, Selection(sources or (DIGITS,), (), ()), known=Known(home))
+    return compose(order, scale, [Selection(order.tables[0], sources or (DIGITS,))], known=Known(home))
 
 
 def carry_out(made: Plan, home: Home) -> list[Failure]:

@@ -127,7 +127,7 @@ def test_other_radii_are_other_commands(index: Index, add: Add, home: Home) -> N
 def test_runs_and_models_without_a_result_under_the_attack(index: Index, add: Add, home: Home) -> None:
     everywhere(add, "tecoa", mlm="tiny-mlm")
     run = add("mmcoa", {}, source="imagenet", training={"mlm": "tiny-mlm", "eps": "4/255"})
-    model, trained = lacks(index, home).tests
+    trained, model = lacks(index, home).tests
     assert parsed(model.command)["checkpoint"] == ("ViT-B-32",) and parsed(model.command)["mlm"] == "tiny-mlm"
     options = parsed(trained.command)
     assert (options["checkpoint"], options["mlm"], options["eps"]) == ((run.id,), "tiny-mlm", "4/255")

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from mmcoa_cli import catalog
 from mmcoa_cli.attacks.settings import PgdSettings
+from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.jobs.training_spec import TrainSpec
-from mmcoa_cli.jobs.worker import Job
+from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.plans.cost import Speed
-from mmcoa_cli.plans.known import Known
 from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale
 from mmcoa_cli.plans.plan import compose, differences, largest_in_time
+from mmcoa_cli.plans.steps import Step
 from mmcoa_cli.settings import Home
 
 from .conftest import data, of_the_paper
@@ -31,7 +33,7 @@ def nowhere(tmp_path: Path) -> Home:
     [("table1", 4 * 3, 4 * (3 + 1)), ("table2", 12, 13 * 15), ("table3", 12, 13 * 15), ("fig3", 12, 13 * 15)],
 )
 def test_the_papers_runs_and_tests(nowhere: Home, speed: Speed, name: str, runs: int, tests: int) -> None:
-    plan = compose(Order(name), PAPER, of_the_paper(name), known=Known(nowhere), speed=speed)
+    plan = compose(Order((name,)), PAPER, [of_the_paper(name)], known=Known(nowhere), speed=speed)
     counts = Counter(step.kind for step in plan.steps)
     assert (counts["train"], counts["evaluate"]) == (runs, tests)
     assert not plan.left_out
@@ -41,13 +43,13 @@ def test_the_papers_runs_and_tests(nowhere: Home, speed: Speed, name: str, runs:
     assert {(spec.epochs, spec.image_attack) for spec in specs} == {(10, PgdSettings(steps=10))}
     for spec in (job.evaluate for job in jobs if job.evaluate):
         assert (spec.limit, spec.options) == (None, {})  # all defaults: 1/255, 100 steps
-        assert spec.attacks == Order(name).attacks and set(spec.attacks) == set(Order(name).row.attacks)
+        assert spec.attacks == Order((name,)).attacks and set(spec.attacks) == set(catalog.tables()[name].attacks)
     assert plan.seconds == pytest.approx(sum(step.seconds or 0 for step in plan.steps))
     assert not nowhere.root.exists()
 
 
 def test_a_run_comes_before_its_tests_and_after_its_data(nowhere: Home, speed: Speed) -> None:
-    steps = compose(Order("table2"), PAPER, of_the_paper("table2"), known=Known(nowhere), speed=speed).steps
+    steps = compose(Order(("table2",)), PAPER, [of_the_paper("table2")], known=Known(nowhere), speed=speed).steps
     trained: set[TrainSpec | None] = {None}
     for step in steps:
         if isinstance(step.work, Job) and step.work.train:
@@ -58,14 +60,14 @@ def test_a_run_comes_before_its_tests_and_after_its_data(nowhere: Home, speed: S
 
 
 def test_without_a_measurement_there_is_no_time(nowhere: Home) -> None:
-    plan = compose(Order("table1"), PAPER, of_the_paper("table1"), known=Known(nowhere))
+    plan = compose(Order(("table1",)), PAPER, [of_the_paper("table1")], known=Known(nowhere))
     assert plan.seconds is None and plan.document()["estimated_seconds"] is None
     assert len(plan.todo) == 2 + 12 + 16  # both models are to be fetched
 
 
 def test_commands_are_those_a_person_would_type(nowhere: Home) -> None:
-    order = Order("table2", model="my clip", seed=3, compat="release", batch_size=64, processes=2)
-    plan = compose(order, Scale("5", 3, 200, 10), of_the_paper("table2"), known=Known(nowhere))
+    order = Order(("table2",), model="my clip", seed=3, compat="release", batch_size=64, start=Start(processes=2))
+    plan = compose(order, Scale("5", 3, 200, 10), [of_the_paper("table2")], known=Known(nowhere))
     commands = {step.title: step.command for step in plan.steps}
     assert commands["train mmcoa, 5-shot on imagenet"] == (
         "mmcoa train --method mmcoa --dataset imagenet --shots 5 --model 'my clip' --epochs 3 --batch-size 64 --seed 3 "
@@ -76,13 +78,13 @@ def test_commands_are_those_a_person_would_type(nowhere: Home) -> None:
         "--compat release --steps 10 --processes 2"
     )
     assert shlex.split(commands["test clip, zero-shot on dtd"])[:4] == ["mmcoa", "evaluate", "--checkpoint", "my clip"]
-    clean = compose(Order("table3"), PAPER, of_the_paper("table3"), known=Known(nowhere)).steps[-1]
+    clean = compose(Order(("table3",)), PAPER, [of_the_paper("table3")], known=Known(nowhere)).steps[-1]
     assert clean.command == "mmcoa evaluate --checkpoint mmcoa-imagenet-full --dataset caltech256 --attack clean"
 
 
 @pytest.mark.parametrize("name", ["table1", "table3"])
 def test_quick_takes_the_largest_size_in_its_hours(nowhere: Home, speed: Speed, name: str) -> None:
-    order, selection = Order(name, preset="quick"), of_the_paper(name)
+    order, selection = Order((name,), preset="quick"), [of_the_paper(name)]
 
     def hours(scale: Scale) -> float:
         return (compose(order, scale, selection, known=None, speed=speed).seconds or 0) / 3600
@@ -99,12 +101,52 @@ def test_quick_takes_the_largest_size_in_its_hours(nowhere: Home, speed: Speed, 
 
 def test_what_differs_from_the_paper_is_said() -> None:
     selection = of_the_paper("table2")
-    assert not list(differences(Order("table2"), PAPER, selection))
-    order = Order("table2", preset="quick", model="my-clip", mlm="my-mlm")
-    said = "\n".join(differences(order, Scale("5", 3, 100, 10), selection))
+    assert not list(differences(Order(("table2",)), PAPER, [selection]))
+    order = Order(("table2",), preset="quick", model="my-clip", mlm="my-mlm")
+    said = "\n".join(differences(order, Scale("5", 3, 100, 10), [selection]))
     for words in ("1, 5 (the paper: 1, 5, 50, full)", "epochs of training: 3", "test images: 100", "test: 10 (",
                   "my-clip instead of ViT-B-32", "my-mlm instead of bert-base-uncased"):  # fmt: skip
         assert words in said
     small = replace(selection, tested=(data("dtd", test=50),))
-    assert "test images" not in "\n".join(differences(order, Scale(limit=100), small))
-    assert "attack" not in "\n".join(differences(Order("table3"), Scale(steps=10), selection))
+    assert "test images" not in "\n".join(differences(order, Scale(limit=100), [small]))
+    assert "attack" not in "\n".join(differences(Order(("table3",)), Scale(steps=10), [selection]))
+
+
+def steps_of(*names: str, scale: Scale = PAPER, home: Home) -> list[Step]:
+    return list(compose(Order(names), scale, [of_the_paper(name) for name in names], known=Known(home)).steps)
+
+
+def test_what_several_tables_need_is_there_once(nowhere: Home) -> None:
+    """Table II trains as Figures 3 to 5 do; Figure 5 adds runs of the image encoder alone, Figure 6 other radii."""
+    alone = {step.title: step.command for step in steps_of("table2", home=nowhere)}
+    together = steps_of("table2", "table3", "fig3", "fig4", home=nowhere)
+    assert {step.title: step.command for step in together} == alone and len(together) == len(alone)
+    more = [step for step in steps_of("table2", "fig5", "fig6", home=nowhere) if step.title not in alone]
+    trained = [step.command for step in more if step.kind == "train"]
+    assert trained == [
+        f"mmcoa train --method {method} --dataset imagenet --shots full --tune image --no-evaluate"
+        for method in ("tecoa", "mmcoa")
+    ]
+    tested = [step.command for step in more if step.kind == "evaluate"]
+    assert len(tested) == 2 * 15
+    radii = [step.command for step in steps_of("table2", "fig6", home=nowhere) if "--eps" in step.command]
+    assert len(radii) == 3 * 15 * 2 and all("--eps 2/255" in one or "--eps 4/255" in one for one in radii)
+
+
+def test_an_ablation_trains_with_each_loss_alone(nowhere: Home) -> None:
+    steps = steps_of("table4", home=nowhere)
+    trained = [step for step in steps if step.kind == "train"]
+    assert len(trained) == 3 * 4 and len(steps) - len(trained) - 6 == 4 * 4
+    first = trained[0]
+    assert first.label == "mmcoa, full, image weight 1.0, text weight 0.0"
+    assert "--image-weight 1.0 --text-weight 0.0" in first.command
+
+
+def test_epochs_are_tests_of_one_run(nowhere: Home) -> None:
+    steps = steps_of("fig7", scale=Scale("5", 3, 100, 10), home=nowhere)
+    tests = [step.command for step in steps if "mmcoa-imagenet-5shot" in step.command]
+    assert sum(step.kind == "train" for step in steps) == 2
+    assert [sum(f"--epochs {epoch} " in test for test in tests) for epoch in (1, 2, 3)] == [15, 15, 0]
+    assert len(tests) == 3 * 15  # those of the last epoch are the run's own
+    quick = Order(("fig7",))
+    assert "epochs of training: 3 (the paper: 10)" in list(differences(quick, Scale("5", 3), [of_the_paper("fig7")]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.plans.order import Order
-from mmcoa_cli.plans.selection import look_up, select
+from mmcoa_cli.plans.selection import Selection, look_up, select
 from mmcoa_cli.settings import Home
 from store.dataset_writing import DatasetWriter
 from store.errors import UserError
@@ -26,6 +28,11 @@ def add_dataset(home: Home, name: str, *, train: int = 4, test: int = 2) -> None
                 out.add(split, np.zeros((8, 8, 3), np.uint8), i % 2)
 
 
+def chosen_of(name: str, home: Home, **options: Any) -> Selection:
+    order = Order((name,), **options)
+    return select(order.tables[0], order, home)
+
+
 def test_the_store_knows_better_than_the_catalog(home: Home) -> None:
     add_dataset(home, "cifar10")
     found = look_up("cifar10", home)
@@ -40,7 +47,7 @@ def test_the_store_knows_better_than_the_catalog(home: Home) -> None:
 def test_quick_takes_what_is_here(home: Home) -> None:
     add_dataset(home, "stl10", train=6)
     add_dataset(home, "cifar10", train=4)
-    chosen = select(Order("table2", preset="quick"), home)
+    chosen = chosen_of("table2", home, preset="quick")
     assert [data.name for data in chosen.sources] == ["stl10"]  # as many classes, more images
     assert [data.name for data in chosen.tested] == ["cifar10", "stl10"]
     said = "; ".join(chosen.left_out)
@@ -50,14 +57,14 @@ def test_quick_takes_what_is_here(home: Home) -> None:
     )
     for name in ("cifar100", "food101", "caltech256", "imagenet"):
         assert name in said
-    chosen = select(Order("table1", preset="quick"), home)
+    chosen = chosen_of("table1", home, preset="quick")
     assert [data.name for data in chosen.sources] == ["cifar10"] and not chosen.tested
     assert not any("instead" in line for line in chosen.left_out)
 
 
 def test_a_source_of_ones_own_is_tested_too(home: Home) -> None:
     add_dataset(home, "cifar10")
-    chosen = select(Order("table3", preset="quick", source="digits"), home)
+    chosen = chosen_of("table3", home, preset="quick", source="digits")
     assert [data.name for data in chosen.sources] == ["digits"]
     assert [data.name for data in chosen.tested] == ["cifar10", "digits"]
     assert "trained on digits instead of imagenet" in chosen.left_out
@@ -66,13 +73,13 @@ def test_a_source_of_ones_own_is_tested_too(home: Home) -> None:
 def test_a_dataset_that_cannot_be_trained_on(home: Home) -> None:
     add_dataset(home, "imagenet", train=0)
     add_dataset(home, "cifar10")
-    chosen = select(Order("table2", preset="quick"), home)
+    chosen = chosen_of("table2", home, preset="quick")
     assert [data.name for data in chosen.sources] == ["cifar10"]
     assert {data.name for data in chosen.tested} == {"imagenet", "cifar10"}
 
 
 def test_the_papers_settings_take_what_can_be_fetched(home: Home) -> None:
-    chosen = select(Order("table1"), home)
+    chosen = chosen_of("table1", home)
     assert {data.name for data in chosen.sources} >= {"cifar10", "cifar100"}
     assert not any(data.here for data in chosen.sources)
 
@@ -89,5 +96,5 @@ def test_the_papers_settings_take_what_can_be_fetched(home: Home) -> None:
 def test_nothing_to_train_on(home: Home, options: dict[str, str], message: str) -> None:
     add_dataset(home, "tests-only", train=0)
     with pytest.raises(UserError, match=message) as error:
-        select(Order("table2", **options), home)  # type: ignore[arg-type]
+        chosen_of("table2", home, **options)
     assert "mmcoa fetch" in error.value.hint

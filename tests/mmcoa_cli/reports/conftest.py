@@ -8,11 +8,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from indexes import RESULT, RUN
+from PIL import Image
 
+from mmcoa_cli.inventory import fetch
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.present import data_key
+from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.intervals import wilson
+from store.datasets import Dataset
+from store.examples import ExampleSet
 from store.index import Index
 from store.keys import key_of
 from store.schema import Result, Run
@@ -32,6 +39,8 @@ SETTING = {
     "split": "test", "limit": None, "partial": False, "part": "", "pixel_size": 32, "precision": "fp32",
     "compat": "none", "batch_size": 128, "digests": 1, "data": data_key("0123456789abcdef", []),
 }  # fmt: skip
+WRONG, HELD, FOOLED = 0, 1, 2  # outcomes
+CHANGE = np.float32(0.7 / 255)  # no image of 8 bits has it
 Add = Callable[..., Run]
 
 
@@ -178,3 +187,44 @@ def everything(add: Add) -> None:
 
 def _of(_n: int, correct: Sequence[int]) -> dict[str, int]:
     return dict(zip(("image", "text", "multimodal", "clean"), correct, strict=True))
+
+
+@pytest.fixture
+def attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A store with six images of two classes, and a run whose image and text attacks on them are there."""
+    monkeypatch.setenv("MMCOA_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MMCOA_DATABASE_URL", raising=False)
+    home = Home(tmp_path / "home", f"sqlite:///{tmp_path / 'home' / 'index.db'}")
+    for number in range(6):
+        path = tmp_path / "pets" / "test" / ("cat" if number < 3 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (40 * number, 100, 100)).save(path)
+    fetch("pets", home, source=tmp_path / "pets")
+    index = Index(home.database_url)
+    index.save_run(replace(RUN, id="mmcoa-pets-1", source="pets", status="complete"))
+    with Dataset.open(home.datasets / "pets.h5") as dataset:
+        clean = np.stack(dataset.images("test", range(6)))
+        spec = {"attack": "image", "data": {"checksum": dataset.info.checksum}, "image": {"eps": "1/255"}}
+    images = clean.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255) + CHANGE
+    _add_examples(index, home, spec, (clean, images), {})
+    texts = {"prompts": ["a cat", "a dog"], "adversarial_prompts": ["a cat", "a wolf"]}
+    _add_examples(index, home, {**spec, "attack": "text"}, None, texts)
+    whole = {**spec, "attack": "multimodal", "text": {}}
+    _add_examples(index, home, whole, None, texts)
+    return home
+
+
+def _add_examples(index: Index, home: Home, spec: dict[str, Any], images: Any, texts: dict[str, list[str]]) -> None:
+    examples = ExampleSet(home.examples, spec, n=6, block_size=6)
+    examples.missing()
+    columns = {
+        "index": np.arange(6), "label": np.array([0, 0, 0, 1, 1, 1]), "clean_prediction": np.array([0, 0, 0, 1, 1, 0]),
+        "prediction": np.array([0, 1, 0, 1, 0, 0]), "outcome": np.array([HELD, FOOLED, HELD, HELD, FOOLED, WRONG]),
+    }  # fmt: skip
+    examples.write_block(0, columns, images)
+    examples.finish(texts=texts)
+    result = replace(
+        RESULT, evaluation=examples.key, run_id="mmcoa-pets-1", dataset="pets", attack=spec["attack"],
+        examples=examples.key, setting={"split": "test", "pixel_size": 16},
+    )  # fmt: skip
+    index.save_results([result])

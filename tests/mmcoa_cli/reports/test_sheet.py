@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -169,47 +168,3 @@ def test_markdown(index: Index, fifteen: None) -> None:
     lines = [line for line in report(index, format="markdown").splitlines() if line.startswith("|")]
     assert {line.count("|") for line in lines} == {18}
     assert lines[0].startswith("| method | imagenet | cifar10 |") and lines[0].endswith("| average |")
-
-
-class Page(HTMLParser):
-    """Which tags a page has, and the cells of its tables' rows."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.cells: list[list[str]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag == "tr":
-            self.cells.append([])
-        elif tag in ("td", "th"):
-            self.cells[-1].append("")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self.tags and self.tags[-1] in ("td", "th"):
-            self.cells[-1][-1] += data
-
-
-def test_html_is_a_plain_table(index: Index, fifteen: None) -> None:
-    page = Page(report(index, format="html"))
-    assert {len(row) for row in page.cells} == {17}
-    assert [cell.strip() for cell in page.cells[0]] == ["method", *OOD.datasets, "average"]
-    assert not {"script", "img", "link", "iframe"} & set(page.tags)
-    assert page.tags.count("table") == 1 and {"thead", "tbody", "caption", "h1", "h2"} <= set(page.tags)
-
-
-@pytest.mark.parametrize(
-    "task", [catalog.tables()[name] for name in ("iid", "ood", "fig3", "fig4")], ids=lambda task: task.name
-)
-def test_html_shows_hostile_names_as_text(index: Index, add: Add, task: catalog.TableRow) -> None:
-    hostile = "<script>alert('&')</script>"
-    for model, dataset in (("x", hostile), (hostile, "cifar10"), ("x", "cifar10")):
-        part = f"{hostile}\x1b[31m"  # of the specification; the index refuses a name like this
-        add("clip", {"image": 100, "text": 100, "multimodal": 100}, model=model, dataset=dataset, part=part)
-    text = render(report_of(rows(index, task), task), format="html")
-    page = Page(text)
-    assert "script" not in page.tags and hostile in page.text and "\x1b" not in text

@@ -13,16 +13,18 @@ from store.datasets import Dataset
 from store.errors import UserError
 
 from .. import attacks
-from ..datasets.library import attacked_at, dataset_path
+from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
-from ..jobs.evaluation_spec import EvaluationSpec
-from ..jobs.training_identity import of_training, run_id
-from ..jobs.training_spec import TrainSpec
-from ..jobs.trials import Trial, Words
 from ..models.epochs import path_of
 from ..models.present import Present
-from ..models.runs import template_of
+from ..models.runs import epoch_before_the_last, require_whole
 from ..settings import Home
+from .evaluation_spec import EvaluationSpec
+from .subject import Subject, Words
+from .training_identity import of_training, run_id
+from .training_spec import TrainSpec
+from .trials import Trial, trials_of
+from .worker import Job, Outcome
 
 if TYPE_CHECKING:
     from store.index import Index
@@ -49,13 +51,33 @@ class Known:
         return next((run for run in runs if (run.kind, run.model, run.method) == wanted), None)
 
     def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
-        """The attacks of `spec` under which the run, as it is now, was not tested yet on the one dataset of `spec`."""
-        trial = self._trial(run, spec) if run else None
-        if trial is None or self._index is None:
+        """The attacks of `spec` under which the run, as it is now, was not tested yet on all datasets of `spec`."""
+        trials = self._trials(run, spec) if run else []
+        if not trials or self._index is None:
             return spec.attacks
-        ids = {attack: trial.evaluation_id(attack) for attack in spec.attacks}
-        there = {result.evaluation for _, result in self._index.results(evaluations=list(ids.values()))}
-        return tuple(a for a in spec.attacks if ids[a] not in there or not trial.examples(a).complete)
+        there = [trial.stored(self._index) for trial in trials]
+        return tuple(attack for attack in spec.attacks if not all(attack in stored for stored in there))
+
+    def outcome(self, job: Job, subject: Subject | None) -> Outcome | None:
+        """What the store has of a job's training, and of its test (of `subject`, where nothing is trained), if it has
+        all of it."""
+        run = None if job.resume else self.run(job.train) if job.train else subject.run if subject else None
+        if run is None or self._index is None or (job.train and not self._whole(run)):
+            return None
+        trials = self._trials(run, job.evaluate) if job.evaluate else []
+        if job.evaluate and not (trials and all(trial.stored(self._index) == trial.spec.attacks for trial in trials)):
+            return None
+        ids = [trial.evaluation_id(attack) for trial in trials for attack in trial.spec.attacks]
+        return Outcome(run.id if job.train else "", ids)
+
+    def _whole(self, run: Run) -> bool:
+        """Whether a run is as it was saved; whoever does the work says what is wrong, or mends it."""
+        try:
+            if run.kind == "train":
+                require_whole(run, self.home)
+        except UserError:
+            return False
+        return True
 
     def _run_id(self, spec: TrainSpec) -> str:
         """The id that the run has, or would get; empty where something that decides it is not here."""
@@ -71,18 +93,18 @@ class Known:
             return ""
         return run_id(spec, of_training(spec, info, indices=drawn, weights=weights, mlm=mlm))
 
-    def _trial(self, run: Run, spec: EvaluationSpec) -> Trial | None:
-        """What `spec` would compute; None where something that decides it is not here."""
-        weights, path = self._present.weights(run), dataset_path(spec.datasets[0], self.home)
+    def _trials(self, run: Run, spec: EvaluationSpec) -> list[Trial]:
+        """What `spec` would compute of the run; nothing where something that decides it is not here."""
         words = Words(spec.mlm, self._present.mlm(spec.mlm)) if spec.takes_words else Words()
-        if not weights or not path.exists() or (spec.takes_words and not words.digest):
-            return None
+        here = [dataset_path(name, self.home).exists() for name in spec.datasets]
         try:
-            template = template_of(run, self.home, self._index) if self._index else ""
-            dataset = attacked_at(Dataset.open(path), spec.pixel_size)
-            return Trial(spec, self.home, run, weights, dataset, words, template)
+            epoch = epoch_before_the_last(run, spec.epoch)
+            weights = self._present.weights(run, epoch)
+            if not weights or not all(here) or (spec.takes_words and not words.digest):
+                return []
+            return trials_of(spec, Subject(run, weights, words, epoch), self.home)
         except UserError:
-            return None
+            return []
 
     @cached_property
     def _index(self) -> Index | None:

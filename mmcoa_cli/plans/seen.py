@@ -1,0 +1,197 @@
+"""What the index has of a table, as a plan asks for it: each run and model in a report, with the settings of its
+results, that further ones are made with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+from store.errors import UserError
+
+from .. import catalog
+from ..attacks import base
+from ..catalog import TableRow
+from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
+from ..jobs.training_spec import TrainSpec, options_of, stored_spec
+from ..models.epochs import epochs_of
+from ..reports.lines import grouped
+from ..reports.rows import Row
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from store.schema import Run
+
+ANY = ("seed", "precision", "compat")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run or a model of the index, with results that were measured alike; none where it was not tested yet.
+
+    `found` is its row among the runs; None for a model that has none.
+    """
+
+    found: Run | None
+    model: str
+    axes: Mapping[str, tuple[Any, ...]]  # the part of a table's grid that it is
+    rows: Sequence[Row] = ()
+    usual: Mapping[str, Any] = field(default_factory=dict)  # the settings of a test under an attack without results
+
+    @property
+    def checkpoint(self) -> str:
+        """A model as it comes is named by its own name, one with something around it by its row among the runs."""
+        if self.found is None:
+            return self.model
+        method = catalog.methods().get(self.found.method)
+        return self.found.id if self.found.source or (method and method.wrapper) else self.model
+
+    def settings(self, attack: str, *, without: Container[str]) -> Iterator[Settings]:
+        """Those of its results under an attack, each once; `without` options that a grid has."""
+        epochs = {"epochs": epochs_of(self.found)} if self.found and self.found.source else {}
+
+        def told(of: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in of.items() if name not in without}
+
+        own = [row for row in self.rows if row.attack == attack]
+        for same in grouped(own, lambda row: tuple(told(settings_of([row], limit=False)).items())) or [[]]:
+            yield Settings(self.model, epochs, told(settings_of(same) if same else self.usual))
+
+    def run(self, spec: TrainSpec) -> Run | None:
+        return self.found
+
+    def zero_shot(self, model: str, *, method: str) -> Run | None:
+        return self.found
+
+    def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
+        """The attacks of `spec` that it has no result of today under."""
+        rows = self._on.get(spec.datasets[0], [])
+        there = {row.attack for row in rows if row.attack in spec.attacks and _is_of(row, spec)}
+        return tuple(attack for attack in spec.attacks if attack not in there)
+
+    @cached_property
+    def _on(self) -> dict[str, list[Row]]:
+        of_today = (row for row in self.rows if not row.earlier)
+        return {same[0].dataset: same for same in grouped(of_today, lambda row: (row.dataset,))}
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The runs of an index, and the rows that a report of `table` has of them."""
+
+    table: TableRow
+    runs: Sequence[Run]
+    rows: Sequence[Row]
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """The training sets that the report is about."""
+        if self.table.on_source:
+            return [name for name in self.table.datasets if any(row.dataset == name for row in self.rows)]
+        return sorted({row.source for row in self.rows if row.source}) or list(self.table.sources)
+
+    def seen(self) -> Iterator[Seen]:
+        """Every run or model with results, finished runs without any, and models that runs started from."""
+        on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(self.rows, lambda r: (r.run,))}
+
+        def alike(row: Row) -> tuple[Any, ...]:
+            return (row.dataset if on_source else "", row.compat, row.precision, row.seed)
+
+        for run in (run for run in self.runs if run.method in catalog.methods()):
+            untested = (run.kind, run.status) == ("train", "complete") and run.source in self.sources
+            for group in grouped(of_run.get(run.id, []), alike) or ([[]] if untested else []):
+                source, usual = run.source or group[0].dataset, _after_training(run)
+                yield Seen(run, run.model, _axes(run.method, source), group, usual | settings_of(group))
+        here = [row for row in self.rows if not on_source or row.dataset in self.table.datasets]
+        zero_shot = next((name for name in self.table.methods if not catalog.methods()[name].loss), "")
+        for group in grouped(here, lambda row: (row.model, row.dataset if on_source else "")):
+            if zero_shot and all(row.source for row in group):
+                yield Seen(None, group[0].model, _axes(zero_shot, group[0].dataset), usual=settings_of(group))
+
+    def untrained(self, source: str) -> Iterator[TrainSpec]:
+        """The table's runs on `source` that are not there, for each model in the report that was trained on it."""
+        for model in dict.fromkeys(row.model for row in self.rows if row.source == source) or [self.rows[0].model]:
+            like = [run for run in self.runs if (run.kind, run.model, run.source) == ("train", model, source)]
+            own_shots = tuple(dict.fromkeys(run.shots for run in like)) if self.table.on_source else ()
+            table = self.table.narrowed(source=(source,), shots=own_shots or self.table.shots)
+            there = {(run.method, run.shots, *self._options_of(_spec_of(run))) for run in like}
+            for cell in dict.fromkeys(cell.of_run for cell in table.cells() if cell.source):
+                told = in_common(like, cell.method)
+                spec = Settings(model, {name: told[name] for name in told if name not in self._options}).run(cell)
+                if (cell.method, cell.shots, *self._options_of(spec)) not in there:
+                    yield spec
+
+    def _options_of(self, spec: TrainSpec | None) -> list[Any]:
+        return [spec.document().get(name) if spec else None for name in self._options]
+
+    @cached_property
+    def _options(self) -> list[str]:
+        """The options of training that the table has."""
+        return list(dict.fromkeys(name for training in self.table.axis("training") for name in training))
+
+
+def _axes(method: str, source: str) -> dict[str, tuple[Any, ...]]:
+    """Of a run that is known: however it was trained, it is one."""
+    return {"method": (method,), "source": (source,), "shots": ("full",), "training": ({},)}
+
+
+def settings_of(rows: Sequence[Row], *, limit: bool = True) -> dict[str, Any]:
+    """The options of `mmcoa evaluate` that `rows` were measured with; of several values the first, but of limits the
+    one of most rows."""
+    found: dict[str, Any] = {"limit": _limit_of(rows)} if limit and rows else {}
+    for row in rows:
+        known = [row.attack] if row.attack in base.ATTACKS else []  # one of a plugin may not be here
+        for name in (*ANY, *base.options_of(known)):
+            value = row.get(name)
+            if value is not None:
+                found.setdefault(name, value)
+    return found
+
+
+def in_common(like: Sequence[Run], method: str) -> dict[str, Any]:
+    """The settings in which all runs `like` it differ from the usual: those that a run of `method` has, too."""
+    told = [_unusual(run) for run in like]
+    own = {*TrainSpec.__dataclass_fields__, *options_of(catalog.methods()[method]), *base.every_option()}
+    first = told[0] if told else {}
+    return {n: v for n, v in first.items() if n in own and all(other.get(n) == v for other in told)}
+
+
+def _is_of(row: Row, spec: EvaluationSpec) -> bool:
+    """Whether a row was measured with the settings of `spec` for its attack, as far as it says."""
+    if row.setting.get("epoch") != spec.epoch:
+        return False
+    told = {"mlm": spec.mlm}
+    for part in base.parts(row.attack):
+        told |= asdict(spec.settings(part))
+    return all(told.get(name, value) == value for name, value in settings_of([row], limit=False).items())
+
+
+def _limit_of(rows: Sequence[Row]) -> int | None:
+    limits = sorted({row.limit for row in rows if row.limit is not None})
+    of_rows = [next((n for n in limits if row.n <= n), None) for row in rows]  # a small test set is its own subset
+    return Counter(of_rows).most_common(1)[0][0]
+
+
+def _after_training(run: Run) -> dict[str, Any]:
+    """The settings that `mmcoa train` itself tests a run with; none where its own make no sense."""
+    spec = _spec_of(run) if run.kind == "train" else None
+    if spec is None:
+        return {}
+    after = evaluation_after(spec)
+    return {**{name: getattr(after, name) for name in ("mlm", *ANY)}, **after.options}
+
+
+@cache
+def _unusual(run: Run) -> dict[str, Any]:
+    spec = _spec_of(run)  # some of its options are of its test alone
+    return {"mlm": spec.mlm, "compat": spec.compat, **spec.unusual(), **spec.options} if spec else {}
+
+
+def _spec_of(run: Run) -> TrainSpec | None:
+    """None for a run of another version, whose options make no sense."""
+    try:
+        return stored_spec(run.method, run.spec)
+    except UserError:
+        return None

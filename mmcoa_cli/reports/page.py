@@ -1,0 +1,154 @@
+"""Reports as one HTML page that is whole in itself: tables, figures, pictures, and where each number is from.
+
+Nothing in it runs or loads. Every text is escaped; figures are inline SVG, pictures are part of the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from store.errors import UserError
+from store.index import Index
+from store.printable import visible
+
+from .. import __version__
+from ..attacks import ATTACKS
+from ..settings import Home
+from .content import Report
+from .figure import caption
+from .figures import svg
+from .pictures import Picture, pictures, prompts
+from .rows import Row
+from .sheet import Sheet
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from store.schema import Result
+
+MOST_PICTURES, MOST_PROMPTS = 4, 20  # of an attack
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an attack did to some images, or to the prompts."""
+
+    title: str
+    pictures: list[dict[str, Any]]
+    prompts: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One report on the page. `problem` says why there is none."""
+
+    anchor: str
+    title: str
+    sheets: list[Sheet] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    svg: str = ""
+    caption: list[str] = field(default_factory=list)  # of the figure
+    examples: list[Shown] = field(default_factory=list)
+    origins: list[dict[str, str]] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+def page(parts: Sequence[Part], *, title: str) -> str:
+    """The page of these parts, with a table of contents where they are several."""
+    return _template().render(title=title, parts=parts, made=f"Made by mmcoa {__version__}.")
+
+
+def part_of(report: Report, home: Home | None = None) -> Part:
+    """A report as a part of a page; with `home`, it shows examples of its attacks from that store."""
+    sheets = report.sheets()
+    rows = [row for row in report.rows if row.evaluation]
+    return Part(
+        anchor=report.table.name,
+        title=report.table.title,
+        sheets=sheets,
+        notes=list(dict.fromkeys(note for sheet in sheets for note in sheet.notes)),
+        svg=svg(report.figure) if report.figure else "",
+        caption=caption(report.figure, sheets) if report.figure else [],
+        examples=list(_examples(rows, home)) if home else [],
+        origins=[_origin(row) for row in rows],
+        commands=list(dict.fromkeys(report.command(row) for row in rows)) if report.command else [],
+        missing=list(dict.fromkeys(entry["command"] for entry in report.missing.entries())) if report.missing else [],
+    )
+
+
+def _origin(row: Row) -> dict[str, str]:
+    """What the number of a row is of, and where, when and in what time it was measured."""
+    return {
+        "run": row.run,
+        "dataset": row.dataset,
+        "attack": row.attack,
+        "metric": row.metric.replace("_", " "),
+        "%": f"{100 * row.value:.2f}",
+        "95%": "–".join(f"{100 * end:.2f}" for end in row.ci95),
+        "n": f"{row.n:,}",
+        "seed": str(row.seed),
+        "evaluation": row.evaluation[:8],
+        "weights": row.weights[:8],
+    }
+
+
+def _examples(rows: Sequence[Row], home: Home) -> Iterator[Shown]:
+    """Of each attack that makes images or prompts, what it did to the last line's model."""
+    index = Index(home.database_url)
+    last = {row.attack: row for row in rows}
+    for name, attack in ATTACKS.items():
+        if name not in last or not (attack.images or attack.prompts):
+            continue
+        results = index.evaluation(last[name].evaluation)
+        try:
+            yield _shown(results[0], home)
+        except (UserError, KeyError, IndexError):
+            continue  # not in this store, or not as it was: the number stands all the same
+
+
+def _shown(result: Result, home: Home) -> Shown:
+    attack = ATTACKS[result.attack]
+    found = pictures(result, home, most=MOST_PICTURES) if attack.images else []
+    written = [one for one in prompts(result, home) if one[1] != one[2]][:MOST_PROMPTS] if attack.prompts else []
+    return Shown(
+        f"{result.attack} attack on {result.dataset}, {result.run_id}", [_embedded(one) for one in found], written
+    )
+
+
+def _embedded(picture: Picture) -> dict[str, Any]:
+    before, after = picture.said
+    words = f"{picture.label}: seen as {before}, then as {after}" if before else picture.label
+    images = [_data_url(pixels) for pixels in (picture.clean, picture.perturbation, picture.shown)]
+    return {"images": images, "words": f"{words}; change ≤ {picture.reach:.3g}/255, enlarged"}
+
+
+def _data_url(pixels: Any) -> str:
+    from PIL import Image
+
+    from ..datasets.contact_sheet import TILE
+
+    image = Image.fromarray(pixels)
+    if image.width > TILE:
+        image = image.resize((TILE, TILE), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    templates.filters["visible"] = visible
+    return templates.get_template("page.html.jinja")
