@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 LEVELS = np.float32(255)
 BATCH = 64  # rows hashed at a time
 DELTA, FLOATS, FLOAT_ROW = "images/delta", "images/float32", "images/float32_row"
-TEXTS = "texts/"
+TEXTS, ARRAYS = "texts/", "arrays/"
 
 
 def write_images(file: Any, clean: npt.NDArray[np.uint8], adversarial: Array) -> None:

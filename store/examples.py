@@ -22,12 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UserError
-from .example_content import DELTA, FLOAT_ROW, FLOATS, LEVELS, TEXTS, append, checksum, write_images
+from .example_content import ARRAYS, DELTA, FLOAT_ROW, FLOATS, LEVELS, TEXTS, append, checksum, write_images
 from .files import lock, replacing
 from .hdf5 import DAMAGE, descriptor, finish, new_array, open_finished, sealed, writing
 from .hdf5_limits import attribute, refuse_unbounded
 from .keys import canonical_json, key_of
 from .verification import verified
+
+NOT_WHOLE, AGAIN = "an example set is not whole", "type the same command again to go on"
 
 log = logging.getLogger(__name__)
 
@@ -132,33 +134,55 @@ class ExampleSet:
                 rows_of = {"key": self.key, "start": self.blocks()[number].start, "rows": rows}
                 finish(file, **rows_of, checksum=checksum(file))
 
+    def made(self, name: str) -> Array:
+        """A column of a set whose blocks are all made, but which is not finished. Raises UserError as `finish` does."""
+        found = []
+        for number, block in enumerate(self.blocks()):
+            with self._read_part(self._part(number), block) as source:
+                found.append(np.asarray(source[name][:]))
+        return np.concatenate(found)
+
     def finish(
-        self, *, texts: Mapping[str, Sequence[str]] | None = None, notes: Mapping[str, Any] | None = None
+        self,
+        *,
+        texts: Mapping[str, Sequence[str]] | None = None,
+        notes: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, Array] | None = None,
     ) -> None:
-        """Make one file of all blocks, with `texts` (lists of strings by name) and `notes` (JSON), and remove them.
+        """Make one file of all blocks, with `texts` (lists of strings by name), `notes` (JSON) and `arrays` (of any
+        number of rows), and remove them.
 
         Does nothing to a set that is complete. Raises UserError when a block is missing or damaged.
         """
         with self.lock():
             if not self.complete:
-                self._assemble(texts or {}, notes or {})
+                self._assemble(texts or {}, notes or {}, arrays or {})
             shutil.rmtree(self.parts, ignore_errors=True)  # another run of the same set may be writing a block again
 
-    def _assemble(self, texts: Mapping[str, Sequence[str]], notes: Mapping[str, Any]) -> None:
+    def _assemble(
+        self, texts: Mapping[str, Sequence[str]], notes: Mapping[str, Any], arrays: Mapping[str, Array]
+    ) -> None:
         parts = [self._part(number) for number in range(len(self.blocks()))]
         if not all(part.exists() for part in parts):
-            raise UserError("an example set is not whole", hint="type the same command again to go on")
+            raise UserError(NOT_WHOLE, hint=AGAIN)
         with replacing(self.path) as partial, writing(partial) as file:
             for part, block in zip(parts, self.blocks(), strict=True):
-                self._append_part(file, part, block)
+                with self._read_part(part, block) as source:
+                    append(file, source, block.start, self.n)
                 file.check()
+            for name, values in arrays.items():
+                new_array(file, f"{ARRAYS}{name}", values)
             for name, lines in texts.items():
                 new_array(file, f"{TEXTS}{name}", np.frombuffer(canonical_json(list(lines)).encode(), np.uint8))
             texts_of = {"spec": canonical_json(self.spec), "notes": canonical_json(notes)}
             finish(file, **texts_of, block_size=self.block_size, checksum=checksum(file, *texts_of.values()))
 
-    def _append_part(self, file: Any, part: Path, block: range) -> None:
-        """Raises UserError where the part is not what was written of this block; it is removed, to be made again."""
+    @contextmanager
+    def _read_part(self, part: Path, block: range) -> Iterator[Any]:
+        """The file of a block. Raises UserError where it is not what was written of it; it is removed, to be made
+        again."""
+        if not part.exists():
+            raise UserError(NOT_WHOLE, hint=AGAIN)
         try:
             with open_finished(part) as source:
                 said = sealed(source, "key", "start", "rows", "checksum")
@@ -167,7 +191,7 @@ class ExampleSet:
                 refuse_unbounded(source)
                 if checksum(source) != said["checksum"]:
                     raise ValueError("its content is not what was written")
-                append(file, source, block.start, self.n)
+                yield source
         except DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the system: the file itself may be whole
                 raise
@@ -180,6 +204,11 @@ class ExampleSet:
     def columns(self, name: str) -> Array:
         """A column of the finished set: one row a sample. Raises UserError, as all reading does, for a damaged file."""
         return np.asarray(self._named(self._content[0], name))
+
+    def values(self, name: str) -> Array:
+        """A column, or one of the arrays beside them, which may have any number of rows."""
+        columns, _, arrays = self._content
+        return np.asarray(self._named({**columns, **arrays}, name))
 
     def texts(self, name: str) -> list[str]:
         """A list of strings of the finished set."""
@@ -214,14 +243,15 @@ class ExampleSet:
         return images
 
     @cached_property
-    def _content(self) -> tuple[dict[str, Array], dict[str, list[str]]]:
-        """All columns and texts."""
+    def _content(self) -> tuple[dict[str, Array], dict[str, list[str]], dict[str, Array]]:
+        """All columns, texts and arrays."""
         with self._open() as file:
             columns = {name: file[name][:] for name in file if isinstance(file[name], h5py.Dataset)}
-            for name, values in columns.items():
+            arrays = {name: array[:] for name, array in file.get(ARRAYS, {}).items()}
+            for name, values in {**columns, **arrays}.items():
                 if values.dtype.kind == "f" and not np.isfinite(values).all():
                     raise ValueError(f"its column {name!r} holds what is no number")
-            return columns, {name: _lines(array) for name, array in file.get(TEXTS, {}).items()}
+            return columns, {name: _lines(array) for name, array in file.get(TEXTS, {}).items()}, arrays
 
     def _part(self, number: int) -> Path:
         return self.parts / f"{number:06d}.h5"

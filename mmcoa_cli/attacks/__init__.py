@@ -6,9 +6,10 @@ from .co_attack import CO_ATTACK
 from .embedding import EMBEDDING
 from .image import IMAGE
 from .multimodal import MULTIMODAL
+from .sga import SGA, SGA_TEXT
 from .text import TEXT
 
-for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK, EMBEDDING):
+for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK, SGA_TEXT, SGA, EMBEDDING):
     register(_attack)
 
 __all__ = ["ATTACKS", "Attack", "lookup", "register"]

@@ -20,14 +20,21 @@ if TYPE_CHECKING:
     from ..models.masked_lm import MaskedLM
     from ..models.victim import Victim
 
+# of pixels (b, 3, H, W) and the rows of a block that these are: what is ascended, summed, and which go on (None: all)
+Loss = Callable[["Tensor", "Tensor"], "tuple[Tensor, Tensor | None]"]
 Classifier = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
+
+
+def _no_loss() -> Loss:
+    raise ValueError("this block is of no task")
 
 
 @dataclass(frozen=True)
 class Batch:
     """A block of images under attack: pixels in [0, 1], (B, 3, S, S), labels (B,), and their numbers in the dataset.
 
-    Class prompts are those of the whole dataset: clean, or as an attack that this one needs has made them.
+    Class prompts are those of the whole dataset: clean, or as an attack that this one needs has made them. In a task on
+    captions they are these, all of them in the order of their images, and a label is the number of an image's last one.
     """
 
     victim: Victim
@@ -39,6 +46,9 @@ class Batch:
     logits: Classifier  # against the clean class prompts
     answer: Classifier  # against the class prompts that the images of this attack are classified by
     class_features: Callable[[str], Tensor]  # an attack's class prompts, embedded: (K, D), of unit length
+    loss: Callable[[], Loss] = _no_loss  # gives what an attack on images alone ascends in this task
+    own_rows: Tensor | None = None  # of each text that belongs to an image: the row of that (T,) ...
+    own_texts: Tensor | None = None  # ... and the text's number (T,)
     epoch: int = 0
     on_step: Callable[[], None] = lambda: None
 
@@ -51,7 +61,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Texts:
-    """All texts of a dataset under attack: K class prompts, in class order, with the names that stand in them."""
+    """All texts of a dataset under attack: K class prompts, in class order, with the names that stand in them; or all
+    captions, in the order of their images.
+
+    `owners` is the image of each caption, and `image_features` the embeddings of all images (n, D), of unit length, as
+    an attack has left them: this one, or one that it needs.
+    """
 
     victim: Victim
     prompts: Sequence[str]
@@ -59,6 +74,8 @@ class Texts:
     settings: Any
     mlm: MaskedLM | None = None
     seed: int = 0
+    owners: Tensor | None = None
+    image_features: Callable[[str], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,7 @@ class Attack:
     prompts: Callable[[Texts], list[str]] | None = None
     images_of: str = ""
     prompts_of: str = ""
+    on: str = ""  # "classes" or "captions", where it attacks these alone
     seeded: bool = False  # what it makes depends on the seed
     masked_lm: bool = False  # it takes words from a masked LM
     usual: bool = False  # it is run where no attack is asked for

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +20,16 @@ from store.errors import UserError
 from ..datasets.prompts import clean_name
 from ..models.finite import require_finite
 from ..models.masked_lm import MaskedLM
+from .base import Texts
 from .settings import BertAttackSettings
 from .stop_words import STOP_WORDS
 from .words import bare, parted, replaced
 
 RELEASE_MAX_TOKENS = 30
 
+AT_ONCE = 1024  # texts: memory is bounded by what can become of these
 Encoder = Callable[[list[str]], Tensor]  # strings -> unit embeddings (n, D)
+Gain = Callable[[Sequence[int], Tensor], Tensor]  # the numbers of prompts, embeddings (n, D) -> (n,)
 Candidates = list[list[list[str]]]  # [prompt][word] -> words that may replace it
 
 
@@ -43,6 +47,30 @@ class TextTarget:
     as_encoded: Callable[[str], str]
     forbidden: frozenset[str]  # what an attack may not bring into a prompt: all class names under `no_collisions`
     is_cut: Callable[[str], bool] = _never  # whether the context is too short for a text: such candidates are not used
+
+
+def attack_texts(texts: Texts, settings: BertAttackSettings, *, away_from: Tensor | None = None) -> list[str]:
+    """The adversarial version of every text, in order. Texts that are the same are attacked once, unless each is turned
+    away from an embedding of its own (`away_from`, (K, D), of unit length)."""
+    from ..models.token_rows import cut_by
+    from ..terminal.console import progress
+
+    if texts.mlm is None:
+        raise ValueError("the text attack takes its words from a masked LM")
+    every = list(dict.fromkeys(texts.prompts)) if away_from is None else list(texts.prompts)
+    found: list[str] = []
+    is_cut = cut_by(texts.victim)
+    with progress("attacking texts", total=len(every), unit="texts", quiet=len(every) <= AT_ONCE) as task:
+        for start in range(0, len(every), AT_ONCE):
+            some = every[start : start + AT_ONCE]
+            target = prepare(some, texts.names, mlm=texts.mlm, settings=settings, is_cut=is_cut)
+            guide = None if away_from is None else away_from[start : start + AT_ONCE]
+            found += attack_prompts(texts.victim.embed_texts, target, away_from=guide)
+            task.advance(len(some))
+    if away_from is not None:
+        return found
+    adversarial = dict(zip(every, found, strict=True))
+    return [adversarial[text] for text in texts.prompts]
 
 
 def prepare(
@@ -89,11 +117,12 @@ def _kept(word: str, candidates: list[str], *, settings: BertAttackSettings) -> 
     return [c for c in found if release or parted(c)[1] == c]
 
 
-def attack_prompts(encode: Encoder, target: TextTarget) -> list[str]:
+def attack_prompts(encode: Encoder, target: TextTarget, *, away_from: Tensor | None = None) -> list[str]:
     """BERT-Attack on all prompts at once: the adversarial prompt of each, in order.
 
     1. Words are ranked by `word_importance`. 2. The most important word that has candidates gets the one of greatest
-    divergence. 3. So on until `max_words_changed` words have changed.
+    divergence, or (`away_from`, (K, D)) of least similarity to what its prompt is turned away from. 3. So on until
+    `max_words_changed` words have changed.
     """
     texts, originals = [prompt.split(" ") for prompt in target.prompts], _encoded(encode, target, target.prompts)
     single = target.settings.compat == "release"  # in which even a text's divergence from itself is not quite 0
@@ -101,14 +130,15 @@ def attack_prompts(encode: Encoder, target: TextTarget) -> list[str]:
         [i for i in ranking if target.candidates[k][i]]
         for k, ranking in enumerate(word_importance(encode, target, originals))
     ]
-    changes, reached = [0] * len(texts), divergence(originals, originals, single=single).tolist()
+    gain: Gain = partial(_distances, away_from) if away_from is not None else partial(_divergences, originals, single)
+    changes, reached = [0] * len(texts), gain(range(len(texts)), originals).tolist()
     while turns := [
         (k, queue.pop(0)) for k, queue in enumerate(queues) if queue and changes[k] < target.settings.max_words_changed
     ]:
         options = [_options(target, k, i, words=texts[k]) for k, i in turns]
         written = [(k, [" ".join(o) for o in choices]) for (k, _), choices in zip(turns, options, strict=True)]
-        divergences = _divergences(encode, target, originals, written)
-        for (k, _), choices, gains in zip(turns, options, divergences, strict=True):
+        every = _gains(encode, target, gain, written)
+        for (k, _), choices, gains in zip(turns, options, every, strict=True):
             if choices and gains.max() > reached[k]:
                 best = int(gains.argmax())
                 texts[k], reached[k] = choices[best], float(gains[best])
@@ -131,7 +161,8 @@ def word_importance(encode: Encoder, target: TextTarget, originals: Tensor) -> l
     """Each prompt's word positions by falling KL(softmax(T) || softmax(T with the word as [UNK]))."""
     prompts = [prompt.split(" ") for prompt in target.prompts]
     masked = [[" ".join(_replaced(target, words, i, "[UNK]")) for i in range(len(words))] for words in prompts]
-    importance = _divergences(encode, target, originals, list(enumerate(masked)))
+    gain = partial(_divergences, originals, target.settings.compat == "release")
+    importance = _gains(encode, target, gain, list(enumerate(masked)))
     return [torch.argsort(scores, descending=True, stable=True).tolist() for scores in importance]
 
 
@@ -167,16 +198,23 @@ def _bare_name(name: str) -> str:
     return " ".join(map(bare, clean_name(name).split(" ")))
 
 
-def _divergences(
-    encode: Encoder, target: TextTarget, originals: Tensor, groups: list[tuple[int, list[str]]]
-) -> list[Tensor]:
-    """The divergence of each of a group's texts from prompt k, for groups (k, texts); one call of the encoder."""
+def _divergences(originals: Tensor, single: bool, owners: Sequence[int], changed: Tensor) -> Tensor:
+    """How far texts are from the prompts that they were made of: (n, D) -> (n,)."""
+    return divergence(originals[list(owners)], changed, single=single)
+
+
+def _distances(away_from: Tensor, owners: Sequence[int], changed: Tensor) -> Tensor:
+    """-<T', f(x)>, in double precision: (n, D) -> (n,)."""
+    return -(changed.double() * away_from[list(owners)].double()).sum(dim=-1)
+
+
+def _gains(encode: Encoder, target: TextTarget, gain: Gain, groups: list[tuple[int, list[str]]]) -> list[Tensor]:
+    """What each of a group's texts gains on prompt k, for groups (k, texts); one call of the encoder."""
     owners = [k for k, texts in groups for _ in texts]
     if not owners:
         return [torch.empty(0) for _ in groups]
     changed = _encoded(encode, target, [text for _, texts in groups for text in texts])
-    gains = divergence(originals[owners], changed, single=target.settings.compat == "release").cpu()
-    return list(gains.split([len(texts) for _, texts in groups]))
+    return list(gain(owners, changed).cpu().split([len(texts) for _, texts in groups]))
 
 
 def _encoded(encode: Encoder, target: TextTarget, texts: Sequence[str]) -> Tensor:

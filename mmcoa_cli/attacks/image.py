@@ -1,4 +1,5 @@
-"""`image`: PGD on the cross-entropy of the image against all K clean class prompts (the paper's Eq. 2-3)."""
+"""`image`: PGD on the task's own loss. Of classes that is the cross-entropy against all K clean class prompts (the
+paper's Eq. 2-3), of captions the divergence of an image's embedding from the clean one."""
 
 from __future__ import annotations
 
@@ -12,13 +13,11 @@ if TYPE_CHECKING:
 
 
 def adv_images(batch: Batch) -> Tensor:
-    """delta <- project(delta + alpha sign(grad CE(f(x + delta), T))): (B, 3, S, S)."""
-    from .pgd import pgd
+    """delta <- project(delta + alpha sign(grad loss(x + delta))): (B, 3, S, S)."""
+    from .pgd import iterates, last
 
-    return pgd(
-        batch.logits, batch.images, batch.labels,
-        settings=batch.settings, start=batch.start(), on_step=batch.on_step,
-    )  # fmt: skip
+    trajectory = iterates(batch.loss(), batch.images, settings=batch.settings, start=batch.start())
+    return last(trajectory, batch.settings, batch.on_step)
 
 
 IMAGE = Attack(

@@ -47,6 +47,7 @@ class PaperSettings:
     mlm: str
     compat: str
     threat: Mapping[str, Mapping[str, Any]]
+    variants: Mapping[str, Mapping[str, Any]]  # what its numbers call a method that was trained with other options
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,12 @@ Checkpoints = Annotated[
         help="Test these runs (the beginning of an id is enough) or, zero-shot, models, with commas between them.",
     ),
 ]  # fmt: skip
+Keep = Annotated[
+    str,
+    typer.Option(
+        metavar="all|last|N", help="Keep the weights after every epoch, the last, or the last N.", parser=c.keeping
+    ),
+]
 TestedEpochs = Annotated[
     c.Numbers | None,
     typer.Option(

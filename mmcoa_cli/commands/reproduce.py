@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +49,13 @@ def command(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write all of it into this HTML page.", dir_okay=False,
+            show_default="of several, reproduce.html",
+        ),
+    ] = None,
     json: o.Json = False,
     model: o.Model = DEFAULT_MODEL,
     mlm: o.Mlm = DEFAULT_MLM,
@@ -67,4 +75,4 @@ def command(
         tuple(names), preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size,
         seed=seed, compat=compat, precision=precision, start=Start(**vars(start)),
     )  # fmt: skip
-    reproduce(order, dry_run=dry_run, as_json=json)
+    reproduce(order, dry_run=dry_run, output=output, as_json=json)

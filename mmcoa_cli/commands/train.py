@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..jobs.training_spec import train_spec
-from ..terminal.choices import one
+from ..terminal.choices import kept, one
 from ..terminal.given import given, refuse_unused
 from . import groups, known
 from . import options as o
@@ -19,7 +19,7 @@ EXAMPLES = {
     "mmcoa train --shots 5 --seed 0,1,2": "Train three runs, and print one table",
     "mmcoa train --resume RUN --epochs 20": "Go on after the last whole epoch, up to 20",
 }
-WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluate", "json"}
+WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluate", "keep", "json"}
 
 
 def command(
@@ -35,6 +35,7 @@ def command(
             autocompletion=one(known.runs),
         ),
     ] = None,
+    keep: o.Keep = "all",
     no_evaluate: Annotated[bool, typer.Option("--no-evaluate", help="Train, and test nothing.")] = False,
     json: o.Json = False,
 ) -> None:  # fmt: skip
@@ -54,5 +55,5 @@ def command(
     from ..plans import direct  # what was typed is right: only now is it worth the time
     from ..reports import results
 
-    outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run)
+    outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run, keep=kept(keep))
     results.show(outcomes, as_json=json)

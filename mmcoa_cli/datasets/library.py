@@ -38,14 +38,27 @@ def open_dataset(name: str, home: Home) -> Dataset:
     return Dataset.open(path)
 
 
+def open_for(name: str, home: Home, *, captions: bool) -> Dataset:
+    """`open_dataset` for work that needs captions, or classes. Raises UserError for a dataset of the other kind."""
+    dataset = open_dataset(name, home)
+    if bool(dataset.info.captions) == captions:
+        return dataset
+    dataset.close()
+    raise other_kind(name, captions=captions)
+
+
+def other_kind(name: str, *, captions: bool) -> UserError:
+    """The error for a dataset that has classes where `captions` are needed, or the other way round."""
+    if captions:
+        return UserError(f"{name} has classes and no captions", hint="mscoco has captions; classes take no --task")
+    return UserError(
+        f"{name} has captions and no classes to train on or to test", hint="evaluate it with --task retrieval"
+    )
+
+
 def open_classes(name: str, home: Home) -> Dataset:
     """`open_dataset` for work that needs classes. Raises UserError for a dataset of captions."""
-    dataset = open_dataset(name, home)
-    if dataset.info.captions:
-        raise UserError(
-            f"{name} has captions and no classes to train on or to test", hint="mmcoa fetch --list shows the others"
-        )
-    return dataset
+    return open_for(name, home, captions=False)
 
 
 def attacked_at(dataset: Dataset, size: int | None) -> Dataset:

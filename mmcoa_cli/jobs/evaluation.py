@@ -25,7 +25,6 @@ from .. import attacks
 from ..attacks import Attack
 from ..attacks.base import Batch, Texts, effort
 from ..datasets.pixels import load_pixels, to_unit
-from ..models.finite import require_finite
 from ..models.masked_lm import MaskedLM
 from ..models.runs import now, seen_with
 from ..models.subjects import load_mlm, load_subject
@@ -50,7 +49,7 @@ def evaluate(spec: EvaluationSpec, subject: Subject, home: Home, accelerator: Ac
     trials = trials_of(spec, subject, home)
     victim = load_subject(subject.run, home, epoch=subject.epoch).to(accelerator.device).use_precision(spec.precision)
     for trial in trials:
-        trial.task.require(victim, trial.info)
+        trial.task.require(victim, trial.drawn)
     mlm = load_mlm(spec.mlm, home) if spec.takes_words else None
     if first and not subject.epoch:
         seen_with(subject.run, subject.weights, home, index)
@@ -110,7 +109,8 @@ class Making:
         total, mine = steps * len(trial.indices), steps * sum(len(blocks[i]) for i in numbers)
         title, quiet = f"{self.attack.name} on {trial.dataset.info.name}", not accelerator.is_main_process
         unit = "steps" if steps > 1 else "images"  # a step of one image
-        self.answer  # noqa: B018  (prompts are attacked before the clock of the blocks runs)
+        if trial.task.texts_first:
+            self.adv_texts  # noqa: B018  (prompts are attacked before the clock of the blocks runs)
         with progress(title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
             for number in numbers:
                 self._block(number, blocks[number], task)
@@ -123,8 +123,7 @@ class Making:
         pixels = load_pixels(trial.dataset, trial.split, trial.indices[block.start : block.stop])
         images = self._images(pixels, block, task)
         with torch.no_grad():
-            logits = require_finite(self.answer(images), f"the logits of {self.maker.victim.name}")
-            columns = self._columns(block, logits)
+            columns = self._columns(block, images)
         self.examples.write_block(number, columns, (pixels, images.cpu().numpy()) if self.attack.images else None)
 
     def _images(self, pixels: Any, block: range, task: Progress) -> Tensor:
@@ -139,23 +138,37 @@ class Making:
         return to_unit(pixels, device)
 
     def _batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
-        trial, rows = self.maker.trial, slice(block.start, block.stop)
+        trial, rows, victim = self.maker.trial, slice(block.start, block.stop), self.maker.victim
+        labels = torch.from_numpy(trial.own[rows]).to(images.device)
+        own_rows, own_texts = self._own_texts(block, labels)
         return Batch(
-            victim=self.maker.victim,
+            victim=victim,
             images=images,
-            labels=torch.from_numpy(trial.labels[rows]).to(images.device),
+            labels=labels,
             indices=trial.indices[rows].tolist(),
             settings=self.settings,
             seed=trial.spec.seed,
-            logits=self.clean_answer,
-            answer=self.answer,
+            logits=lambda x: self.clean_answer(x),
+            answer=lambda x: self.answer(x),
+            loss=lambda: trial.task.loss(
+                victim, images, labels, clean=lambda: self.clean_answer, settings=self.settings
+            ),
             class_features=self._class_features,
+            own_rows=own_rows,
+            own_texts=own_texts,
             on_step=on_step,
         )
 
-    def _columns(self, block: range, logits: Tensor) -> dict[str, Any]:
+    def _own_texts(self, block: range, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Each text that belongs to an image of the block: the row of that, and the text's number."""
+        if self.owners is None:
+            return torch.arange(len(labels), device=labels.device), labels
+        numbers = ((self.owners >= block.start) & (self.owners < block.stop)).nonzero()[:, 0]
+        return self.owners[numbers] - block.start, numbers
+
+    def _columns(self, block: range, images: Tensor) -> dict[str, Any]:
         trial, rows = self.maker.trial, slice(block.start, block.stop)
-        after = trial.task.judge(logits, trial.labels[rows])
+        after = trial.task.judge(self.maker.victim, images, trial.own[rows], answer=lambda: self.answer)
         baseline = next((self.needed[need] for need in self.attack.needs if attacks.lookup(need).changes_nothing), None)
         before = {name: baseline.columns(name)[rows] for name in after} if baseline else after
         return {"index": trial.indices[rows], "label": trial.labels[rows], **after, **trial.task.compare(before, after)}
@@ -172,10 +185,17 @@ class Making:
         if not self.attack.prompts:
             return None
         trial = self.maker.trial
-        names = trial.dataset.info.class_names
-        return self.attack.prompts(
-            Texts(self.maker.victim, trial.texts, names, self.settings, self.maker.mlm, trial.spec.seed)
+        texts = Texts(
+            victim=self.maker.victim,
+            prompts=trial.texts,
+            names=trial.dataset.info.class_names,
+            settings=self.settings,
+            mlm=self.maker.mlm,
+            seed=trial.spec.seed,
+            owners=self.owners,
+            image_features=self._image_features,
         )
+        return self.attack.prompts(texts)
 
     @cached_property
     def clean_answer(self) -> Logits:
@@ -201,10 +221,24 @@ class Making:
     def _features(self) -> dict[str, Tensor]:
         return {}
 
+    def _image_features(self, attack: str) -> Tensor:
+        """The embeddings of all images as this attack, once all blocks are made, or one that it needs has left them."""
+        made = self.needed[attack].columns if attack in self.needed else self.examples.made
+        return torch.from_numpy(made("embedding")).to(self.maker.victim.device)
+
+    @cached_property
+    def owners(self) -> Tensor | None:
+        """The image that each text belongs to; None for texts of classes."""
+        found = self.maker.trial.task.owners(self.maker.trial.drawn)
+        return None if found is None else torch.from_numpy(found).to(self.maker.victim.device)
+
     def _extras(self) -> dict[str, Any]:
-        """What the whole set holds beside its blocks: the texts, and what is to be known of adversarial ones."""
-        trial = self.maker.trial
-        if self.adv_texts is None:
-            return {"texts": {"prompts": trial.texts}}
-        texts = {"prompts": trial.texts, "adversarial_prompts": self.adv_texts}
-        return {"texts": texts, "notes": trial.task.notes(self.maker.victim, trial.info, self.adv_texts)}
+        """What the whole set holds beside its blocks: the texts, what is to be known of them, and what is known of all
+        samples together."""
+        trial, victim, changed = self.maker.trial, self.maker.victim, self.adv_texts
+        texts = {"prompts": trial.texts} | ({} if changed is None else {"adversarial_prompts": changed})
+        return {
+            "texts": texts,
+            "notes": trial.task.notes(victim, trial.drawn, trial.texts, changed),
+            "arrays": trial.task.arrays(victim, trial.drawn, changed or trial.texts, column=self.examples.made),
+        }

@@ -7,7 +7,7 @@ give the same settings, so that two specifications are equal where their attacks
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from store.errors import UserError
@@ -46,7 +46,9 @@ class EvaluationSpec:
     def __post_init__(self) -> None:
         for name in self.attacks:
             one_of("--attack", name, tuple(registry.ATTACKS))
-        tasks.lookup(self.task)
+        task = tasks.lookup(self.task)
+        for attack in base.with_needs(self.attacks):
+            require_kind(attack, task)
         one_of("--compat", self.compat, COMPATS)
         one_of("--precision", self.precision, PRECISIONS)
         positive("--batch-size", self.batch_size)
@@ -54,7 +56,7 @@ class EvaluationSpec:
             if value is not None:
                 positive(option, value)
         not_negative("--seed", self.seed)
-        object.__setattr__(self, "options", self._fewest_options())
+        object.__setattr__(self, "options", self._fewest_options(task))
 
     def settings(self, attack: Attack) -> Any:
         """The attack's settings; None for one that has none of its own."""
@@ -79,22 +81,43 @@ class EvaluationSpec:
         attacks = {"attack": ",".join(told.pop("attacks"))} if "attacks" in told else {}
         epochs = {"epochs": told.pop("epoch")} if "epoch" in told else {}
         mlm = {"mlm": told.pop("mlm")} if "mlm" in told else {}
-        return {**named, **epochs, **attacks, **told, **self.options, **(mlm if self.takes_words else {})}
+        return {**named, **epochs, **attacks, **told, **self._options_to_type(), **(mlm if self.takes_words else {})}
+
+    def _options_to_type(self) -> dict[str, Any]:
+        """The options of attacks without those that the task sets by itself."""
+        kept, task = dict(self.options), tasks.lookup(self.task)
+        for name in self.options:
+            without = {other: value for other, value in kept.items() if other != name}
+            if task.options(without) == self.options:
+                kept = without
+        return kept
 
     def changed(self, **options: Any) -> EvaluationSpec:
         """The same with other options, of the specification or of attacks."""
         flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
         return evaluation_spec(**{**flat, **self.options, **options})
 
-    def _fewest_options(self) -> dict[str, Any]:
-        given, used = self.options, dict[str, Any]()
+    def _fewest_options(self, task: tasks.Task) -> dict[str, Any]:
+        given, used = task.options(self.options), dict[str, Any]()
         unknown = set(given) - set(base.every_option())
         if unknown:
             known = ", ".join(base.options_of(self.attacks)) or "none"
             raise UserError(f"no attack has an option {sorted(unknown)[0]!r}", hint=f"these attacks have: {known}")
+        own = task.options({})  # what is left out has the task's value, not the attack's: all of it is kept
         for attack in self.parts:
-            used |= base.given_options(base.settings_of(attack, {**given, "compat": self.compat}))
+            settings = base.settings_of(attack, {**given, "compat": self.compat})
+            used |= base.given_options(settings)
+            used |= {name: value for name, value in asdict(settings).items() if name in own}
         return {name: used[name] for name in base.every_option() if name in used and name != "compat"}
+
+
+def require_kind(attack: Attack, task: tasks.Task) -> None:
+    """Raises UserError where an attack is one on classes, or on captions, and the task has the other."""
+    if attack.on and attack.on != ("captions" if task.captions else "classes"):
+        others = [one.name for one in tasks.TASKS.values() if one.captions != task.captions]
+        raise UserError(
+            f"{attack.name} attacks {attack.on}, and {task.name} has none", hint=f"--task {' or '.join(others)}"
+        )
 
 
 def evaluation_spec(

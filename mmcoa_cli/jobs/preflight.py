@@ -10,9 +10,9 @@ from store.datasets import Dataset
 from store.errors import UserError
 from store.index import Index
 
-from .. import catalog
+from .. import catalog, tasks
 from ..attacks.base import needs_masked_lm
-from ..datasets.library import dataset_path
+from ..datasets.library import dataset_path, other_kind
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip
 from ..models.runs import NO_RUN, through_wrapper
@@ -41,11 +41,14 @@ def resolve(job: Job, home: Home) -> Resolved:
     """
     train, test = job.train, job.evaluate
     trains = train is not None and bool(catalog.lookup(catalog.methods(), train.method, "method").loss)
+    takes_captions = test is not None and tasks.lookup(test.task).captions
     for name in dict.fromkeys([*([train.dataset] if train and trains else []), *(test.datasets if test else [])]):
         _require_dataset(name, home)
     if train and trains:
+        _require_kind(train.dataset, home, captions=False)
         _require_training_images(train, home)
     for name in test.datasets if test else ():
+        _require_kind(name, home, captions=takes_captions)
         _require_test_images(name, home, after_training=train is not None)
     if test and not train:
         _require_checkpoint(test.checkpoint, home)
@@ -115,10 +118,16 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
             raise UserError(f"{name} has no test images to evaluate on", hint=trains)
 
 
+def _require_kind(name: str, home: Home, *, captions: bool) -> None:
+    """Raises UserError where a dataset has classes and the task needs captions, or the other way round."""
+    path, row = dataset_path(name, home), catalog.datasets().get(name)
+    found = row.captions if row else Dataset.info_of(path).captions if path.exists() else 0
+    if bool(found) != captions:
+        raise other_kind(name, captions=captions)
+
+
 def _require_dataset(name: str, home: Home) -> None:
     row = catalog.datasets().get(name)
-    if row is not None and row.captions:
-        raise UserError(f"{name} has captions and no classes", hint="mmcoa fetch --list shows the others")
     if dataset_path(name, home).exists() or (row and row.embedded):
         return
     if row is None:

@@ -27,8 +27,9 @@ from .training_spec import TrainSpec
 from .training_steps import train_epochs
 
 
-def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str = "") -> Run:
-    """Train (or finish, or find) the run that `spec` describes. Returns its row of the index.
+def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str = "", keep: int | None = None) -> Run:
+    """Train (or finish, or find) the run that `spec` describes. Returns its row of the index. Of its epochs the last
+    `keep` stay, all where that is None.
 
     `resumed` is the run to go on with: `spec` is its own, perhaps with more epochs, which make another run. Raises
     UserError for names that are not there, options that do not fit, and a run that cannot be gone on with. A method
@@ -50,7 +51,7 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
         return _told(found, accelerator)
     run = run_row(plan)
     if not accelerator.is_main_process:
-        train_epochs(plan, home, accelerator)
+        train_epochs(plan, home, accelerator, keep=keep)
         return run
     with lock(home.runs / plan.run, what=f"run {plan.run}"):
         index.save_run(run)
@@ -59,7 +60,7 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
             say(plan.victim.note)
         if resumed != plan.run and resumed:
             _take_over(resumed, plan, home, index)
-        train_epochs(plan, home, accelerator)
+        train_epochs(plan, home, accelerator, keep=keep)
         run = replace(run, status="complete", weights=plan.victim.digest(), finished_at=now())
         index.save_run(run)
     return run

@@ -23,7 +23,7 @@ from ..defences import loss_of
 from ..defences.batch import Batch
 from ..defences.optimizers import make_optimizer, make_schedule
 from ..defences.step import Module, Original, Step
-from ..models.epochs import epochs_in, number_of, resume, save_epoch
+from ..models.epochs import drop_earlier, epochs_in, number_of, resume, save_epoch
 from ..models.finite import require_finite_loss, require_finite_weights, smaller_lr
 from ..models.runs import now
 from ..models.victim import Victim
@@ -35,8 +35,8 @@ from .offline import OfflineFeatures
 from .training_plan import Plan
 
 
-def train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
-    """Every epoch that is not there yet, from the last whole one on."""
+def train_epochs(plan: Plan, home: Home, accelerator: Accelerator, *, keep: int | None = None) -> None:
+    """Every epoch that is not there yet, from the last whole one on. Of all epochs the last `keep` stay."""
     accelerator.wait_for_everyone()  # the first process may have waited for another run of the same
     spec, loss_function = plan.spec, loss_of(plan.row.loss)
     victim = plan.victim.to(accelerator.device).use_precision(spec.precision)
@@ -52,7 +52,8 @@ def train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
     total, quiet = spec.epochs * len(plan.indices), not accelerator.is_main_process
     if not quiet:
         _tell_what_is_lost(plan.run, folder, done)
-        _require_space(plan, home, weights, epochs=spec.epochs - done)
+        left = spec.epochs - done
+        _require_space(plan, home, weights, epochs=min(left, keep + 1) if keep else left)
     original = original_of(plan, home, accelerator)
     title, seen = f"{plan.row.name} on {spec.dataset}", done * len(plan.indices)
     with progress(title, total=total, unit="images", done=seen, quiet=quiet) as task:
@@ -75,6 +76,8 @@ def train_epochs(plan: Plan, home: Home, accelerator: Accelerator) -> None:
                 Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
                 about = {"run": plan.run, "loss": row.loss, **spec.document()}
                 save_epoch(folder, victim, plain, epoch=row.epoch, spec=about)
+                if keep:
+                    drop_earlier(folder, keep=keep)
             accelerator.wait_for_everyone()
 
 

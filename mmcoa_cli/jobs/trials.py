@@ -6,14 +6,13 @@ Importing this module does not import torch: what is in the store already is fou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from store.dataset_info import DatasetInfo
 from store.datasets import Dataset
 from store.examples import ExampleSet
 from store.index import Index
@@ -22,7 +21,8 @@ from store.schema import Result
 
 from .. import __version__, attacks, tasks
 from ..attacks.base import parts, section
-from ..datasets.library import attacked_at, open_classes
+from ..datasets.library import attacked_at, open_for
+from ..datasets.prompts import class_prompts
 from ..models.digests import SCHEME
 from ..models.present import data_key
 from ..models.runs import template_of
@@ -38,7 +38,8 @@ Ints = npt.NDArray[np.int64]
 
 def trials_of(spec: EvaluationSpec, subject: Subject, home: Home) -> list[Trial]:
     """A trial for each dataset of `spec`. Raises UserError for datasets that are not there."""
-    datasets = [attacked_at(open_classes(name, home), spec.pixel_size) for name in spec.datasets]
+    captions = tasks.lookup(spec.task).captions
+    datasets = [attacked_at(open_for(name, home, captions=captions), spec.pixel_size) for name in spec.datasets]
     template = template_of(subject.run, home)
     return [Trial(spec, subject, home, dataset, template) for dataset in datasets]
 
@@ -61,11 +62,6 @@ class Trial:
     split: str = SPLIT
 
     @cached_property
-    def info(self) -> DatasetInfo:
-        """The dataset as the model is asked about it."""
-        return replace(self.dataset.info, template=self.template or self.dataset.info.template)
-
-    @cached_property
     def task(self) -> tasks.Task:
         return tasks.lookup(self.spec.task)
 
@@ -74,13 +70,22 @@ class Trial:
         return self.task.draw(self.dataset.labels(self.split), self.spec.limit, seed=self.spec.seed)
 
     @cached_property
+    def drawn(self) -> tasks.Drawn:
+        dataset = self.dataset.asked_with(self.template) if self.template else self.dataset
+        return tasks.Drawn(dataset, self.split, self.indices)
+
+    @cached_property
     def labels(self) -> Ints:
-        labels: Ints = self.dataset.labels(self.split)[self.indices]
-        return labels
+        return self.drawn.labels
+
+    @cached_property
+    def own(self) -> Ints:
+        """The text that stands for each image."""
+        return self.task.own(self.drawn)
 
     @cached_property
     def texts(self) -> list[str]:
-        return self.task.texts(self.info)
+        return self.task.texts(self.drawn)
 
     @property
     def limited(self) -> bool:
@@ -113,7 +118,7 @@ class Trial:
                 "resize": info.resize,
             },
             "subset": self.subset,
-            "prompts": self.texts,
+            **self.task.identity(self.drawn),
             "precision": self.spec.precision,
             **self.sections(attack),
         }
@@ -161,7 +166,7 @@ class Trial:
             "version": __version__,
             "created_at": now,
         }
-        measured = self.task.measure(examples.columns, notes, attacked=attacked)
+        measured = self.task.measure(examples.values, notes, attacked=attacked)
         return [Result(metric=m.name, value=m.value, low=m.low, high=m.high, n=m.n, **common) for m in measured]
 
     def _threat(self, attack: str) -> dict[str, dict[str, Any]]:
@@ -179,7 +184,7 @@ class Trial:
             "partial": bool(info.part(self.split)),
             "part": info.part(self.split),
             "pixel_size": info.pixel_size,
-            "data": data_key(info.checksum, self.task.texts(info)),
+            "data": data_key(info.checksum, class_prompts(info.class_names, info.template)),
             "precision": self.spec.precision,
             "compat": self.spec.compat,
             "batch_size": examples.block_size,

@@ -33,11 +33,12 @@ LOOK = 0.25  # seconds between two looks whether it is alive
 class Job:
     """Train, then evaluate; either may be left out. After a training run the evaluation's checkpoint is that run.
 
-    `resume` is the run that the training goes on with."""
+    `resume` is the run that the training goes on with, `keep` how many of the last epochs stay (None: all)."""
 
     train: TrainSpec | None = None
     evaluate: EvaluationSpec | None = None
     resume: str = ""
+    keep: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
         if job.train and test and test.takes_words:
             load_mlm(test.mlm, home())  # what keeps it from being loaded is told before the first step
         if job.train:
-            run = train(job.train, home(), accelerator, resumed=job.resume)
+            run = train(job.train, home(), accelerator, resumed=job.resume, keep=job.keep)
             test = replace(test, checkpoint=run.id) if test else None
             subject = subject_of(run, test, home()) if test else None
         evaluations = evaluate(test, subject, home(), accelerator) if test and subject else []
@@ -162,7 +163,12 @@ def _job(document: dict[str, Any]) -> tuple[Job, Subject | None]:
     from . import subject
 
     train, test, tested = document["train"], document["evaluate"], document["subject"]
-    job = Job(TrainSpec(**train) if train else None, from_document(test) if test else None, document["resume"])
+    job = Job(
+        TrainSpec(**train) if train else None,
+        from_document(test) if test else None,
+        document["resume"],
+        document["keep"],
+    )
     return job, subject.from_document(tested) if tested else None
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,15 @@ def save_epoch(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec
     for earlier in epochs_in(folder):
         if number_of(earlier) < epoch:  # a later one is damaged, and replaced when its turn comes
             drop_state(earlier)
+
+
+def drop_earlier(folder: Path, *, keep: int) -> None:
+    """Remove all epochs of a run but the last `keep`."""
+    for epoch in epochs_in(folder)[:-keep]:
+        gone = epoch.with_suffix(".partial")  # no epoch any more, should the rest be interrupted
+        shutil.rmtree(gone, ignore_errors=True)
+        epoch.rename(gone)
+        shutil.rmtree(gone)
 
 
 def _files(victim: Victim, *, source: str) -> dict[str, str]:

@@ -66,9 +66,9 @@ class Composer:
     def _of_run(self, run: TrainSpec, cells: Sequence[Cell]) -> Iterator[Step]:
         found, label = self.known.run(run) if self.known else None, _label(cells[0])
         seconds = 0.0 if found else self.speed.training(run, self.data[run.dataset]) if self.speed else None
-        job = Job(run)
-        title = f"train {label} on {run.dataset}"
-        yield Step(job, title, command_of(job, self.start), run, label, found is not None, seconds)
+        left = self.speed.disk.training(run) if self.speed and self.speed.disk and not found else 0
+        job, title = Job(run), f"train {label} on {run.dataset}"
+        yield Step(job, title, command_of(job, self.start), run, label, found is not None, seconds, left)
         there = [replace(cell, epoch=_before(cell.epoch, run)) for cell in cells if (cell.epoch or 1) <= run.epochs]
         for spec in self._tests(found.id if found else run.run_name, there):
             yield self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found)
@@ -84,10 +84,14 @@ class Composer:
         return merged(self.settings.test_of(checkpoint, cell) for cell in cells)
 
     def _test(self, spec: EvaluationSpec, what: str, label: str, *, of: TrainSpec | None, found: Run | None) -> Step:
-        missing, name = self.known.missing(found, spec) if self.known else spec.attacks, spec.datasets[0]
-        seconds = self.speed.test(spec, self.data[name], attacks=missing) if self.speed else None if missing else 0.0
+        missing, data = self.known.missing(found, spec) if self.known else spec.attacks, self.data.get(spec.datasets[0])
+        seconds, left = None if missing else 0.0, 0.0
+        if self.speed and data:
+            seconds = self.speed.test(spec, data, attacks=missing)
+            left = self.speed.disk.test(spec, data, attacks=missing) if self.speed.disk else 0
         job, after = Job(evaluate=spec), f" after epoch {spec.epoch}" if spec.epoch else ""
-        return Step(job, f"test {what}{after} on {name}", command_of(job, self.start), of, label, not missing, seconds)
+        title, command = f"test {what}{after} on {spec.datasets[0]}", command_of(job, self.start)
+        return Step(job, title, command, of, label, not missing, seconds, left)
 
 
 def _label(cell: Cell) -> str:

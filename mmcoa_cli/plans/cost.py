@@ -54,6 +54,26 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """Bytes that are written here: of an epoch's weights, by method, and of each attack's set of examples, as such and
+    for each image of `side` pixels squared."""
+
+    weights: Mapping[str, float]
+    examples: Mapping[str, tuple[float, float]]
+    side: int
+
+    def training(self, spec: TrainSpec) -> float:
+        """Of every epoch, and of the optimizer's state, which has two numbers for each weight."""
+        return (spec.epochs + 2) * self.weights[spec.method]
+
+    def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
+        """Of these attacks of `spec`."""
+        size = (spec.pixel_size or data.pixel_size) / self.side
+        of_set = [self.examples[name] for name in attacks]
+        return sum(alone + each * tested(spec, data) * size**2 for alone, each in of_set)
+
+
+@dataclass(frozen=True)
 class Speed:
     """What one step of each method and each attack's set of examples cost here with one model.
 
@@ -68,11 +88,10 @@ class Speed:
     word: Mapping[str, float] = field(default_factory=dict)
     device: str = ""
     ranks: int = 1  # devices that share the images
+    disk: Disk | None = None
 
     def training(self, spec: TrainSpec, data: Data) -> float:
-        """Seconds of a run; of a method that trains nothing only those in which a job begins."""
-        if spec.method not in self.methods:
-            return self.load
+        """Seconds of a run."""
         images = images_of(spec, data)
         batch = min(spec.batch_size, images)
         updates = math.ceil(images / batch)
@@ -82,8 +101,8 @@ class Speed:
 
     def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
         """Seconds of these attacks of `spec`, each on top of the examples that it needs."""
-        images = min(data.test, spec.limit or data.test)
-        sizes = {name: Size(images / self.ranks, steps_of(spec, name), data.classes, data.classes) for name in attacks}
+        images = tested(spec, data) / self.ranks
+        sizes = {name: Size(images, steps_of(spec, name), data.classes, data.classes) for name in attacks}
         seconds = sum(self.attacks[name].of(size) for name, size in sizes.items())
         return self._load(spec.attacks) + seconds if sizes else 0.0
 
@@ -94,6 +113,11 @@ class Speed:
 def images_of(spec: TrainSpec, data: Data) -> int:
     """The number of images a run is trained on."""
     return data.train if spec.shots == "full" else min(data.train, int(spec.shots) * data.classes)
+
+
+def tested(spec: EvaluationSpec, data: Data) -> int:
+    """The number of images a test is made on."""
+    return min(data.test, spec.limit or data.test)
 
 
 def steps_of(spec: EvaluationSpec, attack: str) -> int:

@@ -14,9 +14,12 @@ from .execution import Execution
 from .steps import Step
 
 
-def train(specs: Sequence[TrainSpec], start: Start, *, tested: bool = True, resume: str = "") -> list[Outcome]:
-    """Train each run, and test it unless not `tested`; `resume` is the run to go on with."""
-    jobs = [Job(spec, evaluation_after(spec) if tested else None, resume=resume) for spec in specs]
+def train(
+    specs: Sequence[TrainSpec], start: Start, *, tested: bool = True, resume: str = "", keep: int | None = None
+) -> list[Outcome]:
+    """Train each run, and test it unless not `tested`; `resume` is the run to go on with, `keep` how many of the last
+    epochs stay."""
+    jobs = [Job(spec, evaluation_after(spec) if tested else None, resume, keep) for spec in specs]
     titles = [f"{spec.method}, {spec.shots} on {spec.dataset}, seed {spec.seed}" for spec in specs]
     return carry_out([f"train {title}" for title in titles], jobs, start)
 

@@ -111,6 +111,6 @@ def _needed(step: Step) -> list[str | TrainSpec]:
 
 
 def _about(step: Step) -> str:
-    if isinstance(step.work, Fetch) and step.work.bytes:
-        return f" · {step.work.bytes / 1e6:,.0f} MB"
+    if isinstance(step.work, Fetch) and step.bytes:
+        return f" · {step.bytes / 1e6:,.0f} MB"
     return f" · about {duration(step.seconds)}" if step.seconds else ""

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 
 from store.dataset_writing import DatasetWriter
+from store.examples import ExampleSet
 
 from .. import attacks, catalog
 from ..attacks.base import options_of, with_needs
@@ -38,7 +39,7 @@ from ..jobs.worker import Start, compute_repeatably
 from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
-from .cost import Cost, Size, Speed
+from .cost import Cost, Disk, Size, Speed
 from .order import PAPER, Order, Scale
 
 NAMES = ("cat", "pickup truck", "oak tree", "airplane", "aquarium fish", "bottle", "dining room table", "sun")
@@ -60,6 +61,7 @@ def measure(order: Order, home: Home, *, side: int) -> Speed:
             load=bench.load + _start(order), load_words=bench.load_words,
             word={name: word for name, (_, word) in trained.items()},
             device=bench.device.type, ranks=min(order.start.processes, torch.cuda.device_count()) or 1,
+            disk=Disk(bench.weights, {name: bench.bytes_of(name) for name in tested}, side),
         )  # fmt: skip
 
 
@@ -75,6 +77,7 @@ class Bench:
     mlm: Any
     load: float  # seconds
     load_words: float
+    weights: dict[str, float] = field(default_factory=dict)  # bytes of what each method trains
 
     @property
     def device(self) -> torch.device:
@@ -97,6 +100,7 @@ class Bench:
         for classes in (FEW, MANY):
             spec = self.order.settings(PAPER).run(Cell(method.name, _dataset(classes), "full"))
             began[classes], plans[classes] = _timed(partial(make_plan, spec, self.home), self.device)
+        self.weights[method.name] = sum(tensor.nbytes for tensor in plans[FEW].victim.tensors().values())
         measured = [
             (Size(n, steps, classes, min(n, classes)), self._update(plans[classes], n, steps if has_steps else None))
             for n, steps, classes in sizes
@@ -134,7 +138,13 @@ class Bench:
         """Seconds until the examples of `n` images are stored; by another seed they are others."""
         return min(_seconds(self._making(name, n, steps, classes, seed), self.device) for seed in range(AGAIN + 1))
 
-    def _making(self, name: str, n: int, steps: int, classes: int, seed: int) -> Callable[[], object]:
+    def bytes_of(self, name: str) -> tuple[float, float]:
+        """Bytes of a set of examples as such, and for each image."""
+        few, many = (self._making(name, n, 1, FEW, 0)().path.stat().st_size for n in (FEW, self.most))
+        each = (many - few) / (self.most - FEW)
+        return few - FEW * each, each
+
+    def _making(self, name: str, n: int, steps: int, classes: int, seed: int) -> Callable[[], ExampleSet]:
         cell = Cell(dataset=_dataset(classes), attack=name)
         spec = self.order.settings(Scale(limit=n, steps=steps)).test_of(self.order.model, cell).changed(seed=seed)
         (trial,) = trials_of(spec, find_subject(spec, self.home), self.home)

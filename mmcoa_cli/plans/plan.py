@@ -50,13 +50,19 @@ class Plan:
         times = [step.seconds for step in self.todo if step.kind != "fetch"]
         return None if None in times else float(sum(time for time in times if time))
 
+    @property
+    def bytes(self) -> float:
+        """What all that is left leaves on disk, as far as that is known."""
+        return sum(step.bytes for step in self.todo)
+
     def document(self) -> dict[str, Any]:
         """The plan as JSON."""
-        keys = ("kind", "title", "command", "cached", "seconds")
+        keys = ("kind", "title", "command", "cached", "seconds", "bytes")
         return {
             "name": ",".join(table.name for table in self.order.tables),
             "preset": self.order.preset,
             "estimated_seconds": None if self.seconds is None else round(self.seconds),
+            "estimated_bytes": round(self.bytes),
             "steps": [{key: getattr(step, key) for key in keys} for step in self.steps],
             "left_out": list(self.left_out),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
@@ -9,21 +11,26 @@ from store.errors import UserError
 from ..catalog import TableRow
 from ..reports import formats
 from ..reports.content import Report
+from ..reports.page import Part, check_page, page, part_of
 from ..reports.report import make_report, write
 from ..settings import Home, home
-from ..terminal.console import err, out, print_error, print_json
+from ..terminal.console import err, out, print_error, print_json, say
 from .execution import Execution, verdict
 from .lacking import lacking
 from .order import Order, remember
 from .plan import make_plan
 from .wording import table
 
+PAGE = Path("reproduce.html")  # in the current folder, where figures are drawn too
 
-def reproduce(order: Order, *, dry_run: bool, as_json: bool) -> None:
-    """Print the plan; unless `dry_run`, do it, and print the table or draw the figure.
+
+def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool) -> None:
+    """Print the plan; unless `dry_run`, do it, and print the tables and draw the figures. All of them are on one page,
+    too, where they are several or it is asked for.
 
     Raises UserError where something keeps the plan from being made, and at the end where steps of it failed.
     """
+    check_page(output)
     store = home()
     plan = make_plan(order, store, fetch_models=not dry_run)
     if dry_run:
@@ -33,21 +40,34 @@ def reproduce(order: Order, *, dry_run: bool, as_json: bool) -> None:
     if order.preset == "quick":
         remember(order, plan.scale, store)
     failures = Execution(store, order.start).what_can_be(plan.steps)
-    reports = [report for shown in order.tables if (report := _report(shown, store))]
+    found = {shown.name: _report(shown, store) for shown in order.tables}
+    reports = [report for report in found.values() if isinstance(report, Report)]
     if as_json:
         documents = [formats.document(report) for report in reports]
         done: dict[str, Any] = {**plan.document(), "failures": failures, "report": documents[0] if documents else None}
         print_json({**done, "reports": documents} if len(order.tables) > 1 else done)
     for report in () if as_json else reports:
         write(report, format=None, output=None, as_json=False)
+    if output or len(order.tables) > 1:
+        _write_page(order, found, output or PAGE, store)
     if error := verdict(failures, plan.steps):
         raise error
 
 
-def _report(shown: TableRow, store: Home) -> Report | None:
-    """None, and why, where nothing could be computed; what failed has been told."""
+def _report(shown: TableRow, store: Home) -> Report | UserError:
+    """What there is of a table, or why it cannot be shown, which is told."""
     try:
         return make_report(shown, store, missing=lacking)
     except UserError as error:
         print_error(error)
-        return None
+        return error
+
+
+def _write_page(order: Order, found: Mapping[str, Report | UserError], path: Path, store: Home) -> None:
+    titles = {shown.name: shown.title for shown in order.tables}
+    parts = [
+        part_of(one, store) if isinstance(one, Report) else Part(name, titles[name], problem=f"{one}; {one.hint}")
+        for name, one in found.items()
+    ]
+    formats.save(page(parts, title=f"The paper's tables and figures, preset {order.preset}, {order.model}"), path)
+    say(f"written to {path}")

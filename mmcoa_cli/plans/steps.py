@@ -16,7 +16,6 @@ class Fetch:
 
     name: str
     kind: Kind
-    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,8 @@ class Step:
     """One thing to do, or that is done (`cached`). `of` is the run that a job tests, where another step trains it;
     `label` says which run or model it is about, as "tecoa, 5-shot".
 
-    `seconds` is None where it is not known: of a download, and before a measurement.
+    `seconds` is None where it is not known: of a download, and before a measurement. `bytes` is what it leaves on disk,
+    as far as that is known.
     """
 
     work: Fetch | Job
@@ -34,6 +34,7 @@ class Step:
     label: str = ""
     cached: bool = False
     seconds: float | None = None
+    bytes: float = 0
 
     @property
     def kind(self) -> str:
@@ -53,4 +54,5 @@ class Step:
 def fetching(name: str, kind: Kind, *, size: int = 0, here: bool = False) -> Step:
     """The step that brings it into the store."""
     command = typed("fetch", {}, names=[name])
-    return Step(Fetch(name, kind, size), f"fetch {name}", command, cached=here, seconds=0.0 if here else None)
+    seconds, left = (0.0, 0) if here else (None, size)
+    return Step(Fetch(name, kind), f"fetch {name}", command, cached=here, seconds=seconds, bytes=left)

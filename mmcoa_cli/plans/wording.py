@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -52,6 +53,11 @@ def duration(seconds: float | None) -> str:
     return f"{days:,} days" + (f" {hours} h" if hours and days < 3 else "")
 
 
+def size(count: float) -> str:
+    """ "3 MB", "1.2 GB", "1,200 GB"."""
+    return f"{math.ceil(count / 1e6)} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
+
+
 def _by_run(steps: Iterable[Step]) -> list[list[Step]]:
     """The training and tests of each run or model, in the order of the plan."""
     runs: dict[object, list[Step]] = {}
@@ -94,12 +100,15 @@ def _sum(steps: Iterable[Step]) -> float | None:
 
 def _fetches(plan: Plan) -> list[RenderableType]:
     """One line: what is to be fetched, and how large that is."""
-    works = [step.work for step in plan.todo if isinstance(step.work, Fetch)]
-    if not works:
+    steps = [step for step in plan.todo if isinstance(step.work, Fetch)]
+    if not steps:
         return []
-    size = sum(work.bytes for work in works)
-    about = f" ({size / 1e9:,.1f} GB and more)" if size else ""
-    return [Text(f"to fetch: {', '.join(work.name for work in works)}{about}"), Text()]
+    left = sum(step.bytes for step in steps)
+    about = f" ({size(left)} and more)" if left else ""
+    return [
+        Text(f"to fetch: {', '.join(step.work.name for step in steps if isinstance(step.work, Fetch))}{about}"),
+        Text(),
+    ]
 
 
 def _sums(plan: Plan) -> list[RenderableType]:
@@ -111,11 +120,12 @@ def _sums(plan: Plan) -> list[RenderableType]:
     if not plan.computes:
         return [Text(f"{', '.join(counts)}: nothing is left to compute", style="bold")]
     if plan.speed is None:
-        size = "" if plan.order.preset == "paper" else ", and the size chosen by it; this is the smallest"
-        why = f"no time: it is measured when the models are here{size}"
+        smallest = "" if plan.order.preset == "paper" else ", and the size chosen by it; this is the smallest"
+        why = f"no time: it is measured when the models are here{smallest}"
         return [Text(f"{', '.join(counts)}; {why}", style="bold")]
     where = f"estimated from a short measurement on this {plan.speed.device}"
-    return [Text(f"{', '.join(counts)}; about {duration(plan.seconds)}", style="bold"), Text(where, style="dim")]
+    about = f"about {duration(plan.seconds)}, {size(plan.bytes)} on disk"
+    return [Text(f"{', '.join(counts)}; {about}", style="bold"), Text(where, style="dim")]
 
 
 def _left_out(left_out: Sequence[str]) -> list[RenderableType]:

@@ -21,7 +21,10 @@ def compared(row: Row, run: Run, present: Present) -> Row:
         return bool(row.digests == DIGESTS and then and now and then != now)
 
     data = present.data(row.dataset)
-    of_weights, of_data = other(row.weights, present.weights(run)), bool(row.data and data and row.data != data)
+    of_weights, of_data = (
+        other(row.weights, present.weights(run, row.before_the_last)),
+        bool(row.data and data and row.data != data),
+    )
     of_mlm = other(row.mlm_weights, present.mlm(row.mlm) if row.mlm else "")
     of_base = other(row.base, present.model(run.model))
     if not (of_weights or of_data or of_mlm or of_base):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..catalog.tables import AXES, TableRow
 from . import earlier
-from .order import OF_RUN, Key, of_run, place
+from .order import OF_RUN, OF_WEIGHTS, Key, of_run, place
 from .rows import Row
 
 
@@ -36,16 +36,16 @@ def lines_of(rows: Iterable[Row], table: TableRow, *, seeds: bool = False) -> li
     A line is of one state of the weights: what a run or model of the same name was before stands in a line of its own.
     """
     rows = list(rows)
-    weights: dict[str, set[str]] = {}
+    weights: dict[tuple[str, int], set[str]] = {}
     for row in rows:
-        weights.setdefault(row.run, set()).add(row.weights)
+        weights.setdefault((row.run, row.epoch), set()).add(row.weights)
 
     def of_one_line(row: Row) -> Key:
         key = of_run(row, table)
-        if not seeds and table.columns not in OF_RUN:
+        if not seeds and table.columns not in OF_WEIGHTS:
             return (*key, row.train_seed, row.run, row.weights)
         # other seeds, or shots, are other weights; but of one run there is one state only
-        state = row.weights if len(weights[row.run]) > 1 else ""
+        state = row.weights if len(weights[row.run, row.epoch]) > 1 else ""
         return (
             *key,
             row.recipe if seeds and table.columns not in OF_RUN else "",
@@ -110,8 +110,10 @@ def _name(row: Row, table: TableRow) -> str:
     """ "mmcoa, 5-shot from imagenet, release": the fields of a line, and what has been replaced since."""
     told = [value_words(name, row.get(name)) for name in sorted(table.lines, key=_said) if name != "source"]
     source = "source" in table.lines and row.source not in ("", row.dataset)
+    source_words = f" from {row.source}" if source else ""
+    epoch = [f"epoch {row.epoch}"] if row.before_the_last and "epoch" not in (*table.lines, table.columns) else []
     release = ["release"] if row.train_compat == "release" else []
-    return ", ".join([", ".join(told) + (f" from {row.source}" if source else ""), *release, *earlier.words(row)])
+    return ", ".join([", ".join(filter(None, told)) + source_words, *epoch, *release, *earlier.words(row)])
 
 
 def _said(name: str) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Key = tuple[Any, ...]
 OF_RUN = ("method", "shots", "source")  # fields in which only other runs differ
+OF_WEIGHTS = (*OF_RUN, "epoch")  # and other weights of the same
 
 
 def place(name: str, value: Any, table: TableRow) -> Key:
@@ -32,6 +33,7 @@ def of_run(row: Row, table: TableRow) -> Key:
     fields = [name for name in dict.fromkeys((*table.lines, *OF_RUN)) if name != table.columns]
     return (
         *(part for name in fields for part in place(name, row.get(name), table)),
+        row.before_the_last or 0 if table.columns != "epoch" else 0,
         row.train_compat,
         row.training,
         row.train_part,

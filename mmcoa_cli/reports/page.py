@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -58,6 +59,14 @@ class Part:
     commands: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     problem: str = ""
+
+
+def check_page(path: Path | None) -> None:
+    """Raises UserError for a file that no page can be written to."""
+    if path and path.suffix.lower() != ".html":
+        raise UserError(f"{path.name} is no page", hint="end it in .html")
+    if path and not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent} for {path.name}", hint="make it, or name another")
 
 
 def page(parts: Sequence[Part], *, title: str) -> str:

@@ -7,8 +7,9 @@ the two for the same measurement.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import catalog
 from . import threats
@@ -28,7 +29,11 @@ NOTES = {
 def number(row: Row, *, task: str, shots: str = "") -> float | None:
     """The paper's accuracy, a fraction, for the row's method, data and attack, after training on as many images or on
     `shots`; None where it has none to compare."""
-    found = _numbers().get((task, row.source, shots or row.shots, row.method, row.dataset, row.attack))
+    found = next(
+        (n for method in _names(row) if (n := _found(row, task, method, shots or row.shots)) is not None), None
+    )
+    if row.before_the_last:
+        return None
     if found is None or row.measure != "accuracy" or row.partial or row.part or not _whole(row):
         return None
     return found if _same_attack(row) else None
@@ -41,7 +46,7 @@ def marks(row: Row) -> str:
         signs += "†"
     if row.mlm is not None and row.compat != PAPER.compat:
         signs += "‡"
-    if row.training:
+    if row.training and not any(_words(told) == {*row.training.split(", ")} for told in PAPER.variants.values()):
         signs += "§"
     if row.train_part:
         signs += "¶"
@@ -51,6 +56,22 @@ def marks(row: Row) -> str:
 def note(row: Row) -> str:
     """What the marks say, for formats that have no footnotes."""
     return "; ".join(NOTES[sign] for sign in marks(row))
+
+
+def _found(row: Row, task: str, method: str, shots: str) -> float | None:
+    return _numbers().get((task, row.source, shots, method, row.dataset, row.attack))
+
+
+def _names(row: Row) -> list[str]:
+    """What the paper's numbers call the row's method: trained with options of its own first, as it is last."""
+    parts = {*row.training.split(", ")}
+    own = [name for name, told in PAPER.variants.items() if told["method"] == row.method and _words(told) <= parts]
+    return [*own, row.method]
+
+
+def _words(told: Mapping[str, Any]) -> set[str]:
+    """Options of training as a row's `training` has them."""
+    return {f"{name.replace('_', ' ')} {value}" for name, value in told.items() if name != "method"}
 
 
 def _same_attack(row: Row) -> bool:

@@ -24,7 +24,7 @@ from ..tasks import TASKS, Task
 if TYPE_CHECKING:
     from store.schema import Result
 
-MOST = 6  # images
+MOST, CAPTIONS = 6, 20  # images, and captions, that are shown
 GREY = 127.5
 
 
@@ -74,19 +74,24 @@ def pictures(result: Result, home: Home, *, most: int = MOST) -> list[Picture]:
     found = []
     for row in _chosen(examples, task, most):
         clean = load_pixels(dataset, str(result.setting["split"]), index[row : row + 1])
-        label, *said = task.words(dataset.info, examples.columns, row)
+        label, *said = task.words(dataset.info, examples.values, row)
         adversarial = own.images(row, row + 1, clean)[0].transpose(1, 2, 0)
         found.append(Picture(int(index[row]), label, (said[0], said[1]), clean[0], adversarial))
     return found
 
 
 def prompts(result: Result, home: Home) -> list[tuple[str, str, str]]:
-    """(class, clean, adversarial) of every class prompt; none where no text attack took part."""
+    """(class, clean, adversarial) of every class prompt, or of the first captions that were changed; none where no text
+    attack took part."""
     texts = stored_texts(examples_path(result, home))
     if "adversarial_prompts" not in texts:
         return []
     names = Dataset.info_of(dataset_path(result.dataset, home)).class_names
-    return list(zip(names, texts["prompts"], texts["adversarial_prompts"], strict=True))
+    pairs = list(zip(texts["prompts"], texts["adversarial_prompts"], strict=True))
+    if not names:
+        changed = [(f"caption {number}", *pair) for number, pair in enumerate(pairs) if pair[0] != pair[1]]
+        return changed[:CAPTIONS]
+    return [(name, *pair) for name, pair in zip(names, pairs, strict=True)]
 
 
 def _dataset(result: Result, examples: ExampleSet, home: Home) -> Dataset:
@@ -110,7 +115,7 @@ def _with_images(attack: str, examples: ExampleSet, home: Home) -> ExampleSet:
 
 def _chosen(examples: ExampleSet, task: Task, most: int) -> list[int]:
     """Samples of as many classes as there are: of each first one that the attack turned."""
-    labels, turned = examples.columns("label"), task.turned(examples.columns)
+    labels, turned = examples.columns("label"), task.turned(examples.values)
     order = sorted(range(examples.n), key=lambda row: (not turned[row], row))
     firsts = {int(labels[row]): row for row in reversed(order)}
     rest = [row for row in order if row not in firsts.values()]

@@ -16,7 +16,7 @@ from typing import Any
 from ..catalog.tables import TableRow
 from . import threats
 from .lines import Line, grouped, lines_of
-from .order import OF_RUN, Key, apart, place, spreads_over_datasets
+from .order import OF_WEIGHTS, Key, apart, place, spreads_over_datasets
 from .rows import Row
 
 Threat = Mapping[str, Key]
@@ -84,7 +84,7 @@ def _columns(lines: Sequence[Line], table: TableRow) -> tuple[list[Any], list[An
     """The columns of the table that there are, and those that it does not know."""
     there = {value for line in lines for value in line.cells}
     ordered = sorted(there, key=lambda value: place(table.columns, value, table))
-    own = set(ordered if table.columns in OF_RUN else table.axis(table.columns) or ordered)
+    own = set(ordered if table.columns in OF_WEIGHTS else table.axis(table.columns) or ordered)
     return [value for value in ordered if value in own], [value for value in ordered if value not in own]
 
 

@@ -14,6 +14,7 @@ from .. import catalog
 from ..attacks.base import ATTACKS
 from ..attacks.radii import canonical_or_same
 from ..jobs.training_spec import stored_spec
+from ..models.epochs import epochs_of
 from ..models.present import Present
 from ..tasks import TASKS
 from ..terminal.checks import one_of
@@ -162,6 +163,7 @@ def _of_run(run: Run) -> Mapping[str, Any]:
         "origin": run.model_origin,
         "train_seed": run.seed,
         "train_compat": run.compat,
+        "epochs": epochs_of(run) if run.kind == "train" else 0,
         "training": _unusual(run.method, spec) if run.kind == "train" else "",
         "train_part": str(spec.get("part") or ""),
         "sha256": str(spec.get("model_sha256") or ""),

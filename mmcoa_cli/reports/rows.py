@@ -72,13 +72,27 @@ class Row:
     # these two are in no format as they are; `get` finds what is in them
     threat: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # the settings of each part of the attack
     setting: Mapping[str, Any] = field(default_factory=dict)  # what it was measured on, and how
+    epochs: int = 0  # of its run
 
     def get(self, name: str) -> Any:
         """A field, an option of the attack, or what the index says of the measurement; None where there is no such."""
+        if name == "epoch":
+            return self.epoch
         found = getattr(self, name, None) if name in COLUMNS else None
         if found is None:
             found = self.options.get(name)
         return self.setting.get(name) if found is None else found
+
+    @property
+    def epoch(self) -> int:
+        """After how many epochs of its run it was tested; 0 for a model as it comes."""
+        return self.before_the_last or self.epochs
+
+    @property
+    def before_the_last(self) -> int | None:
+        """The same, None where its run was tested as it is in the end."""
+        found = self.setting.get("epoch")
+        return found if isinstance(found, int) else None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -90,7 +104,8 @@ class Row:
     def further(self) -> dict[str, Any]:
         """The options, and the versions of the parts, that are no fields of a row."""
         versions = {f"{name}_version": part.get("version") for name, part in self.threat.items()}
-        told = {**self.options, **versions}
+        epoch = {"epoch": self.before_the_last} if self.before_the_last else {}
+        told = {**epoch, **self.options, **versions}
         return {name: value for name, value in told.items() if name not in (*COLUMNS, *UNLISTED)}
 
     @property
@@ -104,6 +119,8 @@ class Row:
         return self.earlier_weights or self.earlier_data or self.earlier_mlm or self.earlier_code
 
 
-COLUMNS = tuple(found.name for found in fields(Row) if found.name not in ("threat", "setting"))  # of CSV and JSON
+COLUMNS = tuple(
+    found.name for found in fields(Row) if found.name not in ("threat", "setting", "epochs")
+)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name
 UNLISTED = ("seed", "version", "mlm_name", "random_start", "max_candidates", "min_score")

@@ -1,9 +1,10 @@
 """Tasks, by name: what is asked of a model, and the metrics of its answers. A file and a line for each."""
 
-from .base import TASKS, Metric, Task, lookup, register
+from .base import TASKS, Drawn, Metric, Task, lookup, register
 from .classification import CLASSIFICATION
+from .retrieval import RETRIEVAL
 
-for _task in (CLASSIFICATION,):
+for _task in (CLASSIFICATION, RETRIEVAL):
     register(_task)
 
-__all__ = ["TASKS", "Metric", "Task", "lookup", "register"]
+__all__ = ["TASKS", "Drawn", "Metric", "Task", "lookup", "register"]

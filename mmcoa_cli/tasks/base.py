@@ -1,6 +1,6 @@
 """What a task is: the data it takes, what it asks of a victim, what it stores of each sample, and its metrics.
 
-Importing this module loads nothing heavy: metrics are computed from stored columns.
+Importing this module loads nothing heavy: metrics are computed from what an example set stores.
 """
 
 from __future__ import annotations
@@ -8,7 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from store.errors import UserError
 
 from .. import catalog
 from .intervals import wilson
@@ -19,11 +22,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from store.dataset_info import DatasetInfo
+    from store.datasets import Dataset
 
+    from ..attacks.base import Loss
     from ..models.victim import Victim
 
+    Ints = npt.NDArray[np.int64]
     Columns = Mapping[str, npt.NDArray[Any]]  # one row a sample
-    Column = Callable[[str], npt.NDArray[Any]]  # a column by its name
+    Column = Callable[[str], npt.NDArray[Any]]  # what is stored, by its name
 
 Logits = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
 
@@ -40,6 +46,26 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """The images that a task is run on: some of a split, by their numbers."""
+
+    dataset: Dataset
+    split: str
+    indices: Ints
+
+    @property
+    def labels(self) -> Ints:
+        labels: Ints = self.dataset.labels(self.split)[self.indices]
+        return labels
+
+    @cached_property
+    def captions(self) -> list[list[str]]:
+        """Those of each image. Raises UserError for a dataset without any."""
+        every = self.dataset.captions(self.split)
+        return [every[index] for index in self.indices.tolist()]
+
+
+@dataclass(frozen=True)
 class Task(ABC):
     """One task. `metrics` are what its tables show, `details` what stands beside them."""
 
@@ -49,34 +75,71 @@ class Task(ABC):
     metrics: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
     captions: bool = False  # whether it takes images with captions instead of classes
+    texts_first: bool = True  # whether adversarial texts are there before the images are attacked
+
+    def draw(self, labels: Ints, limit: int | None, *, seed: int) -> Ints:
+        """The images that are tested: all, or `limit` with the classes as equal as they can be, in dataset order."""
+        from ..datasets.sampling import balanced_subset
+
+        return balanced_subset(labels, limit, seed=seed)
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of attacks that are run, from those that are given.
+
+        Raises UserError for one that means nothing in this task.
+        """
+        return dict(given)
 
     @abstractmethod
-    def texts(self, info: DatasetInfo) -> list[str]:
+    def identity(self, drawn: Drawn) -> dict[str, Any]:
+        """What decides the texts, beside the data: a part of every key."""
+
+    @abstractmethod
+    def texts(self, drawn: Drawn) -> list[str]:
         """What images are compared with, clean."""
 
     @abstractmethod
-    def draw(self, labels: npt.NDArray[np.int64], limit: int | None, *, seed: int) -> npt.NDArray[np.int64]:
-        """The images that are tested: all, or `limit` of them, in dataset order."""
+    def owners(self, drawn: Drawn) -> Ints | None:
+        """The place of the image that each text belongs to; None for texts of classes."""
 
     @abstractmethod
-    def require(self, victim: Victim, info: DatasetInfo) -> None:
+    def own(self, drawn: Drawn) -> Ints:
+        """The number of the text that stands for each image where an attack takes one."""
+
+    @abstractmethod
+    def require(self, victim: Victim, drawn: Drawn) -> None:
         """Raises UserError for what this victim cannot be tested on."""
 
-    @abstractmethod
     def logits(self, victim: Victim, texts: Sequence[str]) -> Logits:
-        """What the victim says of images against these texts, which are embedded once."""
+        """What the victim says of images against these texts, which are embedded once.
+
+        Raises UserError in a task that gives images no label.
+        """
+        raise UserError(f"{self.name} gives images no label to attack", hint=f"--task {self.name} --attack image")
 
     @abstractmethod
-    def judge(self, logits: Tensor, labels: npt.NDArray[np.int64]) -> Columns:
-        """What came out for each sample, to be stored."""
+    def loss(
+        self, victim: Victim, images: Tensor, labels: Tensor, *, clean: Callable[[], Logits], settings: Any
+    ) -> Loss:
+        """What an attack on images alone ascends; `clean` gives the logits against clean texts."""
+
+    @abstractmethod
+    def judge(self, victim: Victim, images: Tensor, own: Ints, *, answer: Callable[[], Logits]) -> Columns:
+        """What came out for each sample, to be stored; `answer` gives the logits against the texts of the attack."""
 
     @abstractmethod
     def compare(self, before: Columns, after: Columns) -> Columns:
         """What became of each sample, from what came out for clean examples and under the attack."""
 
+    def arrays(self, victim: Victim, drawn: Drawn, texts: Sequence[str], *, column: Column) -> Columns:
+        """What is known only of all samples together: arrays of any number of rows, stored beside the columns."""
+        return {}
+
     @abstractmethod
-    def notes(self, victim: Victim, info: DatasetInfo, adv_texts: Sequence[str]) -> dict[str, Any]:
-        """What is to be known of adversarial texts."""
+    def notes(
+        self, victim: Victim, drawn: Drawn, texts: Sequence[str], adv_texts: Sequence[str] | None
+    ) -> dict[str, Any]:
+        """What is to be known of texts, and of adversarial ones (None where they stay clean)."""
 
     @abstractmethod
     def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
@@ -88,7 +151,8 @@ class Task(ABC):
 
     def turned(self, column: Column) -> npt.NDArray[np.bool_]:
         """Which samples the attack turned."""
-        return column("label") < 0  # none
+        none: npt.NDArray[np.bool_] = column("label") != column("label")
+        return none
 
 
 TASKS: dict[str, Task] = {}

@@ -7,10 +7,10 @@ accident; so a tie among m classes counts 1/m, and an accuracy is what it would 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .base import Metric, Task, share
+from .base import Drawn, Metric, Task, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from store.dataset_info import DatasetInfo
 
+    from ..attacks.base import Loss
     from ..models.victim import Victim
     from .base import Column, Columns, Logits
 
@@ -31,33 +32,49 @@ WRONG_BEFORE, HELD, FOOLED, TIED = 0, 1, 2, 3  # the outcome of one sample; TIED
 class Classification(Task):
     """Which of the K class prompts of its dataset does the model find closest to an image?"""
 
-    def texts(self, info: DatasetInfo) -> list[str]:
+    def identity(self, drawn: Drawn) -> dict[str, Any]:
+        """The prompts."""
+        return {"prompts": self.texts(drawn)}
+
+    def texts(self, drawn: Drawn) -> list[str]:
         """One prompt a class."""
         from ..datasets.prompts import class_prompts
 
-        return class_prompts(info.class_names, info.template)
+        return class_prompts(drawn.dataset.info.class_names, drawn.dataset.info.template)
 
-    def draw(self, labels: Ints, limit: int | None, *, seed: int) -> Ints:
-        """All images, or `limit` with the classes as equal as they can be."""
-        from ..datasets.sampling import balanced_subset
+    def owners(self, drawn: Drawn) -> Ints | None:
+        return None
 
-        return balanced_subset(labels, limit, seed=seed)
+    def own(self, drawn: Drawn) -> Ints:
+        """The prompt of each image's class."""
+        return drawn.labels
 
-    def require(self, victim: Victim, info: DatasetInfo) -> None:
+    def require(self, victim: Victim, drawn: Drawn) -> None:
         """Raises UserError, which names them, for classes that the victim cannot tell apart or see whole."""
         from ..models.token_rows import require_distinct_prompts
 
-        require_distinct_prompts(victim, self.texts(info), info.class_names)
+        require_distinct_prompts(victim, self.texts(drawn), drawn.dataset.info.class_names)
 
     def logits(self, victim: Victim, texts: Sequence[str]) -> Logits:
         """Pixels (B, 3, S, S) -> logits (B, K) against these prompts."""
         return classifier(victim, texts)
 
-    def judge(self, logits: Tensor, labels: Ints) -> Columns:
+    def loss(
+        self, victim: Victim, images: Tensor, labels: Tensor, *, clean: Callable[[], Logits], settings: Any
+    ) -> Loss:
+        """CE(f(x'), T) of the image's class."""
+        from ..attacks.pgd import cross_entropy
+
+        return cross_entropy(clean(), labels, stop_when_fooled=settings.stop_when_fooled)
+
+    def judge(self, victim: Victim, images: Tensor, own: Ints, *, answer: Callable[[], Logits]) -> Columns:
         """Each sample's `prediction` and its `credit`."""
         import torch
 
-        return judged(logits, torch.from_numpy(labels).to(logits.device))
+        from ..models.finite import require_finite
+
+        logits = require_finite(answer()(images), f"the logits of {victim.name}")
+        return judged(logits, torch.from_numpy(own).to(logits.device))
 
     def compare(self, before: Columns, after: Columns) -> Columns:
         """The outcome of each sample, from its credit."""
@@ -67,11 +84,15 @@ class Classification(Task):
             "outcome": outcomes(before["credit"], after["credit"]),
         }
 
-    def notes(self, victim: Victim, info: DatasetInfo, adv_texts: Sequence[str]) -> dict[str, Any]:
+    def notes(
+        self, victim: Victim, drawn: Drawn, texts: Sequence[str], adv_texts: Sequence[str] | None
+    ) -> dict[str, Any]:
         """How many prompts name another class, and how many are different to the victim."""
         from ..attacks.bert_attack import collisions
 
-        found = collisions(adv_texts, self.texts(info), list(info.class_names))
+        if adv_texts is None:
+            return {}
+        found = collisions(adv_texts, texts, list(drawn.dataset.info.class_names))
         return {"collisions": found, "distinct_prompts": distinct(victim, adv_texts)}
 
     def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:

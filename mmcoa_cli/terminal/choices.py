@@ -48,6 +48,18 @@ def numbers(text: str | Iterable[int]) -> Numbers:
     return found
 
 
+def keeping(text: str) -> str:
+    """The text itself. Raises a usage error for what is neither all, nor last, nor a number above 0."""
+    if text not in ("all", "last") and not (text.isdecimal() and int(text) > 0):
+        raise typer.BadParameter(f"{text!r} is neither all, nor last, nor a number of epochs.")
+    return text
+
+
+def kept(text: str) -> int | None:
+    """How many epochs that is; None for all."""
+    return None if text == "all" else 1 if text == "last" else int(text)
+
+
 def choice(rows: Rows, metavar: str) -> dict[str, Any]:
     """What `typer.Option` needs to take the name of one of `rows`."""
 

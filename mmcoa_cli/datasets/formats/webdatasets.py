@@ -101,7 +101,10 @@ def _layout(files: Files, row: DatasetRow) -> HubLayout:
     pairs = _paired(files, ending)
     if not pairs.samples:
         what = f"no image beside its {ending} files" if ending != ".json" else "images without .cls files"
-        raise UserError(f"{files.title} has {what}", hint="it takes x.jpg beside x.cls, a class's number or name")
+        raise UserError(
+            f"{files.title} has {what}",
+            hint="it takes x.jpg beside x.cls, a class's number or name, or x.txt, its captions",
+        )
     shards = {image: _shard_of(image, files) for image, _ in pairs.samples}
     said = _splits(files, set(shards.values()))
     ours = our_splits(sorted({split for split in said.values() if split}), row)

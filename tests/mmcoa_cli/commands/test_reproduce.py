@@ -47,7 +47,7 @@ def test_a_dry_run_writes_nothing(home: Home) -> None:
     assert files(home) == before
     assert (plan["name"], plan["preset"]) == ("table2", "quick")
     assert plan["estimated_seconds"] > 0
-    assert [set(step) for step in plan["steps"]] == [{"kind", "title", "command", "cached", "seconds"}] * len(
+    assert [set(step) for step in plan["steps"]] == [{"kind", "title", "command", "cached", "seconds", "bytes"}] * len(
         plan["steps"]
     )
     kinds = [step["kind"] for step in plan["steps"]]
@@ -81,10 +81,12 @@ def test_it_ends_with_the_table(home: Home) -> None:
     done = document("reproduce", "table1", *SMALLEST)
     assert done["failures"] == []
     assert {row["method"] for row in done["report"]["rows"]} == {"clip", "ft-standard", "tecoa", "mmcoa"}
-    again = mmcoa("reproduce", "table1", *SMALLEST)
+    page = home.root / "page.html"
+    again = mmcoa("reproduce", "table1", *SMALLEST, "--output", str(page))
     assert again.exit_code == 0
     assert "Table I" in again.stdout and "mmcoa, 1-shot" in again.stdout and "multimodal" in again.stdout
     assert "nothing is left to compute" in again.stderr
+    assert f"{100 * done['report']['rows'][0]['value']:.2f}" in page.read_text(encoding="utf8")
 
 
 def test_a_model_that_cannot_be_had(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +99,7 @@ def test_a_model_that_cannot_be_had(home: Home, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_cannot_be_planned_is_two_lines(home: Home) -> None:
     for words, error, hint in (
+        (["table1", "--output", "page.pdf"], "page.pdf is no page", "end it in .html"),
         (["table1", "--preset", "quick"], "no dataset of table1 is in the store", "mmcoa fetch cifar10"),
     ):
         ended = mmcoa("reproduce", *words)

@@ -118,7 +118,7 @@ def test_shards_with_the_same_keys_stay_apart(tar_of: Make, laid: Make) -> None:
         ({"1.png": shade(1), "1.json": b'{"label": true}'}, "its .json holds label: True"),
         ({"1.png": shade(1), "1.json": b'{"caption": "x"}'}, "its .json holds no label, and there is no .cls file"),
         ({"1.png": shade(1), "1.json": b"[" * 100_000}, "its .json holds no label"),
-        ({"1.png": shade(1), "1.txt": b"a cat"}, "images without .cls files"),
+        ({"1.png": shade(1), "1.txt": b"  "}, "test/0/1.png has no caption"),
     ],
 )
 def test_samples_that_are_none(files: Mapping[str, bytes], line: str, tar_of: Make, laid: Make) -> None:

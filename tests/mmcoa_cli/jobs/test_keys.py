@@ -45,7 +45,7 @@ TEST_CHANGES: dict[str, Any] = {
     "no_collisions": True, "compat": "release", "random_start": False, "max_candidates": 5, "min_score": 0.4,
     "max_words_changed": 2, "text_weight": 1.0,
 }  # fmt: skip
-NOT_YET = {"options", "task"}  # the options are changed one by one, and there is one task
+NOT_YET = {"options", "task"}  # the options are changed one by one, and another task takes other data
 NOT_DECIDING = {
     "attacks": "each attack has an example set and a row of its own, whatever others are asked for with it",
     "batch_size": "blocks of another size give the same up to rounding (method.md): it is recorded",

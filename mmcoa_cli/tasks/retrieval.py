@@ -1,0 +1,198 @@
+"""Images to their captions, and captions to their images: recall among the first 1, 5 and 10.
+
+Captions are read as the published evaluations read them (`pre_caption`). Where an attack takes one text of an image it
+is the last: attacked pair by pair, as published, that is the one whose adversarial image is kept.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from store.errors import UserError
+
+from .base import Drawn, Metric, Task, share
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from store.dataset_info import DatasetInfo
+
+    from ..attacks.base import Loss
+    from ..models.victim import Victim
+    from .base import Column, Columns, Logits
+
+    Ints = npt.NDArray[np.int64]
+
+FIRST = (1, 5, 10)
+MAX_WORDS = 30
+EPS, STEPS, STRIDE = "2/255", 10, Fraction(5, 4)  # of the published attacks: alpha = 1.25 eps / steps
+CHANGED, CUT = "captions_changed", "captions_cut"
+_MARKS = re.compile(r"([,.'!?\"()*#:;~])")
+_SPACES = re.compile(r"\s{2,}")
+
+
+def pre_caption(caption: str, *, max_words: int = MAX_WORDS) -> str:
+    """A caption as ALBEF, Co-Attack and SGA read it: lower case, without punctuation, at most 30 words."""
+    caption = _MARKS.sub("", caption.lower()).replace("-", " ").replace("/", " ").replace("<person>", "person")
+    words = _SPACES.sub(" ", caption).rstrip("\n").strip(" ").split(" ")
+    return " ".join(words[:max_words])
+
+
+class Retrieval(Task):
+    """Does an image find one of its captions among all, and a caption its image, within the first K?"""
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The published radius and number of steps where none is given, and their step size."""
+        from ..attacks.radii import canonical, fraction, written
+
+        for name in ("stop_when_fooled", "no_collisions"):
+            if given.get(name):
+                raise UserError(f"{self.name} has no classes, and so no use for {name}", hint=f"leave out {name}")
+        eps, steps = given.get("eps", EPS), given.get("steps", STEPS)
+        alpha = given.get("alpha") or written(fraction(canonical(eps)) * STRIDE / max(steps, 1))
+        return {**given, "eps": eps, "steps": steps, "alpha": alpha}
+
+    def identity(self, drawn: Drawn) -> dict[str, Any]:
+        """The captions themselves are in the checksum of the data."""
+        return {"task": self.name, "captions": {"prepared": "pre_caption", "max_words": MAX_WORDS}}
+
+    def texts(self, drawn: Drawn) -> list[str]:
+        """The captions of each image, one image after the other."""
+        return [pre_caption(line) for lines in drawn.captions for line in lines]
+
+    def owners(self, drawn: Drawn) -> Ints | None:
+        return self._owners(drawn)
+
+    def _owners(self, drawn: Drawn) -> Ints:
+        import numpy as np
+
+        return np.repeat(np.arange(len(drawn.indices)), self._counts(drawn))
+
+    def own(self, drawn: Drawn) -> Ints:
+        """The last caption of each image."""
+        import numpy as np
+
+        return np.cumsum(self._counts(drawn)) - 1
+
+    def _counts(self, drawn: Drawn) -> list[int]:
+        return [len(lines) for lines in drawn.captions]
+
+    def require(self, victim: Victim, drawn: Drawn) -> None:
+        """Raises UserError for a caption of which nothing is left."""
+        for index, lines in zip(drawn.indices.tolist(), drawn.captions, strict=True):
+            for line in lines:
+                if not pre_caption(line):
+                    raise UserError(
+                        f"nothing is left of the caption {line[:40]!r} of image {index} without its punctuation",
+                        hint="give the image another caption, and fetch the dataset again with --replace",
+                    )
+
+    def loss(
+        self, victim: Victim, images: Tensor, labels: Tensor, *, clean: Callable[[], Logits], settings: Any
+    ) -> Loss:
+        """KL(softmax f(x) || softmax f(x')), of unit length: the image part of Sep-Attack (Zhang et al., 2022)."""
+        from ..attacks.bert_attack import divergence
+
+        before = victim.encode_images(images).detach()
+
+        def loss(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+            return divergence(before[rows], victim.encode_images(x)).sum(), None
+
+        return loss
+
+    def judge(self, victim: Victim, images: Tensor, own: Ints, *, answer: Callable[[], Logits]) -> Columns:
+        """The unit embedding of each image: who is found by whom is known when all are there."""
+        from ..models.finite import require_finite
+
+        features = require_finite(victim.encode_images(images), f"the image embeddings of {victim.name}")
+        return {"embedding": features.cpu().numpy()}
+
+    def compare(self, before: Columns, after: Columns) -> Columns:
+        return {}
+
+    def arrays(self, victim: Victim, drawn: Drawn, texts: Sequence[str], *, column: Column) -> Columns:
+        """The ranks of each image's captions, and of each caption's image."""
+        import numpy as np
+        import torch
+
+        from .ranking import distinct_rows, ranks
+
+        features, text_numbers = embedded(victim, texts)
+        every = column("embedding")
+        images, image_numbers = distinct_rows(every)
+        owners, numbers = self._owners(drawn), np.arange(len(texts))
+        all_images, different = (torch.from_numpy(rows).to(features.device) for rows in (every, images))
+        to_texts = ranks(all_images, features, text_numbers, owners, numbers)
+        to_images = ranks(
+            features[torch.from_numpy(text_numbers).to(features.device)], different, image_numbers, numbers, owners
+        )
+        return {
+            f"{way}_{name}": values
+            for way, found in (("tr", to_texts), ("ir", to_images))
+            for name, values in found.items()
+        }
+
+    def notes(
+        self, victim: Victim, drawn: Drawn, texts: Sequence[str], adv_texts: Sequence[str] | None
+    ) -> dict[str, Any]:
+        """How many captions the victim cannot see whole, and how many are adversarial."""
+        from ..models.token_rows import are_cut
+
+        cut = {CUT: sum(are_cut(victim, adv_texts or texts))}
+        if adv_texts is None:
+            return cut
+        return {**cut, CHANGED: sum(old != new for old, new in zip(texts, adv_texts, strict=True))}
+
+    def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
+        """TR@K over images, IR@K over captions, and the shares of captions that are cut, and changed."""
+        from .chances import chances
+
+        found = []
+        for way in ("tr", "ir"):
+            above, ties, own = (column(f"{way}_{name}") for name in ("above", "ties", "own"))
+            for k in FIRST:
+                hits = math.fsum(chances(above, ties, own, k))
+                found.append(share(f"{way.upper()}@{k}", hits, len(above)))
+        n = notes["prompts"]
+        return [*found, *(Metric(name, notes[name] / n, n) for name in (CUT, CHANGED) if name in notes)]
+
+    def words(self, info: DatasetInfo, column: Column, row: int) -> tuple[str, str, str]:
+        """The place of the image's best caption under the attack."""
+        return f"image {int(column('index')[row])}", "", f"caption at place {int(column('tr_above')[row]) + 1}"
+
+    def turned(self, column: Column) -> npt.NDArray[np.bool_]:
+        """The images that another caption is closer to than any of their own."""
+        turned: npt.NDArray[np.bool_] = column("tr_above") > 0
+        return turned
+
+
+RETRIEVAL = Retrieval(
+    "retrieval",
+    title="images to their captions (TR), and captions to their images (IR)",
+    source="Karpathy and Fei-Fei, 2015; arXiv 2404.19287, Table VI",
+    metrics=tuple(f"{way}@{k}" for way in ("TR", "IR") for k in FIRST),
+    details=(CUT, CHANGED),
+    captions=True,
+    texts_first=False,
+)
+
+
+def embedded(victim: Victim, texts: Sequence[str]) -> tuple[Tensor, Ints]:
+    """The embeddings of the different texts, (U, D), and which of them each text is: texts of the same tokens are
+    embedded once."""
+    import numpy as np
+
+    from ..models.finite import require_finite
+
+    rows = victim.token_rows(texts)
+    first: dict[tuple[int, ...], int] = {}
+    numbers = np.array([first.setdefault(row, len(first)) for row in rows], dtype=np.int64)
+    places = np.unique(numbers, return_index=True)[1]
+    features = victim.embed_texts([texts[place] for place in places.tolist()])
+    return require_finite(features, f"the text embeddings of {victim.name}"), numbers

@@ -1,0 +1,106 @@
+"""Recall at K against a ranking by hand with every order of what ties; captions as the published code reads them."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmcoa_cli.tasks import ranking
+from mmcoa_cli.tasks.chances import chances
+from mmcoa_cli.tasks.ranking import distinct_rows, ranks
+from mmcoa_cli.tasks.retrieval import pre_caption
+
+
+def by_hand(scores: Any, own: list[set[int]], k: int) -> list[float]:
+    """For each row of scores, the share of all orders of its tied items that have one of its own among the first k."""
+    found = []
+    for row, mine in zip(scores, own, strict=True):
+        order: list[tuple[int, ...]] = []
+        for value in sorted({float(one) for one in row}, reverse=True):
+            order.append(tuple(i for i in range(len(row)) if float(row[i]) == value))
+        hits = cases = 0
+        place = 0
+        for tied in order:
+            if not mine & set(tied):
+                place += len(tied)
+                continue
+            for arranged in permutations(tied):
+                cases += 1
+                hits += place + min(i for i, item in enumerate(arranged) if item in mine) < k
+            break
+        found.append(hits / cases)
+    return found
+
+
+def measured(images: Any, texts: Any, owners: list[int], k: int) -> tuple[Any, Any]:
+    """The chances of each image, and of each text, as the task computes them."""
+    different_texts, text_numbers = distinct_rows(texts)
+    different_images, image_numbers = distinct_rows(images)
+    every, place = np.arange(len(texts)), np.array(owners)
+    tensors = [torch.from_numpy(rows) for rows in (images, different_texts, texts, different_images)]
+    to_texts = ranks(tensors[0], tensors[1], text_numbers, place, every)
+    to_images = ranks(tensors[2], tensors[3], image_numbers, every, place)
+    return tuple(chances(found["above"], found["ties"], found["own"], k) for found in (to_texts, to_images))  # type: ignore[return-value]
+
+
+def unit(rows: Any) -> Any:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("block", [2, 256])
+def test_recall_is_that_of_a_ranking_by_hand(seed: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few different vectors, so that images, captions and scores tie; images have one to four captions."""
+    monkeypatch.setattr(ranking, "BLOCK", block)
+    rng = np.random.default_rng(seed)
+    images = rng.integers(-1, 2, (6, 2)).astype(np.float32)  # whole numbers: their products tie exactly by hand too
+    owners = sorted([*range(6), *rng.integers(0, 6, 3).tolist()])
+    texts = rng.integers(-1, 2, (len(owners), 2)).astype(np.float32)
+    scores = [[sum(float(a) * float(b) for a, b in zip(x, t, strict=True)) for t in texts] for x in images]
+    own_texts = [{j for j, owner in enumerate(owners) if owner == i} for i in range(6)]
+    for k in (1, 2, 5, 10):
+        tr, ir = measured(images, texts, owners, k)
+        assert tr.tolist() == pytest.approx(by_hand(scores, own_texts, k), abs=1e-12)
+        assert ir.tolist() == pytest.approx(by_hand(np.transpose(scores), [{owner} for owner in owners], k), abs=1e-12)
+
+
+def test_equal_captions_tie_whatever_their_place() -> None:
+    """Of 300 images whose captions are 3 different ones, the chance is a hundredth: rounding decides nothing."""
+    rng = np.random.default_rng(0)
+    kinds = rng.standard_normal((3, 64))
+    images, texts = unit(kinds[np.arange(300) % 3] + 0.01), unit(kinds)[np.arange(300) % 3]
+    images = images[np.arange(300) % 3]  # bit for bit the same in each kind
+    tr, ir = measured(images, texts, list(range(300)), 1)
+    assert tr.tolist() == pytest.approx([0.01] * 300) and ir.tolist() == pytest.approx([0.01] * 300)
+    assert measured(images, texts, list(range(300)), 10)[0].tolist() == pytest.approx([0.1] * 300)
+
+
+def test_without_ties_it_counts_whole_queries() -> None:
+    rng = np.random.default_rng(1)
+    images, texts = unit(rng.standard_normal((50, 8))), unit(rng.standard_normal((100, 8)))
+    owners = np.repeat(np.arange(50), 2)
+    scores = images.astype(np.float64) @ texts.T.astype(np.float64)
+    place = [min(int((row > row[2 * i + j]).sum()) for j in (0, 1)) for i, row in enumerate(scores)]
+    for k in (1, 5, 10):
+        tr, ir = measured(images, texts, owners.tolist(), k)
+        assert tr.tolist() == [float(one < k) for one in place]
+        assert ir.tolist() == [float((scores[:, j] > scores[owners[j], j]).sum() < k) for j in range(100)]
+
+
+CAPTIONS = [
+    ("A man, (with) a red-hat/scarf.", "a man with a red hat scarf"),
+    ("  Two   dogs!\n", "two dogs"),
+    ('It\'s "odd": #1 *star*; ~five?', "its odd 1 star five"),
+    ("a <person> & a naïve 猫", "a person & a naïve 猫"),
+    (" ".join(map(str, range(40))), " ".join(map(str, range(30)))),
+    ("?!", ""),
+]
+
+
+@pytest.mark.parametrize(("caption", "read"), CAPTIONS)
+def test_captions_are_read_as_published(caption: str, read: str) -> None:
+    assert pre_caption(caption) == read
