@@ -5,6 +5,7 @@ Importing this module does not import torch: what is in the store already is fou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -180,6 +181,7 @@ class Trial:
         return {
             "split": self.split,
             **({"epoch": self.subject.epoch} if self.subject.epoch else {}),
+            **json.loads(self.subject.run.spec).get("setting", {}),
             "limit": self.spec.limit if self.limited else None,
             "partial": bool(info.part(self.split)),
             "part": info.part(self.split),

@@ -164,7 +164,7 @@ def _of_run(run: Run) -> Mapping[str, Any]:
         "train_seed": run.seed,
         "train_compat": run.compat,
         "epochs": epochs_of(run) if run.kind == "train" else 0,
-        "training": _unusual(run.method, spec) if run.kind == "train" else "",
+        "training": _unusual(run.method, spec) if run.kind == "train" else str(spec.get("told") or ""),
         "train_part": str(spec.get("part") or ""),
         "sha256": str(spec.get("model_sha256") or ""),
         "base": str(spec.get("base") or ""),
