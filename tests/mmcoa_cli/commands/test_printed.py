@@ -22,7 +22,8 @@ UNUSUAL: dict[str, Any] = {
     "norm": "l2", "eps": "0.5", "alpha": "0.1", "steps": 3, "random_start": False, "stop_when_fooled": True,
     "max_candidates": 4, "min_score": 0.25, "max_words_changed": 2, "no_collisions": True, "contrast": "class",
     "image_weight": 1.0, "text_weight": 0.25, "betas": (0.8, 0.9), "momentum": 0.5, "weight_decay": 0.1,
-    "schedule": "cosine", "warmup_steps": 5, "border": 20, "prompt_tokens": 5,
+    "schedule": "cosine", "warmup_steps": 5, "border": 20, "prompt_tokens": 5, "n_ctx": 3,
+    "offline_eps": "4/255", "offline_steps": 5,
 }  # fmt: skip
 OF_ATTACKS = {name: value for name, value in UNUSUAL.items() if name in every_option()}
 GENERAL = {"seed": 3, "precision": "bf16", "batch_size": 7}
