@@ -1,14 +1,16 @@
 """Attacks, by name: a file and a line for each."""
 
+from .autoattack import AUTOATTACK
 from .base import ATTACKS, Attack, lookup, register
 from .clean import CLEAN
 from .co_attack import CO_ATTACK
+from .co_attack_sets import CO_ATTACK_SET
 from .image import IMAGE
 from .multimodal import MULTIMODAL
 from .sga import SGA, SGA_TEXT
 from .text import TEXT
 
-for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK, SGA_TEXT, SGA):
+for _attack in (CLEAN, IMAGE, TEXT, MULTIMODAL, CO_ATTACK, CO_ATTACK_SET, SGA_TEXT, SGA, AUTOATTACK):
     register(_attack)
 
 __all__ = ["ATTACKS", "Attack", "lookup", "register"]

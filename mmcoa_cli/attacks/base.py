@@ -184,14 +184,22 @@ def given_options(settings: Any) -> dict[str, Any]:
 
 def section(attack: Attack, settings: Any, *, seed: int, mlm: str) -> dict[str, Any]:
     """What decides an attack's part of an example set, beside the model and the data; `mlm` is the digest of one."""
+    own = asdict(settings)
+    own.pop("version", None)  # an option of this name stands for others, which are there
     return {
         "version": attack.version,
         **({"seed": seed} if attack.seeded else {}),
         **({"mlm": mlm} if attack.masked_lm else {}),
-        **asdict(settings),
+        **own,
     }
 
 
+def for_texts(settings: Any, number: int) -> Any:
+    """The settings as they are run on this many class prompts: some attacks need several. Raises UserError where it
+    cannot be run on so few."""
+    return settings.for_texts(number) if hasattr(settings, "for_texts") else settings
+
+
 def effort(settings: Any) -> int:
-    """How many steps an image takes."""
-    return int(getattr(settings, "steps", 1))
+    """How many steps an image takes, at most."""
+    return int(getattr(settings, "effort", getattr(settings, "steps", 1)))

@@ -64,9 +64,14 @@ def random_start(
     uniform in direction with a uniform radius. Shape and device of `images`, (B, 3, H, W)."""
     if not settings.random_start:
         return torch.zeros_like(images)
+    return drawn(settings.norm, images, indices=indices, seed=seed, draw=epoch) * radius(settings.eps)
+
+
+def drawn(norm: str, images: Tensor, *, indices: Sequence[int], seed: int, draw: int) -> Tensor:
+    """For each sample a delta in the ball of radius 1, the same for the same seed, index and number of the draw."""
     shape = tuple(images.shape[1:])
-    unit = np.stack([NORMS[settings.norm].draw(keyed(seed, int(i), epoch=epoch), shape) for i in indices])
-    return torch.from_numpy(unit).to(images) * radius(settings.eps)
+    unit = np.stack([NORMS[norm].draw(keyed(seed, int(i), epoch=draw), shape) for i in indices])
+    return torch.from_numpy(unit).to(images)
 
 
 def pgd(

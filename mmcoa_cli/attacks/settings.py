@@ -17,28 +17,41 @@ COMPATS: tuple[str, ...] = get_args(Compat)
 
 
 @dataclass(frozen=True)
-class AscentSettings:
-    """Gradient ascent in a ball around the image. `eps` and `alpha` are texts in their canonical form ("1/255"), in
-    units of a pixel in [0, 1]; an `alpha` of None becomes the norm's own."""
+class BallSettings:
+    """The ball around an image. `eps` is a text in its canonical form ("1/255"), in units of a pixel in [0, 1]."""
 
     norm: str = "linf"
     eps: str = "1/255"
+
+    def __post_init__(self) -> None:
+        one_of("--norm", self.norm, NORMS)
+        object.__setattr__(self, "eps", self._inside("--eps", self.eps))
+
+    def _inside(self, option: str, text: str) -> str:
+        """The canonical form of a radius. Raises UserError for what no pixel can move by."""
+        if self.norm == "linf" and radius(text, option) >= 1:
+            raise UserError(f"{option} {text} is the whole range of a pixel", hint=_smaller(option, text))
+        return canonical(text, option)
+
+    def in_words(self) -> str:
+        return f"{'L-inf' if self.norm == 'linf' else 'L2'}, eps {self.eps}"
+
+
+@dataclass(frozen=True)
+class AscentSettings(BallSettings):
+    """Gradient ascent in the ball. `alpha` is a text as `eps` is; None becomes the norm's own."""
+
     alpha: str | None = None
     steps: int = 100
     random_start: bool = True
 
     def __post_init__(self) -> None:
-        one_of("--norm", self.norm, NORMS)
+        super().__post_init__()
         if self.steps < 0:
             raise UserError(f"an attack of {self.steps} steps cannot be run", hint="--steps 100, as in the paper")
         within("--steps", self.steps)
-        typed, eps = (self.eps, self.alpha), canonical(self.eps)
-        alpha = default_alpha(self.norm, eps, self.steps) if self.alpha is None else canonical(self.alpha, "--alpha")
-        object.__setattr__(self, "eps", eps)
-        object.__setattr__(self, "alpha", alpha)
-        for option, text in (("--eps", typed[0]), ("--alpha", typed[1])):
-            if self.norm == "linf" and text is not None and radius(text, option) >= 1:
-                raise UserError(f"{option} {text} is the whole range of a pixel", hint=_smaller(option, text))
+        usual = default_alpha(self.norm, self.eps, self.steps)
+        object.__setattr__(self, "alpha", usual if self.alpha is None else self._inside("--alpha", self.alpha))
 
     @property
     def step_size(self) -> float:
@@ -62,9 +75,8 @@ class AscentSettings:
         return ""
 
     def in_words(self) -> str:
-        norm = {"linf": "L-inf", "l2": "L2"}[self.norm]
         start = "" if self.random_start else ", from the image itself"
-        return f"{norm}, eps {self.eps}, alpha {self.alpha}, {self.steps} steps{start}"
+        return f"{super().in_words()}, alpha {self.alpha}, {self.steps} steps{start}"
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ class Making:
 
     @cached_property
     def settings(self) -> Any:
-        return self.maker.trial.spec.settings(self.attack)
+        return self.maker.trial.settings(self.attack)
 
     @cached_property
     def adv_texts(self) -> list[str] | None:

@@ -20,7 +20,7 @@ from store.keys import key_of
 from store.schema import Result
 
 from .. import __version__, attacks, tasks
-from ..attacks.base import parts, section
+from ..attacks.base import for_texts, parts, section
 from ..datasets.library import attacked_at, open_for
 from ..datasets.prompts import class_prompts
 from ..models.digests import SCHEME
@@ -86,10 +86,14 @@ class Trial:
     def limited(self) -> bool:
         return len(self.indices) < len(self.dataset.labels(SPLIT))
 
+    def settings(self, attack: attacks.Attack) -> Any:
+        """The attack's settings on these texts; None for one that has none of its own."""
+        return for_texts(self.spec.settings(attack), len(self.texts))
+
     def sections(self, attack: str) -> dict[str, dict[str, Any]]:
         """The parts of an attack with their settings: what is the same for every model and dataset."""
         return {
-            part.name: section(part, self.spec.settings(part), seed=self.spec.seed, mlm=self.subject.words.digest)
+            part.name: section(part, self.settings(part), seed=self.spec.seed, mlm=self.subject.words.digest)
             for part in parts(attack)
         }
 

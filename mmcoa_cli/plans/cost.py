@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..attacks import lookup
-from ..attacks.base import effort, needs_masked_lm
+from ..attacks.base import effort, for_texts, needs_masked_lm
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import TrainSpec
 from .selection import Data
@@ -102,7 +102,10 @@ class Speed:
     def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
         """Seconds of these attacks of `spec`, each on top of the examples that it needs."""
         images = tested(spec, data) / self.ranks
-        sizes = {name: Size(images, steps_of(spec, name), data.classes, data.classes) for name in attacks}
+        sizes = {
+            name: Size(images, steps_of(spec, name, classes=data.classes), data.classes, data.classes)
+            for name in attacks
+        }
         seconds = sum(self.attacks[name].of(size) for name, size in sizes.items())
         return self._load(spec.attacks) + seconds if sizes else 0.0
 
@@ -120,7 +123,7 @@ def tested(spec: EvaluationSpec, data: Data) -> int:
     return min(data.test, spec.limit or data.test)
 
 
-def steps_of(spec: EvaluationSpec, attack: str) -> int:
-    """The steps that an attack itself takes."""
+def steps_of(spec: EvaluationSpec, attack: str, *, classes: int) -> int:
+    """The most steps that an attack itself takes on an image, of so many classes."""
     found = lookup(attack)
-    return effort(spec.settings(found)) if found.settings else 1
+    return effort(for_texts(spec.settings(found), classes)) if found.settings else 1

@@ -30,6 +30,7 @@ from ..defences import loss_of
 from ..defences.optimizers import make_optimizer
 from ..defences.step import Original
 from ..jobs.evaluation import Maker
+from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.subject import find_subject
 from ..jobs.training_plan import Plan, make_plan
 from ..jobs.training_spec import options_of as options_of_method
@@ -39,7 +40,7 @@ from ..jobs.worker import Start, compute_repeatably
 from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
-from .cost import Cost, Disk, Size, Speed
+from .cost import Cost, Disk, Size, Speed, steps_of
 from .order import PAPER, Order, Scale
 
 NAMES = ("cat", "pickup truck", "oak tree", "airplane", "aquarium fish", "bottle", "dining room table", "sun")
@@ -112,7 +113,11 @@ class Bench:
         """What its own examples cost, where those that it needs are there."""
         sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
         sizes += [(self.most, STEPS, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
-        return Cost.fitted([(Size(n, steps, k, k), self._examples(name, n, steps, k)) for n, steps, k in sizes])
+        measured = [
+            (Size(n, steps_of(self._test(name, n, steps, k), name, classes=k), k, k), self._examples(name, n, steps, k))
+            for n, steps, k in sizes
+        ]
+        return Cost.fitted(measured)
 
     def _update(self, plan: Plan, n: int, steps: int | None) -> float:
         """Seconds of a step of the optimizer on `n` images."""
@@ -145,13 +150,16 @@ class Bench:
         return few - FEW * each, each
 
     def _making(self, name: str, n: int, steps: int, classes: int, seed: int) -> Callable[[], ExampleSet]:
-        cell = Cell(dataset=_dataset(classes), attack=name)
-        spec = self.order.settings(Scale(limit=n, steps=steps)).test_of(self.order.model, cell).changed(seed=seed)
+        spec = self._test(name, n, steps, classes).changed(seed=seed)
         (trial,) = trials_of(spec, find_subject(spec, self.home), self.home)
         maker = Maker(trial, self.accelerator, self.victim, self.mlm)
         for need in attacks.lookup(name).needs:
             maker.examples(need)
         return lambda: maker.examples(name)
+
+    def _test(self, name: str, n: int, steps: int, classes: int) -> EvaluationSpec:
+        cell = Cell(dataset=_dataset(classes), attack=name)
+        return self.order.settings(Scale(limit=n, steps=steps)).test_of(self.order.model, cell)
 
     def _encode(self, n: int) -> None:
         with torch.no_grad():

@@ -15,6 +15,7 @@ from mmcoa_cli.attacks import ATTACKS
 from mmcoa_cli.attacks.base import every_option
 from mmcoa_cli.attacks.co_attack import CoAttackSettings
 from mmcoa_cli.attacks.settings import BertAttackSettings, PgdSettings
+from mmcoa_cli.attacks.sga import SgaSettings
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from mmcoa_cli.jobs.subject import find_subject
@@ -43,18 +44,21 @@ TEST_CHANGES: dict[str, Any] = {
     "checkpoint": "resnet", "datasets": ("digits2",), "mlm": "mlm2", "norm": "l2", "eps": "7/255", "alpha": "3/255",
     "steps": 3, "limit": 40, "pixel_size": 12, "seed": 1, "precision": "bf16", "stop_when_fooled": True,
     "no_collisions": True, "compat": "release", "random_start": False, "max_candidates": 5, "min_score": 0.4,
-    "max_words_changed": 2, "text_weight": 1.0,
+    "max_words_changed": 2, "text_weight": 1.0, "targets": 3, "queries": 10, "version": "standard",
+    "members": "apgd-ce",
 }  # fmt: skip
-NOT_YET = {"options", "task"}  # the options are changed one by one, and another task takes other data
+# the options are changed one by one, another task takes other data, and an epoch is of a run
+NOT_YET = {"options", "task", "epoch"}
 NOT_DECIDING = {
     "attacks": "each attack has an example set and a row of its own, whatever others are asked for with it",
     "batch_size": "blocks of another size give the same up to rounding (method.md): it is recorded",
 }
 PIXELS, WORDS = {"image", "multimodal", "co-attack"}, {"text", "multimodal", "co-attack"}
 USED_BY = {  # what the options of attacks decide; each leaves the examples of all other attacks as they are
-    "norm": PIXELS, "eps": PIXELS, "alpha": PIXELS, "steps": PIXELS, "stop_when_fooled": PIXELS,
-    "random_start": PIXELS, "mlm": WORDS, "no_collisions": WORDS, "max_candidates": WORDS, "min_score": WORDS,
-    "max_words_changed": WORDS, "text_weight": {"co-attack"},
+    "norm": {*PIXELS, "autoattack"}, "eps": {*PIXELS, "autoattack"}, "steps": {*PIXELS, "autoattack"},
+    "alpha": PIXELS, "stop_when_fooled": PIXELS, "random_start": PIXELS, "mlm": WORDS, "no_collisions": WORDS,
+    "max_candidates": WORDS, "min_score": WORDS, "max_words_changed": WORDS, "text_weight": {"co-attack"},
+    "targets": {"autoattack"}, "queries": {"autoattack"}, "version": {"autoattack"}, "members": {"autoattack"},
 }  # fmt: skip
 PRETRAIN = PretrainSpec("x", {"embed_dim": 8}, "digits")
 PRETRAIN_CHANGES: dict[str, Any] = {
@@ -67,6 +71,14 @@ IMAGE_CHANGES: dict[str, Any] = {
 TEXT_CHANGES: dict[str, Any] = {
     "max_candidates": 5, "min_score": 0.4, "max_words_changed": 2, "no_collisions": True, "compat": "release",
 }  # fmt: skip
+
+
+def _of_sga(changes: dict[str, Any]) -> dict[str, Any]:
+    """It cannot stop when it fools, nor can captions have the names of classes."""
+    return {name: value for name, value in changes.items() if name not in ("stop_when_fooled", "no_collisions")}
+
+
+SGA_CHANGES: dict[str, Any] = {"scales": (1.0, 2.0), "noise": 0.1, "antialias": False}  # of an attack on captions
 
 
 @pytest.fixture
@@ -110,13 +122,14 @@ def keys(home: Home, spec: EvaluationSpec) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_every_field_of_a_test_changes_the_key_of_what_uses_it(full: Home) -> None:
-    assert set(TEST_CHANGES) | set(NOT_DECIDING) == {*names(EvaluationSpec), *every_option()} - NOT_YET
-    every = TEST.changed(attacks=tuple(ATTACKS))
+    assert set(TEST_CHANGES) | set(NOT_DECIDING) == {*names(EvaluationSpec), *every_option()} - NOT_YET - {*SGA_CHANGES}
+    attacks = {name for name, attack in ATTACKS.items() if attack.on != "captions"}
+    every = TEST.changed(attacks=tuple(attacks))
     before = keys(full, every)
     for name, value in TEST_CHANGES.items():
         after = keys(full, every.changed(**{name: value}))
         changed = {attack for attack in before if before[attack] != after[attack]}
-        assert changed == USED_BY.get(name, set(ATTACKS)), name
+        assert changed == USED_BY.get(name, attacks), name
 
 
 def test_every_field_of_a_pretraining_changes_the_key(full: Home) -> None:
@@ -132,8 +145,9 @@ def test_every_field_of_a_pretraining_changes_the_key(full: Home) -> None:
         (PgdSettings(), IMAGE_CHANGES),
         (BertAttackSettings(), TEXT_CHANGES),
         (CoAttackSettings(), {**IMAGE_CHANGES, "text_weight": 1.0}),
+        (SgaSettings(), _of_sga({**IMAGE_CHANGES, **TEXT_CHANGES, **SGA_CHANGES})),
     ],
-    ids=["image", "text", "co-attack"],
+    ids=["image", "text", "co-attack", "sga"],
 )
 def test_every_setting_of_an_attack_changes_its_key(attack: Any, changes: dict[str, Any]) -> None:
     assert set(changes) == names(type(attack))

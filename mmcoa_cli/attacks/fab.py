@@ -1,0 +1,98 @@
+"""FAB-T (Croce and Hein, 2020, arXiv 1907.02044): step by step onto the plane where a target would win, near the image.
+
+It looks for the nearest misclassified image, however far that is. What counts is that image brought back into the ball.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .apgd import BALLS
+from .pgd import holding
+from .radii import radius
+
+if TYPE_CHECKING:
+    from .autoattack import Standing
+
+ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9  # the bias towards the image, the overshoot, the step back
+LEAST = 1e-8  # a distance
+
+
+def targeted(standing: Standing) -> Tensor:
+    """Images like these, those that one target after another has fooled moved inside the ball."""
+    found, rows = standing.images.clone(), torch.arange(len(standing.images), device=standing.images.device)
+    for number in range(standing.settings.targets):
+        left = standing.of(rows)
+        adv_images = _fab(left, left.others[:, number])
+        fooled = ~holding(standing.classify, adv_images, left.labels)
+        found[rows[fooled]] = adv_images[fooled]
+        rows = rows[~fooled]
+        if len(rows) == 0:
+            break
+    return found
+
+
+def _fab(standing: Standing, targets: Tensor) -> Tensor:
+    """The nearest misclassified images that were found, brought into the ball; clean where none was. An image is left
+    once it is misclassified inside the ball."""
+    images, norm, eps = standing.images, standing.settings.norm, radius(standing.settings.eps)
+    length, clip = BALLS[norm].length, BALLS[norm].clip
+    nearest, distance = images.clone(), torch.full((len(images), 1, 1, 1), torch.inf).to(images)
+    x, rows = images.clone(), torch.arange(len(images), device=images.device)
+    for _ in range(standing.settings.steps):
+        x0, labels = images[rows], standing.labels[rows]
+        lead, gradient = _lead(standing, x, labels, targets[rows])
+        d1, d2 = (
+            _onto_plane(start, gradient, lead + (gradient * (start - x)).sum(dim=(1, 2, 3)), norm) for start in (x, x0)
+        )
+        a1, a2 = length(d1).clamp_min(LEAST), length(d2).clamp_min(LEAST)
+        alpha = (a1 / (a1 + a2)).clamp(0, ALPHA_MAX)
+        x = ((x + ETA * d1) * (1 - alpha) + (x0 + ETA * d2) * alpha).clamp(0, 1)
+        fools, far = ~holding(standing.classify, x, labels), length(x - x0)
+        nearer = fools[:, None, None, None] & (far < distance[rows])
+        nearest[rows], distance[rows] = torch.where(nearer, x, nearest[rows]), torch.where(nearer, far, distance[rows])
+        x = torch.where(fools[:, None, None, None], x0 + BETA * (x - x0), x)
+        out = distance[rows, 0, 0, 0] > eps
+        x, rows = x[out], rows[out]
+        standing.on_step()
+        if len(rows) == 0:
+            break
+    return (images + clip(nearest - images, eps)).clamp(0, 1)
+
+
+def _lead(standing: Standing, x: Tensor, labels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """z_target - z_label, (b,), and its gradient."""
+    x = x.detach().requires_grad_()
+    logits, rows = standing.classify(x), torch.arange(len(x), device=x.device)
+    lead = logits[rows, targets] - logits[rows, labels]
+    (gradient,) = torch.autograd.grad(lead.sum(), x)
+    return lead.detach(), gradient
+
+
+def _onto_plane(x: Tensor, w: Tensor, lead: Tensor, norm: str) -> Tensor:
+    """The shortest delta with lead + <w, delta> = 0 and x + delta in [0, 1], all (b, 3, S, S) but lead, (b,); where the
+    box ends before the plane, to its corner.
+
+    Every pixel moves at its speed, 1 in L-inf and |w| in L2, until its room is used up. What has been gained after a
+    time is a sum of lines, each with a bend: those bends are sorted, and the plane lies between two of them.
+    """
+    shape, x, w = x.shape, x.flatten(1), w.flatten(1)
+    way = -(w.sign() * lead.sign()[:, None])
+    room = torch.where(way > 0, 1 - x, x) * (way != 0)
+    speed = w.abs() if norm == "l2" else torch.ones_like(w)
+    bends, order = torch.where(way != 0, room / speed, 0.0).sort(dim=1)
+    used, moving = ((w.abs() * part).gather(1, order).cumsum(dim=1) for part in (room, speed))
+    still = moving[:, -1:] - moving
+    passed = (used + bends * still < lead.abs()[:, None]).sum(dim=1, keepdim=True)
+    start = torch.zeros_like(used[:, :1])
+    gained = torch.cat([start, used], dim=1).gather(1, passed)
+    slope = torch.cat([moving[:, -1:], still], dim=1).gather(1, passed)
+    time = torch.where(passed < w.shape[1], (lead.abs()[:, None] - gained) / slope, torch.inf)
+    return (
+        (way * torch.minimum(torch.nan_to_num(time, nan=0.0, posinf=torch.inf) * speed, room))
+        .nan_to_num(0.0)
+        .view(shape)
+    )
