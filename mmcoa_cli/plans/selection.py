@@ -95,7 +95,8 @@ def look_up(name: str, home: Home) -> Data | None:
 
 def _data(about: DatasetRow | DatasetInfo, *, here: bool, size: int = 0, part: str = "") -> Data:
     train, test = (about.splits.get(split, 0) for split in ("train", "test"))
-    return Data(about.name, len(about.class_names), train, test, here, size, part, about.pixel_size)
+    texts = len(about.class_names) or about.captions * test  # of which an attack on texts has to do each
+    return Data(about.name, texts, train, test, here, size, part, about.pixel_size)
 
 
 def _part(info: DatasetInfo) -> str:
