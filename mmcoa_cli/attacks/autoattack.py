@@ -187,5 +187,6 @@ AUTOATTACK = Attack(
     needs=("clean",),
     images=adv_images,
     seeded=True,
+    stricter_than="image",
     on="classes",
 )

@@ -97,6 +97,7 @@ class Attack:
     prompts: Callable[[Texts], list[str]] | None = None
     images_of: str = ""
     prompts_of: str = ""
+    stricter_than: str = ""  # a weaker attack in the same ball: reports say by how much that one overestimates
     on: str = ""  # "classes" or "captions", where it attacks these alone
     seeded: bool = False  # what it makes depends on the seed
     masked_lm: bool = False  # it takes words from a masked LM

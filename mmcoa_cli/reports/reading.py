@@ -151,7 +151,7 @@ def _of_run(run: Run) -> Fields:
         "train_seed": run.seed,
         "train_compat": run.compat,
         "epochs": epochs_of(run) if run.kind == "train" else 0,
-        "training": _unusual(run.method, spec) if run.kind == "train" else "",
+        "training": _unusual(run.method, spec) if run.kind == "train" else str(spec.get("told") or ""),
         "spec": spec,
     }
 

@@ -13,9 +13,9 @@ from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say
 from .content import Report, report_of
-from .formats import as_dicts
 from .pictures import examples_path, prompts
 from .reading import Evaluated, rows_of, together
+from .rows import as_dicts
 from .table import print_table
 
 

@@ -22,13 +22,15 @@ from mmcoa_cli.attacks.base import Batch
 from mmcoa_cli.attacks.fab import _onto_plane
 from mmcoa_cli.attacks.radii import radius
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
-from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index
+
+from ..jobs.conftest import evaluated
 
 SIDE, PIXELS = 6, 3 * 6 * 6
 Classifier = Callable[[Tensor], Tensor]
@@ -322,23 +324,21 @@ def test_the_record_says_the_members_and_makes_the_settings_again(home: Home, ty
 
     spec = evaluation_spec("vit", ("digits",), ("autoattack",), **typed)
     assert spec.options == typed
-    (trial,) = trials_of(spec, home, Index(home.database_url))
+    (trial,) = trials_of(spec, find_subject(spec, home), home)
     section = trial.sections("autoattack")["autoattack"]
     assert section["version"] == lookup("autoattack").version and section["seed"] == 0
     assert threats.settings("autoattack", section) == spec.settings(lookup("autoattack"))
 
 
 def test_evaluated(home: Home) -> None:
-    """No weaker than PGD of the same steps, each image that it fooled is fooled, each other is clean; and once more
-    from the store, bit for bit, in a store of its own."""
+    """No weaker than PGD of the same steps; what it fooled is fooled, also alone, and all others are clean."""
     options: dict[str, Any] = {"eps": "8/255", "alpha": "2/255", "steps": 8, "limit": 60, "batch_size": 25}
     spec = evaluation_spec("vit", ("digits",), ("clean", "image", "autoattack"), **options)
-    accelerator, index = Accelerator(cpu=True), Index(home.database_url)
-    ids = evaluate(spec, home, accelerator)
-    (trial,) = trials_of(spec, home, index)
+    ids, index = evaluated(spec, home, Accelerator(cpu=True)), Index(home.database_url)
+    (trial,) = trials_of(spec, find_subject(spec, home), home)
     pixels, examples = load_pixels(trial.dataset, "test", trial.indices), trial.examples("autoattack")
     adv, clean = torch.from_numpy(examples.images(0, 60, pixels)), to_unit(pixels, torch.device("cpu"))
-    clip, labels = load_subject(trial.run, home), torch.from_numpy(trial.labels)
+    clip, labels = load_subject(trial.subject.run, home), torch.from_numpy(trial.labels)
     with torch.no_grad():
         standing = (clip.encode_images(adv) @ clip.embed_texts(trial.texts).T).argmax(dim=1) == labels
     assert (adv[standing] == clean[standing]).all() and (adv - clean).abs().max() <= 8 / 255 + 1e-6

@@ -116,7 +116,11 @@ def in_two_processes(specs: list[TrainSpec], home: Home, env: dict[str, str], se
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{"method": "bordered"}, {"method": "vp", "lr": 1.0, "prompt_tokens": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"method": "bordered"}, {"method": "vp", "lr": 1.0, "prompt_tokens": 2}, {"method": "advpt", "lr": 1.0}],
+    ids=lambda changes: str(changes["method"]),
+)
 def test_a_wrapper_is_trained_by_a_launch(
     new_home: Callable[[str], Home], variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
