@@ -13,9 +13,11 @@ SOURCE = "source"  # as the dataset: each model is tested on what it was trained
 VALUE, MEAN, TIME = "value", "mean over dataset", "minutes an epoch"  # what stands in a cell
 PICTURES = ("", "lines", "bars")
 # of every grid; what else it has are options of attacks
-AXES = ("method", "source", "shots", "training", "epoch", "dataset", "attack")
+AXES = ("method", "source", "shots", "training", "epoch", "dataset", "attack", "task", "metric")
 NEEDED = ("method", "source", "attack")
-USUAL: Mapping[str, tuple[Any, ...]] = {"shots": ("full",), "training": ({},), "epoch": (None,), "dataset": (SOURCE,)}
+USUAL: Mapping[str, tuple[Any, ...]] = {
+    "shots": ("full",), "training": ({},), "epoch": (None,), "dataset": (SOURCE,), "task": ("classification",),
+}  # fmt: skip
 Pairs = tuple[tuple[str, Any], ...]  # options with their values
 
 
@@ -32,6 +34,7 @@ class Cell:
     dataset: str = ""
     attack: str = ""
     options: Pairs = ()
+    task: str = "classification"
 
     @property
     def of_run(self) -> Cell:
@@ -47,6 +50,7 @@ class PaperSettings:
     mlm: str
     compat: str
     threat: Mapping[str, Mapping[str, Any]]
+    of_task: Mapping[str, Mapping[str, Mapping[str, Any]]]  # `threat` of one of its tasks, where that is another
     variants: Mapping[str, Mapping[str, Any]]  # what its numbers call a method that was trained with other options
 
 
@@ -119,6 +123,11 @@ class TableRow:
         return self.axis("attack")
 
     @property
+    def tested_in(self) -> str:
+        """The task that its results are of."""
+        return str(self.axis("task")[0])
+
+    @property
     def options(self) -> dict[str, tuple[Any, ...]]:
         """The values of each option of an attack that the grid has."""
         return {name: self.axis(name) for name in self.grid if name not in AXES}
@@ -146,9 +155,9 @@ class TableRow:
         for method, source, shots, training, epoch in product(*axes):
             for dataset in (source,) if self.on_source else self.datasets:
                 if catalog.methods()[method].loss:
-                    yield Cell(method, source, shots, tuple(training.items()), epoch, dataset)
+                    yield Cell(method, source, shots, tuple(training.items()), epoch, dataset, task=self.tested_in)
                 else:
-                    yield Cell(method, dataset=dataset)
+                    yield Cell(method, dataset=dataset, task=self.tested_in)
 
     def _settings(self, names: Collection[str] | None) -> Iterator[tuple[tuple[str, Any], ...]]:
         """The combinations of the options called `names`; one without any where there are none."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..tasks import TASKS
+from ..tasks.classification import CLASSIFICATION
 from .cells import MEAN, Grid, Printed, lines_of
 from .lines import value_words
 from .measured import AVERAGE
@@ -90,9 +92,10 @@ def _circumstances(grid: Grid) -> list[str]:
 
 def _images(panel: Panel) -> list[str]:
     row = panel.first
+    task = TASKS.get(row.task, CLASSIFICATION)  # one of a plugin may not be here
     return [
-        f"{row.n:,} test images",
-        *(["a class-balanced subset"] if row.limit is not None else []),
+        f"{row.n:,} test {task.counted(row.metric)}",
+        *([task.subset] if row.limit is not None else []),
         *([f"only a part of the dataset ({row.part})"] if row.part else []),
         *(["some classes without any"] if row.partial and not row.part else []),
         *([f"data {panel.data}"] if panel.data else []),
