@@ -39,7 +39,7 @@ class Report:
 
     def sheets(self, *, digits: int = 2) -> list[Sheet]:
         """The panels in words; the ends of intervals have `digits` decimals, all other percentages two."""
-        return [sheet_of(panel, seeds=self.seeds, digits=digits) for panel in self.panels]
+        return [sheet_of(panel, seeds=self.seeds, digits=digits, beside=self.rows) for panel in self.panels]
 
 
 def report_of(rows: Sequence[Row], table: TableRow, *, seeds: bool = False, missing: Missing | None = None) -> Report:

@@ -10,6 +10,7 @@ from .lines import Line, value_words
 from .measured import AVERAGE, Measured, average, in_cell
 from .pivot import Panel
 from .rows import Row
+from .upper_bounds import remarks
 from .wording import (
     AVERAGES,
     NONE,
@@ -56,8 +57,9 @@ class Sheet:
     notes: list[str]
 
 
-def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2) -> Sheet:
-    """The panel in words; the ends of intervals have `digits` decimals, all other percentages two."""
+def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2, beside: Sequence[Row] = ()) -> Sheet:
+    """The panel in words; the ends of intervals have `digits` decimals, all other percentages two. What stands `beside`
+    it, in the same report, is compared with its lines."""
     shown = _Shown(panel, seeds=seeds, digits=digits)
     lines = shown.lines()
     return Sheet(
@@ -67,7 +69,7 @@ def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2) -> Sheet:
         [plain(line) for line in [*_circumstances(panel, averaged=shown.averaged), *shown.left_out()]],
         [plain(name) for name in shown.columns()],
         lines,
-        [plain(line) for line in trainings(panel.lines)],
+        [plain(line) for line in [*trainings(panel.lines), *remarks(panel.lines, [*panel.rows, *beside])]],
         [*shown.notes(), *notes(panel.rows, [cell for line in lines for cell in line.cells])],
     )
 
