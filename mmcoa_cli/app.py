@@ -13,7 +13,21 @@ import typer
 from store.errors import UserError
 
 from . import __version__
-from .commands import attack, demo, doctor, evaluate, fetch, pretrain, report, reproduce, show, store, train
+from .commands import (
+    attack,
+    demo,
+    doctor,
+    evaluate,
+    fetch,
+    interpolate,
+    pretrain,
+    report,
+    reproduce,
+    show,
+    store,
+    train,
+    tsne,
+)
 from .commands import list as list_
 from .names import require_printable
 from .settings import home
@@ -22,7 +36,7 @@ from .terminal.examples import epilog
 from .terminal.flattened import flattened
 from .terminal.given import OnceEach
 
-VERBS = (fetch, train, pretrain, attack, evaluate, report, reproduce, list_, show, doctor, demo)
+VERBS = (fetch, train, pretrain, attack, evaluate, interpolate, report, reproduce, list_, show, tsne, doctor, demo)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -61,6 +61,10 @@ class Dataset:
         shorter side, if any, and a crop."""
         return Dataset(self._file, replace(self.info, pixel_size=pixel_size, resize=resize))
 
+    def asked_with(self, template: str) -> Dataset:
+        """This dataset, over the same open file, with another template of class prompts."""
+        return Dataset(self._file, replace(self.info, template=template))
+
     @property
     def encoded(self) -> bool:
         """Whether `images` gives encoded bytes rather than arrays."""

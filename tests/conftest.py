@@ -17,8 +17,15 @@ import mmcoa_cli.terminal.console  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first: where several processes share the tests, none begins the slowest when all others are done."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Slow tests first, the slowest before all: where several processes share the tests, none begins one when all
+    others are done."""
+    items.sort(key=lambda item: -_seconds(item))
+
+
+def _seconds(item: pytest.Item) -> float:
+    """About how long a slow test takes."""
+    slow = item.get_closest_marker("slow")
+    return slow.kwargs.get("seconds", 10.0) if slow else 0.0
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def test_every_command_is_one() -> None:
         assert {word for word in words if word.startswith("-")} <= known, line
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=100)
 def test_the_demo_has_the_papers_shape_and_needs_nothing_the_second_time(stand_ins: Path, tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to(stand_ins / "models")
     first = json.loads(mmcoa(tmp_path, "demo", "--json"))
@@ -48,7 +48,7 @@ def test_the_demo_has_the_papers_shape_and_needs_nothing_the_second_time(stand_i
     assert json.loads(mmcoa(tmp_path, "demo", "--json"))["rows"] == first["rows"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 def test_the_three_lines_print_what_the_readme_says(stand_ins: Path, tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to(stand_ins / "models")
     assert [command.split()[1] for command, _ in blocks()] == ["fetch", "train", "report"]

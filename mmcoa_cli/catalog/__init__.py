@@ -145,6 +145,7 @@ class OptimizerRow:
     `weight_decay` of None is the paper's for Adam and AdamW, and none for SGD.
 
     The learning rate rises from 0 over `warmup_steps`; then it is "constant", or falls as a "cosine" to 0 at the end.
+    In the first `held_epochs` it is `held_lr` instead, and afterwards what it would be without them.
     """
 
     name: str = "adam"  # adam, adamw or sgd
@@ -155,6 +156,8 @@ class OptimizerRow:
     weight_decay: float | None = None
     schedule: Schedule = "constant"
     warmup_steps: int = 0
+    held_epochs: int = 0
+    held_lr: float = 0.0
 
     @property
     def decay(self) -> float:
@@ -167,7 +170,8 @@ class OptimizerRow:
         used = {"name": self.name, **momenta, "weight_decay": self.decay, "schedule": self.schedule}
         usual = {"name": "adam", "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.2, "schedule": "constant"}
         warmup = {"warmup_steps": self.warmup_steps} if self.warmup_steps else {}
-        return {name: value for name, value in used.items() if usual.get(name) != value} | warmup
+        held = {"held": [self.held_epochs, self.held_lr]} if self.held_epochs else {}
+        return {name: value for name, value in used.items() if usual.get(name) != value} | warmup | held
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ class MethodRow:
     source: str = ""  # who published it
     loss: str = ""
     attacks: tuple[str, ...] = ()  # the attacks that training runs at every step
+    offline: str = ""  # the attack whose examples of the training images are made before the first step, and stored
     trains: str = "both"  # what --tune means by default: both, image or text, or the name of what a wrapper trains
     optimizer: OptimizerRow = OptimizerRow()
     wrapper: str = ""

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed
 from torch import Tensor
@@ -20,6 +22,7 @@ class Batch:
     own_labels: Tensor
     all_labels: Tensor
     sizes: list[int]
+    numbers: npt.NDArray[np.int64] | None = None  # of the batch's images in the dataset, (B,)
     alone: bool = False
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ..catalog import OptimizerRow
 
@@ -29,16 +29,20 @@ def make_optimizer(row: OptimizerRow, weights: Weights) -> Optimizer:
     return MAKE[row.name](weights, row)
 
 
-def make_schedule(row: OptimizerRow, optimizer: Optimizer, *, done: int, total: int) -> LRScheduler:
-    """The schedule after `done` of the `total` steps. The rate is a function of the number of the step alone, so a run
-    that goes on has the very rates of one that went through."""
+def make_schedule(row: OptimizerRow, optimizer: Optimizer, *, done: int, epochs: int, an_epoch: int) -> LRScheduler:
+    """The schedule after `done` of the `epochs`, each of `an_epoch` steps. The rate is a function of the number of the
+    step alone, so a run that goes on has the very rates of one that went through."""
     from transformers import get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup
 
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"] = row.lr
-    schedule: LRScheduler
+    schedule: LambdaLR
+    last = done * an_epoch - 1
     if row.schedule == "cosine":
-        schedule = get_cosine_schedule_with_warmup(optimizer, row.warmup_steps, total, last_epoch=done - 1)
+        schedule = get_cosine_schedule_with_warmup(optimizer, row.warmup_steps, epochs * an_epoch, last_epoch=last)
     else:
-        schedule = get_constant_schedule_with_warmup(optimizer, row.warmup_steps, last_epoch=done - 1)
-    return schedule
+        schedule = get_constant_schedule_with_warmup(optimizer, row.warmup_steps, last_epoch=last)
+    if not row.held_epochs:
+        return schedule
+    (free,), held = schedule.lr_lambdas, row.held_epochs * an_epoch
+    return LambdaLR(optimizer, lambda n: row.held_lr / row.lr if n < held else free(n), last_epoch=last)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from store.errors import UserError
 
+from ..attacks.embedding import EmbeddingSettings
 from ..terminal.checks import one_of, positive
 from ..terminal.literals import Contrast
 
@@ -37,4 +38,19 @@ class MmcoaSettings:
         return {"pairs": [self.contrast, self.image_weight, self.text_weight]}
 
 
-SETTINGS: dict[str, type[Any]] = {"mmcoa": MmcoaSettings}  # by the name of the loss
+@dataclass(frozen=True)
+class AdvptSettings:
+    """The radius and the steps of the attack that makes the training images, as published: not those of a test."""
+
+    offline_eps: str = "8/255"
+    offline_steps: int = STEPS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offline_eps", self.offline_attack.eps)
+
+    @property
+    def offline_attack(self) -> EmbeddingSettings:
+        return EmbeddingSettings(eps=self.offline_eps, steps=self.offline_steps)
+
+
+SETTINGS: dict[str, type[Any]] = {"mmcoa": MmcoaSettings, "advpt": AdvptSettings}  # by the name of the loss

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,6 +29,7 @@ from .batch import Batch
 
 TEXT_BATCH = 512
 Module = Callable[..., Any]  # a victim, or what Accelerate made of one: called as `Victim.forward`
+OfflineFeatures = Callable[[Victim, npt.NDArray[np.int64]], Tensor]  # of the original and of training images, (b, D)
 
 
 class Asked:
@@ -56,10 +59,15 @@ class Asked:
 
 
 class Original:
-    """The model that a run starts from: loaded when a loss first asks for it, and never trained."""
+    """The model that a run starts from: loaded when a loss first asks for it, and never trained.
 
-    def __init__(self, load: Callable[[], Victim], class_prompts: list[str]) -> None:
-        self._load, self._prompts = load, class_prompts
+    `attacked` gives its features of training images, by their numbers, under the attack that was run before training.
+    """
+
+    def __init__(
+        self, load: Callable[[], Victim], class_prompts: list[str], attacked: OfflineFeatures | None = None
+    ) -> None:
+        self._load, self._prompts, self._attacked = load, class_prompts, attacked
 
     @cached_property
     def victim(self) -> Victim:
@@ -72,6 +80,12 @@ class Original:
     def class_features(self) -> Tensor:
         return self.victim.embed_texts(self._prompts)
 
+    def adv_features(self, images: npt.NDArray[np.int64]) -> Tensor:
+        """Of these training images, as they were attacked before training: raw, (b, D)."""
+        if self._attacked is None:
+            raise _not_named("offline attack", "offline = NAME")
+        return self._attacked(self.victim, images)
+
 
 class AskedOriginal(Asked):
     """The same of the original, whose class embeddings are computed once a run."""
@@ -82,6 +96,11 @@ class AskedOriginal(Asked):
 
     def class_features(self) -> Tensor:
         return self._original.class_features
+
+    def adv_features(self) -> Tensor:
+        """The features of the batch's images as they were attacked once, before training: raw, (B, D)."""
+        assert self.batch.numbers is not None
+        return self._original.adv_features(self.batch.numbers)
 
 
 @dataclass(frozen=True)
@@ -98,14 +117,19 @@ class Step(Asked):
     are those of the method, `backward` is Accelerate's."""
 
     def __init__(
-        self, victim: Victim, module: Module, batch: Batch, *, images: Tensor, indices: list[int],
+        self, victim: Victim, module: Module, batch: Batch, *, images: Callable[[], Tensor], indices: list[int],
         class_prompts: list[str], attacks: Attacks, original: Original, backward: Callable[[Tensor], None],
         seed: int, epoch: int, settings: Any = None, compat: str = "none",
     ) -> None:  # fmt: skip
         super().__init__(module, batch)
-        self.victim, self.images, self.indices, self.class_prompts = victim, images, indices, class_prompts
+        self.victim, self._images, self.indices, self.class_prompts = victim, images, indices, class_prompts
         self.attacks, self._original, self._backward = attacks, original, backward
         self.seed, self.epoch, self.settings, self.compat = seed, epoch, settings, compat
+
+    @cached_property
+    def images(self) -> Tensor:
+        """Read when they are first asked for, (b, 3, S, S)."""
+        return self._images()
 
     @property
     def labels(self) -> Tensor:
@@ -113,7 +137,7 @@ class Step(Asked):
         return self.batch.labels
 
     @cached_property
-    def original(self) -> Asked:
+    def original(self) -> AskedOriginal:
         """The model as it was before training."""
         return AskedOriginal(self._original, self.batch)
 
@@ -135,6 +159,12 @@ class Step(Asked):
         """The unit embeddings of any number of texts, without gradients, (n, D)."""
         batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
         return torch.cat([self.module(None, self.victim.tokenize(batch))[1] for batch in batches])
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """tau n(f) g(t): features of any length, (B, D), against the K class prompts, (B, K)."""
+        _, texts, tau = self.module(None, self.victim.tokenize(self.class_prompts))
+        logits: Tensor = tau * F.normalize(features, dim=1) @ texts.T
+        return logits
 
     def encode(self, image_sets: list[Tensor], prompts: list[str]) -> tuple[list[Tensor], Tensor, Tensor]:
         """Both encoders in one call: for each set of images the unit embeddings (B, D) of the whole batch, those of the
@@ -163,7 +193,7 @@ class Step(Asked):
         """t' of these classes by BERT-Attack (Eq. 4), all together, against the weights of this moment."""
         target = self.attacks.text
         if target is None:
-            raise _not_named("text")
+            raise _not_named("text attack", 'attacks = ["text"]')
         chosen = replace(
             target,
             prompts=[target.prompts[k] for k in classes],
@@ -174,7 +204,7 @@ class Step(Asked):
     @property
     def _pgd(self) -> PgdSettings:
         if self.attacks.image is None:
-            raise _not_named("image")
+            raise _not_named("image attack", 'attacks = ["image"]')
         return self.attacks.image
 
     def _start(self) -> Tensor:
@@ -197,9 +227,9 @@ class Step(Asked):
             yield (before := adv_images)
 
 
-def _not_named(attack: str) -> UserError:
+def _not_named(attack: str, entry: str) -> UserError:
     """Its settings would be missing in the run's identity."""
     return UserError(
-        f"the loss uses the {attack} attack, which its row of the catalog does not name",
-        hint=f'attacks = ["{attack}"] in the row of the method',
+        f"the loss uses the {attack}, which its row of the catalog does not name",
+        hint=f"{entry} in the row of the method",
     )

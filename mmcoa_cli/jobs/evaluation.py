@@ -34,7 +34,7 @@ from ..terminal.console import Task as Progress
 from ..terminal.console import progress
 from .evaluation_spec import EvaluationSpec
 from .subject import Subject
-from .trials import SPLIT, Trial, trials_of
+from .trials import Trial, trials_of
 
 if TYPE_CHECKING:
     from ..models.victim import Victim
@@ -120,7 +120,7 @@ class Making:
 
     def _block(self, number: int, block: range, task: Progress) -> None:
         trial = self.maker.trial
-        pixels = load_pixels(trial.dataset, SPLIT, trial.indices[block.start : block.stop])
+        pixels = load_pixels(trial.dataset, trial.split, trial.indices[block.start : block.stop])
         images = self._images(pixels, block, task)
         with torch.no_grad():
             columns = self._columns(block, images)

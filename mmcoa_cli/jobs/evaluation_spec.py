@@ -7,6 +7,7 @@ give the same settings, so that two specifications are equal where their attacks
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -91,6 +92,12 @@ class EvaluationSpec:
             if task.options(without) == self.options:
                 kept = without
         return kept
+
+    def on(self, *datasets: str) -> EvaluationSpec:
+        """The same on other datasets, on which nothing else of it depends."""
+        other = copy(self)
+        object.__setattr__(other, "datasets", datasets)
+        return other
 
     def changed(self, **options: Any) -> EvaluationSpec:
         """The same with other options, of the specification or of attacks."""

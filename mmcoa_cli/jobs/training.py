@@ -19,11 +19,10 @@ from store.schema import Run
 from .. import catalog
 from ..models.epochs import epochs_in, epochs_of, last_epoch, take_over
 from ..models.runs import now, zero_shot_run
-from ..models.subjects import origin_of
 from ..settings import Home
 from ..terminal.console import say
 from .continuing import require_continuable
-from .training_plan import Plan, make_plan
+from .training_plan import Plan, make_plan, run_row
 from .training_spec import TrainSpec
 from .training_steps import train_epochs
 
@@ -50,7 +49,7 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
         say(f"run {plan.run}")
     if found := _decided(_finished(plan.run, spec, home, index)):
         return _told(found, accelerator)
-    run = _run_row(plan)
+    run = run_row(plan)
     if not accelerator.is_main_process:
         train_epochs(plan, home, accelerator, keep=keep)
         return run
@@ -99,25 +98,6 @@ def _take_over(resumed: str, plan: Plan, home: Home, index: Index) -> None:
     for epoch in index.epochs(resumed)[:done]:
         index.save_epoch(replace(epoch, run_id=plan.run))
     say(f"going on after epoch {done} of run {resumed}" if done else f"run {resumed} has no epoch to go on from")
-
-
-def _run_row(plan: Plan) -> Run:
-    return Run(
-        id=plan.run,
-        kind="train",
-        method=plan.row.name,
-        model=plan.spec.model,
-        model_origin=origin_of(plan.victim),
-        weights=None,
-        source=plan.spec.dataset,
-        shots=plan.spec.shots,
-        seed=plan.spec.seed,
-        compat=plan.spec.compat,
-        status="running",
-        spec=json.dumps(plan.record),
-        created_at=now(),
-        finished_at=None,
-    )
 
 
 def _write_run(plan: Plan, home: Home) -> None:

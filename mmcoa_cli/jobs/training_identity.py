@@ -44,11 +44,12 @@ def of_training(
         "compat": spec.compat,
         "weights": weights,
         "data": [info.checksum, info.pixel_size, info.resize],
-        "prompts": class_prompts(info.class_names, info.template),
+        "prompts": class_prompts(info.class_names, spec.template or info.template),
         "indices": list(indices),
         "seed": spec.seed,
         "precision": spec.precision,
         **_of_loss(spec),
+        **({"offline": lookup(spec.row.offline).version} if spec.row.offline else {}),
         **_of_wrapper(spec),
     }
 

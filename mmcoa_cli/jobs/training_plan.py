@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from store.datasets import Dataset
 from store.errors import UserError
+from store.schema import Run
 
 from .. import attacks, catalog
 from ..attacks.bert_attack import TextTarget, prepare
@@ -23,7 +25,8 @@ from ..defences.step import Attacks
 from ..models.clip import Clip
 from ..models.masked_lm import MaskedLM
 from ..models.present import data_key
-from ..models.subjects import load_base, load_mlm
+from ..models.runs import now, template_of_base
+from ..models.subjects import load_base, load_mlm, origin_of
 from ..models.token_rows import cut_by, require_distinct_prompts
 from ..models.victim import Victim
 from ..models.wrapping import wrap
@@ -61,12 +64,13 @@ class Plan:
     def record(self) -> dict[str, Any]:
         """What the index says of the run: its options, the part of the data, what it was made of, and the `recipe`,
         which runs have in common that differ in nothing but their seed."""
+        info = self.dataset.info
         return {
             **self.spec.document(),
-            "part": self.dataset.info.part("train"),
+            "part": info.part("train"),
             "base": self.identity["weights"],
             "model_sha256": self.victim.origin.sha256,
-            "data_key": data_key(self.dataset.info.checksum, self.prompts),
+            "data_key": data_key(info.checksum, class_prompts(info.class_names, info.template)),
             "mlm_weights": self.mlm_digest,
             "recipe": recipe_of(self.identity),
         }
@@ -76,10 +80,11 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     """Load what `spec` names, draw its images, and give the run its id. Raises UserError for what is not there."""
     row = catalog.lookup(catalog.methods(), spec.method, "method")
     dataset = open_classes(spec.dataset, home)
-    info, base = dataset.info, load_base(spec.model, home)
+    template = spec.template or template_of_base(spec.model, home)
+    info, base = replace(dataset.info, template=template or dataset.info.template), load_base(spec.model, home)
     indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
     prompts = class_prompts(info.class_names, info.template)
-    weights, victim = base.digest(), _trained(spec, base)
+    weights, victim = base.digest(), _trained(spec, base, prompts)
     require_distinct_prompts(victim, prompts, info.class_names)
     mlm = load_mlm(spec.mlm, home) if any(attacks.lookup(name).masked_lm for name in row.attacks) else None
     digest = mlm.digest() if mlm else ""
@@ -89,10 +94,31 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     return Plan(run_id(spec, document), spec, victim, load, dataset, prompts, indices, target, digest, document)
 
 
-def _trained(spec: TrainSpec, base: Victim) -> Victim:
+def run_row(plan: Plan) -> Run:
+    """The row of the index for the run as it begins."""
+    return Run(
+        id=plan.run,
+        kind="train",
+        method=plan.row.name,
+        model=plan.spec.model,
+        model_origin=origin_of(plan.victim),
+        weights=None,
+        source=plan.spec.dataset,
+        shots=plan.spec.shots,
+        seed=plan.spec.seed,
+        compat=plan.spec.compat,
+        status="running",
+        spec=json.dumps(plan.record),
+        created_at=now(),
+        finished_at=None,
+    )
+
+
+def _trained(spec: TrainSpec, base: Victim, prompts: list[str]) -> Victim:
     """What is trained: the model itself, or the method's wrapper around it."""
     if spec.row.wrapper:
         wrapper = wrap(spec.row.wrapper, base, spec.wrapper_settings, base=spec.model)
+        wrapper.require(prompts)
         wrapper.draw(spec.seed)
         return wrapper
     if not isinstance(base, Clip):

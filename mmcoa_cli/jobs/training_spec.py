@@ -102,6 +102,11 @@ class TrainSpec:
         kind = settings_kind(self.row.loss)
         return kind(**self._of(kind)) if kind else None
 
+    @property
+    def template(self) -> str:
+        """Of class prompts, where the method's wrapper has its own; else empty."""
+        return WRAPPERS[self.row.wrapper].template if self.row.wrapper in WRAPPERS else ""
+
     @cached_property
     def wrapper_settings(self) -> Any:
         """Those of the method's wrapper; None where it has none."""

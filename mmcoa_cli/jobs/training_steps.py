@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ from ..randomness import shuffled
 from ..settings import Home, require_space
 from ..terminal.console import progress, say
 from .clock import Clock
+from .offline import OfflineFeatures
 from .training_plan import Plan
 
 
@@ -43,7 +46,7 @@ def train_epochs(plan: Plan, home: Home, accelerator: Accelerator, *, keep: int 
     folder = home.checkpoints / plan.run
     done = resume(folder, victim, plain, epochs=spec.epochs)
     an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
-    schedule = make_schedule(spec.optimization, plain, done=done * an_epoch, total=spec.epochs * an_epoch)
+    schedule = make_schedule(spec.optimization, plain, done=done, epochs=spec.epochs, an_epoch=an_epoch)
     # not the schedule: Accelerate would step it once for each process, and all processes take one step
     module, optimizer = accelerator.prepare(victim, plain)
     total, quiet = spec.epochs * len(plan.indices), not accelerator.is_main_process
@@ -51,7 +54,7 @@ def train_epochs(plan: Plan, home: Home, accelerator: Accelerator, *, keep: int 
         _tell_what_is_lost(plan.run, folder, done)
         left = spec.epochs - done
         _require_space(plan, home, weights, epochs=min(left, keep + 1) if keep else left)
-    original = Original(lambda: plan.load_original().to(victim.device).use_precision(spec.precision), plan.prompts)
+    original = original_of(plan, home, accelerator)
     title, seen = f"{plan.row.name} on {spec.dataset}", done * len(plan.indices)
     with progress(title, total=total, unit="images", done=seen, quiet=quiet) as task:
         for epoch in range(done, spec.epochs):
@@ -92,8 +95,8 @@ def steps(plan: Plan, module: Module, accelerator: Accelerator, *, original: Ori
         yield Step(
             plan.victim,
             module,
-            Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes),
-            images=to_unit(load_pixels(plan.dataset, "train", own), device),
+            Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes, batch),
+            images=partial(_images, plan, own),
             indices=own.tolist(),
             class_prompts=plan.prompts,
             attacks=plan.attacks,
@@ -104,6 +107,19 @@ def steps(plan: Plan, module: Module, accelerator: Accelerator, *, original: Ori
             settings=plan.spec.settings,
             compat=plan.spec.compat,
         )
+
+
+def original_of(plan: Plan, home: Home, accelerator: Accelerator) -> Original:
+    """The model that the run starts from, with what it makes of its training images."""
+
+    def load() -> Victim:
+        return plan.load_original().to(accelerator.device).use_precision(plan.spec.precision)
+
+    return Original(load, plan.prompts, OfflineFeatures(plan, home, accelerator) if plan.row.offline else None)
+
+
+def _images(plan: Plan, numbers: npt.NDArray[np.int64]) -> Tensor:
+    return to_unit(load_pixels(plan.dataset, "train", numbers), plan.victim.device)
 
 
 def _row(plan: Plan, clock: Clock, *, number: int, losses: list[float], processes: int) -> Epoch:

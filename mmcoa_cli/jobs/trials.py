@@ -5,6 +5,7 @@ Importing this module does not import torch: what is in the store already is fou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from ..datasets.library import attacked_at, open_for
 from ..datasets.prompts import class_prompts
 from ..models.digests import SCHEME
 from ..models.present import data_key
+from ..models.runs import template_of
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec
 from .subject import Subject
@@ -39,7 +41,8 @@ def trials_of(spec: EvaluationSpec, subject: Subject, home: Home) -> list[Trial]
     """A trial for each dataset of `spec`. Raises UserError for datasets that are not there."""
     captions = tasks.lookup(spec.task).captions
     datasets = [attacked_at(open_for(name, home, captions=captions), spec.pixel_size) for name in spec.datasets]
-    return [Trial(spec, subject, home, dataset) for dataset in datasets]
+    template = template_of(subject.run, home)
+    return [Trial(spec, subject, home, dataset, template) for dataset in datasets]
 
 
 def identity_of_need(identity: Mapping[str, Any], attack: str, need: str) -> dict[str, Any]:
@@ -50,12 +53,14 @@ def identity_of_need(identity: Mapping[str, Any], attack: str, need: str) -> dic
 
 @dataclass(frozen=True)
 class Trial:
-    """One subject on one dataset."""
+    """One subject on one dataset; `template` is that of its own class prompts, if it has one."""
 
     spec: EvaluationSpec
     subject: Subject
     home: Home
     dataset: Dataset
+    template: str = ""
+    split: str = SPLIT
 
     @cached_property
     def task(self) -> tasks.Task:
@@ -63,11 +68,12 @@ class Trial:
 
     @cached_property
     def indices(self) -> Ints:
-        return self.task.draw(self.dataset.labels(SPLIT), self.spec.limit, seed=self.spec.seed)
+        return self.task.draw(self.dataset.labels(self.split), self.spec.limit, seed=self.spec.seed)
 
     @cached_property
     def drawn(self) -> tasks.Drawn:
-        return tasks.Drawn(self.dataset, SPLIT, self.indices)
+        dataset = self.dataset.asked_with(self.template) if self.template else self.dataset
+        return tasks.Drawn(dataset, self.split, self.indices)
 
     @cached_property
     def labels(self) -> Ints:
@@ -84,7 +90,12 @@ class Trial:
 
     @property
     def limited(self) -> bool:
-        return len(self.indices) < len(self.dataset.labels(SPLIT))
+        return len(self.indices) < len(self.dataset.labels(self.split))
+
+    @property
+    def subset(self) -> dict[str, Any] | None:
+        """What drew the images, where they are not all."""
+        return {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None
 
     def settings(self, attack: attacks.Attack) -> Any:
         """The attack's settings on these texts; None for one that has none of its own."""
@@ -105,8 +116,13 @@ class Trial:
             "attack": attack,
             "digests": SCHEME,
             "weights": self.subject.weights,
-            "data": {"checksum": info.checksum, "split": SPLIT, "pixel_size": info.pixel_size, "resize": info.resize},
-            "subset": {"limit": self.spec.limit, "seed": self.spec.seed} if self.limited else None,
+            "data": {
+                "checksum": info.checksum,
+                "split": self.split,
+                "pixel_size": info.pixel_size,
+                "resize": info.resize,
+            },
+            "subset": self.subset,
             **self.task.identity(self.drawn),
             "precision": self.spec.precision,
             **self.sections(attack),
@@ -167,11 +183,12 @@ class Trial:
         """What was measured, beside the attack: the images, the prompts, and how they were computed."""
         info = self.dataset.info
         return {
-            "split": SPLIT,
+            "split": self.split,
             **({"epoch": self.subject.epoch} if self.subject.epoch else {}),
+            **json.loads(self.subject.run.spec).get("setting", {}),
             "limit": self.spec.limit if self.limited else None,
-            "partial": bool(info.part(SPLIT)),
-            "part": info.part(SPLIT),
+            "partial": bool(info.part(self.split)),
+            "part": info.part(self.split),
             "pixel_size": info.pixel_size,
             "data": data_key(info.checksum, class_prompts(info.class_names, info.template)),
             "precision": self.spec.precision,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # whether a run has weights is asked where torch is not neede
     from .clip import Clip
     from .victim import Victim
 
+FIRST = 1  # the number of the first epoch, and of the only one of a run that was not trained
 CONFIG = "open_clip_config.json"
 FILES = "files"  # where an epoch's specification records the hash of each of its text files
 
@@ -74,14 +75,7 @@ def save_epoch(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec
         for name, tensor in moments.items()
         if tensor is not None  # SGD without momentum has none
     }
-    files = _files(victim, source=folder.name)
-    save_checkpoint(
-        path_of(folder, epoch),
-        tensors=victim.tensors(),
-        spec={"epoch": epoch, FILES: {name: _hash(text) for name, text in files.items()}, **spec},
-        state=state,
-        files=files,
-    )
+    save_weights(folder, victim, epoch=epoch, spec=spec, state=state)
     for earlier in epochs_in(folder):
         if number_of(earlier) < epoch:  # a later one is damaged, and replaced when its turn comes
             drop_state(earlier)
@@ -94,6 +88,20 @@ def drop_earlier(folder: Path, *, keep: int) -> None:
         shutil.rmtree(gone, ignore_errors=True)
         epoch.rename(gone)
         shutil.rmtree(gone)
+
+
+def save_weights(
+    folder: Path, victim: Victim, *, epoch: int, spec: dict[str, Any], state: dict[str, Tensor] | None = None
+) -> None:
+    """Write the weights as this epoch of the run, with what makes them a model."""
+    files = _files(victim, source=folder.name)
+    save_checkpoint(
+        path_of(folder, epoch),
+        tensors=victim.tensors(),
+        spec={"epoch": epoch, FILES: {name: _hash(text) for name, text in files.items()}, **spec},
+        state=state,
+        files=files,
+    )
 
 
 def _files(victim: Victim, *, source: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from .digests import SCHEME
 from .epochs import epochs_in
 from .library import clip_path, mlm_path
 from .partial import checkpoint_digest
-from .runs import folder_of, wrapped_in
+from .runs import ZERO_SHOT, folder_of, wrapped_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Present:
     def _weights(self, run: Run, epoch: int | None = None) -> str:
         """Of a run's last epoch or another one, or of a model as it comes; as the index has it where the files are not
         here, which it does of the last."""
-        if run.kind != "train":
+        if run.kind == ZERO_SHOT:
             return self._zero_shot(run) or run.weights or ""
         return _digest(folder_of(run, self._home, epoch), run.model) or ("" if epoch else run.weights or "")
 

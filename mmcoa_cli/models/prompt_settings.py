@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from store.errors import UserError
 
 SIDE = 224  # of the encoder's input for which a border is published
+CONTEXT = 32  # context vectors, as published
 MOST_TOKENS = 1000  # of a prompt: more than any encoder has patches
 
 
@@ -29,3 +30,19 @@ class VisualPromptSettings:
     def width(self, side: int) -> int:
         """The border's width in pixels of an input of this side."""
         return max(1, round(self.border * side / SIDE))
+
+
+@dataclass(frozen=True)
+class ContextSettings:
+    """`n_ctx`: how many context vectors stand in front of the class name; None: 32, as published, or half of what a
+    model reads where that is less."""
+
+    n_ctx: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_ctx is not None and not 1 <= self.n_ctx <= MOST_TOKENS:
+            raise UserError(f"-o n_ctx={self.n_ctx} is out of range", hint=f"-o n_ctx={CONTEXT}, as published")
+
+    def count(self, reads: int) -> int:
+        """How many, for a model that reads this many tokens."""
+        return min(CONTEXT, reads // 2) if self.n_ctx is None else self.n_ctx

@@ -21,9 +21,10 @@ from .digests import model_digest, verify
 from .epochs import epochs_in, epochs_of, number_of, path_of, require_own
 from .library import clip_path, ensure_clip, is_clip
 from .origins import read_record
-from .partial import Partial, checkpoint_digest
+from .partial import Partial, checkpoint_digest, is_partial, read_partial
 from .victim import wrapper_row
 
+ZERO_SHOT, INTERPOLATED = "zero-shot", "interpolated"  # kinds of runs beside those that were trained
 NO_RUN = "mmcoa train makes a run, mmcoa fetch --list shows the models"
 
 
@@ -59,7 +60,7 @@ def run_of(checkpoint: str, home: Home, index: Index) -> Run:
         settings = wrapper_row(wrapper).settings_of({})
         return zero_shot_run(model, home, index, method=method, wrapper=wrapper, settings=settings)
     run = run or index.find_run(checkpoint, otherwise=NO_RUN)
-    if run.kind == "train":
+    if run.kind != ZERO_SHOT:
         require_whole(run, home)
     return run
 
@@ -100,7 +101,7 @@ def folder_of(run: Run, home: Home, epoch: int | None = None) -> Path:
 
 def require_whole(run: Run, home: Home, epoch: int | None = None) -> None:
     """Raises UserError unless a trained run's last epoch, or another one, is there and as it was saved."""
-    folder, again = folder_of(run, home, epoch), f"mmcoa train --resume {run.id}"
+    folder, again = folder_of(run, home, epoch), made_again(run)
     if run.status != "complete" or not (epoch or folder.exists()):
         raise UserError(f"run {run.id} is not finished", hint=again)
     if not folder.exists():
@@ -114,12 +115,35 @@ def require_whole(run: Run, home: Home, epoch: int | None = None) -> None:
         raise UserError(f"run {run.id} is damaged: {error}", hint=again) from error
 
 
+def made_again(run: Run) -> str:
+    """What to type for the weights of a run that are not there."""
+    ends = json.loads(run.spec).get("interpolated") if run.kind == INTERPOLATED else None
+    return f"mmcoa interpolate {ends['a']['run']} {ends['b']['run']}" if ends else f"mmcoa train --resume {run.id}"
+
+
 def weights_of(run: Run, home: Home, epoch: int | None = None) -> str:
     """The digest of what is tested: of a run's last epoch or another one, or of a model as it comes."""
-    if run.kind == "train":
+    if run.kind != ZERO_SHOT:
         return checkpoint_digest(folder_of(run, home, epoch), name=run.model)
     weights, wrapped = model_digest(clip_path(run.model, home), name=run.model), wrapped_in(run)
     return wrapped.digest(run.model, weights) if wrapped else weights
+
+
+def template_of(run: Run, home: Home) -> str:
+    """The template of class prompts that a wrapper of the run has of its own; empty where the dataset's is used."""
+    folder = folder_of(run, home)
+    if run.kind != ZERO_SHOT and is_partial(folder):
+        record = read_partial(folder)
+        own = wrapper_row(record.name).template
+        return own or (template_of_base(record.base, home) if record.base != run.id else "")
+    wrapped = wrapped_in(run)
+    return wrapper_row(wrapped.name).template if wrapped else ""
+
+
+def template_of_base(name: str, home: Home) -> str:
+    """The same of what a training starts from: a model of the store, or a run."""
+    run = None if is_clip(name, home) else Index(home.database_url).run(name)
+    return template_of(run, home) if run else ""
 
 
 def wrapped_in(run: Run) -> Wrapped | None:
@@ -148,7 +172,7 @@ def zero_shot_run(
     origin = read_record(folder, name=model).origin
     run = Run(
         id=run_id,
-        kind="zero-shot",
+        kind=ZERO_SHOT,
         method=method,
         model=model,
         model_origin=origin.kind,
@@ -172,7 +196,7 @@ def seen_with(run: Run, weights: str, home: Home, index: Index) -> Run:
     A model may be replaced under its name. Results carry their own weights, so that those of others are known as such.
     """
     run_now = replace(run, weights=weights)
-    if run.kind == "zero-shot":
+    if run.kind == ZERO_SHOT:
         origin = read_record(clip_path(run.model, home), name=run.model).origin
         spec = json.dumps({**json.loads(run.spec), "model_sha256": origin.sha256})
         run_now = replace(run_now, model_origin=origin.kind, spec=spec)

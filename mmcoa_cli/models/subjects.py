@@ -20,7 +20,7 @@ from .finite import require_finite_weights
 from .library import ensure_clip, ensure_mlm, is_clip
 from .masked_lm import MaskedLM, load_masked_lm
 from .partial import Partial, is_partial, read_partial
-from .runs import folder_of, require_whole, wrapped_in
+from .runs import ZERO_SHOT, folder_of, require_whole, wrapped_in
 from .victim import Victim, wrapper_row
 from .wrapping import Wrapper, wrap
 
@@ -64,7 +64,7 @@ def _base(name: str, home: Home, *, inside: tuple[str, ...]) -> Victim:
     run = None if is_clip(name, home) else Index(home.database_url).run(name)
     if run is None:
         return load_model(name, home)
-    if run.kind == "train":
+    if run.kind != ZERO_SHOT:
         require_whole(run, home)
     return _of_run(run, home, inside=inside)
 
@@ -72,7 +72,7 @@ def _base(name: str, home: Home, *, inside: tuple[str, ...]) -> Victim:
 def _of_run(run: Run, home: Home, *, inside: tuple[str, ...], epoch: int | None = None) -> Victim:
     if run.id in inside:
         raise UserError(f"run {run.id} stands around itself", hint=f"remove {home.checkpoints / run.id}")
-    if run.kind == "zero-shot":
+    if run.kind == ZERO_SHOT:
         return _zero_shot(run, home)
     folder = folder_of(run, home, epoch)
     if is_partial(folder):

@@ -18,6 +18,7 @@ from store.errors import UserError
 from .victim import Victim
 
 MORE = 8  # tokens that a longer context has
+MARKS = 8  # tokens that a tokenizer adds, and more
 SHOWN = 100  # characters of a prompt in a message
 SHORTER = 'shorter names, or a shorter template: mmcoa fetch DATASET --template "a photo of a {}" --replace'
 
@@ -35,10 +36,15 @@ def are_cut(clip: Victim, texts: Sequence[str]) -> list[bool]:
 
 
 def cut_by(clip: Victim) -> Callable[[str], bool]:
-    """`are_cut` of one text, remembered: a training run meets the same texts at every step."""
+    """`are_cut` of one text, remembered: a training run meets the same texts at every step. One of fewer bytes than
+    the context has tokens is whole, and is not tokenized."""
+    context = clip.tokenizer([""]).shape[1]
 
     @cache
     def is_cut(text: str) -> bool:
+        spells_a_mark = "<" in text or "&" in text  # as it is, or as an HTML entity
+        if len(text.encode()) + MARKS <= context and not spells_a_mark:
+            return False
         return are_cut(clip, [text])[0]
 
     return is_cut

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from store.errors import UserError
 
 from .origins import Origin
-from .prompt_settings import VisualPromptSettings
+from .prompt_settings import ContextSettings, VisualPromptSettings
 
 if TYPE_CHECKING:
     from typing import Self
@@ -127,6 +127,7 @@ class WrapperRow:
     source: str = ""
     settings: type[Any] | None = None
     version: int = 1
+    template: str = ""  # of class prompts, where it has its own instead of the dataset's
 
     def settings_of(self, options: Mapping[str, Any]) -> Any:
         """The settings with those of `options` that it has."""
@@ -152,6 +153,14 @@ WRAPPERS: dict[str, WrapperRow] = {
         title="a learned border around what the image encoder takes, and tokens behind its patches",
         source="Mao et al., 2023, arXiv 2212.07016",
         settings=VisualPromptSettings,
+    ),
+    "context": WrapperRow(
+        "context",
+        _by("context"),
+        title="learned context vectors in front of the class name",
+        source="Zhou et al., 2022, arXiv 2109.01134; Zhang et al., 2024, arXiv 2311.11261",
+        settings=ContextSettings,
+        template="{}.",
     ),
 }
 

@@ -52,6 +52,9 @@ class Wrapper(nn.Module):
     def encode_images(self, images: Tensor) -> Tensor:
         return F.normalize(self.image_features(images), dim=-1)
 
+    def require(self, prompts: Sequence[str]) -> None:
+        """Raises UserError for class prompts that it cannot be trained on."""
+
     def draw(self, seed: int) -> None:
         """Set its own tensors to where a training with this seed begins, if that is drawn."""
 

@@ -11,7 +11,6 @@ from ..attacks.base import options_of
 from ..catalog import Cell, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import TrainSpec
-from ..jobs.typed_jobs import command_of
 from ..jobs.worker import Job, Start
 from ..models.runs import zero_shot_id
 from .merging import merged
@@ -30,6 +29,9 @@ class Knows(Protocol):
 
     def run(self, spec: TrainSpec) -> Run | None:
         """The finished run of this specification."""
+
+    def run_id(self, spec: TrainSpec) -> str:
+        """The id that the run has, or would get; empty where that is not known."""
 
     def zero_shot(self, model: str, *, method: str) -> Run | None:
         """The row among the runs of a model as it comes."""
@@ -67,10 +69,11 @@ class Composer:
         found, label = self.known.run(run) if self.known else None, _label(cells[0])
         seconds = 0.0 if found else self.speed.training(run, self.data[run.dataset]) if self.speed else None
         left = self.speed.disk.training(run) if self.speed and self.speed.disk and not found else 0
-        job, title = Job(run), f"train {label} on {run.dataset}"
-        yield Step(job, title, command_of(job, self.start), run, label, found is not None, seconds, left)
+        title = f"train {label} on {run.dataset}"
+        yield Step(Job(run), title, run, label, found is not None, seconds, left, self.start)
         there = [replace(cell, epoch=_before(cell.epoch, run)) for cell in cells if (cell.epoch or 1) <= run.epochs]
-        for spec in self._tests(found.id if found else run.run_name, there):
+        checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
+        for spec in self._tests(checkpoint, there):
             yield self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found)
 
     def _of_model(self, method: str, cells: Sequence[Cell]) -> Iterator[Step]:
@@ -81,7 +84,8 @@ class Composer:
             yield self._test(spec, label, label, of=None, found=found)
 
     def _tests(self, checkpoint: str, cells: Sequence[Cell]) -> list[EvaluationSpec]:
-        return merged(self.settings.test_of(checkpoint, cell) for cell in cells)
+        specs = {alike: self.settings.test_of(checkpoint, alike) for alike in dict.fromkeys(map(_anywhere, cells))}
+        return merged(specs[_anywhere(cell)].on(cell.dataset) for cell in cells)
 
     def _test(self, spec: EvaluationSpec, what: str, label: str, *, of: TrainSpec | None, found: Run | None) -> Step:
         missing, data = self.known.missing(found, spec) if self.known else spec.attacks, self.data.get(spec.datasets[0])
@@ -89,9 +93,10 @@ class Composer:
         if self.speed and data:
             seconds = self.speed.test(spec, data, attacks=missing)
             left = self.speed.disk.test(spec, data, attacks=missing) if self.speed.disk else 0
-        job, after = Job(evaluate=spec), f" after epoch {spec.epoch}" if spec.epoch else ""
-        title, command = f"test {what}{after} on {spec.datasets[0]}", command_of(job, self.start)
-        return Step(job, title, command, of, label, not missing, seconds, left)
+        own = [f"{name} {value}" for name, value in spec.options.items() if name not in self.settings.test]
+        after = [f"after epoch {spec.epoch}"] if spec.epoch else []
+        title = ", ".join([" ".join([f"test {what}", *after, f"on {spec.datasets[0]}"]), *own])
+        return Step(Job(evaluate=spec), title, of, label, not missing, seconds, left, self.start)
 
 
 def _label(cell: Cell) -> str:
@@ -103,6 +108,10 @@ def _label(cell: Cell) -> str:
 def _before(epoch: int | None, run: TrainSpec) -> int | None:
     """The epoch, None for the last: tests after that are those that other tables have."""
     return None if epoch == run.epochs else epoch
+
+
+def _anywhere(cell: Cell) -> Cell:
+    return replace(cell, dataset="")
 
 
 def _cells(table: TableRow) -> list[Cell]:

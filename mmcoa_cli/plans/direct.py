@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
-from ..jobs.typed_jobs import command_of
 from ..jobs.worker import Job, Outcome, Start
 from ..settings import home
 from .execution import Execution
@@ -32,5 +31,5 @@ def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> list[Outcome]:
 
 def carry_out(titles: Sequence[str], jobs: Sequence[Job], start: Start) -> list[Outcome]:
     """Do these jobs; what keeps any from being done is told before the first, where it can be known."""
-    steps = [Step(job, title, command_of(job, start)) for title, job in zip(titles, jobs, strict=True)]
+    steps = [Step(job, title, start=start) for title, job in zip(titles, jobs, strict=True)]
     return Execution(home(), start, {job: resolve(job, home()) for job in jobs}).all_of(steps)

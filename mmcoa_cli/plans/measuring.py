@@ -28,12 +28,12 @@ from ..attacks.base import options_of, with_needs
 from ..catalog import Cell, MethodRow
 from ..defences import loss_of
 from ..defences.optimizers import make_optimizer
-from ..defences.step import Original
 from ..jobs.evaluation import Maker
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.subject import find_subject
 from ..jobs.training_plan import Plan, make_plan
 from ..jobs.training_spec import options_of as options_of_method
+from ..jobs.training_steps import original_of
 from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
 from ..jobs.worker import Start, compute_repeatably
@@ -128,7 +128,7 @@ class Bench:
         weights = [weight for weight in victim.parameters() if weight.requires_grad]
         still = replace(plan.spec.optimization, lr=0.0)  # it moves no weight: they are those of all measurements
         module, optimizer = self.accelerator.prepare(victim, make_optimizer(still, weights))
-        original = Original(lambda: plan.load_original().to(self.device), plan.prompts)
+        original = original_of(plan, self.home, self.accelerator)
 
         def update() -> None:
             for step in batches(plan, module, self.accelerator, original=original, epoch=0):
@@ -145,7 +145,7 @@ class Bench:
 
     def bytes_of(self, name: str) -> tuple[float, float]:
         """Bytes of a set of examples as such, and for each image."""
-        few, many = (self._making(name, n, 1, FEW, 0)().path.stat().st_size for n in (FEW, self.most))
+        few, many = (self._making(name, n, STEPS, FEW, 0)().path.stat().st_size for n in (FEW, self.most))
         each = (many - few) / (self.most - FEW)
         return few - FEW * each, each
 

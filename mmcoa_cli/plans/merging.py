@@ -32,6 +32,8 @@ def _apart(spec: EvaluationSpec, over: str) -> tuple[Any, ...]:
 
 def _both(old: EvaluationSpec, new: EvaluationSpec, over: str) -> EvaluationSpec:
     every = tuple(dict.fromkeys((*getattr(old, over), *getattr(new, over))))
+    if over == "datasets":
+        return old.on(*every)
     return old.changed(mlm=old.mlm if old.takes_words else new.mlm, **{**new.options, over: every})
 
 

@@ -48,8 +48,9 @@ class Seen:
         method = catalog.methods().get(self.found.method)
         return self.found.id if self.found.source or (method and method.wrapper) else self.model
 
-    def settings(self, attack: str, *, without: Container[str]) -> Iterator[Settings]:
-        """Those of its results under an attack, each once; `without` options that a grid has."""
+    def settings(self, attack: str, *, without: Container[str]) -> Iterator[tuple[Settings, set[str]]]:
+        """Those of its results under an attack, each once, with the datasets that it has results of today on; `without`
+        options that a grid has."""
         epochs = {"epochs": epochs_of(self.found)} if self.found and self.found.source else {}
 
         def told(of: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,10 +58,14 @@ class Seen:
 
         own = [row for row in self.rows if row.attack == attack]
         for same in grouped(own, lambda row: tuple(told(settings_of([row], limit=False)).items())) or [[]]:
-            yield Settings(self.model, epochs, told(settings_of(same) if same else self.usual))
+            there = {row.dataset for row in same if not row.earlier and not row.before_the_last}
+            yield Settings(self.model, epochs, told(settings_of(same) if same else self.usual)), there
 
     def run(self, spec: TrainSpec) -> Run | None:
         return self.found
+
+    def run_id(self, spec: TrainSpec) -> str:
+        return self.found.id if self.found else ""
 
     def zero_shot(self, model: str, *, method: str) -> Run | None:
         return self.found
@@ -116,14 +121,16 @@ class Collection:
             like = [run for run in self.runs if (run.kind, run.model, run.source) == ("train", model, source)]
             own_shots = tuple(dict.fromkeys(run.shots for run in like)) if self.table.on_source else ()
             table = self.table.narrowed(source=(source,), shots=own_shots or self.table.shots)
-            there = {(run.method, run.shots, *self._options_of(_spec_of(run))) for run in like}
+            there = {(run.method, run.shots, *self._options_of(run)) for run in like}
             for cell in dict.fromkeys(cell.of_run for cell in table.cells() if cell.source):
                 told = in_common(like, cell.method)
                 spec = Settings(model, {name: told[name] for name in told if name not in self._options}).run(cell)
-                if (cell.method, cell.shots, *self._options_of(spec)) not in there:
+                told = spec.document()
+                if (cell.method, cell.shots, *(told.get(name) for name in self._options)) not in there:
                     yield spec
 
-    def _options_of(self, spec: TrainSpec | None) -> list[Any]:
+    def _options_of(self, run: Run) -> list[Any]:
+        spec = _spec_of(run) if self._options else None
         return [spec.document().get(name) if spec else None for name in self._options]
 
     @cached_property
@@ -189,6 +196,7 @@ def _unusual(run: Run) -> dict[str, Any]:
     return {"mlm": spec.mlm, "compat": spec.compat, **spec.unusual(), **spec.options} if spec else {}
 
 
+@cache
 def _spec_of(run: Run) -> TrainSpec | None:
     """None for a run of another version, whose options make no sense."""
     try:

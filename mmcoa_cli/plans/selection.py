@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
-from .. import catalog
+from .. import catalog, tasks
 from ..catalog import DatasetRow, TableRow
 from ..datasets.library import dataset_path
 from ..settings import Home
@@ -65,7 +65,8 @@ def select(table: TableRow, order: Order, home: Home) -> Selection:
     own = [order.source] if order.source else papers or [_instead(usable, table, order.preset)]
     sources = [usable[name] for name in own]
     tested = [usable[name] for name in table.tested_on if name in usable]
-    tested += [data for data in sources if data not in tested] if table.tested_on else []
+    on_classes = not tasks.lookup(table.tested_in).captions  # as what is trained on has
+    tested += [data for data in sources if data not in tested] if table.tested_on and on_classes else []
     tested = [data for data in tested if data.test]
     left_out = [*_missing(wanted, known, usable), *_otherwise([*sources, *tested], own, table)]
     return Selection(table, tuple(sources), tuple(tested), tuple(left_out))
@@ -95,7 +96,8 @@ def look_up(name: str, home: Home) -> Data | None:
 
 def _data(about: DatasetRow | DatasetInfo, *, here: bool, size: int = 0, part: str = "") -> Data:
     train, test = (about.splits.get(split, 0) for split in ("train", "test"))
-    return Data(about.name, len(about.class_names), train, test, here, size, part, about.pixel_size)
+    texts = len(about.class_names) or about.captions * test  # of which an attack on texts has to do each
+    return Data(about.name, texts, train, test, here, size, part, about.pixel_size)
 
 
 def _part(info: DatasetInfo) -> str:

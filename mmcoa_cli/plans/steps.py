@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..catalog import Kind
 from ..jobs.training_spec import TrainSpec
-from ..jobs.worker import Job
+from ..jobs.typed_jobs import command_of
+from ..jobs.worker import Job, Start
 from ..terminal.typed import typed
 
 
@@ -29,12 +30,19 @@ class Step:
 
     work: Fetch | Job
     title: str
-    command: str
     of: TrainSpec | None = None
     label: str = ""
     cached: bool = False
     seconds: float | None = None
     bytes: float = 0
+    start: Start = field(default_factory=Start)
+
+    @property
+    def command(self) -> str:
+        """What a person would type."""
+        if isinstance(self.work, Fetch):
+            return typed("fetch", {}, names=[self.work.name])
+        return command_of(self.work, self.start)
 
     @property
     def kind(self) -> str:
@@ -53,6 +61,5 @@ class Step:
 
 def fetching(name: str, kind: Kind, *, size: int = 0, here: bool = False) -> Step:
     """The step that brings it into the store."""
-    command = typed("fetch", {}, names=[name])
     seconds, left = (0.0, 0) if here else (None, size)
-    return Step(Fetch(name, kind), f"fetch {name}", command, cached=here, seconds=seconds, bytes=left)
+    return Step(Fetch(name, kind), f"fetch {name}", cached=here, seconds=seconds, bytes=left)

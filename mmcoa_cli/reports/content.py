@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
 
-from ..catalog.tables import MEAN, TableRow
+from ..catalog.tables import AXES, MEAN, TableRow
 from .figure import Figure, figure, no_average
-from .measured import as_row, in_cell
+from .layout import Layout
+from .measured import as_row, in_line
 from .pivot import Panel, comparable, panels
-from .rows import Row
+from .rows import Row, as_dicts
 from .sheet import Sheet, sheet_of
+
+MOST = 100  # lines of a table that somebody reads
+SEEDS = ("seed", "train_seed")
 
 
 class Missing(Protocol):
@@ -26,33 +31,67 @@ class Missing(Protocol):
 
 @dataclass(frozen=True)
 class Report:
-    """The rows of `table`, in its order, and the panels in which they are shown; those of a figure are what it draws,
-    with its averages."""
+    """The `results` of `table`, in its order. What they are shown as is worked out when it is asked for."""
 
     table: TableRow
-    rows: list[Row]
-    panels: list[Panel]
+    results: list[Row]
     seeds: bool = False
-    figure: Figure | None = None
     missing: Missing | None = None
     command: Callable[[Row], str] | None = None  # what to type for a row
+    older: int = 0  # results that are not here, as there are newer ones
+
+    @cached_property
+    def figure(self) -> Figure | None:
+        """The picture, of a table that is drawn."""
+        found = panels(self.results, table=self.table, seeds=self.seeds) if self.table.picture else []
+        return figure(found, self.table, every=len(self.results)) if found else None
+
+    @cached_property
+    def panels(self) -> list[Panel]:
+        """What is shown; of a figure, what it draws."""
+        if self.figure:
+            return self.figure.panels
+        found = panels(self.results, table=self.table, seeds=self.seeds)
+        return [mean for panel in found for mean in comparable([panel])] if self.table.cell == MEAN else found
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """What CSV and JSON have: the results, of a figure those that it draws; and the averages."""
+        if self.table.cell != MEAN and not self.figure:
+            return self.results
+        if self.figure:
+            return self.figure.rows
+        cells = (cell for panel in self.panels for line in panel.lines for cell in in_line(panel, line).values())
+        return [*self.results, *map(as_row, cells)]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """The rows as JSON has them."""
+        return as_dicts(self.rows)
 
     def sheets(self, *, digits: int = 2) -> list[Sheet]:
         """The panels in words; the ends of intervals have `digits` decimals, all other percentages two."""
-        return [sheet_of(panel, seeds=self.seeds, digits=digits, beside=self.rows) for panel in self.panels]
+        return [sheet_of(panel, seeds=self.seeds, digits=digits, beside=self.results) for panel in self.panels]
+
+    def newest(self) -> Report:
+        """The same without the older ones of results that differ in nothing that the table names, where there would be
+        more lines than somebody reads; over seeds, of each seed."""
+        layout = Layout(self.table)
+        runs = {(row.run, *map(row.get, layout.apart), *map(row.get, SEEDS)) for row in self.results}
+        if self.table.picture or len(runs) <= MOST:
+            return self
+        names = dict.fromkeys((*AXES, *layout.free, "model", "metric", *(SEEDS if self.seeds else ())))
+        newest: dict[tuple[object, ...], Row] = {}
+        for row in sorted(self.results, key=lambda row: row.created_at):
+            newest[tuple(map(row.get, names))] = row
+        kept = {id(row) for row in newest.values()}
+        results = [row for row in self.results if id(row) in kept]
+        return replace(self, results=results, older=len(self.results) - len(results))
 
 
 def report_of(rows: Sequence[Row], table: TableRow, *, seeds: bool = False, missing: Missing | None = None) -> Report:
     """The report of `rows`, which are never empty; with `seeds`, those that differ in nothing but their seed become a
     mean and a standard deviation. Raises UserError where nothing of them can be shown."""
-    found = panels(rows, table=table, seeds=seeds)
-    if table.picture:
-        picture = figure(found, table, every=len(rows))
-        return Report(table, picture.rows, picture.panels, seeds, picture, missing)
-    if table.cell != MEAN:
-        return Report(table, list(rows), found, seeds, None, missing)
-    found = [shown for panel in found for shown in comparable([panel]) if shown.lines]
-    if not found:
+    report = Report(table, list(rows), seeds, missing)
+    if table.cell == MEAN and not report.panels:
         raise no_average(table)
-    means = [as_row(mean) for p in found for line in p.lines for name in line.cells if (mean := in_cell(p, line, name))]
-    return Report(table, [*rows, *means], found, seeds, None, missing)
+    return report

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..models.present import DIGESTS, Present
 
@@ -12,42 +11,39 @@ if TYPE_CHECKING:
     from store.schema import Run
 
     from .rows import Row
+    from .threats import Threat
+
+    Made = tuple[Threat, int]
 
 
-def compared(row: Row, run: Run, present: Present) -> Row:
-    """The row with what has been replaced since it was measured. Digests of version 0.1 say nothing about that."""
-
-    def other(then: str, now: str) -> bool:
-        return bool(row.digests == DIGESTS and then and now and then != now)
-
-    data = present.data(row.dataset)
-    of_weights, of_data = (
-        other(row.weights, present.weights(run, row.before_the_last)),
-        bool(row.data and data and row.data != data),
-    )
-    of_mlm = other(row.mlm_weights, present.mlm(row.mlm) if row.mlm else "")
-    of_base = other(row.base, present.model(run.model))
-    if not (of_weights or of_data or of_mlm or of_base):
-        return row  # as most are: a copy of each would take longer than all else
-    return replace(row, earlier_weights=of_weights, earlier_data=of_data, earlier_mlm=of_mlm, earlier_base=of_base)
+def replaced(told: Mapping[str, Any], run: Run, present: Present | None) -> dict[str, bool]:
+    """What has been replaced since a result was measured of which these fields of its row tell; nothing where nothing
+    is known. Digests of version 0.1 say nothing about models."""
+    compared: dict[str, tuple[str, str]] = {}  # then and now
+    epoch = told["setting"].get("epoch")  # before the last
+    if present:
+        compared["data"] = told["data"], present.data(told["dataset"])
+    if present and told["digests"] == DIGESTS:
+        compared["weights"] = told["weights"], present.weights(run, epoch)
+        compared["mlm"] = told["mlm_weights"], present.mlm(told["mlm"]) if told["mlm"] else ""
+        compared["base"] = told["base"], present.model(run.model)
+    changed = {name for name, (then, now) in compared.items() if then and now and then != now}
+    return {f"earlier_{name}": name in changed for name in ("weights", "data", "mlm", "base")}
 
 
-def of_code(rows: Sequence[Row]) -> list[Row]:
-    """The rows, those marked that older code made than others."""
+def old_code(every: Collection[Made]) -> set[Made]:
+    """Those of threat models and digests that other results have of a newer version of the code, or of mmcoa."""
     newest: dict[str, int] = {}
-    for row in rows:
-        for name, version in _versions(row).items():
+    for made in every:
+        for name, version in _versions(*made).items():
             newest[name] = max(version, newest.get(name, version))
-    return [
-        replace(row, earlier_code=True) if any(v < newest[name] for name, v in _versions(row).items()) else row
-        for row in rows
-    ]
+    return {made for made in every if any(v < newest[name] for name, v in _versions(*made).items())}
 
 
-def _versions(row: Row) -> dict[str, int]:
-    """Of the code of each part of the attack, and of the digests."""
-    own = {name: section["version"] for name, section in row.threat.items() if isinstance(section.get("version"), int)}
-    return {**own, "": row.digests}
+def _versions(threat: Threat, digests: int) -> dict[str, int]:
+    """Of the code of each part of the attack, where it is told, and of the digests."""
+    own = {name: part["version"] for name, part in threat.parts.items() if isinstance(part.get("version"), int)}
+    return {**own, "": digests}
 
 
 def state(row: Row) -> tuple[bool, bool, bool, int]:

@@ -13,14 +13,14 @@ from typing import Any
 from store.errors import UserError
 
 from ..catalog.tables import MEAN, TableRow
-from . import threats
+from .layout import Key
 from .lines import Line
-from .measured import AVERAGE, Measured, as_row, average, in_cell
-from .order import Key, place
-from .pivot import Panel, comparable
+from .measured import AVERAGE, Measured, as_row, average, in_line
+from .paper import NOTES
+from .pivot import Panel, agree, comparable
 from .rows import Row
 from .sheet import Sheet, about
-from .wording import SIGNS
+from .threats import agreement
 
 ZERO_SHOT = "0"  # the shots of a model as it comes
 
@@ -50,10 +50,10 @@ def figure(found: Sequence[Panel], table: TableRow, *, every: int) -> Figure:
     """The figure of these panels of `table`, which have `every` results. Raises UserError where there is no average."""
     chosen = _alike(found, table)
     if table.cell == MEAN:
-        chosen = [panel for panel in comparable(chosen) if panel.lines]
+        chosen = comparable(chosen)
     if not chosen:
         raise no_average(table)
-    known, others = (_sorted(names, table) for names in ([p.columns for p in chosen], [p.others for p in chosen]))
+    known, others = (_sorted(names, chosen) for names in ([p.columns for p in chosen], [p.others for p in chosen]))
     series = [[_series(panel, line, known) for line in panel.lines] for panel in chosen]
     points = [point for of_panel in series for one in of_panel for point in one.points.items()]
     averaged = [AVERAGE] if any(x == AVERAGE for x, _ in points) else []
@@ -63,6 +63,7 @@ def figure(found: Sequence[Panel], table: TableRow, *, every: int) -> Figure:
 
 
 def no_average(table: TableRow) -> UserError:
+    """What is wrong where no result is on a dataset that is averaged over."""
     return UserError(
         f"{table.name} is an average over the paper's datasets, and the index has results on none of them",
         hint=f"mmcoa evaluate --checkpoint RUN --dataset {','.join(table.datasets[:3])}",
@@ -79,35 +80,33 @@ def _alike(found: Sequence[Panel], table: TableRow) -> list[Panel]:
     kept: dict[str, Panel] = {}
     for panel in sorted(found, key=rank):
         attack = panel.first.attack if panel.has("attack") else ""
-        if attack not in kept and all(_agree(panel, other) for other in kept.values()):
+        if attack not in kept and all(_measured_alike(panel, other) for other in kept.values()):
             kept[attack] = panel
-    return [kept[attack] for attack in sorted(kept, key=lambda name: place("attack", name, table))]
+    return [kept[attack] for attack in sorted(kept, key=lambda name: found[0].layout.place("attack", name))]
 
 
-def _agree(one: Panel, other: Panel) -> bool:
-    first, second = _threat(one), _threat(other)
-    same = all(first[name] == second[name] for name in set(first) & set(second))
-    return same and _setting(one) == _setting(other)
+def _measured_alike(one: Panel, other: Panel) -> bool:
+    settings = [
+        (dict(panel.fields), panel.limit, row.model, row.task, row.compat, row.precision, row.seed)
+        for panel, row in ((one, one.first), (other, other.first))
+    ]
+    return settings[0] == settings[1] and agree(_threat(one), _threat(other))
 
 
 def _threat(panel: Panel) -> dict[str, Key]:
-    free = (*panel.table.lines, panel.table.columns)
-    return {name: threats.key(name, part, without=free) for row in panel.rows for name, part in row.threat.items()}
+    """What the results of a panel agree on."""
+    return {name: key for row in panel.rows for name, key in agreement(row.threat, panel.layout.free).items()}
 
 
-def _setting(panel: Panel) -> Key:
-    row = panel.first
-    return (dict(panel.fields), panel.limit, row.model, row.compat, row.precision, row.seed)
-
-
-def _sorted(some: Iterable[Iterable[Any]], table: TableRow) -> list[Any]:
+def _sorted(some: Iterable[Iterable[Any]], panels: Sequence[Panel]) -> list[Any]:
     """The columns of several panels, each once."""
-    return sorted({x for columns in some for x in columns}, key=lambda x: place(table.columns, x, table))
+    layout = panels[0].layout
+    return sorted({x for columns in some for x in columns}, key=lambda x: layout.place(layout.table.columns, x))
 
 
 def _series(panel: Panel, line: Line, known: Sequence[Any]) -> Series:
     """The points of a line; of one that has all the datasets along the axis, where there are several, their average."""
-    points = {x: cell for x in (*panel.columns, *panel.others) if (cell := in_cell(panel, line, x))}
+    points: dict[Any, Measured] = in_line(panel, line)
     if panel.table.columns == "dataset" and len(known) > 1 and set(known) <= set(points):
         mean = average(line.rows, known)
         points |= {AVERAGE: mean} if mean else {}
@@ -117,7 +116,7 @@ def _series(panel: Panel, line: Line, known: Sequence[Any]) -> Series:
 def caption(drawn: Figure, sheets: Sequence[Sheet]) -> list[str]:
     """What is said around the tables of the same panels, what bars and signs are, and what is not drawn."""
     said = dict.fromkeys(line for sheet in sheets for line in (*sheet.circumstances, *sheet.remarks))
-    signs = dict.fromkeys(note for sheet in sheets for note in sheet.notes if note in SIGNS)
+    signs = dict.fromkeys(note for sheet in sheets for note in sheet.notes if note[0] in NOTES)
     several = any(point.several for of_panel in drawn.series for one in of_panel for point in one.points.values())
     hollow = ["hollow: the paper's"] if any(row.paper is not None for row in drawn.rows) else []
     left_out = f"{drawn.left_out} results with other settings, shots or fewer datasets are not drawn"

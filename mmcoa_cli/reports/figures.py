@@ -193,7 +193,7 @@ def _style(lines: list[Series], number: int) -> dict[str, Any]:
 
 def _metric(panel: Panel) -> str:
     """What an axis measures."""
-    return f"{panel.first.metric.replace('_', ' ')}, %"
+    return f"{panel.metric}, %"
 
 
 def _tick(figure: Figure, x: Any) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,13 @@ from store.errors import UserError
 from store.printable import visible
 
 from ..settings import Home
+from ..terminal.console import as_json
 from .content import Report
 from .page import page, part_of
-from .rows import COLUMNS, Row
-from .sheet import Printed, Sheet
 from .table import text_table
+from .templates import filled
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
-WIDE = 7  # columns from which a LaTeX table takes the width of the page
-LATEX = str.maketrans(
-    {
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-        **{"±": r"$\pm$", "·": r"$\cdot$", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}"},
-    }
-)
-MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<[&"})
 FORMULA = tuple("=+-@")  # what a spreadsheet would compute
 
 
@@ -39,13 +29,13 @@ def render(report: Report, *, format: str = "table", width: int = 100, home: Hom
     CSV and JSON keep every row of several seeds. What is missing ends the table, and is in the JSON. Raises UserError
     for an unknown format.
     """
-    writers = {
+    writers: dict[str, Callable[[], str]] = {
         "table": lambda: text_table(report, width=width),
-        "markdown": lambda: "\n".join(_markdown(sheet, report.table.title) for sheet in report.sheets()),
-        "latex": lambda: "\n".join(map(_latex, report.sheets())),
+        "markdown": lambda: filled("tables.md.jinja", title=report.table.title, sheets=report.sheets()),
+        "latex": lambda: filled("tables.tex.jinja", sheets=report.sheets()),
         "html": lambda: page([part_of(report, home)], title=report.table.title),
-        "csv": lambda: _csv(report.rows),
-        "json": lambda: json.dumps(document(report), indent=2) + "\n",
+        "csv": lambda: _csv(report.dicts()),
+        "json": lambda: as_json(document(report)),
     }
     if format not in writers:
         raise UserError(f"there is no format called {format!r}", hint=f"--format takes {', '.join(FORMATS)}")
@@ -56,22 +46,9 @@ def document(report: Report) -> dict[str, Any]:
     """The JSON of `mmcoa report`."""
     return {
         "task": report.table.task,
-        "rows": as_dicts(report.rows),
+        "rows": report.dicts(),
         "missing": report.missing.entries() if report.missing else [],
     }
-
-
-def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows as JSON has them: an interval is a list of two, and options that not every attack has come last."""
-    further = dict.fromkeys(name for row in rows for name in row.further)
-    return [
-        {
-            **{name: getattr(row, name) for name in COLUMNS},
-            "ci95": list(row.ci95),
-            **{name: row.further.get(name) for name in further},
-        }
-        for row in rows
-    ]
 
 
 def save(text: str, path: Path) -> None:
@@ -82,9 +59,9 @@ def save(text: str, path: Path) -> None:
         partial.write_text(text, encoding="utf8", newline="\n")
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
     """One line a row, a column for each of its fields; the interval has two."""
-    tidy = [_ends_apart(row) for row in as_dicts(rows)]
+    tidy = [_ends_apart(row) for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(tidy[0]), lineterminator="\n")
     writer.writeheader()
@@ -93,7 +70,7 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _ends_apart(row: dict[str, Any]) -> dict[str, Any]:
-    ends = dict(zip(("ci95_low", "ci95_high"), row["ci95"], strict=True))
+    ends = dict(zip(("ci95_low", "ci95_high"), row.get("ci95", ("", "")), strict=True))
     return {key: of for name, value in row.items() for key, of in (ends if name == "ci95" else {name: value}).items()}
 
 
@@ -102,66 +79,3 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return f"'{visible(value)}" if value.startswith(FORMULA) else visible(value)
-
-
-def _markdown(sheet: Sheet, title: str) -> str:
-    def row(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
-    def styled(line: Printed) -> list[str]:
-        label, *cells = map(_md, (line.label, *line.cells))
-        return [f"**{label}**" if line.kind == "value" else f"*{label}*", *cells]
-
-    lines = [
-        *(f"### {_md(sheet.title)}", "", f"{title}. {_md(sheet.caption)}.", ""),
-        *(f"- {_md(line)}" for line in sheet.circumstances),
-        *(
-            "",
-            row([sheet.heading, *map(_md, sheet.columns)]),
-            row(["---", *("---:" for _ in sheet.columns)]),
-        ),
-        *(row(styled(line)) for line in sheet.lines),
-        *("", *(f"- {_md(note)}" for note in (*sheet.remarks, *sheet.notes))),
-    ]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _md(text: str) -> str:
-    """Text for Markdown: no table cell, emphasis, link or tag of a name's own."""
-    return visible(text).translate(MARKDOWN)
-
-
-def _latex(sheet: Sheet) -> str:
-    def row(cells: Sequence[str]) -> str:
-        return f"    {' & '.join(cells)} \\\\"
-
-    def styled(line: Printed) -> list[str]:
-        label, *cells = map(_tex, (line.label, *line.cells))
-        if line.kind == "value":
-            return [label, *cells]
-        return [f"\\quad\\footnotesize {label}", *(f"\\footnotesize {cell}" for cell in cells)]
-
-    about = [f"{sheet.title}: {'; '.join(sheet.circumstances)}", sheet.caption, *sheet.remarks, *sheet.notes]
-    wide = len(sheet.columns) >= WIDE
-    table = "table*" if wide else "table"
-    lines = [
-        f"% needs \\usepackage{{booktabs{',graphicx' if wide else ''}}}",
-        f"\\begin{{{table}}}",
-        "  \\centering",
-        f"  \\caption{{{_tex('. '.join(about))}.}}",
-        *(["  \\resizebox{\\textwidth}{!}{%"] if wide else []),
-        f"  \\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}",
-        "    \\toprule",
-        row([sheet.heading, *map(_tex, sheet.columns)]),
-        "    \\midrule",
-        *(row(styled(line)) for line in sheet.lines),
-        "    \\bottomrule",
-        f"  \\end{{tabular}}{'}' if wide else ''}",
-        f"\\end{{{table}}}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _tex(text: str) -> str:
-    """Text for LaTeX; two hyphens, as of an option, stay two."""
-    return visible(text).translate(LATEX).replace("--", "-{}-").replace("–", "--")

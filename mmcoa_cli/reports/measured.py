@@ -6,12 +6,13 @@ All are fractions in [0, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
+from typing import Any
 
 from .lines import Line, grouped
-from .paper import NOTES, marks
+from .paper import NOTES, marks, note
 from .pivot import Panel
 from .rows import Row
 
@@ -39,6 +40,7 @@ class Measured:
 
     @property
     def several(self) -> bool:
+        """Whether it is a mean over seeds."""
         return len(self.by_seed) > 1
 
     @property
@@ -57,7 +59,8 @@ class Measured:
 def of_cell(cell: Sequence[Row]) -> Measured:
     """One result, or the mean over the seeds of a cell, with the interval of the first."""
     first, values = cell[0], tuple(row.value for row in cell)
-    return Measured(mean(values), *first.ci95, first.paper, marks(first), values, tuple(cell))
+    value = mean(values) if len(values) > 1 else first.value
+    return Measured(value, *first.ci95, first.paper, marks(first), values, tuple(cell))
 
 
 def average(rows: Iterable[Row], datasets: Sequence[str]) -> Measured | None:
@@ -67,24 +70,25 @@ def average(rows: Iterable[Row], datasets: Sequence[str]) -> Measured | None:
     number, as for independent test sets. It says how far the choice of test images moves the average, not how far
     other datasets would.
     """
-    cells = _by_dataset(rows)
-    kept = {name: cells[name] for name in datasets if name in cells}
-    if not kept:
+    by_dataset = {cell[0].dataset: cell for cell in grouped(rows, lambda row: (row.dataset,))}
+    cells = [by_dataset[name] for name in datasets if name in by_dataset]
+    if not cells:
         return None
-    firsts = [cell[0] for cell in kept.values()]
+    firsts, every = [cell[0] for cell in cells], tuple(row for cell in cells for row in cell)
     papers = [row.paper for row in firsts if row.paper is not None]
     whole = len(papers) == len(firsts)
-    value, half = mean(mean(row.value for row in cell) for cell in kept.values()), half_width([r.ci95 for r in firsts])
-    seeds = grouped((row for cell in kept.values() for row in cell), lambda row: (row.run, row.seed))
+    value = mean(mean(row.value for row in cell) for cell in cells)
+    half = half_width([row.ci95 for row in firsts])
+    seeds = grouped(every, lambda row: (row.run, row.seed))
     return Measured(
         value,
         value - half,
         value + half,
         mean(papers) if whole else None,
         "".join(sign for sign in NOTES if whole and any(sign in marks(row) for row in firsts)),
-        tuple(mean(row.value for row in of_seed) for of_seed in seeds if len(of_seed) == len(kept)),
-        tuple(row for cell in kept.values() for row in cell),
-        tuple(kept),
+        tuple(mean(row.value for row in of_seed) for of_seed in seeds if len(of_seed) == len(cells)),
+        every,
+        tuple(row.dataset for row in firsts),
     )
 
 
@@ -93,38 +97,28 @@ def half_width(intervals: Sequence[tuple[float, float]]) -> float:
     return math.sqrt(sum(((high - low) / 2) ** 2 for low, high in intervals)) / len(intervals)
 
 
-def in_cell(panel: Panel, line: Line, column: object) -> Measured | None:
-    """What stands at this place of a panel."""
-    cell = line.cells.get(column)
-    if not cell:
-        return None
-    return average(cell, panel.datasets) if panel.datasets else of_cell(cell)
+def in_line(panel: Panel, line: Line) -> dict[object, Measured]:
+    """What stands in a line of a panel, by its column."""
+    cells = ((column, line.cells.get(column)) for column in (*panel.columns, *panel.others))
+    measured = (
+        (column, average(cell, panel.datasets) if panel.datasets else of_cell(cell)) for column, cell in cells if cell
+    )
+    return {column: found for column, found in measured if found}
 
 
 def as_row(found: Measured) -> Row:
     """An average as a row of a report: `dataset` is "average", `n` the images of all its datasets."""
-    firsts = [cell[0] for cell in _by_dataset(found.rows).values()]
-    interval = (max(0.0, found.low), min(1.0, found.high)) if len(firsts) > 1 else found.first.ci95
+    firsts = [cell[0] for cell in grouped(found.rows, lambda row: (row.dataset,))]
+    of_one = ("paper_full", "attack_success_rate", "pixel_size", "collisions", "distinct_prompts", "prompts")
+    blank: dict[str, Any] = {**dict.fromkeys(("part", "evaluation", "data"), ""), **dict.fromkeys(of_one)}
     return replace(
         found.first,
         dataset=AVERAGE,
         value=found.value,
         n=sum(row.n for row in firsts),
         partial=any(row.partial or row.part for row in firsts),
-        part="",
-        ci95=interval,
-        evaluation="",
+        ci95=(max(0.0, found.low), min(1.0, found.high)) if len(firsts) > 1 else found.first.ci95,
         paper=found.paper,
-        paper_note="; ".join(NOTES[sign] for sign in found.paper_marks),
-        paper_full=None,
-        attack_success_rate=None,
-        pixel_size=None,
-        collisions=None,
-        distinct_prompts=None,
-        prompts=None,
-        data="",
+        paper_note=note(found.paper_marks),
+        **blank,
     )
-
-
-def _by_dataset(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
-    return {same[0].dataset: same for same in grouped(rows, lambda row: (row.dataset,))}

@@ -9,13 +9,11 @@ import base64
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 from store.index import Index
-from store.printable import visible
 
 from .. import __version__
 from ..attacks import ATTACKS
@@ -26,10 +24,9 @@ from .figures import svg
 from .pictures import Picture, pictures, prompts
 from .rows import Row
 from .sheet import Sheet
+from .templates import filled
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from store.schema import Result
 
 MOST_PICTURES, MOST_PROMPTS = 4, 20  # of an attack
@@ -71,7 +68,7 @@ def check_page(path: Path | None) -> None:
 
 def page(parts: Sequence[Part], *, title: str) -> str:
     """The page of these parts, with a table of contents where they are several."""
-    return _template().render(title=title, parts=parts, made=f"Made by mmcoa {__version__}.")
+    return filled("page.html.jinja", title=title, parts=parts, made=f"Made by mmcoa {__version__}.")
 
 
 def part_of(report: Report, home: Home | None = None) -> Part:
@@ -149,15 +146,3 @@ def _data_url(pixels: Any) -> str:
     data = io.BytesIO()
     image.save(data, "PNG")
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    templates.filters["visible"] = visible
-    return templates.get_template("page.html.jinja")

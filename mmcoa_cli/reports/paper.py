@@ -8,11 +8,11 @@ the two for the same measurement.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
-from . import threats
+from .threats import Threat, is_within
 
 if TYPE_CHECKING:
     from .rows import Row
@@ -27,46 +27,44 @@ NOTES = {
 
 
 def number(row: Row, *, task: str, shots: str = "") -> float | None:
-    """The paper's accuracy, a fraction, for the row's method, data and attack, after training on as many images or on
-    `shots`; None where it has none to compare."""
-    found = next(
-        (n for method in _names(row) if (n := _found(row, task, method, shots or row.shots)) is not None), None
-    )
-    if row.before_the_last:
+    """The paper's value of a row's metric, a fraction, for its method, data and attack, after training on as many
+    images or on `shots`; None where it has none to compare."""
+    numbers = (_found(row, task, method, shots or row.shots) for method in _names(row))
+    found = next((one for one in numbers if one is not None), None)
+    if found is None or row.before_the_last or row.partial or row.part or not _whole(row):
         return None
-    if found is None or row.measure != "accuracy" or row.partial or row.part or not _whole(row):
-        return None
-    return found if _same_attack(row) else None
+    return found if _same_attack(row.threat, task) else None
 
 
 def marks(row: Row) -> str:
     """The signs (keys of NOTES) that the paper's number takes beside this row; empty where the two are alike."""
-    signs = ""
-    if row.model not in PAPER.models or row.origin != "published" or row.mlm not in (None, PAPER.mlm):
-        signs += "†"
-    if row.mlm is not None and row.compat != PAPER.compat:
-        signs += "‡"
-    if row.training and not any(_words(told) == {*row.training.split(", ")} for told in PAPER.variants.values()):
-        signs += "§"
-    if row.train_part:
-        signs += "¶"
-    return signs
+    called = (
+        row.model not in PAPER.models or row.origin != "published" or row.mlm not in (None, PAPER.mlm),
+        row.mlm is not None and row.compat != PAPER.compat,
+        bool(row.training) and not any(_words(told) == _trained(row) for told in PAPER.variants.values()),
+        bool(row.train_part),
+    )
+    return "".join(sign for sign, wanted in zip(NOTES, called, strict=True) if wanted)
 
 
-def note(row: Row) -> str:
-    """What the marks say, for formats that have no footnotes."""
-    return "; ".join(NOTES[sign] for sign in marks(row))
+def note(signs: str) -> str:
+    """What marks say, for formats that have no footnotes."""
+    return "; ".join(NOTES[sign] for sign in signs)
 
 
 def _found(row: Row, task: str, method: str, shots: str) -> float | None:
-    return _numbers().get((task, row.source, shots, method, row.dataset, row.attack))
+    return _numbers().get((task, row.source, shots, method, row.dataset, row.attack, row.measure))
 
 
 def _names(row: Row) -> list[str]:
     """What the paper's numbers call the row's method: trained with options of its own first, as it is last."""
-    parts = {*row.training.split(", ")}
-    own = [name for name, told in PAPER.variants.items() if told["method"] == row.method and _words(told) <= parts]
+    variants = PAPER.variants.items() if row.training else ()
+    own = [name for name, told in variants if told["method"] == row.method and _words(told) <= _trained(row)]
     return [*own, row.method]
+
+
+def _trained(row: Row) -> set[str]:
+    return {*row.training.split(", ")}
 
 
 def _words(told: Mapping[str, Any]) -> set[str]:
@@ -74,25 +72,25 @@ def _words(told: Mapping[str, Any]) -> set[str]:
     return {f"{name.replace('_', ' ')} {value}" for name, value in told.items() if name != "method"}
 
 
-def _same_attack(row: Row) -> bool:
+@lru_cache(maxsize=4096)
+def _same_attack(threat: Threat, task: str) -> bool:
     """Whether every part of the attack ran with the settings that the paper's did."""
-    found = {name: threats.options(name, section) for name, section in row.threat.items()}
-    return all(
-        name in PAPER.threat and PAPER.threat[name].items() <= options.items() for name, options in found.items()
-    )
+    return is_within(threat, PAPER.of_task.get(task, PAPER.threat))
 
 
 @cache
 def _numbers() -> dict[tuple[str, ...], float]:
-    """Accuracies by task, source, shots, method, dataset and attack; Table VII repeats numbers of Table I."""
+    """Values by task, source, shots, method, dataset, attack and metric; Table VII repeats numbers of Table I."""
     return {
-        (entry.task, entry.source, entry.shots, entry.method, entry.dataset, entry.attack): entry.value
+        (entry.task, entry.source, entry.shots, entry.method, entry.dataset, entry.attack, entry.metric): entry.value
         for entry in catalog.paper()
-        if entry.metric == "accuracy"
     }
 
 
 def _whole(row: Row) -> bool:
-    """Whether the images are the catalog's test set, or a subset drawn from it."""
+    """Whether the images are the catalog's test set, or a subset drawn from it; some metrics count their captions."""
     dataset = catalog.datasets().get(row.dataset)
-    return dataset is not None and (row.limit is not None or row.n == dataset.splits.get("test"))
+    if dataset is None:
+        return False
+    images = dataset.splits.get("test", 0)
+    return row.limit is not None or row.n in (images, images * dataset.captions)

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.errors import UserError
 
 from .. import catalog
 from ..attacks.base import ATTACKS
-from ..attacks.radii import canonical_or_same
 from ..jobs.training_spec import stored_spec
 from ..models.epochs import epochs_of
 from ..models.present import Present
 from ..tasks import TASKS
 from ..terminal.checks import one_of
 from . import earlier
-from .order import of_row
-from .paper import note, number
-from .rows import COLUMNS, Row
+from .layout import Layout
+from .paper import marks, note, number
+from .rows import Row
+from .threats import Threat
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
     from store.index import Index
     from store.schema import Result, Run
 
-RADII = ("eps", "alpha")
-OF_ATTACK = (  # options that have a field of their own in a row
+OF_THREAT = (  # fields of a row that are options of attacks
     "norm", "eps", "alpha", "steps", "stop_when_fooled", "mlm_origin", "max_words_changed", "no_collisions",
+    "image_version", "text_version",
 )  # fmt: skip
+OF_RESULT = ("dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "created_at")
 USUAL = (  # what a run says of itself that is never unusual
     "seed", "shots", "model", "mlm", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights",
 )  # fmt: skip
 DETAILS = {detail for task in TASKS.values() for detail in task.details}
+Fields = Mapping[str, Any]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -74,20 +77,17 @@ def rows(
     Raises UserError when there is none, and for an attack that the task does not have.
     """
     attacks = attacks_of(task, attacks)
-    chosen = together(index.results(attacks=attacks or None, own=task.on_source))
-    made = [row_of(one, task=task.numbers) if paper else _without_paper(one) for one in chosen]
-    if present:
-        made = [earlier.compared(row, one.run, present) for row, one in zip(made, chosen, strict=True)]
-    found = earlier.of_code(made)
-    if not found:
+    chosen = together(index.results(tasks=task.axis("task"), attacks=attacks or None, own=task.on_source))
+    if not chosen:
         under = f" under the attack {' or '.join(attacks)}" if attacks else ""
         raise UserError(
             f"the index holds no result for task {task.name}{under} yet",
             hint="mmcoa train --method mmcoa --shots 5   or, without a network: mmcoa demo",
         )
+    found = rows_of(chosen, numbers=task.numbers if paper else "", present=present)
     if not task.on_source:
         found = _of_sources(found, task)
-    return sorted(found, key=lambda row: of_row(row, task))
+    return sorted(found, key=Layout(task).of_row)
 
 
 def _of_sources(found: list[Row], task: catalog.TableRow) -> list[Row]:
@@ -110,84 +110,86 @@ def attacks_of(task: catalog.TableRow, asked: tuple[str, ...] = ()) -> tuple[str
     return tuple(dict.fromkeys(asked)) or task.shown or every
 
 
-def row_of(found: Evaluated, *, task: str = "iid") -> Row:
-    """The row of one evaluation, with the number that the paper has for it in its table of `task`."""
-    row = _without_paper(found)
-    value = number(row, task=task)
-    full = number(row, task=task, shots="full") if row.shots != "full" else None
-    told = note(row) if value is not None else ""
-    return row if value is full is None else replace(row, paper=value, paper_note=told, paper_full=full)
+def rows_of(found: Iterable[Evaluated], *, numbers: str = "iid", present: Present | None = None) -> list[Row]:
+    """The rows of evaluations in their order, with the paper's numbers of its task `numbers`, unless that is empty."""
+    of_run, of_threat, of_setting = _once(_of_run), _once(_of_threat), _once(_of_setting)
+    every: list[tuple[Run, dict[str, Any]]] = []
+    for one in found:
+        shared = {**of_run(one.run), **of_threat(one.main.threat, one.main.attack), **of_setting(one.main.setting)}
+        every.append((one.run, {**shared, **_of_result(one.main, one.details)}))
+    old = earlier.old_code({(told["threat"], told["digests"]) for _, told in every})
+    made = []
+    for run, told in every:
+        told |= earlier.replaced(told, run, present)
+        told["earlier_code"] = (told["threat"], told["digests"]) in old
+        made.append(_with_paper(told, numbers))
+    return made
 
 
-def _without_paper(found: Evaluated) -> Row:
-    main, details, setting = found.main, found.details, found.main.setting
-    success = details.get("attack_success_rate")
-    return Row(
-        dataset=main.dataset,
-        attack=main.attack,
-        metric=main.metric,
-        compat=str(setting.get("compat") or ""),
-        value=main.value,
-        n=main.n,
-        ci95=(main.value if main.low is None else main.low, main.value if main.high is None else main.high),
-        seed=main.seed,
-        evaluation=main.evaluation,
-        attack_success_rate=success.value if success else None,
-        pixel_size=setting.get("pixel_size"),
-        collisions=_counted(details.get("collisions")),
-        distinct_prompts=_counted(details.get("distinct_prompts")),
-        prompts=details["collisions"].n if "collisions" in details else None,
-        limit=setting.get("limit"),
-        partial=bool(setting.get("partial")),
-        part=str(setting.get("part") or ""),
-        data=str(setting.get("data") or ""),
-        precision=str(setting.get("precision") or ""),
-        weights=main.weights or "",
-        digests=_number(setting.get("digests")) or 1,
-        setting=setting,
-        **_of_run(found.run),
-        **_attacked(main),
-    )
+def _once(make: Callable[..., Made]) -> Callable[..., Made]:
+    """`make`, which looks at each document once: the index shares those that are equal."""
+    made: dict[tuple[Any, ...], tuple[object, Made]] = {}
+
+    def of(document: object, *words: str) -> Made:
+        key = (id(document), *words)
+        if key not in made:
+            made[key] = (document, make(document, *words))  # both are kept: nothing else may get the document's id
+        return made[key][1]
+
+    return of
 
 
-@lru_cache(maxsize=4096)
-def _of_run(run: Run) -> Mapping[str, Any]:
+def _of_run(run: Run) -> Fields:
     """The fields of a row that are the run's."""
     spec = json.loads(run.spec)
+    renamed = {"train_part": "part", "sha256": "model_sha256", "base": "base", "recipe": "recipe"}
     return {
+        **{name: getattr(run, name) for name in ("method", "model", "source", "shots")},
+        **{name: str(spec.get(told) or "") for name, told in renamed.items()},
         "run": run.id,
-        "method": run.method,
-        "model": run.model,
-        "source": run.source,
-        "shots": run.shots,
         "origin": run.model_origin,
         "train_seed": run.seed,
         "train_compat": run.compat,
         "epochs": epochs_of(run) if run.kind == "train" else 0,
-        "training": _unusual(run.method, spec) if run.kind == "train" else "",
-        "train_part": str(spec.get("part") or ""),
-        "sha256": str(spec.get("model_sha256") or ""),
-        "base": str(spec.get("base") or ""),
-        "recipe": str(spec.get("recipe") or ""),
+        "training": _unusual(run.method, spec) if run.kind == "train" else str(spec.get("told") or ""),
+        "spec": spec,
     }
 
 
-def _attacked(main: Result) -> dict[str, Any]:
-    """The fields of a row that the threat model decides. Older indexes have radii in other forms."""
-    threat = {
-        name: {option: canonical_or_same(value) if option in RADII else value for option, value in part.items()}
-        for name, part in main.threat.items()
-        if isinstance(part, dict)
-    }
-    own = threat.get(main.attack, {})
-    options = {name: value for part in (*threat.values(), own) for name, value in part.items()}
-    versions = {f"{name}_version": part.get("version") for name, part in threat.items()}
-    told = {**versions, **{name: options.get(name) for name in OF_ATTACK}}
+def _of_threat(document: Mapping[str, Any], attack: str) -> Fields:
+    """The fields that the threat model decides."""
+    threat = Threat.of(attack, document)
     return {
-        **{name: value for name, value in told.items() if name in COLUMNS},
-        "mlm": options.get("mlm_name"),
-        "mlm_weights": str(options.get("mlm") or ""),
+        **{name: threat.options.get(name) for name in OF_THREAT},
+        "mlm": threat.options.get("mlm_name"),
+        "mlm_weights": str(threat.options.get("mlm") or ""),
         "threat": threat,
+    }
+
+
+def _of_setting(setting: Mapping[str, Any]) -> Fields:
+    """The fields that tell what was measured on, and how."""
+    digests = setting.get("digests")
+    return {
+        **{name: str(setting.get(name) or "") for name in ("compat", "part", "data", "precision")},
+        **{name: setting.get(name) for name in ("pixel_size", "limit")},
+        "partial": bool(setting.get("partial")),
+        "digests": digests if isinstance(digests, int) and digests else 1,
+        "setting": setting,
+    }
+
+
+def _of_result(main: Result, details: Mapping[str, Result]) -> Fields:
+    """The fields of this one evaluation."""
+    success, prompts = details.get("attack_success_rate"), details.get("collisions")
+    return {
+        **{name: getattr(main, name) for name in OF_RESULT},
+        "ci95": (main.value if main.low is None else main.low, main.value if main.high is None else main.high),
+        "weights": main.weights or "",
+        "attack_success_rate": success.value if success else None,
+        "collisions": _counted(prompts),
+        "distinct_prompts": _counted(details.get("distinct_prompts")),
+        "prompts": prompts.n if prompts else None,
     }
 
 
@@ -196,8 +198,16 @@ def _counted(detail: Result | None) -> int | None:
     return round(detail.value * detail.n) if detail else None
 
 
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
+def _with_paper(told: dict[str, Any], numbers: str) -> Row:
+    """The row of these fields, with the number that the paper has for it in its task `numbers`."""
+    row = Row(**told, paper=None, paper_note="", paper_full=None)
+    if not numbers:
+        return row
+    value = number(row, task=numbers)
+    full = number(row, task=numbers, shots="full") if row.shots != "full" else None
+    if value is full is None:
+        return row
+    return Row(**told, paper=value, paper_note=note(marks(row)) if value is not None else "", paper_full=full)
 
 
 def _unusual(method: str, spec: Mapping[str, Any]) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from store.errors import UserError
 from store.index import Index
 
-from ..catalog.tables import TableRow
+from ..catalog.tables import TIME, TableRow
 from ..models.present import Present
 from ..settings import Home, home
 from ..terminal.console import print_json, say, show
@@ -19,6 +21,7 @@ from .figures import draw, is_picture
 from .formats import document, render, save
 from .reading import attacks_of, rows
 from .table import print_table
+from .times import time_report
 
 ENDINGS = {  # what a file is written as
     ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "table",
@@ -39,10 +42,24 @@ def make_report(
     Raises UserError when it holds nothing, and for unknown attacks.
     """
     index = Index(home.database_url)
-    found = rows(index, table, attacks=attacks, paper=paper, present=Present(home))
     shown = attacks_of(table, attacks) or table.attacks
-    lacking = missing(index.runs(), found, table=table, attacks=shown, home=home) if missing else None
-    return report_of(found, table, seeds=seeds, missing=lacking)
+    with _uncollected():
+        found = rows(index, table, attacks=attacks, paper=paper, present=Present(home))
+        lacking = missing(index.runs(), found, table=table, attacks=shown, home=home) if missing else None
+        report = report_of(found, table, seeds=seeds, missing=lacking)
+        return time_report(report, index) if table.cell == TIME else report
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's search for garbage, which would look at ten thousands of rows over and over and find none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def check_output(table: TableRow, *, format: str | None, output: Path | None) -> None:
@@ -80,7 +97,7 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
     if as_json:
         print_json(document(report))
     elif kind == "table" and (picture or not output):
-        print_table(report)
+        print_table(report.newest())
     elif picture or not output:
         sys.stdout.write(render(report, format=kind, home=home()))
 

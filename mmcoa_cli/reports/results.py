@@ -13,9 +13,9 @@ from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say
 from .content import Report, report_of
-from .formats import as_dicts
 from .pictures import examples_path, prompts
-from .reading import Evaluated, row_of, together
+from .reading import Evaluated, rows_of, together
+from .rows import as_dicts
 from .table import print_table
 
 
@@ -41,7 +41,7 @@ def show(outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False) -> 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The JSON of `train`, `evaluate`, `attack` and `demo`: the rows of `report`, the run, and the prompts."""
     results = _results(outcomes)
-    answer: dict[str, Any] = {"rows": as_dicts([row_of(result) for result in results])}
+    answer: dict[str, Any] = {"rows": as_dicts(rows_of(results))}
     runs = [outcome.run for outcome in outcomes if outcome.run] or [result.run.id for result in results]
     answer["run"] = runs[-1] if runs else None
     if len(runs) > 1 and not results:  # which rows would name
@@ -54,7 +54,10 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _report(results: Sequence[Evaluated]) -> Report:
-    return report_of([row_of(result) for result in results], catalog.tables()["iid"])
+    """In the first of the catalog's tables that is of their task; they are all of one."""
+    tables, task = catalog.tables().values(), results[0].main.task
+    table = next((table for table in tables if table.tested_in == task), catalog.tables()["iid"])
+    return report_of(rows_of(results, numbers=table.numbers), table)
 
 
 def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:

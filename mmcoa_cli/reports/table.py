@@ -2,88 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from io import StringIO
 
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.cells import cell_len
 from rich.text import Text
 
 from store.printable import visible
 
-from ..terminal.console import Terminal, out
+from ..terminal.console import out
 from .content import Report
 from .paper import NOTES
 from .sheet import Sheet
 from .wording import EXPLANATIONS, plain
 
+Styled = tuple[str, str]  # a line, and the style it is printed in
 STYLES = {"value": "bold", "detail": "dim"}
-GAP = 2  # columns of the terminal between two cells, one of them the box's
+GAP = 2  # columns of the terminal between two cells
 LABEL = 14  # the least that labels are wrapped to
+BLANK = ("", "")
+OLDER = (
+    "The newest of each, {:,} results; {:,} older ones are not shown. All of them: --output report.txt, or --format csv"
+)
 
 
 def print_table(report: Report) -> None:
     """Print the report on stdout, with colours on a terminal."""
     if out.is_terminal:
-        _print(out, report)
+        lines = Text("\n").join(Text(line, style) for line, style in _lines(report, out.width))
+        out.print(lines, soft_wrap=True)  # what is wider than the terminal, it may wrap
     else:
         out.file.write(text_table(report, width=out.width))
 
 
 def text_table(report: Report, *, width: int) -> str:
     """The same as text without colours, `width` columns wide or as few more as its figures need."""
-    text = StringIO()
-    console = Terminal(file=text, width=width, color_system=None, force_terminal=False)
-    _print(console, report)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+    return "".join(f"{line.rstrip()}\n" for line, _ in _lines(report, width))
 
 
-def _print(console: Console, report: Report) -> None:
-    shown = report.sheets()
-    if max(map(_least_width, shown)) > console.width:
-        shown = report.sheets(digits=1)
-    narrowest = max(_narrowest(sheet) for sheet in shown)
-    if narrowest > console.width:  # better lines that the terminal wraps than figures cut off
-        console = Terminal(file=console.file, width=narrowest)
-    captions = {sheet.caption for sheet in shown}
-    notes = sorted({note for sheet in shown for note in sheet.notes}, key=EXPLANATIONS.index)
-    console.print(
-        Text(report.table.title, style="bold"),
-        *(_text(caption, "dim") for caption in captions if len(captions) == 1),
-        *(_section(sheet, console.width, captioned=len(captions) > 1) for sheet in shown),
-        *([Text(), *(_text(note, "dim") for note in notes)] if notes else []),
-        sep="\n",
-    )
-    if report.missing and (below := report.missing.lines()):  # commands to copy: the terminal may wrap them, we do not
-        console.print(Text(), *(_text(plain(line), "dim") for line in below), sep="\n", soft_wrap=True)
+def _lines(report: Report, width: int) -> Iterator[Styled]:
+    sheets = report.sheets()
+    if max(map(_least_width, sheets)) > width:
+        sheets = report.sheets(digits=1)
+    width = max(width, *map(_narrowest, sheets))  # better lines that the terminal wraps than figures cut off
+    captions = {sheet.caption for sheet in sheets}
+    notes = sorted({note for sheet in sheets for note in sheet.notes}, key=list(EXPLANATIONS.values()).index)
+    yield from _wrapped([report.table.title], width, "bold")
+    yield from _wrapped(captions if len(captions) == 1 else [], width)
+    for sheet in sheets:
+        yield BLANK
+        yield from _wrapped([sheet.title], width, "bold cyan")
+        yield from _wrapped([*([sheet.caption] if len(captions) > 1 else []), *sheet.circumstances], width)
+        for part in _panels(sheet, width):
+            yield BLANK
+            yield from _table(part, width)
+        yield from _paragraph(sheet.remarks, width)
+    yield from _paragraph(notes, width)
+    if report.older:
+        yield from _paragraph([OLDER.format(len(report.results), report.older)], width)
+    if report.missing and (below := report.missing.lines()):
+        yield BLANK
+        yield from ((plain(line), "dim") for line in below)  # commands to copy are never wrapped
+
+
+def _paragraph(lines: Sequence[str], width: int) -> Iterator[Styled]:
+    if lines:
+        yield BLANK
+        yield from _wrapped(lines, width)
+
+
+def _wrapped(lines: Iterable[str], width: int, style: str = "dim") -> Iterator[Styled]:
+    """Lines of at most `width` columns, also where a name from elsewhere holds a newline."""
+    return ((part, style) for line in lines for part in _folded(visible(line), width))
+
+
+def _folded(line: str, width: int) -> list[str]:
+    if cell_len(line) <= width:
+        return [line]
+    return [part.plain for part in Text(line).wrap(out, width)]
 
 
 def _least_width(sheet: Sheet) -> int:
     """What the table needs in one panel; its labels may be wrapped, its figures not."""
-    return LABEL + sum(GAP + len(column[0]) for column in _columns(sheet))
+    return LABEL + sum(GAP + cell_len(column[0]) for column in _columns(sheet))
 
 
 def _narrowest(sheet: Sheet) -> int:
     """What it needs in as many panels as it has columns."""
-    return LABEL + max([0, *(GAP + len(column[0]) for column in _columns(sheet))])
+    return LABEL + max([0, *(GAP + cell_len(column[0]) for column in _columns(sheet))])
 
 
 def _panels(sheet: Sheet, width: int) -> list[Sheet]:
     """The sheet with as many columns as fit `width`, with the next ones, and so on; labels are wrapped to fit first."""
     if _least_width(sheet) <= width:
         return [sheet]
-    longest = max(len(line.label) + (0 if line.kind == "value" else 2) for line in sheet.lines)
-    label = max(LABEL, min(longest, width // 3))
+    label = max(LABEL, min(max(map(cell_len, _labels(sheet))), width // 3))
     panels: list[list[int]] = [[]]
     used = label
     for number, column in enumerate(_columns(sheet)):
-        if panels[-1] and used + GAP + len(column[0]) > width:
+        if panels[-1] and used + GAP + cell_len(column[0]) > width:
             panels.append([])
             used = label
         panels[-1].append(number)
-        used += GAP + len(column[0])
+        used += GAP + cell_len(column[0])
     return [_only(sheet, numbers) for numbers in panels]
 
 
@@ -97,38 +118,30 @@ def _columns(sheet: Sheet) -> list[list[str]]:
     """Each attack's column, its name first; figures end below each other, and signs hang behind them where there is
     room."""
     columns = []
-    for attack, *cells in zip(sheet.columns, *(line.cells for line in sheet.lines), strict=True):
-        width = max(map(len, (attack, *cells)))
+    for name, *cells in zip(sheet.columns, *(line.cells for line in sheet.lines), strict=True):
+        width = max(map(cell_len, (visible(name), *cells)))
         signs = [len(cell) - len(cell.rstrip("".join(NOTES))) for cell in cells]
         room = [min(max(signs) - own, width - len(cell)) for cell, own in zip(cells, signs, strict=True)]
         padded = [cell + " " * spaces for cell, spaces in zip(cells, room, strict=True)]
-        columns.append([cell.rjust(width) for cell in (attack, *padded)])
+        columns.append([" " * (width - cell_len(cell)) + cell for cell in (visible(name), *padded)])
     return columns
 
 
-def _section(sheet: Sheet, width: int, *, captioned: bool) -> RenderableType:
-    said = [*([sheet.caption] if captioned else []), *sheet.circumstances]
-    head = [Text(), _text(sheet.title, "bold cyan"), *(_text(line, "dim") for line in said)]
-    tables = [part for panel in _panels(sheet, width) for part in (Text(), _table(panel))]
-    foot = [Text(), *(_text(line, "dim") for line in sheet.remarks)] if sheet.remarks else []
-    return Group(*head, *tables, *foot)
+def _labels(sheet: Sheet) -> list[str]:
+    return [visible(line.label) if line.kind == "value" else f"  {line.label}" for line in sheet.lines]
 
 
-def _table(sheet: Sheet) -> Table:
-    columns = _columns(sheet)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("", min_width=LABEL)
-    for column in columns:
-        table.add_column(_text(column[0]), no_wrap=True)
-    for number, line in enumerate(sheet.lines):
+def _table(sheet: Sheet, width: int) -> Iterator[Styled]:
+    """The names of the columns, a rule, and the lines, those of each run apart."""
+    columns, labels = _columns(sheet), _labels(sheet)
+    figures = sum(GAP + cell_len(column[0]) for column in columns)
+    label = max(LABEL, min(max(map(cell_len, labels)), width - figures))
+    names, *rows = ["".join(" " * GAP + cell for cell in cells) for cells in zip(*columns, strict=True)]
+    yield " " * label + names, "bold"
+    yield "─" * (label + figures), ""
+    for number, (line, text, cells) in enumerate(zip(sheet.lines, labels, rows, strict=True)):
         if number and line.kind == "value":
-            table.add_row()
-        label = line.label if line.kind == "value" else f"  {line.label}"
-        cells = [_text(column[number + 1]) for column in columns]
-        table.add_row(_text(label), *cells, style=STYLES[line.kind])
-    return table
-
-
-def _text(line: str, style: str = "") -> Text:
-    """One line, also where a name from elsewhere holds a newline."""
-    return Text(visible(line), style=style)
+            yield BLANK
+        first, *more = _folded(text, label)
+        yield first + " " * (label - cell_len(first)) + cells, STYLES[line.kind]
+        yield from ((part, STYLES[line.kind]) for part in more)

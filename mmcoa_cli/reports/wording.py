@@ -1,28 +1,25 @@
-"""The words and figures that reports say alike, whatever their tables look like."""
+"""The words that reports say alike, whatever their tables look like."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from statistics import mean, stdev
 
 from .lines import Line
-from .paper import NOTES, marks
+from .paper import NOTES
 from .rows import Row
 
-COLLISIONS = "collisions: adversarial prompts whose new word is another class's name; none where the line is missing"
-DISTINCT = "distinct: adversarial prompts that are different to the model; a tie among m classes counts 1/m"
-RELEASE = "release: trained with the gradient leak of the paper's released code (--compat release)"
-WIDTHS = "±: the larger side of the 95% Wilson interval; both ends are in --format csv and json"
-AVERAGES = (
-    "± of an average: the datasets' half widths, added in squares, over their number; it is about the choice of test "
-    "images, not of datasets"
-)
-UNEQUAL = "averages over other datasets are not comparable; the number before each says over how many it is"
-SEEDS = "sd: the standard deviation over seeds, and their number"
-SIGNS = [f"{sign} {text}" for sign, text in NOTES.items()]
-EXPLANATIONS = [WIDTHS, AVERAGES, UNEQUAL, SEEDS, *SIGNS, COLLISIONS, DISTINCT, RELEASE]  # in the order they print
-NONE = "–"
+EXPLANATIONS = {  # of signs and words, in the order in which they are printed
+    "widths": "±: the larger side of the 95% Wilson interval; both ends are in --format csv and json",
+    "averages": "± of an average: the datasets' half widths, added in squares, over their number; it is about the "
+    "choice of test images, not of datasets",
+    "unequal": "averages over other datasets are not comparable; the number before each says over how many it is",
+    "seeds": "sd: the standard deviation over seeds, and their number",
+    **{sign: f"{sign} {text}" for sign, text in NOTES.items()},
+    "collisions": "collisions: adversarial prompts whose new word is another class's name; none where the line is "
+    "missing",
+    "distinct": "distinct: adversarial prompts that are different to the model; a tie among m classes counts 1/m",
+    "release": "release: trained with the gradient leak of the paper's released code (--compat release)",
+}
 
 
 def percent(fraction: float, digits: int = 2) -> str:
@@ -31,7 +28,7 @@ def percent(fraction: float, digits: int = 2) -> str:
 
 def plain(text: str) -> str:
     """Names may come from anybody's database: nothing in them moves a cursor or ends a line."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def model_name(row: Row) -> str:
@@ -56,43 +53,6 @@ def trainings(lines: Sequence[Line]) -> list[str]:
         if row.train_part and row.train_part not in line.label:
             by_settings.setdefault(f"trained on a part, {row.train_part}", []).append(line.label)
     return [f"{settings}: {'; '.join(labels)}" for settings, labels in by_settings.items()]
-
-
-def notes(rows: Sequence[Row], printed: Sequence[str]) -> list[str]:
-    """The explanations that `rows` and the `printed` cells of them call for."""
-    called = [sign in "".join(printed) for sign in NOTES]
-    called.append(any(row.collisions is not None for row in rows))
-    called.append(any(map(shares_prompts, rows)))
-    called.append(any(row.train_compat == "release" for row in rows))
-    return [text for text, wanted in zip((*SIGNS, COLLISIONS, DISTINCT, RELEASE), called, strict=True) if wanted]
-
-
-def deviation(values: Sequence[float]) -> str:
-    """The sample standard deviation, and of how many values."""
-    spread = f"±{percent(stdev(values))}" if len(values) > 1 else NONE
-    return f"{spread} ({len(values)})" if values else NONE
-
-
-def paper_full(row: Row) -> str:
-    """The paper's number after full training."""
-    return NONE if row.paper_full is None else percent(row.paper_full) + marks(replace(row, training=""))
-
-
-def collisions(cell: Sequence[Row]) -> str:
-    """ "3/10": of ten prompts three; over seeds, their mean."""
-    counts = [row.collisions for row in cell if row.collisions is not None]
-    return f"{mean(counts):.3g}/{cell[0].prompts}" if counts else NONE
-
-
-def distinct(cell: Sequence[Row]) -> str:
-    """ "6/10": ten classes have six different adversarial prompts; over seeds, their mean."""
-    counts = [row.distinct_prompts for row in cell if row.distinct_prompts is not None]
-    return f"{mean(counts):.3g}/{cell[0].prompts}" if counts else NONE
-
-
-def shares_prompts(row: Row) -> bool:
-    """Whether some classes were given the same adversarial prompt."""
-    return row.distinct_prompts is not None and row.distinct_prompts != row.prompts
 
 
 def setting(rows: Sequence[Row]) -> list[str]:

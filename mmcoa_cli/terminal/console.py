@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -21,6 +22,8 @@ from store.errors import UserError
 from store.printable import visible
 
 LONGEST = 1000  # characters of an error or a hint; a longer one is cut in the middle
+NESTED = (dict, list, tuple)  # what JSON holds in more than one line
+FLAT = {str, int, float, bool, type(None)}
 NARROWEST = 40  # columns; in fewer (or with COLUMNS=0) the terminal wraps lines, which is better than words cut off
 
 
@@ -46,14 +49,30 @@ err = Terminal(stderr=True)
 
 def print_json(document: object) -> None:
     """Print one JSON document on stdout."""
-    text = json.dumps(document, indent=2, default=_plain)
-    sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")  # the one control character that JSON leaves as it is
+    sys.stdout.write(as_json(document))
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return str(value)
+def as_json(document: object) -> str:
+    """One JSON document, each value in a line of its own, indented by two spaces."""
+    text = _indented(document, "\n")
+    return text.replace("\x7f", "\\u007f") + "\n"  # the one control character that JSON leaves as it is
+
+
+def _indented(value: Any, line: str) -> str:
+    """As json.dumps(value, indent=2) has it, which takes five times as long. `line` begins a line of this depth."""
+    value = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    if not value or not isinstance(value, NESTED):
+        return json.dumps(value, default=str)
+    named, deeper, parts = isinstance(value, dict), f"{line}  ", []
+    items = value.items() if isinstance(value, dict) else ((None, of) for of in value)
+    for nested, some in groupby(items, key=lambda item: type(item[1]) not in FLAT):
+        if nested:
+            parts += [(f"{json.dumps(name)}: " if named else "") + _indented(of, deeper) for name, of in some]
+        else:  # all at once
+            flat = dict(some) if named else [of for _, of in some]
+            parts.append(json.dumps(flat, default=str, separators=(f",{deeper}", ": "))[1:-1])
+    opening, closing = "{}" if named else "[]"
+    return f"{opening}{deeper}{f',{deeper}'.join(parts)}{line}{closing}"
 
 
 def show(line: str) -> None:

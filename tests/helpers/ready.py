@@ -27,7 +27,7 @@ from typing import IO, Any
 LIBRARIES = (
     "torch", "torch.distributed", "torch._dynamo", "torchvision", "transformers.models.bert.modeling_bert",
     "transformers.models.auto.modeling_auto", "transformers.dynamic_module_utils", "open_clip", "accelerate", "h5py",
-    "sqlalchemy.orm", "rich.progress", "psutil",
+    "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "rich.progress", "psutil",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a message: arguments and variables
 ENDS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
@@ -54,10 +54,12 @@ class Server:
             )  # fmt: skip
         self._ended: dict[int, int] = {}
 
-    def start(self, words: Sequence[str], env: Mapping[str, str], folder: Path, out: int, err: int) -> int:
-        """The number of a process that runs `mmcoa WORDS` and writes to these files."""
-        request = json.dumps({"words": list(words), "env": dict(env), "folder": str(folder)})
-        socket.send_fds(self._ours, [request.encode()], [out, err])
+    def start(
+        self, words: Sequence[str], env: Mapping[str, str], folder: Path, *, script: str, files: list[int]
+    ) -> int:
+        """The number of a process that runs `mmcoa WORDS`, or `python SCRIPT WORDS`, and writes to these files."""
+        request = json.dumps({"words": list(words), "env": dict(env), "folder": str(folder), "script": script})
+        socket.send_fds(self._ours, [request.encode()], files)
         while (pid := self._hear()) is None:
             pass
         return pid
@@ -92,10 +94,13 @@ class Server:
 class Started:
     """A process of the server, with as much of `subprocess.Popen` as the tests use."""
 
-    def __init__(self, server: Server, words: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, server: Server, words: Sequence[str], env: Mapping[str, str], folder: Path, *, script: str = ""
+    ) -> None:
         self._server = server
         self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115  (closed with this object)
-        self.pid = server.start(words, env, folder, self._out.fileno(), self._err.fileno())
+        files = [self._out.fileno(), self._err.fileno()]
+        self.pid = server.start(words, env, folder, script=script, files=files)
 
     def poll(self) -> int | None:
         return self._server.code(self.pid, seconds=0)
@@ -132,21 +137,26 @@ def _read(file: IO[bytes]) -> str:
 
 
 def _next(connection: socket.socket) -> dict[str, Any]:
-    """Start a process for each request. Returns in it, with the request, when what it is to be is set up."""
+    """Start a process for each request. Returns in it, with the request, when what it is to be is set up. Ends all
+    that run when the test run has ended, killed perhaps."""
     ends, heard = os.pipe()
     for end in (ends, heard):
         os.set_blocking(end, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(heard)
+    running: set[int] = set()
     while True:
         ready, _, _ = select.select([connection, ends], [], [])
         if ends in ready:
             os.read(ends, 4096)
-            _tell_who_ended(connection)
+            running.difference_update(_tell_who_ended(connection))
         if connection not in ready:
             continue
         message, (*files,), _, _ = socket.recv_fds(connection, LONGEST, 2)
         if not message:
+            for pid in running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
             sys.exit()
         pid = os.fork()
         if pid == 0:
@@ -158,15 +168,19 @@ def _next(connection: socket.socket) -> dict[str, Any]:
                 os.close(file)
             request: dict[str, Any] = json.loads(message)
             return request
+        running.add(pid)
         connection.send(json.dumps({"pid": pid}).encode())
         for file in files:
             os.close(file)
 
 
-def _tell_who_ended(connection: socket.socket) -> None:
-    with contextlib.suppress(ChildProcessError):  # there is none left
+def _tell_who_ended(connection: socket.socket) -> list[int]:
+    told = []
+    with contextlib.suppress(ChildProcessError, BrokenPipeError):  # there is none left, or nobody to tell
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            told.append(ended[0])
             connection.send(json.dumps(dict(zip(("pid", "status"), ended, strict=True))).encode())
+    return told
 
 
 def main() -> None:
@@ -181,7 +195,10 @@ def main() -> None:
     tempfile.tempdir = None
     sys.path[:0] = [request["folder"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv[1:] = request["words"]
-    runpy.run_module("mmcoa_cli", run_name="__main__", alter_sys=True)
+    if request["script"]:
+        runpy.run_path(request["script"], run_name="__main__")
+    else:
+        runpy.run_module("mmcoa_cli", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

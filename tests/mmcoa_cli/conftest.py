@@ -121,16 +121,22 @@ def furnished(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     return once("furnished", fill)
 
 
-@pytest.fixture
-def new_home(furnished: Path, tmp_path: Path) -> Callable[[str], Home]:
-    """Makes another store of that name, with what `furnished` has and nothing else."""
+@pytest.fixture(scope="session")
+def furnish(furnished: Path) -> Callable[[Path], Home]:
+    """Makes a store at a path, with what `furnished` has and nothing else."""
 
-    def make(name: str) -> Home:
+    def make(root: Path) -> Home:
         for folder in ("datasets", "models"):
-            shutil.copytree(furnished / folder, tmp_path / name / folder, copy_function=os.link)
-        return home_at(tmp_path / name)
+            shutil.copytree(furnished / folder, root / folder, copy_function=os.link)
+        return home_at(root)
 
     return make
+
+
+@pytest.fixture
+def new_home(furnish: Callable[[Path], Home], tmp_path: Path) -> Callable[[str], Home]:
+    """Makes another store of that name."""
+    return lambda name: furnish(tmp_path / name)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def read(path):
         return dataset.labels(split), dataset.images(split, [0]), dataset.info.captions and dataset.captions(split)
 
 for path in sorted(folder.glob("*/*.h5")):
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
         outcome = f"served {read(path)}"[:100]
     except UserError as error:
@@ -39,7 +39,7 @@ for path in sorted(folder.glob("*/*.h5")):
     except BaseException as error:
         outcome = repr(error)[:200]
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(path.parent.name, path.stem, round(grown), round(time.monotonic() - started, 1), outcome, sep="|")
+    print(path.parent.name, path.stem, round(grown), round(time.process_time() - started, 1), outcome, sep="|")
 """
 
 

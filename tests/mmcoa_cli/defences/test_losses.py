@@ -106,7 +106,7 @@ class Batch:
             clip,
             clip,
             Shared(self.labels, self.labels, [8]),
-            images=self.images,
+            images=lambda: self.images,
             indices=list(range(50, 58)),
             class_prompts=PROMPTS,
             attacks=Attacks(self.attack, self.text_target()),

@@ -59,11 +59,11 @@ def test_sgd_with_momentum(momentum: float, decay: float | None) -> None:
     assert moved(OptimizerRow("sgd", lr=0.1, momentum=momentum, weight_decay=decay)) == pytest.approx(expected)
 
 
-def rates(row: OptimizerRow, *, done: int = 0, total: int = 10) -> list[float]:
-    """The learning rate of each step from `done` on."""
+def rates(row: OptimizerRow, *, done: int = 0, epochs: int = 10, an_epoch: int = 1) -> list[float]:
+    """The learning rate of each step after the first `done` epochs."""
     optimizer = make_optimizer(row, [nn.Parameter(torch.zeros(1))])
-    schedule, found = make_schedule(row, optimizer, done=done, total=total), []
-    for _ in range(done, total):
+    schedule, found = make_schedule(row, optimizer, done=done, epochs=epochs, an_epoch=an_epoch), []
+    for _ in range(done * an_epoch, epochs * an_epoch):
         found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
@@ -82,6 +82,14 @@ def test_a_cosine_with_warm_up() -> None:
     """0 and half of it while it warms up, then (1 + cos(pi t / 8)) / 2 of the rate at the t-th of the 8 steps left."""
     falling = [0.4 * (1 + math.cos(math.pi * t / 8)) / 2 for t in range(8)]
     assert rates(OptimizerRow(lr=0.4, schedule="cosine", warmup_steps=2)) == pytest.approx([0, 0.2, *falling])
+
+
+def test_a_rate_that_is_held_for_an_epoch() -> None:
+    """AdvPT's: 1e-5 in the first epoch, then the cosine of all steps where it is by then."""
+    falling = [0.4 * (1 + math.cos(math.pi * t / 12)) / 2 for t in range(3, 12)]
+    row = OptimizerRow("sgd", lr=0.4, schedule="cosine", held_epochs=1, held_lr=1e-5)
+    assert rates(row, epochs=4, an_epoch=3) == pytest.approx([1e-5] * 3 + falling)
+    assert rates(row, epochs=4, an_epoch=3, done=2) == rates(row, epochs=4, an_epoch=3)[6:]
 
 
 @pytest.mark.parametrize("done", [1, 3, 9])

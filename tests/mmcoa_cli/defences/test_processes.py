@@ -1,19 +1,23 @@
-"""Losses and wrappers of plugins by two processes: one batch, whose steps are those of one process."""
+"""Two processes compute one batch: each method's steps, those of plugins too, are those of one process."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accelerate import Accelerator
+from ready import Server, Started
+from torch.distributed import TCPStore
 
 import store
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.training import train
-from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
 from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
@@ -32,34 +36,109 @@ for module in (border, pmg_aft):
 defences.register("bordered", "border")
 defences.register("pmg_aft", "pmg_aft")
 """
-CASES: list[dict[str, Any]] = [
-    {"method": "pmg-aft", "model": "vit", "lr": 1e-2},
-    {"method": "pmg-aft", "model": "resnet", "lr": 1e-2},  # whose BatchNorm has statistics
-    {"method": "bordered", "model": "vit"},
-    {"method": "vp", "model": "vit", "lr": 1.0, "prompt_tokens": 2},
+WORKER = """
+import json, sys
+from accelerate import Accelerator
+from mmcoa_cli import plugins
+from mmcoa_cli.settings import home
+from mmcoa_cli.jobs.training_spec import TrainSpec
+from mmcoa_cli.jobs.training import train
+
+plugins.load()
+accelerator = Accelerator(cpu=True)
+assert accelerator.num_processes == 2
+for spec in json.loads(sys.argv[1]):
+    train(TrainSpec(**spec), home(), accelerator)
+accelerator.end_training()
+"""
+OPTIONS: dict[str, Any] = {
+    "dataset": "digits", "shots": "2", "model": "vit", "mlm": "mlm", "epochs": 1, "batch_size": 8, "lr": 1e-3,
+    "eps": "8/255", "steps": 2,
+}  # fmt: skip
+CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many of its 20 images the last batch has
+    ({"method": "mmcoa", "alpha": "4/255"}, 4),
+    ({"method": "mmcoa", "alpha": "4/255", "contrast": "class", "batch_size": 19}, 1),
+    ({"method": "mmcoa", "alpha": "4/255", "batch_size": 17, "compat": "release"}, 3),
+    ({"method": "tecoa", "alpha": "4/255", "batch_size": 19, "model": "resnet", "lr": 1e-4}, 1),
+    ({"method": "tecoa", "alpha": "4/255", "batch_size": 17, "compat": "release"}, 3),
+    ({"method": "ft-standard", "batch_size": 17}, 3),
+    ({"method": "mmcoa", "alpha": "4/255", "tune": "image"}, 4),
+    ({"method": "ft-standard", "tune": "text"}, 4),
+    ({"method": "pmg-aft", "batch_size": 17, "lr": 1e-2}, 3),
+    ({"method": "pmg-aft", "batch_size": 17, "lr": 1e-2, "model": "resnet"}, 3),  # whose BatchNorm has statistics
 ]
+MOVES_LITTLE = ("pmg-aft",)  # stochastic gradient descent: its first steps are small beside the learning rate
+
+
+@pytest.fixture
+def variables(plugins: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Where the plugins are found, set for processes that this one starts."""
+    (tmp_path / "both.py").write_text(PLUGIN, encoding="utf8")
+    path = [str(tmp_path), str(Path(__file__).parent / "plugins"), str(Path(store.__file__).parents[1])]
+    found = {"PYTHONPATH": os.pathsep.join(path), "MMCOA_PLUGINS": "both"}
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MMCOA_DATABASE_URL", raising=False)
+    return found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", CASES, ids=lambda changes: f"{changes['method']} of {changes['model']}")
-def test_two_processes_take_the_steps_of_one(
-    new_home: Callable[[str], Home],
-    plugins: None,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    changes: dict[str, Any],
+def test_two_processes_train_the_weights_of_one(
+    new_home: Callable[[str], Home], variables: dict[str, str], server: Callable[[], Server], tmp_path: Path
+) -> None:
+    """Adam divides by the size of a gradient, and so makes the noise of one that is next to nothing part of a step."""
+    one, two = new_home("one"), new_home("two")
+    specs = [train_spec(**{**OPTIONS, **changes}) for changes, _ in CASES]
+    in_two_processes(specs, two, variables, server(), tmp_path / "worker.py")
+    for spec, (_, last_batch) in zip(specs, CASES, strict=True):
+        run = train(spec, one, Accelerator(cpu=True)).id
+        assert 20 % spec.batch_size == last_batch
+        if spec.method not in MOVES_LITTLE:
+            before = load_tensors(one.clips / spec.model)
+            assert difference(before, load_tensors(epochs_in(one.checkpoints / run)[-1])) > spec.lr
+        assert trained_apart(run, one, two) < (spec.lr / 20 if spec.optimizer == "adam" else 1e-5), spec
+
+
+def in_two_processes(specs: list[TrainSpec], home: Home, env: dict[str, str], server: Server, script: Path) -> None:
+    """Train these, all by one start of two processes."""
+    script.write_text(WORKER, encoding="utf8")
+    memory = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    together = {
+        **os.environ, **env, "MMCOA_HOME": str(home.root), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(memory.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+    }  # fmt: skip
+    document = json.dumps([asdict(spec) for spec in specs])
+    ranks = [{**together, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    both = [Started(server, [document], variables, script.parent, script=str(script)) for variables in ranks]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [{"method": "bordered"}, {"method": "vp", "lr": 1.0, "prompt_tokens": 2}, {"method": "advpt", "lr": 1.0}],
+    ids=lambda changes: str(changes["method"]),
+)
+def test_a_wrapper_is_trained_by_a_launch(
+    new_home: Callable[[str], Home], variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     one, two = new_home("one"), new_home("two")
-    (tmp_path / "both.py").write_text(PLUGIN, encoding="utf8")
-    path = [str(tmp_path), str(Path(__file__).parent / "plugins"), str(Path(store.__file__).parents[1])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
-    monkeypatch.setenv("MMCOA_PLUGINS", "both")
+    spec = train_spec(
+        dataset="digits", shots="2", model="vit", epochs=1, batch_size=17, eps="8/255", steps=2, **changes
+    )
     monkeypatch.setenv("MMCOA_HOME", str(two.root))
-    monkeypatch.delenv("MMCOA_DATABASE_URL", raising=False)
-    spec = train_spec(dataset="digits", shots="2", epochs=1, batch_size=17, eps="8/255", steps=2, **changes)
-    run = train(spec, one, Accelerator(cpu=True))
-    assert launch.run(Job(spec), Start(processes=2)).run == run.id
-    ours, theirs = (load_tensors(epochs_in(home.checkpoints / run.id)[0]) for home in (one, two))
-    assert ours.keys() == theirs.keys()
-    for name, tensor in ours.items():
-        assert float((tensor - theirs[name]).abs().max()) < 1e-5, name
+    run = train(spec, one, Accelerator(cpu=True)).id
+    assert launch.run(Job(spec), Start(processes=2)).run == run
+    assert trained_apart(run, one, two) < 1e-5
+
+
+def trained_apart(run: str, one: Home, two: Home) -> float:
+    """How far the run's weights in one store are from those in the other."""
+    return difference(*(load_tensors(epochs_in(home.checkpoints / run)[-1]) for home in (one, two)))
+
+
+def difference(one: dict[str, Any], other: dict[str, Any]) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)

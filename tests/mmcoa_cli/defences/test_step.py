@@ -37,7 +37,7 @@ class Loads:
 def step_of(clip: Clip, *, attacks: Attacks | None = None, original: Original | None = None) -> Step:
     images = torch.randint(0, 256, (4, 3, 20, 20), generator=torch.Generator().manual_seed(0)).float() / 255
     return Step(
-        clip, clip, Batch(LABELS, LABELS, [4]), images=images, indices=[3, 4, 5, 6], class_prompts=PROMPTS,
+        clip, clip, Batch(LABELS, LABELS, [4]), images=lambda: images, indices=[3, 4, 5, 6], class_prompts=PROMPTS,
         attacks=attacks or Attacks(PGD), original=original or Original(Loads(clip), PROMPTS),
         backward=lambda loss: loss.backward(), seed=1, epoch=1,
     )  # fmt: skip

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,9 +73,25 @@ class Evaluated:
         return load_pixels(self.trial.dataset, "test", self.trial.indices)
 
 
+@pytest.fixture(scope="module")
+def tested(
+    furnish: Callable[[Path], Home], accelerator: Accelerator, tmp_path_factory: pytest.TempPathFactory
+) -> Evaluated:
+    """Evaluated once for the tests that leave it as it is."""
+    return Evaluated(furnish(tmp_path_factory.mktemp("tested") / "home"), SPEC, accelerator)
+
+
 @pytest.fixture
-def tested(home: Home, accelerator: Accelerator) -> Evaluated:
+def own(home: Home, accelerator: Accelerator) -> Evaluated:
+    """The same, for one test to do with as it likes."""
     return Evaluated(home, SPEC, accelerator)
+
+
+@pytest.fixture
+def trial(home: Home) -> Trial:
+    """What would be evaluated."""
+    (found,) = trials_of(SPEC, find_subject(SPEC, home), home)
+    return found
 
 
 def files(home: Home) -> dict[str, tuple[int, int]]:
@@ -222,47 +239,47 @@ def keys(trial: Trial) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("option", KEYS)
-def test_a_key_changes_with_what_decides_the_examples_and_nothing_else(tested: Evaluated, option: str) -> None:
+def test_a_key_changes_with_what_decides_the_examples_and_nothing_else(trial: Trial, option: str) -> None:
     expected, changes = KEYS[option]
-    before, after = keys(tested.trial), keys(replace(tested.trial, spec=SPEC.changed(**changes)))
+    before, after = keys(trial), keys(replace(trial, spec=SPEC.changed(**changes)))
     assert {attack for attack in ATTACKS if before[attack] != after[attack]} == expected
 
 
-def test_the_seed_of_a_whole_dataset_decides_only_the_random_start(tested: Evaluated) -> None:
-    one, two = (replace(tested.trial, spec=SPEC.changed(limit=None, seed=seed)) for seed in (0, 1))
+def test_the_seed_of_a_whole_dataset_decides_only_the_random_start(trial: Trial) -> None:
+    one, two = (replace(trial, spec=SPEC.changed(limit=None, seed=seed)) for seed in (0, 1))
     assert {attack for attack in ATTACKS if keys(one)[attack] != keys(two)[attack]} == {"image", "multimodal"}
 
 
 def test_other_weights_under_the_same_name_are_not_served_the_old_results(
-    tested: Evaluated, accelerator: Accelerator
+    own: Evaluated, accelerator: Accelerator
 ) -> None:
-    folder = tested.home.clips / "vit"
+    folder = own.home.clips / "vit"
     tensors = load_tensors(folder)
     named = {name: (folder / name).read_text(encoding="utf8") for name in ("open_clip_config.json", "source.json")}
     save_checkpoint(folder, tensors={**tensors, "visual.proj": -tensors["visual.proj"]}, spec={}, files=named)
-    again = Evaluated(tested.home, SPEC, accelerator)
+    again = Evaluated(own.home, SPEC, accelerator)
     for attack in ATTACKS:
-        assert again.rows[attack].examples != tested.rows[attack].examples
-    assert again.rows["clean"].value != tested.rows["clean"].value
-    assert len({row.evaluation for _, row in Index(tested.home.database_url).results()}) == 8
+        assert again.rows[attack].examples != own.rows[attack].examples
+    assert again.rows["clean"].value != own.rows["clean"].value
+    assert len({row.evaluation for _, row in Index(own.home.database_url).results()}) == 8
 
 
-def test_another_preprocessing_or_precision_of_the_weights_is_another_model(tested: Evaluated) -> None:
-    folder = tested.home.clips / "vit"
+def test_another_preprocessing_or_precision_of_the_weights_is_another_model(trial: Trial) -> None:
+    folder = trial.home.clips / "vit"
     config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf8"))
     config["preprocess_cfg"]["mean"] = [0.5, 0.5, 0.5]
     (folder / "open_clip_config.json").unlink()  # it is a link to that of other tests
     (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf8")
     with pytest.raises(UserError, match="was altered"):
-        load_model("vit", tested.home)
+        load_model("vit", trial.home)
     (folder / "source.json").unlink()  # a model that somebody put there
-    assert load_model("vit", tested.home).digest() != tested.trial.subject.weights
+    assert load_model("vit", trial.home).digest() != trial.subject.weights
 
 
 @pytest.mark.parametrize("changes", [{"name": "zer0"}, {"template": "a {}"}, {"pixel": 255}])
-def test_another_prompt_or_pixel_is_other_data(tested: Evaluated, changes: dict[str, Any]) -> None:
-    info = tested.trial.dataset.info
-    path = tested.home.root / "other.h5"
+def test_another_prompt_or_pixel_is_other_data(trial: Trial, changes: dict[str, Any]) -> None:
+    info = trial.dataset.info
+    path = trial.home.root / "other.h5"
     with DatasetWriter(
         path,
         name=info.name,
@@ -276,24 +293,24 @@ def test_another_prompt_or_pixel_is_other_data(tested: Evaluated, changes: dict[
         image_size=info.image_size,
     ) as writer:
         for split in info.splits:
-            labels = tested.trial.dataset.labels(split)
-            for i, image in enumerate(tested.trial.dataset.images(split, range(len(labels)))):
+            labels = trial.dataset.labels(split)
+            for i, image in enumerate(trial.dataset.images(split, range(len(labels)))):
                 image = image.copy()
                 if i == 0 and "pixel" in changes:
                     image[0, 0, 0] = changes["pixel"]
                 writer.add(split, image, int(labels[i]))
-    other = replace(tested.trial, dataset=type(tested.trial.dataset).open(path))
-    before, after = keys(tested.trial), keys(other)
+    other = replace(trial, dataset=type(trial.dataset).open(path))
+    before, after = keys(trial), keys(other)
     assert all(before[attack] != after[attack] for attack in ATTACKS)
 
 
-def test_another_masked_lm_changes_the_text_attacks(tested: Evaluated) -> None:
-    weights = shutil.copytree(tested.home.mlms / "mlm", tested.home.mlms / "other") / "model.safetensors"
+def test_another_masked_lm_changes_the_text_attacks(trial: Trial) -> None:
+    weights = shutil.copytree(trial.home.mlms / "mlm", trial.home.mlms / "other") / "model.safetensors"
     tensors = load_file(weights)
     tensors[min(tensors)] += 1e-3
     save_file(tensors, weights, metadata={"format": "pt"})
-    subject = find_subject(SPEC.changed(mlm="other"), tested.home)
-    before, after = keys(tested.trial), keys(replace(tested.trial, subject=subject))
+    subject = find_subject(SPEC.changed(mlm="other"), trial.home)
+    before, after = keys(trial), keys(replace(trial, subject=subject))
     assert {attack for attack in ATTACKS if before[attack] != after[attack]} == {"text", "multimodal"}
 
 
@@ -303,12 +320,12 @@ def test_another_batch_size_gives_the_stored_result(tested: Evaluated, accelerat
     assert {row.setting["batch_size"] for row in again.rows.values()} == {25}
 
 
-def test_a_damaged_example_file_is_made_again(tested: Evaluated, accelerator: Accelerator) -> None:
-    path, checksum = tested.examples("image").path, tested.examples("image").checksum
+def test_a_damaged_example_file_is_made_again(own: Evaluated, accelerator: Accelerator) -> None:
+    path, checksum = own.examples("image").path, own.examples("image").checksum
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    again = Evaluated(tested.home, SPEC, accelerator)
+    again = Evaluated(own.home, SPEC, accelerator)
     assert again.examples("image").checksum == checksum
-    assert again.rows == tested.rows
+    assert again.rows == own.rows
 
 
 def test_what_the_rows_say_of_the_attack(tested: Evaluated) -> None:

@@ -8,9 +8,8 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import pytest
 from accelerate import Accelerator
 from torch import Tensor
 
-import store
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from mmcoa_cli.jobs.training import train
@@ -41,29 +39,6 @@ TRAIN = train_spec("mmcoa", **SMALL_RUN, lr=1e-3)
 EVALUATE = evaluation_spec(
     "vit", ("digits",), mlm="mlm", eps="8/255", alpha="4/255", steps=10, limit=64, batch_size=6
 )  # ten blocks of 6 images and one of 4
-CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many of its 20 images the last batch has
-    ({"method": "mmcoa"}, 4),
-    ({"method": "mmcoa", "contrast": "class", "batch_size": 19}, 1),
-    ({"method": "mmcoa", "batch_size": 17, "compat": "release"}, 3),
-    ({"method": "tecoa", "batch_size": 19, "model": "resnet", "lr": 1e-4}, 1),
-    ({"method": "tecoa", "batch_size": 17, "compat": "release"}, 3),
-    ({"method": "ft-standard", "batch_size": 17}, 3),
-    ({"method": "mmcoa", "tune": "image"}, 4),
-    ({"method": "ft-standard", "tune": "text"}, 4),
-]
-WORKER = """
-import json, sys
-from accelerate import Accelerator
-from mmcoa_cli.settings import home
-from mmcoa_cli.jobs.training_spec import TrainSpec
-from mmcoa_cli.jobs.training import train
-
-accelerator = Accelerator(cpu=True)
-assert accelerator.num_processes == 2
-for spec in json.loads(sys.argv[1]):
-    train(TrainSpec(**spec), home(), accelerator)
-accelerator.end_training()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -111,27 +86,6 @@ def kill(process: subprocess.Popen[str]) -> None:
     for one in [*psutil.Process(process.pid).children(recursive=True), process]:
         one.kill()
     process.wait()
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_weights_of_one(new_home: Callable[[str], Home], accelerator: Accelerator) -> None:
-    one, two = new_home("one"), new_home("two")
-    specs = [TRAIN.changed(**changes) for changes, _ in CASES]
-    runs = [train(spec, one, accelerator).id for spec in specs]
-    script = two.root.parent / "worker.py"
-    script.write_text(WORKER, encoding="utf8")
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script),
-         json.dumps([asdict(spec) for spec in specs])],
-        env=os.environ | {
-            "MMCOA_HOME": str(two.root), "PYTHONPATH": str(Path(store.__file__).parents[1]), "OMP_NUM_THREADS": "1",
-        },
-        check=True,
-    )  # fmt: skip
-    for run, spec, (_, last_batch) in zip(runs, specs, CASES, strict=True):
-        assert 20 % spec.batch_size == last_batch
-        assert furthest(weights(one, run), load_tensors(one.clips / spec.model)) > spec.lr
-        assert furthest(weights(one, run), weights(two, run)) < 1e-5, spec
 
 
 @pytest.mark.slow
@@ -206,11 +160,18 @@ def test_no_process_at_all(home: Home) -> None:
         launch.run(Job(evaluate=EVALUATE), Start(processes=0))
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_says_why_in_one_line(home: Home, typed: Callable[..., Any]) -> None:
-    code, out, err = typed(home, "evaluate", *words(replace(EVALUATE, checkpoint="nobody")), "--processes", "2").end()
+    """The weights are cut, which is seen when a worker loads them."""
+    weights = home.clips / "vit" / "model.safetensors"
+    cut = weights.read_bytes()[:-7]
+    weights.unlink()  # it is a link to that of other tests
+    weights.write_bytes(cut)
+    code, out, err = typed(home, *train_words(TRAIN), "--no-evaluate", "--processes", "2").end()
     assert (code, out) == (1, "")
-    first, second = err.splitlines()
-    assert first == "error: there is no run or model called 'nobody'"
+    first, second = err.splitlines()[-2:]
+    assert "Traceback" not in err
+    assert first.startswith("error: ") and "vit" in first
     assert second.startswith("hint: ")
 
 
@@ -248,7 +209,7 @@ def test_a_signal_to_all_processes_of_a_command(
     workers = psutil.Process(command.process.pid).children()
     os.killpg(command.process.pid, number)
     assert_stopped(command, said, 128 + number)
-    assert not psutil.wait_procs(workers, timeout=30)[1]
+    assert not psutil.wait_procs(workers, timeout=300)[1]
     assert not list((tmp_path / "tmp").iterdir())
     assert not list(home.root.rglob("*.partial"))
 
@@ -266,11 +227,11 @@ def test_a_signal_to_the_launcher(home: Home, typed: Callable[..., Any], tmp_pat
 
 @pytest.mark.slow
 def test_a_killed_launcher_takes_its_workers_along(home: Home, typed: Callable[..., Any], tmp_path: Path) -> None:
-    command = typed(home, *train_words(TRAIN.changed(epochs=200)), "--processes", "2", **temporary(tmp_path))
+    command = typed(home, *train_words(TRAIN.changed(epochs=200)), "--processes", "2", new=True, **temporary(tmp_path))
     command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
     workers = psutil.Process(command.process.pid).children()
-    command.process.kill()  # and nobody waits for it: it stays a zombie
-    assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=30)[1]
+    command.process.kill()  # and nobody waits for it: as a program that this one started, it stays a zombie
+    assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=300)[1]
     assert not list((tmp_path / "tmp").iterdir())
 
 

@@ -58,9 +58,9 @@ def test_what_the_encoder_takes_is_resized_normalised_and_then_bordered(clip: Cl
     assert float((victim.encoder_input(images).detach() * clip.std + clip.mean).amin()) < -0.3
 
 
-def test_prompt_tokens_stand_behind_the_patches_without_a_position(small_clips: dict[str, Clip]) -> None:
+@pytest.mark.parametrize("clip", ["vit"], indirect=True)
+def test_prompt_tokens_stand_behind_the_patches_without_a_position(clip: Clip) -> None:
     """Against the encoder's own layers, called one by one."""
-    clip = small_clips["vit"]
     victim, images, visual = prompted(clip, tokens=3), torch.rand(2, 3, 16, 16), clip.model.visual
     patches = visual.conv1(victim.encoder_input(images)).flatten(2).transpose(1, 2)
     own = visual.class_embedding.expand(2, 1, -1)
@@ -74,9 +74,10 @@ def test_prompt_tokens_stand_behind_the_patches_without_a_position(small_clips: 
     assert torch.equal(clip.image_features(images), before)  # nothing of it stays in the encoder
 
 
-def test_a_resnet_has_no_tokens(small_clips: dict[str, Clip]) -> None:
+@pytest.mark.parametrize("clip", ["resnet"], indirect=True)
+def test_a_resnet_has_no_tokens(clip: Clip) -> None:
     with pytest.raises(UserError, match="image encoder of resnet is no vision transformer") as raised:
-        prompted(small_clips["resnet"], tokens=1)
+        prompted(clip, tokens=1)
     assert raised.value.hint == "-o prompt_tokens=0"
 
 
@@ -106,8 +107,9 @@ def test_gradients_are_those_of_finite_differences(clip: Clip) -> None:
         torch.testing.assert_close(difference, (gradient * direction).sum(), rtol=1e-5, atol=1e-9)
 
 
-def test_it_is_drawn_by_the_seed(small_clips: dict[str, Clip]) -> None:
-    victim, same = prompted(small_clips["vit"], tokens=10), prompted(small_clips["vit"], tokens=10)
+@pytest.mark.parametrize("clip", ["vit"], indirect=True)
+def test_it_is_drawn_by_the_seed(clip: Clip) -> None:
+    victim, same = prompted(clip, tokens=10), prompted(clip, tokens=10)
     assert victim.digest() == same.digest()
     values = torch.cat([tensor.flatten() for tensor in victim.tensors().values()])
     assert abs(float(values.mean())) < 0.1 and abs(float(values.std()) - 1) < 0.1

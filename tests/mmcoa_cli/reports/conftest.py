@@ -154,7 +154,7 @@ def _results(
         seconds=1.0,
         device="cpu",
         version="",
-        created_at="2026-01-01T02:00:00+00:00",
+        created_at=changes.get("created_at", "2026-01-01T02:00:00+00:00"),
     )
     counted = {"collisions": changes.get("collisions", 0), "distinct_prompts": changes.get("distinct_prompts", classes)}
     details = {"attack_success_rate": (0.5, n)} if threat else {}

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mmcoa_cli import catalog
+from mmcoa_cli.reports import content
 from mmcoa_cli.reports.content import report_of
 from mmcoa_cli.reports.formats import FORMATS, render, save
 from mmcoa_cli.reports.reading import rows
@@ -222,3 +223,18 @@ def test_own_weights_are_named_by_their_sha256(index: Index, add: Add) -> None:
     assert "masked LM words (own weights)" in text and "stand-in" not in text
     (row,) = json.loads(report(index, "json"))["rows"]
     assert (row["origin"], row["sha256"][:8], row["mlm_origin"]) == ("own", "1a2b3c4d", "own")
+
+
+def test_a_long_table_shows_the_newest_of_each_and_says_so(index: Index, add: Add) -> None:
+    for seed in range(content.MOST + 1):
+        add("mmcoa", ALL, shots="5", run_seed=seed, created_at=f"2026-01-01T02:00:00.{seed:06}+00:00")
+    whole = report_of(rows(index, IID), IID)
+    short = whole.newest()
+    assert {row.train_seed for row in short.results} == {content.MOST} and len(short.results) == len(ALL)
+    assert f"; {len(ALL) * content.MOST} older ones are not shown" in render(short)
+    assert "older ones" not in render(whole) and len(json.loads(render(whole, format="json"))["rows"]) > len(ALL)
+
+
+def test_a_table_that_can_be_read_is_shown_whole(index: Index, everything: None) -> None:
+    whole = report_of(rows(index, IID), IID)
+    assert whole.newest() is whole

@@ -37,7 +37,7 @@ def test_the_papers_number_for_the_papers_measurement(index: Index, add: Add, at
 def test_no_number_for_a_co_attack_of_another_weight(index: Index, add: Add) -> None:
     add("mmcoa", {"co-attack": 9000}, compat="release", text_weight=1.0)
     (row,) = rows(index, IID, attacks=("co-attack",))
-    assert row.paper is None and row.options["text_weight"] == 1.0
+    assert row.paper is None and row.threat.options["text_weight"] == 1.0
 
 
 def test_zero_shot_has_its_number(index: Index, add: Add) -> None:

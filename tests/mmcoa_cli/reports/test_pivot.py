@@ -36,7 +36,7 @@ def test_methods_measured_alike_share_a_section(index: Index, add: Add) -> None:
     (section,) = found(index)
     assert labels(section) == ["clip, zero-shot", "mmcoa, 5-shot", "mmcoa, full"]
     assert attacks(section) == [set(ALL)] * 3
-    assert {part for row in section.rows for part in row.threat} == {"image", "text"}
+    assert {part for row in section.rows for part in row.threat.parts} == {"image", "text"}
 
 
 def test_what_was_measured_otherwise_has_its_own_section(index: Index, add: Add) -> None:
@@ -85,7 +85,7 @@ def test_image_and_text_without_a_multimodal_result_stand_together(index: Index,
 def test_only_clean_results(index: Index, add: Add) -> None:
     add("clip", {"clean": 9000})
     (section,) = found(index)
-    assert attacks(section) == [{"clean"}] and not any(row.threat for row in section.rows)
+    assert attacks(section) == [{"clean"}] and not any(row.threat.parts for row in section.rows)
 
 
 def test_runs_of_one_label_are_told_apart_by_what_differs(index: Index, add: Add) -> None:

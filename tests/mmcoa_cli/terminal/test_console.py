@@ -85,6 +85,13 @@ def test_tables_show_the_name_as_it_is(screen: io.StringIO, name: str) -> None:
     assert not obeyed(screen.getvalue())
 
 
+@pytest.mark.parametrize(
+    "document", [{}, [], None, {"a": [], "b": {"c": [1, {"d": "é", "e": (1.5, None)}], "f": True}}]
+)
+def test_json_is_indented_as_python_does(document: object) -> None:
+    assert console.as_json(document) == json.dumps(document, indent=2) + "\n"
+
+
 def test_json_is_plain_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     names = [*NAMES.values(), "\x7f\x9b"]
     console.print_json(names)

@@ -1,0 +1,84 @@
+"""Training images that are attacked once, before the first step, and kept in the store: an example set of their own.
+
+Its key is that of any example set, of the training split: so another run on the same images, whatever else it trains or
+how, finds them there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from .. import attacks
+from ..datasets.pixels import load_pixels
+from ..datasets.sampling import few_shot
+from ..models.victim import Victim
+from ..settings import Home
+from .evaluation import Maker
+from .evaluation_spec import evaluation_spec
+from .subject import Subject
+from .training_plan import Plan, run_row
+from .trials import Ints, Trial
+
+
+@dataclass(frozen=True)
+class TrainingTrial(Trial):
+    """The model that a training starts from, on the images it is trained on."""
+
+    shots: str = "full"
+    split: str = "train"
+
+    @cached_property
+    def indices(self) -> Ints:
+        return few_shot(self.dataset.labels(self.split), self.shots, seed=self.spec.seed)
+
+    @property
+    def subset(self) -> dict[str, Any] | None:
+        return {"shots": self.shots, "seed": self.spec.seed} if self.limited else None
+
+
+@dataclass(frozen=True)
+class OfflineFeatures:
+    """The features of a training's images under the attack that its method names as `offline`."""
+
+    plan: Plan
+    home: Home
+    accelerator: Accelerator
+
+    def __call__(self, victim: Victim, images: Ints) -> Tensor:
+        """f(x') of these images of the training split, as `victim`, the model that training starts from, has it: raw,
+        (b, D). All are attacked, and encoded, when the first are asked for."""
+        if not self._found:
+            self._found.append(self._made(victim))
+        return self._found[0][torch.from_numpy(np.searchsorted(self._trial.indices, images)).to(victim.device)]
+
+    @cached_property
+    def _found(self) -> list[Tensor]:
+        return []
+
+    @torch.no_grad()
+    def _made(self, victim: Victim) -> Tensor:
+        trial, found = self._trial, []
+        with torch.enable_grad():
+            examples = Maker(trial, self.accelerator, victim, None).examples(self.plan.row.offline)
+        for block in examples.blocks():
+            pixels = load_pixels(trial.dataset, trial.split, trial.indices[block.start : block.stop])
+            images = torch.from_numpy(examples.images(block.start, block.stop, pixels)).to(victim.device)
+            found.append(victim.image_features(images))
+        return torch.cat(found)
+
+    @cached_property
+    def _trial(self) -> TrainingTrial:
+        spec, attack = self.plan.spec, attacks.lookup(self.plan.row.offline)
+        test = evaluation_spec(
+            spec.model, (spec.dataset,), (attack.name,), seed=spec.seed, precision=spec.precision,
+            **asdict(spec.settings.offline_attack),
+        )  # fmt: skip
+        subject = Subject(run_row(self.plan), self.plan.identity["weights"])
+        return TrainingTrial(test, subject, self.home, self.plan.dataset, shots=spec.shots)

@@ -1,0 +1,167 @@
+"""The lines that are printed for a panel: of each run its values and, below them, one for each kind of detail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from statistics import mean, stdev
+
+from .measured import Measured, average, in_line
+from .paper import marks
+from .pivot import Panel
+from .rows import Row
+from .wording import percent, plain
+
+NONE = "–"
+MEAN = object()  # the place of the average, which no column is called as
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One printed line: its `kind` is "value" (of a run) or "detail" (what stands below it)."""
+
+    kind: str
+    label: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What stands in a panel: where datasets are its columns, their average stands behind those of the table."""
+
+    panel: Panel
+    seeds: bool  # whether means over seeds were asked for
+    digits: int  # of the ends of intervals
+
+    @cached_property
+    def over_datasets(self) -> bool:
+        """Whether datasets are the columns."""
+        return self.panel.table.columns == "dataset"
+
+    @cached_property
+    def averaged(self) -> bool:
+        return self.over_datasets and len(self.panel.columns) > 1
+
+    @cached_property
+    def places(self) -> list[object]:
+        return [*self.panel.columns, *([MEAN] if self.averaged else []), *self.panel.others]
+
+    @cached_property
+    def lines(self) -> list[Mapping[object, Measured]]:
+        """The cells of each line by their place; none where there is nothing."""
+        found: list[Mapping[object, Measured]] = []
+        for line in self.panel.lines:
+            middle = average(line.rows, self.panel.columns) if self.averaged else None
+            found.append({**in_line(self.panel, line), **({MEAN: middle} if middle else {})})
+        return found
+
+    @cached_property
+    def counted(self) -> bool:
+        """Whether lines have averages over different datasets, so that each must say over how many."""
+        return self.averaged and len({line[MEAN].datasets if MEAN in line else () for line in self.lines}) > 1
+
+    @property
+    def ends(self) -> bool:
+        """Whether both ends of intervals are told, not only their width."""
+        return not (self.over_datasets or self.panel.datasets)
+
+    @property
+    def several(self) -> bool:
+        """Whether a cell is a mean over seeds."""
+        return any(cell.several for line in self.lines for cell in line.values())
+
+    def of(self, text: Callable[[Measured], str], line: Mapping[object, Measured], *, mean: bool = True) -> list[str]:
+        """The texts of a line's cells; nothing of its average unless `mean`."""
+        return [
+            "" if place is MEAN and not mean else text(line[place]) if place in line else NONE for place in self.places
+        ]
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A kind of line below the values: what it tells of a cell, and which rows call for it."""
+
+    label: str
+    text: Callable[[Measured], str]
+    wanted: Callable[[Row], bool]
+    of_averages: bool = True
+
+
+def lines_of(grid: Grid) -> list[Printed]:
+    """All lines of a panel; the paper's numbers after full training stand below the last line of each method."""
+    methods = [line.first.method for line in grid.panel.lines]
+    found = _test_sets(grid) if grid.over_datasets else []
+    for number, (line, cells) in enumerate(zip(grid.panel.lines, grid.lines, strict=True)):
+        several = any(cell.several for cell in cells.values())
+        found.append(Printed("value", plain(line.label), grid.of(partial(_value, grid), cells)))
+        found.append(Printed("detail", _spread_label(grid, several), grid.of(partial(_spread, grid, several), cells)))
+        found += [
+            Printed("detail", kind.label, grid.of(kind.text, cells, mean=kind.of_averages))
+            for kind in DETAILS
+            if (kind.of_averages or not grid.panel.datasets) and any(map(kind.wanted, line.rows))
+        ]
+        if methods[number] not in methods[number + 1 :]:
+            found += _reference(grid, methods[number])
+    return found
+
+
+def _value(grid: Grid, cell: Measured) -> str:
+    count = f"{len(cell.datasets)}: " if grid.counted and cell.datasets else ""
+    return count + percent(cell.value)
+
+
+def _spread_label(grid: Grid, several: bool) -> str:
+    if several:
+        return "sd (seeds)"
+    return "95%, 1 seed" if grid.seeds else "95% interval" if grid.ends else "95%"
+
+
+def _spread(grid: Grid, several: bool, cell: Measured) -> str:
+    """The 95% interval; over seeds the sample standard deviation, and of how many values."""
+    if several:
+        spread = f"±{percent(stdev(cell.by_seed))}" if cell.several else NONE
+        return f"{spread} ({len(cell.by_seed)})" if cell.by_seed else NONE
+    if grid.ends:
+        return "–".join(percent(end, grid.digits) for end in (cell.low, cell.high))
+    return f"±{percent(cell.half)}"
+
+
+def _paper(cell: Measured) -> str:
+    return NONE if cell.paper is None else percent(cell.paper) + cell.paper_marks
+
+
+def _of_prompts(count: Callable[[Row], int | None], cell: Measured) -> str:
+    """ "3/10": of ten prompts three; over seeds, their mean."""
+    counts = [found for row in cell.rows if (found := count(row)) is not None]
+    return f"{mean(counts):.3g}/{cell.first.prompts}" if counts else NONE
+
+
+DETAILS = (
+    Detail("paper", _paper, lambda row: row.paper is not None),
+    Detail("collisions", partial(_of_prompts, lambda row: row.collisions), lambda row: bool(row.collisions), False),
+    Detail("distinct", partial(_of_prompts, lambda row: row.distinct_prompts), lambda row: row.shares_prompts, False),
+)
+
+
+def _test_sets(grid: Grid) -> list[Printed]:
+    """A line for the number of test images and one for the side of those that were attacked."""
+    of = {row.dataset: row for row in reversed(grid.panel.rows)}
+    rows = [of.get(str(place)) if place is not MEAN else None for place in grid.places]
+    lines = [Printed("detail", "test images", [f"{row.n:,}" if row else "" for row in rows])]
+    if any(row.pixel_size for row in grid.panel.rows):
+        lines.append(Printed("detail", "pixels a side", [str(row.pixel_size or NONE) if row else "" for row in rows]))
+    return lines
+
+
+def _reference(grid: Grid, method: str) -> list[Printed]:
+    """The paper's numbers after full training, where it has no others and ours of that method saw fewer images."""
+    rows = [row for row in grid.panel.rows if row.method == method]
+    numbers = {
+        grid.panel.layout.column(row): percent(row.paper_full) + marks(replace(row, training=""))
+        for row in rows
+        if row.paper_full is not None
+    }
+    if not grid.ends or not numbers or any(row.shots == "full" for row in rows):
+        return []
+    return [Printed("detail", "paper, full", [numbers.get(place, NONE) for place in grid.places])]
