@@ -185,13 +185,11 @@ def given_options(settings: Any) -> dict[str, Any]:
 
 def section(attack: Attack, settings: Any, *, seed: int, mlm: str) -> dict[str, Any]:
     """What decides an attack's part of an example set, beside the model and the data; `mlm` is the digest of one."""
-    own = asdict(settings)
-    own.pop("version", None)  # an option of this name stands for others, which are there
     return {
         "version": attack.version,
         **({"seed": seed} if attack.seeded else {}),
         **({"mlm": mlm} if attack.masked_lm else {}),
-        **own,
+        **asdict(settings),
     }
 
 

@@ -70,7 +70,7 @@ class Report:
 
     def sheets(self, *, digits: int = 2) -> list[Sheet]:
         """The panels in words; the ends of intervals have `digits` decimals, all other percentages two."""
-        return [sheet_of(panel, seeds=self.seeds, digits=digits) for panel in self.panels]
+        return [sheet_of(panel, seeds=self.seeds, digits=digits, beside=self.results) for panel in self.panels]
 
     def newest(self) -> Report:
         """The same without the older ones of results that differ in nothing that the table names, where there would be

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..tasks import TASKS
@@ -11,7 +12,9 @@ from .lines import value_words
 from .measured import AVERAGE
 from .paper import NOTES
 from .pivot import Panel
+from .rows import Row
 from .threats import attack_name, in_words
+from .upper_bounds import overestimates
 from .wording import EXPLANATIONS, model_name, part_of, plain, setting, trainings
 
 PART = "*"
@@ -31,8 +34,9 @@ class Sheet:
     notes: list[str]
 
 
-def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2) -> Sheet:
-    """The panel in words; the ends of intervals have `digits` decimals, all other percentages two."""
+def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2, beside: Sequence[Row] = ()) -> Sheet:
+    """The panel in words; the ends of intervals have `digits` decimals, all other percentages two. What stands `beside`
+    it, in the same report, is compared with its lines."""
     grid = Grid(panel, seeds, digits)
     lines = lines_of(grid)
     return Sheet(
@@ -42,7 +46,7 @@ def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2) -> Sheet:
         [plain(line) for line in _circumstances(grid)],
         [plain(name) for name in _columns(grid)],
         lines,
-        [plain(line) for line in trainings(panel.lines)],
+        [plain(line) for line in [*trainings(panel.lines), *overestimates(panel.lines, beside)]],
         _notes(grid, "".join(cell for line in lines for cell in line.cells)),
     )
 
