@@ -26,6 +26,7 @@ from .commands import (
     show,
     store,
     train,
+    tsne,
 )
 from .commands import list as list_
 from .names import require_printable
@@ -35,7 +36,7 @@ from .terminal.examples import epilog
 from .terminal.flattened import flattened
 from .terminal.given import OnceEach
 
-VERBS = (fetch, train, pretrain, attack, evaluate, interpolate, report, reproduce, list_, show, doctor, demo)
+VERBS = (fetch, train, pretrain, attack, evaluate, interpolate, report, reproduce, list_, show, tsne, doctor, demo)
 
 app = typer.Typer(
     no_args_is_help=True,
