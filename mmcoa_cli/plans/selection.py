@@ -64,6 +64,8 @@ def select(table: TableRow, order: Order, home: Home) -> Selection:
     captions = tasks.lookup(table.tested_in).captions
     if captions and order.preset == "quick":  # the table names one dataset to train on, and one of captions
         usable |= {name: data for name in registered_datasets(home) if (data := look_up(name, home))}
+    if order.preset == "quick" and not any(data.train for data in usable.values()):
+        usable |= _of_the_catalog(home)
     if order.source and not (order.source in usable and usable[order.source].train):
         raise _no_source(order.source, known)
     papers = [name for name in table.sources if name in usable and usable[name].train]
@@ -77,6 +79,12 @@ def select(table: TableRow, order: Order, home: Home) -> Selection:
     tested = [data for data in tested if data.test]
     left_out = [*_missing(wanted, known, usable), *_otherwise([*sources, *tested], own, table)]
     return Selection(table, tuple(sources), tuple(tested), tuple(left_out))
+
+
+def _of_the_catalog(home: Home) -> dict[str, Data]:
+    """The paper's datasets that are here: another table's will do where none of a table's own can be trained on."""
+    names = [name for name, row in catalog.datasets().items() if not row.embedded]
+    return {name: data for name in names if (data := look_up(name, home)) and data.here}
 
 
 def _otherwise(chosen: Sequence[Data], own: Sequence[str], table: TableRow) -> Iterator[str]:

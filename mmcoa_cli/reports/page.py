@@ -21,7 +21,7 @@ from ..settings import Home
 from .content import Report
 from .figure import caption
 from .figures import svg
-from .pictures import Picture, pictures, prompts
+from .pictures import Picture, pictures, prompts, words_of
 from .rows import Row
 from .sheet import Sheet
 from .templates import filled
@@ -38,7 +38,7 @@ class Shown:
 
     title: str
     pictures: list[dict[str, Any]]
-    prompts: list[tuple[str, str, str]]
+    prompts: list[tuple[str, str, list[tuple[str, bool]]]]  # the words of the new one, and whether each is new
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def _examples(rows: Sequence[Row], home: Home) -> Iterator[Shown]:
 def _shown(result: Result, home: Home) -> Shown:
     attack = ATTACKS[result.attack]
     found = pictures(result, home, most=MOST_PICTURES) if attack.images else []
-    written = [one for one in prompts(result, home) if one[1] != one[2]][:MOST_PROMPTS] if attack.prompts else []
+    changed = [one for one in prompts(result, home) if one[1] != one[2]][:MOST_PROMPTS] if attack.prompts else []
+    written = [(name, clean, words_of(clean, adversarial)) for name, clean, adversarial in changed]
     return Shown(
         f"{result.attack} attack on {result.dataset}, {result.run_id}", [_embedded(one) for one in found], written
     )
@@ -132,7 +133,10 @@ def _embedded(picture: Picture) -> dict[str, Any]:
     before, after = picture.said
     words = f"{picture.label}: seen as {before}, then as {after}" if before else picture.label
     images = [_data_url(pixels) for pixels in (picture.clean, picture.perturbation, picture.shown)]
-    return {"images": images, "words": f"{words}; change ≤ {picture.reach:.3g}/255, enlarged"}
+    return {
+        "images": images,
+        "words": f"{words}; change ≤ {picture.reach:.3g}/255, enlarged {picture.factor:.3g} times",
+    }
 
 
 def _data_url(pixels: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,10 +52,15 @@ class Picture:
         return float(np.abs(self.adversarial * 255.0 - self.clean).max())
 
     @property
+    def factor(self) -> float:
+        """How much `perturbation` enlarges what was added."""
+        return GREY / max(self.reach, 1e-9)
+
+    @property
     def perturbation(self) -> Pixels:
         """What was added, grey for nothing, so enlarged that the largest change is black or white."""
         change = self.adversarial * 255.0 - self.clean
-        pixels: Pixels = np.rint(GREY + change * (GREY / max(self.reach, 1e-9))).astype(np.uint8)
+        pixels: Pixels = np.rint(GREY + change * self.factor).astype(np.uint8)
         return pixels
 
 
@@ -95,6 +101,18 @@ def prompts(result: Result, home: Home) -> list[tuple[str, str, str]]:
         changed = [(f"caption {number}", *pair) for number, pair in enumerate(pairs) if pair[0] != pair[1]]
         return changed[:CAPTIONS]
     return [(name, *pair) for name, pair in zip(names, pairs, strict=True)]
+
+
+def words_of(clean: str, adversarial: str) -> list[tuple[str, bool]]:
+    """The words of an adversarial text, and whether each is new."""
+    old, new = clean.split(" "), adversarial.split(" ")
+    kept = {
+        place
+        for tag, _, _, first, last in SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        if tag == "equal"
+        for place in range(first, last)
+    }
+    return [(word, place not in kept) for place, word in enumerate(new)]
 
 
 def _dataset(result: Result, examples: ExampleSet, home: Home) -> Dataset:

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from store.errors import UserError
 from store.index import Index
+from store.printable import visible
 
 from .. import catalog
 from ..attacks import ATTACKS
@@ -16,7 +19,7 @@ from ..datasets.showing import show_dataset
 from ..names import meant
 from ..settings import Home
 from ..terminal.console import out, show
-from .pictures import Picture, pictures, prompts
+from .pictures import Picture, pictures, prompts, words_of
 from .reading import together
 
 if TYPE_CHECKING:
@@ -124,7 +127,7 @@ def _document(picture: Picture) -> dict[str, Any]:
     before, after = picture.said
     return {
         "index": picture.index, "label": picture.label, "prediction": before, "adversarial_prediction": after,
-        "largest_change": picture.reach / 255,
+        "largest_change": picture.reach / 255, "enlarged": picture.factor,
     }  # fmt: skip
 
 
@@ -141,7 +144,7 @@ def _tiles(picture: Picture) -> list[Tile]:
     before, after = picture.said
     return [
         Tile(f"{picture.label}, seen as {before}" if before else picture.label, lambda: picture.clean),
-        Tile(f"change ≤ {picture.reach:.3g}/255", lambda: picture.perturbation),
+        Tile(f"change ≤ {picture.reach:.3g}/255, × {picture.factor:.3g}", lambda: picture.perturbation),
         Tile(f"seen as {after}" if after else "under the attack", lambda: picture.shown),
     ]
 
@@ -156,4 +159,13 @@ def _print(result: Result, seen: Sequence[Picture], written: Sequence[tuple[str,
         tiles = [tile for picture in seen[:PREVIEW] for tile in _tiles(picture)]
         out.print(gallery([tile.load() for tile in tiles], [tile.label for tile in tiles], width=out.width))
     for name, clean, adversarial in written:
-        show(f"  {name}: {clean} -> {adversarial}")
+        out.print(_line(name, clean, adversarial), soft_wrap=True)
+
+
+def _line(name: str, clean: str, adversarial: str) -> Text:
+    """A prompt before and after, its new word marked where there are colours."""
+    line = Text(visible(f"  {name}: {clean} ->"))
+    for word, new in words_of(clean, adversarial):
+        line.append(" ")
+        line.append(visible(word), style="bold underline" if new else "")
+    return line

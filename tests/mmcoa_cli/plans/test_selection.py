@@ -97,6 +97,13 @@ def test_the_papers_settings_take_what_can_be_fetched(home: Home) -> None:
     assert not any(data.here for data in chosen.sources)
 
 
+def test_quick_takes_another_tables_dataset_where_none_of_its_own_is_here(home: Home) -> None:
+    add_dataset(home, "cifar10")
+    chosen = chosen_of("table8-few", home, preset="quick")
+    assert [data.name for data in chosen.sources] == ["cifar10"]
+    assert "trained on cifar10 instead of imagenet" in chosen.left_out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mmcoa_cli.app import app
 from mmcoa_cli.inventory import fetch
-from mmcoa_cli.reports.pictures import pictures
+from mmcoa_cli.reports.pictures import pictures, words_of
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index
@@ -54,6 +54,22 @@ def test_of_few_images_those_that_were_turned_come_first(home: Home) -> None:
     assert (other.index, other.label, other.said) == (4, "dog", ("dog", "cat"))
     assert one.clean[0, 0].tolist() == [40, 100, 100] and one.shown[0, 0].tolist() == [41, 101, 101]
     assert set(one.perturbation.flatten().tolist()) == {255}  # all of the largest change
+
+
+@pytest.mark.parametrize(
+    ("clean", "adversarial", "new"),
+    [
+        ("a photo of a cat", "a photo of a dog", ["dog"]),
+        ("a photo of a cat", "a scan of a cat", ["scan"]),
+        ("a cat", "a big cat", ["big"]),
+        ("a a a", "a a a", []),
+        ("<b>x</b> y", "<b>z</b> y", ["<b>z</b>"]),
+    ],
+)
+def test_the_new_words_of_a_prompt(clean: str, adversarial: str, new: list[str]) -> None:
+    words = words_of(clean, adversarial)
+    assert [word for word, is_new in words if is_new] == new
+    assert " ".join(word for word, _ in words) == adversarial
 
 
 def test_what_only_shows_others_is_drawn_where_it_is_asked_for(home: Home, tmp_path: Path) -> None:
