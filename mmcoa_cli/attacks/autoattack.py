@@ -7,7 +7,7 @@ they are APGD-CE and APGD-T; `-o version=standard` adds FAB-T and Square. An ima
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from store.errors import UserError
@@ -75,39 +75,30 @@ MEMBERS = {  # in the order in which they run
         Member("square", "Square", queries=True),
     )
 }
-VERSIONS = {"apgd": ("apgd-ce", "apgd-t"), "standard": ("apgd-ce", "apgd-t", "fab-t", "square")}
-CUSTOM = "custom"
+VERSIONS = {"apgd": "apgd-ce,apgd-t", "standard": "apgd-ce,apgd-t,fab-t,square"}
 
 
 @dataclass(frozen=True)
 class AutoAttackSettings(BallSettings):
-    """`version` names a set of members. What counts, and is recorded, are the `members` themselves."""
+    """`members` are names with commas between them, or the name of a set, which becomes its members."""
 
     steps: int = 100
     targets: int = 9
     queries: int = 5000
-    version: str = "apgd"
-    members: str = ""
+    members: str = field(default=VERSIONS["apgd"], metadata={"also": "version"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for option in ("steps", "targets", "queries"):
             positive(f"-o {option}", getattr(self, option))
         within("--steps", self.steps)
-        if not self.members:
-            one_of("-o version", self.version, tuple(VERSIONS))
-        asked = self.members.replace(" ", "").split(",") if self.members else VERSIONS[self.version]
+        asked = VERSIONS.get(self.members, self.members).replace(" ", "").split(",")
         for name in asked:
-            one_of("-o members", name, tuple(MEMBERS))
-        self._set_members([name for name in MEMBERS if name in asked])
+            one_of("-o members", name, (*MEMBERS, *VERSIONS))
+        object.__setattr__(self, "members", ",".join(name for name in MEMBERS if name in asked))
         if self.norm == "l2" and "square" in asked:
-            hint = "-o members=" + ",".join(name for name in VERSIONS["standard"] if name != "square")
-            raise UserError("Square is here for --norm linf alone", hint=hint)
-
-    def _set_members(self, names: list[str]) -> None:
-        version = next((version for version, members in VERSIONS.items() if members == tuple(names)), CUSTOM)
-        object.__setattr__(self, "members", ",".join(names))
-        object.__setattr__(self, "version", version)
+            without = VERSIONS["standard"].replace(",square", "")
+            raise UserError("Square is here for --norm linf alone", hint=f"-o members={without}")
 
     @property
     def run(self) -> list[Member]:
@@ -187,5 +178,6 @@ AUTOATTACK = Attack(
     needs=("clean",),
     images=adv_images,
     seeded=True,
+    stricter_than="image",
     on="classes",
 )

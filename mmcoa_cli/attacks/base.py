@@ -97,6 +97,7 @@ class Attack:
     prompts: Callable[[Texts], list[str]] | None = None
     images_of: str = ""
     prompts_of: str = ""
+    stricter_than: str = ""  # a weaker attack in the same ball: reports say by how much that one overestimates
     on: str = ""  # "classes" or "captions", where it attacks these alone
     seeded: bool = False  # what it makes depends on the seed
     masked_lm: bool = False  # it takes words from a masked LM
@@ -184,13 +185,11 @@ def given_options(settings: Any) -> dict[str, Any]:
 
 def section(attack: Attack, settings: Any, *, seed: int, mlm: str) -> dict[str, Any]:
     """What decides an attack's part of an example set, beside the model and the data; `mlm` is the digest of one."""
-    own = asdict(settings)
-    own.pop("version", None)  # an option of this name stands for others, which are there
     return {
         "version": attack.version,
         **({"seed": seed} if attack.seeded else {}),
         **({"mlm": mlm} if attack.masked_lm else {}),
-        **own,
+        **asdict(settings),
     }
 
 

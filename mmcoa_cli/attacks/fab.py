@@ -76,23 +76,20 @@ def _onto_plane(x: Tensor, w: Tensor, lead: Tensor, norm: str) -> Tensor:
     """The shortest delta with lead + <w, delta> = 0 and x + delta in [0, 1], all (b, 3, S, S) but lead, (b,); where the
     box ends before the plane, to its corner.
 
-    Every pixel moves at its speed, 1 in L-inf and |w| in L2, until its room is used up. What has been gained after a
-    time is a sum of lines, each with a bend: those bends are sorted, and the plane lies between two of them.
+    Every pixel moves at its speed, 1 in L-inf and |w| in L2, until its room is used up. The time is found by Newton's
+    steps: what is gained grows ever slower, so none goes too far, and after a few no further pixel stops. (A sum over
+    sorted pixels would do as well, but a GPU adds it up in any order.)
     """
     shape, x, w = x.shape, x.flatten(1), w.flatten(1)
     way = -(w.sign() * lead.sign()[:, None])
-    room = torch.where(way > 0, 1 - x, x) * (way != 0)
-    speed = w.abs() if norm == "l2" else torch.ones_like(w)
-    bends, order = torch.where(way != 0, room / speed, 0.0).sort(dim=1)
-    used, moving = ((w.abs() * part).gather(1, order).cumsum(dim=1) for part in (room, speed))
-    still = moving[:, -1:] - moving
-    passed = (used + bends * still < lead.abs()[:, None]).sum(dim=1, keepdim=True)
-    start = torch.zeros_like(used[:, :1])
-    gained = torch.cat([start, used], dim=1).gather(1, passed)
-    slope = torch.cat([moving[:, -1:], still], dim=1).gather(1, passed)
-    time = torch.where(passed < w.shape[1], (lead.abs()[:, None] - gained) / slope, torch.inf)
-    return (
-        (way * torch.minimum(torch.nan_to_num(time, nan=0.0, posinf=torch.inf) * speed, room))
-        .nan_to_num(0.0)
-        .view(shape)
-    )
+    room, speed = torch.where(way > 0, 1 - x, x), w.abs() if norm == "l2" else torch.ones_like(w)
+    ends = torch.where(way != 0, room / speed, 0.0)
+    time = torch.zeros_like(lead)[:, None]
+    while True:
+        moving = ends > time
+        gained = torch.where(moving, 0.0, w.abs() * room * (way != 0)).sum(dim=1, keepdim=True)
+        rate = torch.where(moving, w.abs() * speed, 0.0).sum(dim=1, keepdim=True)
+        later = torch.where(rate > 0, (lead.abs()[:, None] - gained) / rate, torch.inf)
+        if bool((later <= time).all()):
+            return torch.where(way != 0, way * torch.minimum(time * speed, room), 0.0).view(shape)
+        time = torch.maximum(time, later)

@@ -10,12 +10,14 @@ from typing import Any
 from .. import catalog
 
 SOURCE = "source"  # as the dataset: each model is tested on what it was trained on
-VALUE, MEAN = "value", "mean over dataset"  # what stands in a cell
+VALUE, MEAN, TIME = "value", "mean over dataset", "minutes an epoch"  # what stands in a cell
 PICTURES = ("", "lines", "bars")
 # of every grid; what else it has are options of attacks
-AXES = ("method", "source", "shots", "training", "epoch", "dataset", "attack")
+AXES = ("method", "source", "shots", "training", "epoch", "dataset", "attack", "task", "metric")
 NEEDED = ("method", "source", "attack")
-USUAL: Mapping[str, tuple[Any, ...]] = {"shots": ("full",), "training": ({},), "epoch": (None,), "dataset": (SOURCE,)}
+USUAL: Mapping[str, tuple[Any, ...]] = {
+    "shots": ("full",), "training": ({},), "epoch": (None,), "dataset": (SOURCE,), "task": ("classification",),
+}  # fmt: skip
 Pairs = tuple[tuple[str, Any], ...]  # options with their values
 
 
@@ -32,6 +34,7 @@ class Cell:
     dataset: str = ""
     attack: str = ""
     options: Pairs = ()
+    task: str = "classification"
 
     @property
     def of_run(self) -> Cell:
@@ -47,6 +50,7 @@ class PaperSettings:
     mlm: str
     compat: str
     threat: Mapping[str, Mapping[str, Any]]
+    of_task: Mapping[str, Mapping[str, Mapping[str, Any]]]  # `threat` of one of its tasks, where that is another
     variants: Mapping[str, Mapping[str, Any]]  # what its numbers call a method that was trained with other options
 
 
@@ -75,7 +79,7 @@ class TableRow:
         lacking = [name for name in NEEDED if name not in self.grid]
         if lacking:
             raise ValueError(f"{self.name}: the grid of a table has no {', '.join(lacking)}")
-        if self.picture not in PICTURES or self.cell not in (VALUE, MEAN):
+        if self.picture not in PICTURES or self.cell not in (VALUE, MEAN, TIME):
             raise ValueError(f"{self.name}: no table has cells of {self.cell!r} and the picture {self.picture!r}")
         object.__setattr__(self, "task", self.task or self.name)
         object.__setattr__(self, "numbers", self.numbers or self.task)
@@ -119,6 +123,11 @@ class TableRow:
         return self.axis("attack")
 
     @property
+    def tested_in(self) -> str:
+        """The task that its results are of."""
+        return str(self.axis("task")[0])
+
+    @property
     def options(self) -> dict[str, tuple[Any, ...]]:
         """The values of each option of an attack that the grid has."""
         return {name: self.axis(name) for name in self.grid if name not in AXES}
@@ -146,9 +155,9 @@ class TableRow:
         for method, source, shots, training, epoch in product(*axes):
             for dataset in (source,) if self.on_source else self.datasets:
                 if catalog.methods()[method].loss:
-                    yield Cell(method, source, shots, tuple(training.items()), epoch, dataset)
+                    yield Cell(method, source, shots, tuple(training.items()), epoch, dataset, task=self.tested_in)
                 else:
-                    yield Cell(method, dataset=dataset)
+                    yield Cell(method, dataset=dataset, task=self.tested_in)
 
     def _settings(self, names: Collection[str] | None) -> Iterator[tuple[tuple[str, Any], ...]]:
         """The combinations of the options called `names`; one without any where there are none."""

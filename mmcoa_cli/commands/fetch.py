@@ -29,6 +29,7 @@ EXAMPLES = {
     "mmcoa fetch --task ood": "Fetch all datasets that a table of the paper needs",
     "mmcoa fetch imagenet --from /data/imagenet": "Take train/WNID and val/WNID, or the official tars",
     "mmcoa fetch mybirds --from birds.zip": "Take train/CLASS/ and test/CLASS/, parquet, or webdataset",
+    "mmcoa fetch mycoco --from coco": "Take images with captions: dataset_coco.json, metadata.csv, or the like",
     "mmcoa fetch mybirds --from birds --class-names names.txt --replace": "Replace what is here",
     "mmcoa fetch fare2 --from fare_eps_2.pt --base ViT-L-14:openai": "Complete an image encoder",
     "mmcoa fetch ViT-B-16:laion2b_s34b_b88k hf-hub:ORG/NAME": "Fetch any CLIP that open_clip loads",

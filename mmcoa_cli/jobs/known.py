@@ -41,7 +41,7 @@ class Known:
         """The finished run of this specification, whose last epoch is there; its row, where nothing is trained."""
         if not spec.row.loss:
             return self.zero_shot(spec.model, method=spec.method)
-        found = self._index.run(self._run_id(spec)) if self._index else None
+        found = self._index.run(self.run_id(spec)) if self._index else None
         whole = found and found.status == "complete" and path_of(self.home.checkpoints / found.id, spec.epochs).is_dir()
         return found if whole else None
 
@@ -79,7 +79,7 @@ class Known:
             return False
         return True
 
-    def _run_id(self, spec: TrainSpec) -> str:
+    def run_id(self, spec: TrainSpec) -> str:
         """The id that the run has, or would get; empty where something that decides it is not here."""
         takes_words = any(attacks.lookup(name).masked_lm for name in spec.row.attacks)
         weights, mlm = self._present.model(spec.model), self._present.mlm(spec.mlm) if takes_words else ""

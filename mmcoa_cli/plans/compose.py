@@ -30,6 +30,9 @@ class Knows(Protocol):
     def run(self, spec: TrainSpec) -> Run | None:
         """The finished run of this specification."""
 
+    def run_id(self, spec: TrainSpec) -> str:
+        """The id that the run has, or would get; empty where that is not known."""
+
     def zero_shot(self, model: str, *, method: str) -> Run | None:
         """The row among the runs of a model as it comes."""
 
@@ -69,7 +72,8 @@ class Composer:
         title = f"train {label} on {run.dataset}"
         yield Step(Job(run), title, run, label, found is not None, seconds, left, self.start)
         there = [replace(cell, epoch=_before(cell.epoch, run)) for cell in cells if (cell.epoch or 1) <= run.epochs]
-        for spec in self._tests(found.id if found else run.run_name, there):
+        checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
+        for spec in self._tests(checkpoint, there):
             yield self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found)
 
     def _of_model(self, method: str, cells: Sequence[Cell]) -> Iterator[Step]:
@@ -89,7 +93,9 @@ class Composer:
         if self.speed and data:
             seconds = self.speed.test(spec, data, attacks=missing)
             left = self.speed.disk.test(spec, data, attacks=missing) if self.speed.disk else 0
-        title = f"test {what}{f' after epoch {spec.epoch}' if spec.epoch else ''} on {spec.datasets[0]}"
+        own = [f"{name} {value}" for name, value in spec.options.items() if name not in self.settings.test]
+        after = [f"after epoch {spec.epoch}"] if spec.epoch else []
+        title = ", ".join([" ".join([f"test {what}", *after, f"on {spec.datasets[0]}"]), *own])
         return Step(Job(evaluate=spec), title, of, label, not missing, seconds, left, self.start)
 
 

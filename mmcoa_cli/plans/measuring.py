@@ -145,7 +145,7 @@ class Bench:
 
     def bytes_of(self, name: str) -> tuple[float, float]:
         """Bytes of a set of examples as such, and for each image."""
-        few, many = (self._making(name, n, 1, FEW, 0)().path.stat().st_size for n in (FEW, self.most))
+        few, many = (self._making(name, n, STEPS, FEW, 0)().path.stat().st_size for n in (FEW, self.most))
         each = (many - few) / (self.most - FEW)
         return few - FEW * each, each
 

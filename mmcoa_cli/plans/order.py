@@ -77,7 +77,8 @@ class Order:
         self.tables  # noqa: B018  (raises UserError for a name that is not in the catalog)
         one_of("--preset", self.preset, PRESETS)
         positive("--hours", self.hours)
-        evaluation_spec("", (), self.attacks, **self.settings(PAPER).test)  # raises UserError for what no test takes
+        for table in self.tables:  # raises UserError for what no test takes
+            evaluation_spec("", (), table.attacks, task=table.tested_in, **self.settings(PAPER).test)
 
     @cached_property
     def tables(self) -> tuple[TableRow, ...]:

@@ -64,6 +64,9 @@ class Seen:
     def run(self, spec: TrainSpec) -> Run | None:
         return self.found
 
+    def run_id(self, spec: TrainSpec) -> str:
+        return self.found.id if self.found else ""
+
     def zero_shot(self, model: str, *, method: str) -> Run | None:
         return self.found
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
-from .. import catalog
+from .. import catalog, tasks
 from ..catalog import DatasetRow, TableRow
-from ..datasets.library import dataset_path
+from ..datasets.library import dataset_path, registered_datasets
 from ..settings import Home
 from .order import Order, Scale
 
@@ -31,11 +31,13 @@ class Data:
     bytes: int = 0  # of its download
     part: str = ""  # what the store has of it, where that is not the whole
     pixel_size: int = 224  # of the images that are attacked
+    captions: bool = False  # instead of classes
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a table is trained on and tested on; `tested` is empty where each source is tested on itself."""
+    """What of a table is trained on and tested on; `tested` is empty where each source is tested on itself, and where
+    there is nothing to test on."""
 
     table: TableRow
     sources: tuple[Data, ...]
@@ -48,7 +50,7 @@ class Selection:
 
     def narrowed(self, scale: Scale, attacks: Sequence[str]) -> TableRow:
         """The table over these datasets and the shots that `scale` allows, its attacks in this order."""
-        tested = {"dataset": [data.name for data in self.tested]} if self.tested else {}
+        tested = {} if self.table.on_source else {"dataset": [data.name for data in self.tested]}
         shown = [name for name in attacks if name in self.table.attacks]
         shots, sources = scale.shots_of(self.table), [data.name for data in self.sources]
         return self.table.narrowed(source=sources, shots=shots, attack=shown, **tested)
@@ -59,13 +61,19 @@ def select(table: TableRow, order: Order, home: Home) -> Selection:
     wanted = list(dict.fromkeys((*table.sources, *table.tested_on)))
     known = {name: data for name in [*wanted, *filter(None, [order.source])] if (data := look_up(name, home))}
     usable = {name: data for name, data in known.items() if data.here or order.preset == "paper"}
+    captions = tasks.lookup(table.tested_in).captions
+    if captions and order.preset == "quick":  # the table names one dataset to train on, and one of captions
+        usable |= {name: data for name in registered_datasets(home) if (data := look_up(name, home))}
     if order.source and not (order.source in usable and usable[order.source].train):
         raise _no_source(order.source, known)
     papers = [name for name in table.sources if name in usable and usable[name].train]
     own = [order.source] if order.source else papers or [_instead(usable, table, order.preset)]
     sources = [usable[name] for name in own]
     tested = [usable[name] for name in table.tested_on if name in usable]
-    tested += [data for data in sources if data not in tested] if table.tested_on else []
+    if table.tested_on and not captions:
+        tested += [data for data in sources if data not in tested]
+    if captions:
+        tested = tested or [data for data in usable.values() if data.captions][:1]
     tested = [data for data in tested if data.test]
     left_out = [*_missing(wanted, known, usable), *_otherwise([*sources, *tested], own, table)]
     return Selection(table, tuple(sources), tuple(tested), tuple(left_out))
@@ -75,6 +83,9 @@ def _otherwise(chosen: Sequence[Data], own: Sequence[str], table: TableRow) -> I
     """What is not as in the paper about what takes part."""
     if not set(own) <= set(table.sources):
         yield f"trained on {', '.join(own)} instead of {', '.join(table.sources)}"
+    if table.tested_on and not {data.name for data in chosen} & set(table.tested_on):
+        others = [data.name for data in chosen if data.captions]
+        yield f"tested on {', '.join(others) or 'nothing'} instead of {', '.join(table.tested_on)}"
     if parts := [f"{data.name}: {data.part}" for data in dict.fromkeys(chosen) if data.part]:
         yield f"only a part of {'; of '.join(parts)}"
 
@@ -95,7 +106,8 @@ def look_up(name: str, home: Home) -> Data | None:
 
 def _data(about: DatasetRow | DatasetInfo, *, here: bool, size: int = 0, part: str = "") -> Data:
     train, test = (about.splits.get(split, 0) for split in ("train", "test"))
-    return Data(about.name, len(about.class_names), train, test, here, size, part, about.pixel_size)
+    texts = len(about.class_names) or about.captions * test  # of which an attack on texts has to do each
+    return Data(about.name, texts, train, test, here, size, part, about.pixel_size, bool(about.captions))
 
 
 def _part(info: DatasetInfo) -> str:
@@ -110,7 +122,7 @@ def _instead(usable: Mapping[str, Data], table: TableRow, preset: str) -> str:
             f"{table.name} is trained on {papers}, of which neither store nor catalog have training images",
             hint=f"mmcoa fetch {table.sources[0]} --from PATH, or --source DATASET, or --preset quick",
         )
-    found = [data for data in usable.values() if data.train]
+    found = [data for data in usable.values() if data.train and not data.captions]
     if not found:
         raise UserError(
             f"no dataset of {table.name} is in the store",

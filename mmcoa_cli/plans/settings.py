@@ -29,5 +29,5 @@ class Settings:
 
     def test_of(self, checkpoint: str, cell: Cell) -> EvaluationSpec:
         """The test of a run or a model that a cell is about."""
-        options = {**self.test, "epoch": cell.epoch, **dict(cell.options)}
+        options = {**self.test, "epoch": cell.epoch, "task": cell.task, **dict(cell.options)}
         return evaluation_spec(checkpoint, (cell.dataset,), (cell.attack,), **options)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..catalog.tables import AXES, MEAN, TableRow
 from .figure import Figure, figure, no_average
 from .layout import Layout
 from .measured import as_row, in_line
 from .pivot import Panel, comparable, panels
-from .rows import Row
+from .rows import Row, as_dicts
 from .sheet import Sheet, sheet_of
 
 MOST = 100  # lines of a table that somebody reads
@@ -64,9 +64,13 @@ class Report:
         cells = (cell for panel in self.panels for line in panel.lines for cell in in_line(panel, line).values())
         return [*self.results, *map(as_row, cells)]
 
+    def dicts(self) -> list[dict[str, Any]]:
+        """The rows as JSON has them."""
+        return as_dicts(self.rows)
+
     def sheets(self, *, digits: int = 2) -> list[Sheet]:
         """The panels in words; the ends of intervals have `digits` decimals, all other percentages two."""
-        return [sheet_of(panel, seeds=self.seeds, digits=digits) for panel in self.panels]
+        return [sheet_of(panel, seeds=self.seeds, digits=digits, beside=self.results) for panel in self.panels]
 
     def newest(self) -> Report:
         """The same without the older ones of results that differ in nothing that the table names, where there would be

@@ -15,7 +15,6 @@ from ..settings import Home
 from ..terminal.console import as_json
 from .content import Report
 from .page import page, part_of
-from .rows import COLUMNS, UNLISTED, Row
 from .table import text_table
 from .templates import filled
 
@@ -35,7 +34,7 @@ def render(report: Report, *, format: str = "table", width: int = 100, home: Hom
         "markdown": lambda: filled("tables.md.jinja", title=report.table.title, sheets=report.sheets()),
         "latex": lambda: filled("tables.tex.jinja", sheets=report.sheets()),
         "html": lambda: page([part_of(report, home)], title=report.table.title),
-        "csv": lambda: _csv(report.rows),
+        "csv": lambda: _csv(report.dicts()),
         "json": lambda: as_json(document(report)),
     }
     if format not in writers:
@@ -47,22 +46,9 @@ def document(report: Report) -> dict[str, Any]:
     """The JSON of `mmcoa report`."""
     return {
         "task": report.table.task,
-        "rows": as_dicts(report.rows),
+        "rows": report.dicts(),
         "missing": report.missing.entries() if report.missing else [],
     }
-
-
-def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows as JSON has them: an interval is a list of two, and options that not every attack has come last."""
-    kinds = {(row.threat, row.before_the_last): None for row in rows}
-    told = {(threat, epoch): {**({"epoch": epoch} if epoch else {}), **threat.options} for threat, epoch in kinds}
-    further = dict.fromkeys(name for options in told.values() for name in options)
-    names = [name for name in further if name not in (*COLUMNS, *UNLISTED)]
-    beside = {kind: {name: options.get(name) for name in names} for kind, options in told.items()}
-    return [
-        {**{name: fields[name] for name in COLUMNS}, "ci95": [*row.ci95], **beside[row.threat, row.before_the_last]}
-        for row, fields in ((row, vars(row)) for row in rows)
-    ]
 
 
 def save(text: str, path: Path) -> None:
@@ -73,9 +59,9 @@ def save(text: str, path: Path) -> None:
         partial.write_text(text, encoding="utf8", newline="\n")
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
     """One line a row, a column for each of its fields; the interval has two."""
-    tidy = [_ends_apart(row) for row in as_dicts(rows)]
+    tidy = [_ends_apart(row) for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(tidy[0]), lineterminator="\n")
     writer.writeheader()
@@ -84,7 +70,7 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _ends_apart(row: dict[str, Any]) -> dict[str, Any]:
-    ends = dict(zip(("ci95_low", "ci95_high"), row["ci95"], strict=True))
+    ends = dict(zip(("ci95_low", "ci95_high"), row.get("ci95", ("", "")), strict=True))
     return {key: of for name, value in row.items() for key, of in (ends if name == "ci95" else {name: value}).items()}
 
 

@@ -36,9 +36,9 @@ class Layout:
         self._of_line = tuple(name for name in dict.fromkeys((*table.lines, *OF_RUN)) if name != table.columns)
 
     def _place(self, name: str, value: Any) -> Key:
-        """What values of a field are sorted by; numbers of shots by themselves."""
-        if name == "shots":
-            return (float(value) if value.isdigit() else math.inf,)
+        """What values of a field are sorted by; numbers of shots and of epochs by themselves."""
+        if name in ("shots", "epoch"):
+            return (float(value) if str(value).isdigit() else math.inf,)
         known = list(catalog.methods()) if name == "method" else list(self.table.axis(name))
         return (known.index(value) if value in known else len(known), *_natural(str(value)))
 
@@ -60,7 +60,8 @@ class Layout:
 
     def of_row(self, row: Row) -> Key:
         """What the rows of a report are sorted by: its tables, their lines, their cells."""
-        attack = self.place("attack", row.attack)
+        attack, columns = self.place("attack", row.attack), self.table.columns
+        other = columns == "epoch" or columns in self.table.options  # else it is of those below
         return (
             *(attack if "attack" in self.apart else ()),
             *(() if self.spreads else (row.dataset,)),
@@ -68,7 +69,7 @@ class Layout:
             *((row.source,) if "source" in self.apart else ()),
             *self.of_run(row),
             *(self.place("dataset", row.dataset) if self.spreads else ()),
-            *(row.run, *attack, row.evaluation),
+            *(row.run, *attack, *(self.place(columns, self.column(row)) if other else ()), row.evaluation),
         )
 
 

@@ -27,13 +27,13 @@ NOTES = {
 
 
 def number(row: Row, *, task: str, shots: str = "") -> float | None:
-    """The paper's accuracy, a fraction, for the row's method, data and attack, after training on as many images or on
-    `shots`; None where it has none to compare."""
+    """The paper's value of a row's metric, a fraction, for its method, data and attack, after training on as many
+    images or on `shots`; None where it has none to compare."""
     numbers = (_found(row, task, method, shots or row.shots) for method in _names(row))
     found = next((one for one in numbers if one is not None), None)
-    if found is None or row.before_the_last or row.measure != "accuracy" or row.partial or row.part or not _whole(row):
+    if found is None or row.before_the_last or row.partial or row.part or not _whole(row):
         return None
-    return found if _same_attack(row.threat) else None
+    return found if _same_attack(row.threat, task) else None
 
 
 def marks(row: Row) -> str:
@@ -53,7 +53,7 @@ def note(signs: str) -> str:
 
 
 def _found(row: Row, task: str, method: str, shots: str) -> float | None:
-    return _numbers().get((task, row.source, shots, method, row.dataset, row.attack))
+    return _numbers().get((task, row.source, shots, method, row.dataset, row.attack, row.measure))
 
 
 def _names(row: Row) -> list[str]:
@@ -73,22 +73,24 @@ def _words(told: Mapping[str, Any]) -> set[str]:
 
 
 @lru_cache(maxsize=4096)
-def _same_attack(threat: Threat) -> bool:
+def _same_attack(threat: Threat, task: str) -> bool:
     """Whether every part of the attack ran with the settings that the paper's did."""
-    return is_within(threat, PAPER.threat)
+    return is_within(threat, PAPER.of_task.get(task, PAPER.threat))
 
 
 @cache
 def _numbers() -> dict[tuple[str, ...], float]:
-    """Accuracies by task, source, shots, method, dataset and attack; Table VII repeats numbers of Table I."""
+    """Values by task, source, shots, method, dataset, attack and metric; Table VII repeats numbers of Table I."""
     return {
-        (entry.task, entry.source, entry.shots, entry.method, entry.dataset, entry.attack): entry.value
+        (entry.task, entry.source, entry.shots, entry.method, entry.dataset, entry.attack, entry.metric): entry.value
         for entry in catalog.paper()
-        if entry.metric == "accuracy"
     }
 
 
 def _whole(row: Row) -> bool:
-    """Whether the images are the catalog's test set, or a subset drawn from it."""
+    """Whether the images are the catalog's test set, or a subset drawn from it; some metrics count their captions."""
     dataset = catalog.datasets().get(row.dataset)
-    return dataset is not None and (row.limit is not None or row.n == dataset.splits.get("test"))
+    if dataset is None:
+        return False
+    images = dataset.splits.get("test", 0)
+    return row.limit is not None or row.n in (images, images * dataset.captions)

@@ -16,13 +16,14 @@ from store.keys import key_of
 
 from ..attacks import ATTACKS
 from ..datasets.library import attacked_at, dataset_path, open_dataset
-from ..datasets.pixels import Pixels, load_pixels
 from ..jobs.trials import identity_of_need
 from ..settings import Home
 from ..tasks import TASKS, Task
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # commands that draw nothing do without what decodes images
     from store.schema import Result
+
+    from ..datasets.pixels import Pixels
 
 MOST, CAPTIONS = 6, 20  # images, and captions, that are shown
 GREY = 127.5
@@ -68,6 +69,8 @@ def pictures(result: Result, home: Home, *, most: int = MOST) -> list[Picture]:
 
     Raises UserError where the examples or the dataset are not there as they were.
     """
+    from ..datasets.pixels import load_pixels
+
     examples, task = stored_set(examples_path(result, home)), TASKS[result.task]
     dataset = _dataset(result, examples, home)
     own, index = _with_images(result.attack, examples, home), examples.columns("index")

@@ -77,7 +77,7 @@ def rows(
     Raises UserError when there is none, and for an attack that the task does not have.
     """
     attacks = attacks_of(task, attacks)
-    chosen = together(index.results(attacks=attacks or None, own=task.on_source))
+    chosen = together(index.results(tasks=task.axis("task"), attacks=attacks or None, own=task.on_source))
     if not chosen:
         under = f" under the attack {' or '.join(attacks)}" if attacks else ""
         raise UserError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from store.errors import UserError
 from store.index import Index
 
-from ..catalog.tables import TableRow
+from ..catalog.tables import TIME, TableRow
 from ..models.present import Present
 from ..settings import Home, home
 from ..terminal.console import print_json, say, show
@@ -21,6 +21,7 @@ from .figures import draw, is_picture
 from .formats import document, render, save
 from .reading import attacks_of, rows
 from .table import print_table
+from .times import time_report
 
 ENDINGS = {  # what a file is written as
     ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "table",
@@ -45,7 +46,8 @@ def make_report(
     with _uncollected():
         found = rows(index, table, attacks=attacks, paper=paper, present=Present(home))
         lacking = missing(index.runs(), found, table=table, attacks=shown, home=home) if missing else None
-        return report_of(found, table, seeds=seeds, missing=lacking)
+        report = report_of(found, table, seeds=seeds, missing=lacking)
+        return time_report(report, index) if table.cell == TIME else report
 
 
 @contextmanager

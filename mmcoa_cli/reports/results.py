@@ -13,9 +13,9 @@ from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say
 from .content import Report, report_of
-from .formats import as_dicts
 from .pictures import examples_path, prompts
 from .reading import Evaluated, rows_of, together
+from .rows import as_dicts
 from .table import print_table
 
 
@@ -54,7 +54,10 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _report(results: Sequence[Evaluated]) -> Report:
-    return report_of(rows_of(results), catalog.tables()["iid"])
+    """In the first of the catalog's tables that is of their task; they are all of one."""
+    tables, task = catalog.tables().values(), results[0].main.task
+    table = next((table for table in tables if table.tested_in == task), catalog.tables()["iid"])
+    return report_of(rows_of(results, numbers=table.numbers), table)
 
 
 def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:

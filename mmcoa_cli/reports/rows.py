@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -123,3 +123,16 @@ HIDDEN = ("threat", "setting", "spec", "epochs", "task", "created_at")
 COLUMNS = tuple(found.name for found in fields(Row) if found.name not in HIDDEN)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name
 UNLISTED = ("seed", "version", "mlm_name", "random_start", "max_candidates", "min_score")
+
+
+def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows as JSON has them: an interval is a list of two, and options that not every attack has come last."""
+    kinds = {(row.threat, row.before_the_last): None for row in rows}
+    told = {(threat, epoch): {**({"epoch": epoch} if epoch else {}), **threat.options} for threat, epoch in kinds}
+    further = dict.fromkeys(name for options in told.values() for name in options)
+    names = [name for name in further if name not in (*COLUMNS, *UNLISTED)]
+    beside = {kind: {name: options.get(name) for name in names} for kind, options in told.items()}
+    return [
+        {**{name: fields[name] for name in COLUMNS}, "ci95": [*row.ci95], **beside[row.threat, row.before_the_last]}
+        for row, fields in ((row, vars(row)) for row in rows)
+    ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..tasks import TASKS
+from ..tasks.classification import CLASSIFICATION
 from .cells import MEAN, Grid, Printed, lines_of
 from .lines import value_words
 from .measured import AVERAGE
 from .paper import NOTES
 from .pivot import Panel
+from .rows import Row
 from .threats import attack_name, in_words
+from .upper_bounds import overestimates
 from .wording import EXPLANATIONS, model_name, part_of, plain, setting, trainings
 
 PART = "*"
@@ -29,8 +34,9 @@ class Sheet:
     notes: list[str]
 
 
-def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2) -> Sheet:
-    """The panel in words; the ends of intervals have `digits` decimals, all other percentages two."""
+def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2, beside: Sequence[Row] = ()) -> Sheet:
+    """The panel in words; the ends of intervals have `digits` decimals, all other percentages two. What stands `beside`
+    it, in the same report, is compared with its lines."""
     grid = Grid(panel, seeds, digits)
     lines = lines_of(grid)
     return Sheet(
@@ -40,7 +46,7 @@ def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2) -> Sheet:
         [plain(line) for line in _circumstances(grid)],
         [plain(name) for name in _columns(grid)],
         lines,
-        [plain(line) for line in trainings(panel.lines)],
+        [plain(line) for line in [*trainings(panel.lines), *overestimates(panel.lines, beside)]],
         _notes(grid, "".join(cell for line in lines for cell in line.cells)),
     )
 
@@ -90,9 +96,10 @@ def _circumstances(grid: Grid) -> list[str]:
 
 def _images(panel: Panel) -> list[str]:
     row = panel.first
+    task = TASKS.get(row.task, CLASSIFICATION)  # one of a plugin may not be here
     return [
-        f"{row.n:,} test images",
-        *(["a class-balanced subset"] if row.limit is not None else []),
+        f"{row.n:,} test {task.counted(row.metric)}",
+        *([task.subset] if row.limit is not None else []),
         *([f"only a part of the dataset ({row.part})"] if row.part else []),
         *(["some classes without any"] if row.partial and not row.part else []),
         *([f"data {panel.data}"] if panel.data else []),

@@ -50,7 +50,8 @@ class Threat:
 def settings(name: str, section: Section) -> Any:
     """The settings object of a part; None where today's code has no such attack or settings."""
     try:
-        return _settings(name, tuple(section.items()))
+        plain = {option: tuple(value) if isinstance(value, list) else value for option, value in section.items()}
+        return _settings(name, tuple(plain.items()))
     except (KeyError, TypeError, ValueError, UserError):  # what an index from elsewhere has may be no attack
         return None
 

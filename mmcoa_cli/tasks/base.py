@@ -75,6 +75,7 @@ class Task(ABC):
     metrics: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
     captions: bool = False  # whether it takes images with captions instead of classes
+    subset: str = "a class-balanced subset"  # what `draw` gives of a limit
     texts_first: bool = True  # whether adversarial texts are there before the images are attacked
 
     def draw(self, labels: Ints, limit: int | None, *, seed: int) -> Ints:
@@ -144,6 +145,10 @@ class Task(ABC):
     @abstractmethod
     def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
         """The metrics and details of a finished example set; `attacked` says whether anything in it was."""
+
+    def counted(self, metric: str) -> str:
+        """What the n of a metric counts."""
+        return "images"
 
     def words(self, info: DatasetInfo, column: Column, row: int) -> tuple[str, str, str]:
         """What a sample is, and what the victim took it for before and under the attack; empty where none can say."""

@@ -162,6 +162,9 @@ class Retrieval(Task):
         n = notes["prompts"]
         return [*found, *(Metric(name, notes[name] / n, n) for name in (CUT, CHANGED) if name in notes)]
 
+    def counted(self, metric: str) -> str:
+        return "captions" if metric.startswith("IR") else "images"
+
     def words(self, info: DatasetInfo, column: Column, row: int) -> tuple[str, str, str]:
         """The place of the image's best caption under the attack."""
         return f"image {int(column('index')[row])}", "", f"caption at place {int(column('tr_above')[row]) + 1}"
@@ -179,6 +182,7 @@ RETRIEVAL = Retrieval(
     metrics=tuple(f"{way}@{k}" for way in ("TR", "IR") for k in FIRST),
     details=(CUT, CHANGED),
     captions=True,
+    subset="a subset",
     texts_first=False,
 )
 

@@ -1,14 +1,14 @@
 """`-o NAME=VALUE`: options that one attack or method has and others do not, as their settings dataclass declares them.
 
 A field's annotation says what may be typed (str, int, float, bool, a Literal, a tuple of these, any of them or None);
-what else a value has to be is the dataclass's own to check.
+what else a value has to be is the dataclass's own to check. A field with `also` in its metadata has that name as well.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -17,6 +17,13 @@ from store.errors import UserError
 
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True)
+class Also:
+    """Another name for an option."""
+
+    name: str
 
 
 def parse(texts: Iterable[str], known: Mapping[str, Any], *, of: str) -> dict[str, Any]:
@@ -33,6 +40,8 @@ def parse(texts: Iterable[str], known: Mapping[str, Any], *, of: str) -> dict[st
             raise UserError(f"-o {text} is no NAME=VALUE", hint=_takes(known, of))
         if name not in known:
             raise UserError(f"{of} has no option {name!r}", hint=_nearest(name, known) or _takes(known, of))
+        if isinstance(known[name], Also):
+            name = known[name].name
         if name in found:
             raise UserError(f"-o {name} is given twice", hint="give it once")
         found[name] = converted(name, value.strip(), known[name])
@@ -40,9 +49,11 @@ def parse(texts: Iterable[str], known: Mapping[str, Any], *, of: str) -> dict[st
 
 
 def fields_of(kinds: Iterable[type[Any] | None], *, but: Iterable[str] = ()) -> dict[str, Any]:
-    """The fields of these dataclasses with their types, but for those named."""
-    hints = [(field.name, get_type_hints(kind)[field.name]) for kind in kinds if kind for field in fields(kind)]
-    return {name: hint for name, hint in hints if name not in set(but)}
+    """The fields of these dataclasses with their types, and their other names, but for those named."""
+    every = [(field, get_type_hints(kind)[field.name]) for kind in kinds if kind for field in fields(kind)]
+    hints = {field.name: hint for field, hint in every}
+    others = {field.metadata["also"]: Also(field.name) for field, _ in every if "also" in field.metadata}
+    return {name: hint for name, hint in (hints | others).items() if name not in set(but)}
 
 
 def converted(name: str, text: str, annotation: Any) -> Any:

@@ -22,13 +22,17 @@ from mmcoa_cli.attacks.base import Batch
 from mmcoa_cli.attacks.fab import _onto_plane
 from mmcoa_cli.attacks.radii import radius
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
-from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.subjects import load_subject
+from mmcoa_cli.reports import threats
 from mmcoa_cli.settings import Home
+from mmcoa_cli.terminal.settings_options import fields_of, parse
 from store.errors import UserError
 from store.index import Index
+
+from ..jobs.conftest import evaluated
 
 SIDE, PIXELS = 6, 3 * 6 * 6
 Classifier = Callable[[Tensor], Tensor]
@@ -86,7 +90,7 @@ def robust(weights: Tensor, images: Tensor, labels: Tensor, *, norm: str, eps: f
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("members", ["", "fab-t"], ids=["default", "fab-t"])
+@pytest.mark.parametrize("members", ["apgd", "fab-t"])
 @pytest.mark.parametrize("classes", [2, 3, 8])
 def test_the_truth_of_a_linear_model(norm: str, members: str, classes: int) -> None:
     classify, weights = linear(classes)
@@ -217,7 +221,7 @@ def test_a_model_that_is_too_sure_for_cross_entropy() -> None:
 
 def test_an_image_is_attacked_alike_in_any_batch() -> None:
     classify, images = curved(12), grey(20)
-    settings = AutoAttackSettings(eps="4/255", steps=15, version="standard", queries=50)
+    settings = AutoAttackSettings(eps="4/255", steps=15, members="standard", queries=50)
     whole = adv_images(batch_of(classify, images, settings))
     some = [3, 7, 11, 19]
     alone = adv_images(batch_of(classify, images[some], settings, indices=some))
@@ -287,7 +291,7 @@ def test_the_plane_is_reached_on_the_shortest_way(norm: str) -> None:
         ({}, 2, "L-inf, eps 1/255, APGD-CE (100 steps)"),
         ({"norm": "l2", "eps": "0.5", "members": "fab-t"}, 2, "L2, eps 0.5, FAB-T (100 steps, 1 target)"),
         (
-            {"version": "standard"},
+            {"members": "standard"},
             100,
             "L-inf, eps 1/255, APGD-CE, APGD-T, FAB-T (100 steps, 9 targets), Square (5,000 queries)",
         ),
@@ -301,7 +305,7 @@ def test_the_members_are_spelled_out(options: dict[str, Any], classes: int, word
 
 @pytest.mark.parametrize(
     "options",
-    [{"version": "plus"}, {"members": "pgd"}, {"members": "apgd-ce,"}, {"norm": "l2", "version": "standard"},
+    [{"members": "plus"}, {"members": "pgd"}, {"members": "apgd-ce,"}, {"norm": "l2", "members": "standard"},
      {"steps": 0}, {"targets": 0}, {"queries": -1}, {"eps": "8"}],
     ids=str,
 )  # fmt: skip
@@ -315,30 +319,35 @@ def test_what_needs_more_classes_than_there_are() -> None:
         AutoAttackSettings(members="apgd-dlr").for_texts(2)
 
 
-@pytest.mark.parametrize("typed", [{}, {"version": "standard"}, {"members": "apgd-ce,square"}], ids=str)
-def test_the_record_says_the_members_and_makes_the_settings_again(home: Home, typed: dict[str, str]) -> None:
-    """Also where an option of the command line stood for several of them."""
-    from mmcoa_cli.reports import threats
-
-    spec = evaluation_spec("vit", ("digits",), ("autoattack",), **typed)
-    assert spec.options == typed
-    (trial,) = trials_of(spec, home, Index(home.database_url))
+@pytest.mark.parametrize(
+    ("typed", "recorded"),
+    [
+        ([], "apgd-ce,apgd-t"),
+        (["version=standard"], "apgd-ce,apgd-t,fab-t,square"),
+        (["members=square, apgd-ce"], "apgd-ce,square"),
+    ],
+    ids=str,
+)
+def test_the_record_says_the_members_and_makes_the_settings_again(home: Home, typed: list[str], recorded: str) -> None:
+    """Also where a name on the command line stands for several of them."""
+    options = parse(typed, fields_of([AutoAttackSettings]), of="--attack autoattack")
+    spec = evaluation_spec("vit", ("digits",), ("autoattack",), **options)
+    assert spec.options == ({"members": recorded} if typed else {})
+    (trial,) = trials_of(spec, find_subject(spec, home), home)
     section = trial.sections("autoattack")["autoattack"]
-    assert section["version"] == lookup("autoattack").version and section["seed"] == 0
+    assert (section["version"], section["seed"], section["members"]) == (lookup("autoattack").version, 0, recorded)
     assert threats.settings("autoattack", section) == spec.settings(lookup("autoattack"))
 
 
 def test_evaluated(home: Home) -> None:
-    """No weaker than PGD of the same steps, each image that it fooled is fooled, each other is clean; and once more
-    from the store, bit for bit, in a store of its own."""
+    """No weaker than PGD of the same steps; what it fooled is fooled, also alone, and all others are clean."""
     options: dict[str, Any] = {"eps": "8/255", "alpha": "2/255", "steps": 8, "limit": 60, "batch_size": 25}
     spec = evaluation_spec("vit", ("digits",), ("clean", "image", "autoattack"), **options)
-    accelerator, index = Accelerator(cpu=True), Index(home.database_url)
-    ids = evaluate(spec, home, accelerator)
-    (trial,) = trials_of(spec, home, index)
+    ids, index = evaluated(spec, home, Accelerator(cpu=True)), Index(home.database_url)
+    (trial,) = trials_of(spec, find_subject(spec, home), home)
     pixels, examples = load_pixels(trial.dataset, "test", trial.indices), trial.examples("autoattack")
     adv, clean = torch.from_numpy(examples.images(0, 60, pixels)), to_unit(pixels, torch.device("cpu"))
-    clip, labels = load_subject(trial.run, home), torch.from_numpy(trial.labels)
+    clip, labels = load_subject(trial.subject.run, home), torch.from_numpy(trial.labels)
     with torch.no_grad():
         standing = (clip.encode_images(adv) @ clip.embed_texts(trial.texts).T).argmax(dim=1) == labels
     assert (adv[standing] == clean[standing]).all() and (adv - clean).abs().max() <= 8 / 255 + 1e-6

@@ -16,6 +16,7 @@ from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_after, eva
 from mmcoa_cli.jobs.training_spec import TrainSpec, options_of, train_spec
 from mmcoa_cli.jobs.typed_jobs import command_of
 from mmcoa_cli.jobs.worker import Job
+from mmcoa_cli.terminal.choices import kept
 
 UNUSUAL: dict[str, Any] = {
     "norm": "l2", "eps": "0.5", "alpha": "0.1", "steps": 3, "random_start": False, "stop_when_fooled": True,
@@ -67,3 +68,15 @@ def test_a_test(attacks: tuple[str, ...]) -> None:
     (checkpoint,), datasets, asked = names
     again: EvaluationSpec = evaluation_spec(checkpoint, datasets, asked, **test.chosen(context, asked, by="x"))
     assert again == spec
+
+
+@pytest.mark.parametrize(("keep", "word"), [(None, "all"), (1, "last"), (3, "3")])
+def test_epochs_that_are_kept(keep: int | None, word: str) -> None:
+    _, context = typed(command_of(Job(train_spec("tecoa", dataset="digits"), keep=keep)), groups.Training)
+    assert context.params["keep"] == word and kept(word) == keep
+
+
+def test_an_epoch_that_is_tested() -> None:
+    spec = evaluation_spec("run", ("digits",), epoch=3)
+    _, context = typed(command_of(Job(evaluate=spec)), groups.Test)
+    assert context.params["epochs"] == (3,)

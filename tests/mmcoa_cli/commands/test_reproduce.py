@@ -64,6 +64,9 @@ def test_a_dry_run_without_the_models(home: Home) -> None:
     assert plan["estimated_seconds"] is None
     assert {step["title"]: step["cached"] for step in plan["steps"]}["fetch ViT-B-32"] is False
     assert "when the models are here" in " ".join(mmcoa(*words).stdout.split())
+    several = document("reproduce", "table1", "table4", "fig7", *words[2:])
+    trained = [step["command"] for step in several["steps"] if step["kind"] == "train"]
+    assert several["name"] == "table1,table4,fig7" and len({*trained}) == len(trained) == 3 + 2 + 2
 
 
 def test_typed_by_hand_the_steps_are_the_same(home: Home) -> None:

@@ -44,8 +44,7 @@ TEST_CHANGES: dict[str, Any] = {
     "checkpoint": "resnet", "datasets": ("digits2",), "mlm": "mlm2", "norm": "l2", "eps": "7/255", "alpha": "3/255",
     "steps": 3, "limit": 40, "pixel_size": 12, "seed": 1, "precision": "bf16", "stop_when_fooled": True,
     "no_collisions": True, "compat": "release", "random_start": False, "max_candidates": 5, "min_score": 0.4,
-    "max_words_changed": 2, "text_weight": 1.0, "targets": 3, "queries": 10, "version": "standard",
-    "members": "apgd-ce",
+    "max_words_changed": 2, "text_weight": 1.0, "targets": 3, "queries": 10, "members": "apgd-ce",
 }  # fmt: skip
 # the options are changed one by one, another task takes other data, and an epoch is of a run
 NOT_YET = {"options", "task", "epoch"}
@@ -58,7 +57,7 @@ USED_BY = {  # what the options of attacks decide; each leaves the examples of a
     "norm": {*PIXELS, "autoattack"}, "eps": {*PIXELS, "autoattack"}, "steps": {*PIXELS, "autoattack"},
     "alpha": PIXELS, "stop_when_fooled": PIXELS, "random_start": PIXELS, "mlm": WORDS, "no_collisions": WORDS,
     "max_candidates": WORDS, "min_score": WORDS, "max_words_changed": WORDS, "text_weight": {"co-attack"},
-    "targets": {"autoattack"}, "queries": {"autoattack"}, "version": {"autoattack"}, "members": {"autoattack"},
+    "targets": {"autoattack"}, "queries": {"autoattack"}, "members": {"autoattack"},
 }  # fmt: skip
 PRETRAIN = PretrainSpec("x", {"embed_dim": 8}, "digits")
 PRETRAIN_CHANGES: dict[str, Any] = {

@@ -17,9 +17,9 @@ from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.models.present import Present
 from mmcoa_cli.plans.lacking import lacking
 from mmcoa_cli.reports.content import Report
-from mmcoa_cli.reports.formats import as_dicts
 from mmcoa_cli.reports.pivot import panels
 from mmcoa_cli.reports.report import make_report
+from mmcoa_cli.reports.rows import as_dicts
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors, save_checkpoint
 from store.dataset_writing import DatasetWriter

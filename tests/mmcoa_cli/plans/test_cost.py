@@ -10,7 +10,7 @@ import pytest
 
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.plans.cost import Cost, Size, Speed, images_of
+from mmcoa_cli.plans.cost import Cost, Disk, Size, Speed, images_of
 from mmcoa_cli.plans.measuring import measure
 from mmcoa_cli.plans.order import Order
 from mmcoa_cli.plans.selection import Data, look_up
@@ -50,6 +50,15 @@ def test_several_devices_share_the_images(speed: Speed) -> None:
     assert alone / 4 < four < alone / 3.9
 
 
+def test_what_is_left_on_disk() -> None:
+    disk = Disk({"tecoa": 100.0}, {"clean": (10.0, 2.0), "image": (20.0, 8.0)}, side=8)
+    assert disk.training(train_spec("tecoa", dataset="digits", epochs=3)) == 3 * 100 + 2 * 100
+    spec, larger = evaluation_spec("", ("digits",), limit=50), replace(DATA, pixel_size=16)
+    assert disk.test(spec, replace(DATA, pixel_size=8), attacks=["clean", "image"]) == 10 + 50 * 2 + 20 + 50 * 8
+    assert disk.test(spec, larger, attacks=["image"]) == 20 + 50 * 8 * 4
+    assert disk.test(spec, larger, attacks=[]) == 0
+
+
 def test_costs_are_found_again() -> None:
     cost = Cost((0.5, 0.1, 0.02, 0.3, 0.0, 0.7))
     sizes = [Size(n, steps, k, c) for n in (2, 8) for steps in (1, 3) for k in (2, 8) for c in (1, 2)]
@@ -69,6 +78,9 @@ def test_every_method_and_attack_is_measured_and_more_takes_longer(home: Home) -
     for method in speed.methods:
         few, many = (speed.training(train_spec(method, **options, shots=n, epochs=4), digits) for n in ("1", "full"))
         assert 0 < few < many < math.inf
+    weights = sum(path.stat().st_size for path in (home.clips / "vit").glob("*.safetensors"))
+    assert speed.disk and speed.disk.weights == pytest.approx(dict.fromkeys(speed.methods, weights), rel=0.05)
+    assert 8 * 8 < speed.disk.examples["image"][1] < 4 * 8 * 8 * 3 + 200  # a float32 a value at most, and columns
     test = evaluation_spec("vit", ("digits",), mlm="mlm", batch_size=32)
     assert speed.test(test, digits, attacks=()) == 0
     one, all_ = (speed.test(test, digits, attacks=attacks) for attacks in (("clean",), test.attacks))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.plans.order import Order
+from mmcoa_cli.plans.order import PAPER, Order
 from mmcoa_cli.plans.selection import Selection, look_up, select
 from mmcoa_cli.settings import Home
 from store.dataset_writing import DatasetWriter
@@ -26,6 +26,19 @@ def add_dataset(home: Home, name: str, *, train: int = 4, test: int = 2) -> None
         for split, count in (("train", train), ("test", test)):
             for i in range(count):
                 out.add(split, np.zeros((8, 8, 3), np.uint8), i % 2)
+
+
+def add_captions(home: Home, name: str) -> None:
+    """The same with two captions an image, and no images to train on."""
+    import numpy as np
+
+    writer = DatasetWriter(
+        home.datasets / f"{name}.h5", name=name, class_names=(), captioned=True, pixel_size=8, resize=None,
+        template="", source="here", image_size=8,
+    )  # fmt: skip
+    with writer as out:
+        for _ in range(3):
+            out.add("test", np.zeros((8, 8, 3), np.uint8), captions=["one", "two"])
 
 
 def chosen_of(name: str, home: Home, **options: Any) -> Selection:
@@ -98,3 +111,24 @@ def test_nothing_to_train_on(home: Home, options: dict[str, str], message: str) 
     with pytest.raises(UserError, match=message) as error:
         chosen_of("table2", home, **options)
     assert "mmcoa fetch" in error.value.hint
+
+
+def test_retrieval_is_tested_on_captions_alone(home: Home) -> None:
+    chosen = chosen_of("table6", home)
+    assert [data.name for data in (*chosen.sources, *chosen.tested)] == ["imagenet", "mscoco"]
+    assert chosen.tested[0].captions and chosen.tested[0].classes == 25_000  # texts that an attack has to do
+    assert {cell.dataset for cell in chosen.narrowed(PAPER, ("clean",)).cells()} == {"mscoco"}
+
+
+def test_quick_takes_other_captions_that_are_here(home: Home) -> None:
+    chosen = chosen_of("table6", home, preset="quick")
+    assert chosen.tested == () and not chosen.narrowed(PAPER, ("clean",)).cells()
+    assert "tested on nothing instead of mscoco" in chosen.left_out
+    add_captions(home, "mine")
+    chosen = chosen_of("table6", home, preset="quick")
+    assert [data.name for data in (*chosen.sources, *chosen.tested)] == ["digits", "mine"]  # most classes of all here
+    assert "tested on mine instead of mscoco" in chosen.left_out
+    cells = chosen.narrowed(PAPER, ("clean", "co-attack")).cells()
+    assert {(cell.source, cell.dataset, cell.task) for cell in cells} == {
+        ("", "mine", "retrieval"), ("digits", "mine", "retrieval")
+    }  # fmt: skip

@@ -35,6 +35,10 @@ BERT = {
     "version": 2, "mlm": "", "mlm_name": "bert-base-uncased", "mlm_origin": "published", "max_candidates": 10,
     "min_score": 0.3, "max_words_changed": 1, "no_collisions": False,
 }  # fmt: skip
+AUTO = {
+    "version": 1, "seed": 0, "norm": "linf", "eps": "1/255", "steps": 100, "targets": 9, "queries": 5000,
+    "members": "apgd-ce,apgd-t",
+}  # fmt: skip
 SETTING = {
     "split": "test", "limit": None, "partial": False, "part": "", "pixel_size": 32, "precision": "fp32",
     "compat": "none", "batch_size": 128, "digests": 1, "data": data_key("0123456789abcdef", []),
@@ -129,6 +133,7 @@ def _results(
         **({"image": _changed(PGD, changes)} if attack in IMAGE else {}),
         **({"text": _changed(BERT, changes)} if attack in TEXT else {}),
         **({attack: _changed({**PGD, "text_weight": 3.0}, changes)} if attack == "co-attack" else {}),
+        **({attack: _changed(AUTO, changes)} if attack == "autoattack" else {}),
     }
     main = Result(
         evaluation="",

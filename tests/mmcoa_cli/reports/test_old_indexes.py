@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.reports.formats import as_dicts
 from mmcoa_cli.reports.reading import rows
+from mmcoa_cli.reports.rows import as_dicts
 from store.index import Index
 
 HERE = Path(__file__).parent

@@ -109,7 +109,9 @@ def test_what_attacks_did_is_shown_where_the_store_has_it(attacked: Home) -> Non
     assert "cat: seen as cat, then as dog; change ≤ 0.7/255, enlarged" in found.text
     prompts = [[cell.strip() for cell in cells] for cells in found.cells if len(cells) == 3]
     assert prompts == [["class", "clean", "adversarial"], ["dog", "a dog", "a wolf"]]
-    assert "mmcoa evaluate --checkpoint mmcoa-pets-1 --dataset pets --attack clean" in found.text  # what is missing
+    assert (
+        "mmcoa evaluate --checkpoint mmcoa-pets-1 --dataset pets --attack text,multimodal,clean" in found.text
+    )  # what is missing
     for path in attacked.examples.glob("*.h5"):
         path.unlink()
     assert "img" not in Page(render(report, format="html", home=attacked)).tags

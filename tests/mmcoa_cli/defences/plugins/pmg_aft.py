@@ -12,6 +12,7 @@ ROW = """
 [method.pmg-aft]
 title = "pre-trained model guided adversarial fine-tuning (Wang et al., 2024)"
 loss = "pmg_aft"
+attacks = ["image"]
 trains = "image"
 optimizer = { name = "sgd", lr = 5e-5, momentum = 0.9, schedule = "cosine" }
 """
