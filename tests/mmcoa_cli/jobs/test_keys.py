@@ -53,9 +53,10 @@ NOT_DECIDING = {
     "batch_size": "blocks of another size give the same up to rounding (method.md): it is recorded",
 }
 PIXELS, WORDS = {"image", "multimodal", "co-attack"}, {"text", "multimodal", "co-attack"}
+BALL = {*PIXELS, "embedding", "autoattack"}
 USED_BY = {  # what the options of attacks decide; each leaves the examples of all other attacks as they are
-    "norm": {*PIXELS, "autoattack"}, "eps": {*PIXELS, "autoattack"}, "steps": {*PIXELS, "autoattack"},
-    "alpha": PIXELS, "stop_when_fooled": PIXELS, "random_start": PIXELS, "mlm": WORDS, "no_collisions": WORDS,
+    "norm": BALL, "eps": BALL, "steps": BALL, "alpha": BALL - {"autoattack"}, "random_start": BALL - {"autoattack"},
+    "stop_when_fooled": PIXELS, "mlm": WORDS, "no_collisions": WORDS,
     "max_candidates": WORDS, "min_score": WORDS, "max_words_changed": WORDS, "text_weight": {"co-attack"},
     "targets": {"autoattack"}, "queries": {"autoattack"}, "members": {"autoattack"},
 }  # fmt: skip

@@ -110,9 +110,7 @@ def test_what_attacks_did_is_shown_where_the_store_has_it(attacked: Home) -> Non
     assert found.tags.count("mark") == 1
     prompts = [[cell.strip() for cell in cells] for cells in found.cells if len(cells) == 3]
     assert prompts == [["class", "clean", "adversarial"], ["dog", "a dog", "a wolf"]]
-    assert (
-        "mmcoa evaluate --checkpoint mmcoa-pets-1 --dataset pets --attack" in found.text
-    )  # what is missing
+    assert "mmcoa evaluate --checkpoint mmcoa-pets-1 --dataset pets --attack" in found.text  # what is missing
     for path in attacked.examples.glob("*.h5"):
         path.unlink()
     assert "img" not in Page(render(report, format="html", home=attacked)).tags
