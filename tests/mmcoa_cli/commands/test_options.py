@@ -29,6 +29,8 @@ USUAL = {  # words beside which the option stands: the dataset is not there, so 
     "evaluate": ["--checkpoint", "vit", "--dataset", "nothing-here"],
     "attack": ["image", "--dataset", "nothing-here"],
     "pretrain": ["--config", "/dev/null", "--dataset", "nothing-here", "--name", "x"],
+    "interpolate": ["nothing-here", "vit"],
+    "tsne": ["--checkpoint", "vit", "--dataset", "nothing-here"],
     "reproduce": ["table1", "--dry-run"],
     "fetch": ["nothing-here"],
 }
@@ -36,7 +38,8 @@ ENOUGH = 10  # values, with numbers among them, that typer refuses by itself: th
 VERBS: dict[str, Any] = app.program().commands
 EVERY = [(verb, option) for verb, one in VERBS.items() for option in one.params if not getattr(option, "is_flag", 0)]
 OF_EVALUATE = {option.help for verb, option in EVERY if verb == "evaluate"}
-OPTIONS = [(verb, one) for verb, one in EVERY if verb != "attack" or one.help not in OF_EVALUATE]  # they share theirs
+SHARED = ("attack", "tsne")  # they have the options of `evaluate`
+OPTIONS = [(verb, one) for verb, one in EVERY if verb not in SHARED or one.help not in OF_EVALUATE]
 
 
 @pytest.fixture
