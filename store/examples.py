@@ -23,11 +23,11 @@ import numpy.typing as npt
 
 from .errors import UserError
 from .example_content import ARRAYS, DELTA, FLOAT_ROW, FLOATS, LEVELS, TEXTS, append, checksum, write_images
+from .example_reading import lines_of, reading, require_content
 from .files import lock, replacing
-from .hdf5 import DAMAGE, descriptor, finish, new_array, open_finished, sealed, writing
+from .hdf5 import DAMAGE, finish, new_array, open_finished, sealed, writing
 from .hdf5_limits import attribute, refuse_unbounded
 from .keys import canonical_json, key_of
-from .verification import verified
 
 NOT_WHOLE, AGAIN = "an example set is not whole", "type the same command again to go on"
 
@@ -251,7 +251,7 @@ class ExampleSet:
             for name, values in {**columns, **arrays}.items():
                 if values.dtype.kind == "f" and not np.isfinite(values).all():
                     raise ValueError(f"its column {name!r} holds what is no number")
-            return columns, {name: _lines(array) for name, array in file.get(TEXTS, {}).items()}, arrays
+            return columns, {name: lines_of(array) for name, array in file.get(TEXTS, {}).items()}, arrays
 
     def _part(self, number: int) -> Path:
         return self.parts / f"{number:06d}.h5"
@@ -259,8 +259,8 @@ class ExampleSet:
     @contextmanager
     def _open(self) -> Iterator[Any]:
         """The finished file, its content verified. Raises UserError where it cannot be read or was altered."""
-        with _reading(self.path) as file:
-            _require_content(self.path, file)
+        with reading(self.path) as file:
+            require_content(self.path, file)
             if any(len(array) != self.n for array in file.values() if isinstance(array, h5py.Dataset)):
                 raise ValueError(f"it is not of {self.n} samples")
             yield file
@@ -284,17 +284,11 @@ class ExampleSet:
         raise UserError(f"{self._begun} is damaged", hint=hint)
 
 
-def _lines(array: Any) -> list[str]:
-    if array.dtype == np.uint8:
-        return [str(line) for line in json.loads(array[:].tobytes())]
-    return [str(line) for line in array.asstr()[:]]  # as the first version wrote them
-
-
 def damage(path: Path) -> str | None:
     """What is wrong with a finished example set, in words, after all of it was read again; None where it is intact."""
     try:
         with open_finished(path) as file:
-            _require_content(path, file, again=True)
+            require_content(path, file, again=True)
     except DAMAGE as error:
         return str(error)
     return None
@@ -302,8 +296,8 @@ def damage(path: Path) -> str | None:
 
 def stored_set(path: Path) -> ExampleSet:
     """The finished example set at `path`, of the specification that it holds. Raises UserError where it is damaged."""
-    with _reading(path) as file:
-        _require_content(path, file)
+    with reading(path) as file:
+        require_content(path, file)
         said = sealed(file, "spec", "notes", "block_size", "checksum")
         samples = next(len(array) for array in file.values() if isinstance(array, h5py.Dataset))
         found = ExampleSet(path.parent, json.loads(said["spec"]), n=samples, block_size=int(said["block_size"]))
@@ -314,28 +308,6 @@ def stored_set(path: Path) -> ExampleSet:
 
 def stored_texts(path: Path) -> dict[str, list[str]]:
     """All lists of strings of a finished set, by name, whatever its specification. Raises UserError for damage."""
-    with _reading(path) as file:
-        _require_content(path, file)
-        return {name: _lines(array) for name, array in file.get(TEXTS, {}).items()}
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[Any]:
-    """The HDF5 file at `path`. Raises UserError where it cannot be read, or lacks what the block reads from it."""
-    try:
-        with open_finished(path) as file:
-            yield file
-    except DAMAGE as error:
-        raise UserError(f"{path} cannot be read: {error}", hint="remove it and evaluate again") from error
-
-
-def _require_content(path: Path, file: Any, *, again: bool = False) -> None:
-    """Raises ValueError where the content is not what was written."""
-    said = sealed(file, "spec", "notes", "block_size", "checksum")
-
-    def compute() -> str:
-        refuse_unbounded(file)
-        return checksum(file, str(said["spec"]), str(said["notes"]))
-
-    if not verified(path, compute, str(said["checksum"]), descriptor=descriptor(file), again=again):
-        raise ValueError("its content is not what was written")
+    with reading(path) as file:
+        require_content(path, file)
+        return {name: lines_of(array) for name, array in file.get(TEXTS, {}).items()}

@@ -155,7 +155,7 @@ def test_a_bit_that_rots_after_the_file_was_verified_is_an_error(
     path = make(tmp_path)
     content, expected, found = path.read_bytes(), read(path), []
     monkeypatch.setattr("store.datasets.verified", lambda *_, **__: True)
-    monkeypatch.setattr("store.examples.verified", lambda *_, **__: True)
+    monkeypatch.setattr("store.example_reading.verified", lambda *_, **__: True)
     for bit in random.Random(1).sample(range(8 * len(content)), FLIPS):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8

@@ -1,0 +1,45 @@
+"""Reading a finished example set with care: its content is verified before any of it is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UserError
+from .example_content import checksum
+from .hdf5 import DAMAGE, descriptor, open_finished, sealed
+from .hdf5_limits import refuse_unbounded
+from .verification import verified
+
+
+def lines_of(array: Any) -> list[str]:
+    if array.dtype == np.uint8:
+        return [str(line) for line in json.loads(array[:].tobytes())]
+    return [str(line) for line in array.asstr()[:]]  # as the first version wrote them
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Any]:
+    """The HDF5 file at `path`. Raises UserError where it cannot be read, or lacks what the block reads from it."""
+    try:
+        with open_finished(path) as file:
+            yield file
+    except DAMAGE as error:
+        raise UserError(f"{path} cannot be read: {error}", hint="remove it and evaluate again") from error
+
+
+def require_content(path: Path, file: Any, *, again: bool = False) -> None:
+    """Raises ValueError where the content is not what was written."""
+    said = sealed(file, "spec", "notes", "block_size", "checksum")
+
+    def compute() -> str:
+        refuse_unbounded(file)
+        return checksum(file, str(said["spec"]), str(said["notes"]))
+
+    if not verified(path, compute, str(said["checksum"]), descriptor=descriptor(file), again=again):
+        raise ValueError("its content is not what was written")
