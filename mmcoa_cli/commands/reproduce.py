@@ -21,41 +21,46 @@ EXAMPLES = {
 }
 
 
+NamesOf = Annotated[
+    list[str],
+    typer.Argument(
+        help=f"Make these tables and figures: {listed(known.reproducible)}.", **choice(known.reproducible, "NAME...")
+    ),
+]
+OfPreset = Annotated[
+    Preset,
+    typer.Option(
+        help="Take the paper's settings, and fetch missing datasets (paper); or the datasets that are here, and the"
+        " largest of ten sizes (training images a class, epochs, test images, attack steps) that takes --hours or"
+        " less from the beginning (quick)."
+    ),
+]
+Hours = Annotated[float, typer.Option(metavar="HOURS", help="With quick: take no longer, by a measurement of seconds.")]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Train on this dataset instead of the paper's.", autocompletion=one(known.datasets),
+        show_default="the paper's; with quick, where that is not here, the one with the most classes",
+    ),
+]  # fmt: skip
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write all of it into this HTML page.", dir_okay=False,
+        show_default="of several, reproduce.html",
+    ),
+]  # fmt: skip
+
+
 def command(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            help=f"Make these tables and figures: {listed(known.reproducible)}.",
-            **choice(known.reproducible, "NAME..."),
-        ),
-    ],
+    names: NamesOf,
     *,
-    preset: Annotated[
-        Preset,
-        typer.Option(
-            help="Take the paper's settings, and fetch missing datasets (paper); or the datasets that are here, and the"
-            " largest of ten sizes (training images a class, epochs, test images, attack steps) that takes --hours or"
-            " less from the beginning (quick)."
-        ),
-    ] = "paper",
-    hours: Annotated[
-        float, typer.Option(metavar="HOURS", help="With quick: take no longer, by a measurement of seconds.")
-    ] = 2.0,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Train on this dataset instead of the paper's.", autocompletion=one(known.datasets),
-            show_default="the paper's; with quick, where that is not here, the one with the most classes",
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write all of it into this HTML page.", dir_okay=False,
-            show_default="of several, reproduce.html",
-        ),
-    ] = None,
+    preset: OfPreset = "paper",
+    hours: Hours = 2.0,
+    source: Source = None,
+    dry_run: DryRun = False,
+    output: Output = None,
     json: o.Json = False,
     model: o.Model = DEFAULT_MODEL,
     mlm: o.Mlm = DEFAULT_MLM,
@@ -65,7 +70,7 @@ def command(
     compat: o.Compat = "none",
     precision: o.Precision = "fp32",
     start: groups.Start,
-) -> None:  # fmt: skip
+) -> None:
     """Train and test what a table or figure of the paper needs and is not there yet; then print it."""
     from ..jobs.worker import Start
     from ..plans.order import Order

@@ -21,49 +21,50 @@ EXAMPLES = {
 }
 
 
+Shown = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN|DATASET...", help="Show these runs, or datasets of the store.", autocompletion=one(known.shown)
+    ),
+]
+Split = Annotated[
+    str,
+    typer.Option(metavar="SPLIT", help="Draw images of this split: test, train, val.", rich_help_panel=DATASET),
+]
+PixelSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Draw images of N x N pixels.", show_default="the dataset's", rich_help_panel=DATASET
+    ),
+]
+OfDataset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Show examples of this dataset.", show_default="what the run was trained on",
+        autocompletion=one(known.datasets), rich_help_panel=RUN,
+    ),
+]  # fmt: skip
+OfAttack = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Show only this attack: {listed(known.attacks)}.", rich_help_panel=RUN, **choice(known.attacks, "ATTACK")
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Draw the sheet into this PNG.", show_default="one in the store", dir_okay=False),
+]
+
+
 def command(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN|DATASET...", help="Show these runs, or datasets of the store.",
-            autocompletion=one(known.shown),
-        ),
-    ],
-    split: Annotated[
-        str,
-        typer.Option(
-            metavar="SPLIT", help="Draw images of this split: test, train, val.", rich_help_panel=DATASET
-        ),
-    ] = "test",
-    pixel_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Draw images of N x N pixels.", show_default="the dataset's",
-            rich_help_panel=DATASET,
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Show examples of this dataset.", show_default="what the run was trained on",
-            autocompletion=one(known.datasets), rich_help_panel=RUN,
-        ),
-    ] = None,
-    attack: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Show only this attack: {listed(known.attacks)}.", rich_help_panel=RUN,
-            **choice(known.attacks, "ATTACK"),
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Draw the sheet into this PNG.", show_default="one in the store", dir_okay=False
-        ),
-    ] = None,
+    names: Shown,
+    split: Split = "test",
+    pixel_size: PixelSize = None,
+    dataset: OfDataset = None,
+    attack: OfAttack = None,
+    output: Output = None,
     json: o.Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Draw what attacks made of a run's test images, or images of a dataset as they are attacked."""
     from ..reports.showing import show_each
     from ..settings import home

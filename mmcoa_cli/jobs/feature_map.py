@@ -50,9 +50,11 @@ class FeatureMap:
 
     @property
     def mean_cosine(self) -> float:
+        """Of the clean and the adversarial features of each image."""
         return float(self.cosines.mean(dtype=np.float64))
 
     def document(self) -> dict[str, Any]:
+        """All of it as JSON."""
         arrays: dict[str, npt.NDArray[Any]] = {
             "clean": self.clean,
             "adversarial": self.adversarial,
