@@ -116,13 +116,15 @@ class Collection:
                 yield Seen(None, group[0].model, _axes(zero_shot, group[0].dataset), usual=settings_of(group))
 
     def untrained(self, source: str) -> Iterator[TrainSpec]:
-        """The table's runs on `source` that are not there, for each model in the report that was trained on it."""
+        """The table's runs on `source` that are not there, those of few images first, for each model in the report that
+        was trained on it."""
         for model in dict.fromkeys(row.model for row in self.rows if row.source == source) or [self.rows[0].model]:
             like = [run for run in self.runs if (run.kind, run.model, run.source) == ("train", model, source)]
             own_shots = tuple(dict.fromkeys(run.shots for run in like)) if self.table.on_source else ()
             table = self.table.narrowed(source=(source,), shots=own_shots or self.table.shots)
             there = {(run.method, run.shots, *self._options_of(run)) for run in like}
-            for cell in dict.fromkeys(cell.of_run for cell in table.cells() if cell.source):
+            cells = dict.fromkeys(cell.of_run for cell in table.cells() if cell.source)
+            for cell in sorted(cells, key=lambda cell: table.shots.index(cell.shots)):
                 told = in_common(like, cell.method)
                 spec = Settings(model, {name: told[name] for name in told if name not in self._options}).run(cell)
                 told = spec.document()
