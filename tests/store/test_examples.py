@@ -330,7 +330,7 @@ def test_a_finished_set_is_opened_twice_whatever_is_asked_of_it(
         opened.append(path)
         return open_finished(path)
 
-    monkeypatch.setattr("store.examples.open_finished", counted)
+    monkeypatch.setattr("store.example_reading.open_finished", counted)
     examples = ExampleSet(tmp_path, SPEC, n=10, block_size=5)
     for _ in range(3):
         assert examples.complete and examples.block_size == 4 and examples.missing() == []
