@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,9 +176,39 @@ def test_latex(index: Index, add: Add) -> None:
     assert r"a\_b\&c\%" in text and r"\caption{cifar10 $\cdot$" in text and "-{}-compat" in text
     assert r"    mmcoa, full & 84.11 & 95.80 & 84.20 & 95.90 \\" in text
     assert r"\footnotesize 83.38--84.81" in text and r"96.16\dag{}\ddag{}" in text
-    for word in (r"\begin{table}", r"\end{table}", r"\toprule", r"\midrule", r"\bottomrule"):
+    for word in (
+        r"\begin{table}",
+        r"\end{table}",
+        r"\label{tab:mmcoa-iid-1}",
+        r"\toprule",
+        r"\midrule",
+        r"\bottomrule",
+    ):
         assert text.count(word) == 1
     assert text.isascii() and text.count("{") == text.count("}")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+@pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
+def test_latex_compiles_and_fits(index: Index, add: Add, tmp_path: Path, columns: str) -> None:
+    add("mmcoa", ALL, model="a_b&c%#$~^{}\\x", collisions=1)
+    for dataset in catalog.tables()["ood"].datasets:
+        add("mmcoa", {"multimodal": 10}, source="imagenet", dataset=dataset, shots="5")
+    texts = [render(report_of(rows(index, table), table), format="latex") for table in (IID, catalog.tables()["ood"])]
+    labels = re.findall(r"\\label{([^}]*)}", "".join(texts))
+    assert len(set(labels)) == len(labels) > 1
+    body = "\n".join([*texts, *(f"\\ref{{{label}}}" for label in labels)])
+    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs,graphicx}"
+    document = f"\\documentclass[{columns}]{{article}}{packages}\\begin{{document}}{body}\\end{{document}}"
+    (tmp_path / "tables.tex").write_text(document, encoding="ascii")
+    for _ in range(2):  # the second time references are known
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "tables.tex"],
+            cwd=tmp_path, capture_output=True, text=True, encoding="latin-1", timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-2000:]
+    assert "undefined" not in done.stdout
+    assert not re.findall(r"Overfull \\hbox \(([0-9]{2,})", done.stdout)  # more than 10 points
 
 
 def test_csv_is_tidy(index: Index, everything: None) -> None:
