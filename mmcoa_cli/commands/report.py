@@ -58,6 +58,7 @@ def command(
 ) -> None:
     """Print what the index holds: accuracies with n and 95% intervals, next to the paper's numbers."""
     from ..plans.lacking import lacking
+    from ..plans.made_by import made_by
     from ..reports.report import check_output, make_report, write
     from ..settings import home
 
@@ -65,5 +66,7 @@ def command(
         raise UserError(f"--format {format} would be ignored: --json prints JSON", hint="add --output FILE")
     row = catalog.tables()[task]
     check_output(row, format=format, output=output)
-    report = make_report(row, home(), attacks=attack or (), paper=not no_paper, seeds=seeds, missing=lacking)
+    report = make_report(
+        row, home(), attacks=attack or (), paper=not no_paper, seeds=seeds, missing=lacking, made_by=made_by
+    )
     write(report, format=format, output=output, as_json=json)

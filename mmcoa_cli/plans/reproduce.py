@@ -17,6 +17,7 @@ from ..settings import Home, home
 from ..terminal.console import err, out, print_error, print_json, say
 from .execution import Execution, verdict
 from .lacking import lacking
+from .made_by import made_by
 from .order import Order, remember
 from .plan import make_plan
 from .wording import table
@@ -57,7 +58,7 @@ def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool
 def _report(shown: TableRow, store: Home) -> Report | UserError:
     """What there is of a table, or why it cannot be shown, which is told."""
     try:
-        return make_report(shown, store, missing=lacking)
+        return make_report(shown, store, missing=lacking, made_by=made_by)
     except UserError as error:
         print_error(error)
         return error

@@ -37,7 +37,7 @@ class Report:
     results: list[Row]
     seeds: bool = False
     missing: Missing | None = None
-    command: Callable[[Row], str] | None = None  # what to type for a row
+    made_by: Callable[[Sequence[Row]], list[str]] | None = None  # what to type for results
     older: int = 0  # results that are not here, as there are newer ones
 
     @cached_property

@@ -84,7 +84,7 @@ def part_of(report: Report, home: Home | None = None) -> Part:
         caption=caption(report.figure, sheets) if report.figure else [],
         examples=list(_examples(rows, home)) if home else [],
         origins=[_origin(row) for row in rows],
-        commands=list(dict.fromkeys(report.command(row) for row in rows)) if report.command else [],
+        commands=report.made_by(rows) if report.made_by else [],
         missing=list(dict.fromkeys(entry["command"] for entry in report.missing.entries())) if report.missing else [],
     )
 

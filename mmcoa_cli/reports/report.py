@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from store.errors import UserError
@@ -20,6 +21,7 @@ from .figures import ENDINGS as ENDINGS_OF_PICTURES
 from .figures import draw, is_picture
 from .formats import document, render, save
 from .reading import attacks_of, rows
+from .rows import Row
 from .table import print_table
 from .times import time_report
 
@@ -36,8 +38,10 @@ def make_report(
     paper: bool = True,
     seeds: bool = False,
     missing: Callable[..., Missing] | None = None,
+    made_by: Callable[[Sequence[Row]], list[str]] | None = None,
 ) -> Report:
-    """What the index of `home` holds for the table, and what it lacks, if `missing` tells (`plans.lacking`).
+    """What the index of `home` holds for the table, what it lacks, if `missing` tells (`plans.lacking`), and by which
+    commands it was made (`plans.made_by`).
 
     Raises UserError when it holds nothing, and for unknown attacks.
     """
@@ -46,7 +50,7 @@ def make_report(
     with _uncollected():
         found = rows(index, table, attacks=attacks, paper=paper, present=Present(home))
         lacking = missing(index.runs(), found, table=table, attacks=shown, home=home) if missing else None
-        report = report_of(found, table, seeds=seeds, missing=lacking)
+        report = replace(report_of(found, table, seeds=seeds, missing=lacking), made_by=made_by)
         return time_report(report, index) if table.cell == TIME else report
 
 

@@ -81,7 +81,7 @@ def time_report(report: Report, index: Index) -> TimeReport:
             f"the index holds no time of a training run for {report.table.name}",
             hint="mmcoa train --method mmcoa --shots 5: a run takes the time of its epochs",
         )
-    return TimeReport(report.table, report.results, report.seeds, report.missing, report.command, timed=timed)
+    return TimeReport(report.table, report.results, report.seeds, report.missing, report.made_by, timed=timed)
 
 
 def timed_of(row: Row, epochs: Sequence[Epoch]) -> Timed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shlex
 import signal
 from collections.abc import Callable
@@ -89,7 +91,14 @@ def test_it_ends_with_the_table(home: Home) -> None:
     assert again.exit_code == 0
     assert "Table I" in again.stdout and "mmcoa, 1-shot" in again.stdout and "multimodal" in again.stdout
     assert "nothing is left to compute" in again.stderr
-    assert f"{100 * done['report']['rows'][0]['value']:.2f}" in page.read_text(encoding="utf8")
+    text = html.unescape(page.read_text(encoding="utf8"))
+    assert f"{100 * done['report']['rows'][0]['value']:.2f}" in text
+    made_by = text.partition("The commands that make them")[2].partition("</code>")[0]
+    commands = re.findall(r"^(?:.*>)?mmcoa (evaluate .*)$", made_by, flags=re.MULTILINE)
+    there = {path.stat().st_mtime_ns for path in home.examples.iterdir()}
+    for command in commands:
+        assert mmcoa(*shlex.split(command)).exit_code == 0
+    assert len(commands) == 4 and {path.stat().st_mtime_ns for path in home.examples.iterdir()} == there
 
 
 def test_a_model_that_cannot_be_had(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
