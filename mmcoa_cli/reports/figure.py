@@ -46,6 +46,11 @@ class Figure:
     left_out: int  # results that are not drawn
 
 
+def belongs(row: Row, table: TableRow) -> bool:
+    """Whether a figure of this table draws a result: of its methods, after the last epoch unless it is about others."""
+    return row.method in table.methods and (not row.before_the_last or "epoch" in (*table.lines, table.columns))
+
+
 def figure(found: Sequence[Panel], table: TableRow, *, every: int) -> Figure:
     """The figure of these panels of `table`, which have `every` results. Raises UserError where there is no average."""
     chosen = _alike(found, table)

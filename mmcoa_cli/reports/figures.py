@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,8 +36,8 @@ FONT: Any = {
 BAR: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.7, "capthick": 0.7, "markersize": 3.2, "linewidth": 1.0}
 HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "markersize": 3.2, "markeredgewidth": 0.8}
 AXES = {"shots": "training images a class"}  # what an axis is called, where that is not its name
-APART = 0.17  # between two series at one place, of the distance between places
-LEGEND, LINE = 0.35, 0.105  # inches of the legend, and of a line of the caption
+APART, WITHIN = 0.17, 0.8  # of the distance between places: between two series at one place, and all of them at most
+LEGEND, ENTRY, LINE = 0.35, 0.13, 0.105  # inches: a legend of one row, each further row, a line of the caption
 CAPTION = 84  # characters of the caption that fit the width
 
 
@@ -87,7 +88,7 @@ def _drawn(figure: Figure, said: Sequence[str]) -> Iterator[Any]:
         picture = Picture(layout="constrained")
         FigureCanvasAgg(picture)
         height = layouts[figure.table.picture](picture, figure)
-        picture.set_size_inches(WIDTH, LEGEND + height + LINE * len(lines))
+        picture.set_size_inches(WIDTH, height + LINE * len(lines))
         if lines:
             words = "\n".join(lines)
             picture.supxlabel(words, fontsize=5.5, color="#444444", x=0.01, ha="left", linespacing=1.25)
@@ -101,7 +102,7 @@ def _lines(picture: Any, figure: Figure) -> float:
         trained = [series for series in lines if any(x != ZERO_SHOT for x in series.points)]
         for number, series in enumerate(lines):
             shift = trained.index(series) - (len(trained) - 1) / 2 if series in trained else 0.0
-            _line(axes, series, figure.xs, APART * 0.6 * shift, style=_style(lines, number))
+            _line(axes, series, figure.xs, 0.6 * _apart(trained) * shift, style=_style(lines, number))
         axes.set_title(attack_name(panel.first.attack), loc="left", pad=3)
         axes.set_ylabel(_metric(panel))
         axes.set_ylim(0, _top(lines))
@@ -109,8 +110,7 @@ def _lines(picture: Any, figure: Figure) -> float:
         axes.set_axisbelow(True)
     every[-1].set_xticks(range(len(figure.xs)), [plain(_tick(figure, x)) for x in figure.xs])
     every[-1].set_xlabel(AXES.get(figure.table.columns, figure.table.columns.replace("_", " ")))
-    _legend(picture, every)
-    return 0.35 + 1.15 * len(figure.panels)
+    return _legend(picture, every) + 0.35 + 1.15 * len(figure.panels)
 
 
 def _line(axes: Axes, series: Series, xs: list[Any], shift: float, *, style: dict[str, Any]) -> None:
@@ -136,7 +136,8 @@ def _markers(picture: Any, figure: Figure) -> float:
         axes.set_visible(False)
     for axes, panel, lines in zip(every, figure.panels, figure.series, strict=False):
         for number, series in enumerate(lines):
-            _row_of_markers(axes, series, figure.xs, APART * (number - (len(lines) - 1) / 2), _style(lines, number))
+            shift = _apart(lines) * (number - (len(lines) - 1) / 2)
+            _row_of_markers(axes, series, figure.xs, shift, _style(lines, number))
         axes.set_title(attack_name(panel.first.attack), loc="left", pad=3)
         axes.set_xlim(0, _top(lines))
         axes.set_xlabel(_metric(panel))
@@ -146,9 +147,10 @@ def _markers(picture: Any, figure: Figure) -> float:
             axes.axhline(len(figure.xs) - 1.5, linewidth=0.5, color="black")
     every[0].set_yticks(range(len(figure.xs)), [plain(_tick(figure, x)) for x in figure.xs])
     every[0].set_ylim(len(figure.xs) - 0.5, -0.5)
-    _legend(picture, every[: len(figure.panels)])
     most = max(map(len, figure.series))
-    return rows * (0.55 + max(0.16, 0.08 + 0.035 * most) * len(figure.xs))
+    return _legend(picture, every[: len(figure.panels)]) + rows * (
+        0.55 + max(0.16, 0.08 + 0.035 * most) * len(figure.xs)
+    )
 
 
 def _row_of_markers(axes: Axes, series: Series, xs: list[Any], shift: float, colours: dict[str, Any]) -> None:
@@ -158,6 +160,11 @@ def _row_of_markers(axes: Axes, series: Series, xs: list[Any], shift: float, col
     for place, point in points.items():
         if point.paper is not None:
             _paper(axes, 100 * point.paper, place, style)
+
+
+def _apart(lines: list[Series]) -> float:
+    """Between two series at one place, so that all of them stay nearer to it than to the next."""
+    return min(APART, WITHIN / max(1, len(lines)))
 
 
 def _top(lines: list[Series]) -> float:
@@ -201,8 +208,8 @@ def _tick(figure: Figure, x: Any) -> str:
     return "–" if x is None else "zero-shot" if (figure.table.columns, x) == ("shots", ZERO_SHOT) else str(x)
 
 
-def _legend(picture: Any, every: Any) -> None:
-    """One legend above all panels, each name once."""
+def _legend(picture: Any, every: Any) -> float:
+    """One legend above all panels, each name once; returns its height."""
     found: dict[str, Any] = {}
     for axes in every:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -213,3 +220,4 @@ def _legend(picture: Any, every: Any) -> None:
         found.values(), found.keys(), loc="outside upper center", ncols=columns, frameon=False, handlelength=1.5,
         columnspacing=1.2, borderaxespad=0.2,
     )  # fmt: skip
+    return LEGEND + ENTRY * (math.ceil(len(found) / columns) - 1)
