@@ -58,6 +58,10 @@ class Batch:
 
         return random_start(self.settings, self.images, indices=self.indices, seed=self.seed, epoch=self.epoch)
 
+    def one_sided_start(self) -> Tensor:
+        """delta_0 ~ U(0, eps), as Co-Attack published it: where delta is U(-eps, eps), |delta| is that."""
+        return self.start().abs()
+
 
 @dataclass(frozen=True)
 class Texts:

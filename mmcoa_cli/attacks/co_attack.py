@@ -62,8 +62,8 @@ def adv_images(batch: Batch) -> Tensor:
         holds = holding(batch.answer, x, batch.labels[rows]) if batch.settings.stop_when_fooled else None
         return away(batch.victim.encode_images(x), rows).sum(), holds
 
-    start = batch.start().abs()  # one-sided, as published: where delta is U(-eps, eps), |delta| is U(0, eps)
-    return last(iterates(loss, batch.images, settings=batch.settings, start=start), batch.settings, batch.on_step)
+    trajectory = iterates(loss, batch.images, settings=batch.settings, start=batch.one_sided_start())
+    return last(trajectory, batch.settings, batch.on_step)
 
 
 CO_ATTACK = Attack(

@@ -27,7 +27,7 @@ def adv_images(batch: Batch) -> Tensor:
     def loss(x: Tensor) -> Tensor:
         return away(batch.victim.encode_images(x)[rows], pairs) * share
 
-    return ascend(loss, batch.images, batch.settings, start=batch.start().abs(), on_step=batch.on_step)
+    return ascend(loss, batch.images, batch.settings, start=batch.one_sided_start(), on_step=batch.on_step)
 
 
 CO_ATTACK_SET = Attack(

@@ -7,11 +7,10 @@ nor a learned prompt takes part. Against `image`, which goes through all of that
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from .base import Attack, Batch
-from .radii import canonical, fraction, written
+from .radii import published_step
 from .settings import AscentSettings
 
 if TYPE_CHECKING:
@@ -24,8 +23,7 @@ class EmbeddingSettings(AscentSettings):
 
     def __post_init__(self) -> None:
         if self.alpha is None and self.norm == "linf" and self.steps > 0:
-            step = fraction(canonical(self.eps)) * Fraction(5, 4) / self.steps
-            object.__setattr__(self, "alpha", written(step))
+            object.__setattr__(self, "alpha", published_step(self.eps, self.steps))
         super().__post_init__()
 
 
@@ -40,7 +38,7 @@ def adv_images(batch: Batch) -> Tensor:
     def loss(x: Tensor) -> Tensor:
         return divergence(clean, batch.victim.image_features(x))
 
-    return ascend(loss, batch.images, batch.settings, start=batch.start().abs(), on_step=batch.on_step)
+    return ascend(loss, batch.images, batch.settings, start=batch.one_sided_start(), on_step=batch.on_step)
 
 
 EMBEDDING = Attack(

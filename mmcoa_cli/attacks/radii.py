@@ -16,6 +16,7 @@ from typing import Any
 from store.errors import UserError
 
 LEVELS = 255
+STRIDE = Fraction(5, 4)
 LONGEST = 60  # characters
 LEAST, MOST = Fraction(1, 10**7), 10**4  # below, float32 pixels cannot tell; above, no image is so long a vector
 PLACES = 4  # decimals of a short decimal
@@ -31,6 +32,11 @@ def radius(text: str, option: str = "--eps") -> float:
 def canonical(text: str, option: str = "--eps") -> str:
     """The form of this number: "2/510" is "1/255", "4/256" is "1/64". Raises UserError as `radius` does."""
     return written(_checked(text, option))
+
+
+def published_step(eps: str, steps: int) -> str:
+    """1.25 eps / steps: alpha of Co-Attack, SGA and AdvPT as they are published. Raises UserError as `radius` does."""
+    return written(fraction(canonical(eps)) * STRIDE / steps)
 
 
 def canonical_or_same(text: Any) -> Any:

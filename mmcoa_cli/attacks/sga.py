@@ -110,6 +110,7 @@ def scaled_views(batch: Batch) -> Callable[[Tensor], list[Tensor]]:
     matrices = {scale: _there_and_back(side, scale, batch.images, antialias=settings.antialias) for scale in scaled}
 
     def views(x: Tensor) -> list[Tensor]:
+        """Those of the next step."""
         step, shape = next(steps), (len(scaled), *x.shape[1:])
         drawn = [
             keyed(batch.seed, i, epoch=NOISE + step).standard_normal(shape, dtype=np.float32) for i in batch.indices

@@ -51,6 +51,7 @@ def lines_of(rows: Sequence[Row], layout: Layout, *, seeds: bool = False) -> lis
     states = Counter(of[:2] for of in {(row.run, row.epoch, row.weights) for row in rows})
 
     def of_one_line(row: Row) -> Key:
+        """Equal for results that stand in one line."""
         if not several:
             return (*layout.of_run(row), row.train_seed, row.run, row.weights)
         return (

@@ -18,6 +18,7 @@ from store.index import Index
 from .. import __version__
 from ..attacks import ATTACKS
 from ..settings import Home
+from ..terminal.checks import require_folder
 from .content import Report
 from .figure import caption
 from .figures import svg
@@ -62,8 +63,8 @@ def check_page(path: Path | None) -> None:
     """Raises UserError for a file that no page can be written to."""
     if path and path.suffix.lower() != ".html":
         raise UserError(f"{path.name} is no page", hint="end it in .html")
-    if path and not path.parent.is_dir():
-        raise UserError(f"there is no folder {path.parent} for {path.name}", hint="make it, or name another")
+    if path:
+        require_folder(path)
 
 
 def page(parts: Sequence[Part], *, title: str) -> str:

@@ -63,6 +63,7 @@ def panels(rows: Sequence[Row], *, table: TableRow, seeds: bool = False) -> list
     layout = Layout(table)
 
     def alike(row: Row) -> Key:
+        """Equal for results that may stand in one panel."""
         fields = [name for name in layout.apart if name in ("method", "attack")]
         return (
             *(part for name in fields for part in layout.place(name, row.get(name))),

@@ -15,6 +15,7 @@ from store.index import Index
 from ..catalog.tables import TIME, TableRow
 from ..models.present import Present
 from ..settings import Home, home
+from ..terminal.checks import require_folder
 from ..terminal.console import print_json, say, show
 from .content import Missing, Report, report_of
 from .figures import ENDINGS as ENDINGS_OF_PICTURES
@@ -77,8 +78,7 @@ def check_output(table: TableRow, *, format: str | None, output: Path | None) ->
         raise UserError(
             f"{output.name} ends in {what}", hint=f"end it in {', '.join(ENDINGS)}{drawn}; or name one: --format csv"
         )
-    if not output.parent.is_dir():
-        raise UserError(f"there is no folder {output.parent} for {output.name}", hint="make it, or name another")
+    require_folder(output)
 
 
 def write(report: Report, *, format: str | None, output: Path | None, as_json: bool) -> None:

@@ -44,7 +44,7 @@ def show_each(
     """Draw the sheets of runs and datasets, and print what is on them unless `quiet`; returns a document for each.
 
     Raises UserError for a name that is neither.
-    """  # fmt: skip
+    """
     shown: list[dict[str, Any]] = []
     for name in names:
         if _is_dataset(name, home):

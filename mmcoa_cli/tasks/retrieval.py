@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 FIRST = (1, 5, 10)
 MAX_WORDS = 30
-EPS, STEPS, STRIDE = "2/255", 10, Fraction(5, 4)  # of the published attacks: alpha = 1.25 eps / steps
+EPS, STEPS = "2/255", 10  # of the published attacks
 CHANGED, CUT = "captions_changed", "captions_cut"
 _MARKS = re.compile(r"([,.'!?\"()*#:;~])")
 _SPACES = re.compile(r"\s{2,}")
@@ -49,13 +48,13 @@ class Retrieval(Task):
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The published radius and number of steps where none is given, and their step size."""
-        from ..attacks.radii import canonical, fraction, written
+        from ..attacks.radii import published_step
 
         for name in ("stop_when_fooled", "no_collisions"):
             if given.get(name):
                 raise UserError(f"{self.name} has no classes, and so no use for {name}", hint=f"leave out {name}")
         eps, steps = given.get("eps", EPS), given.get("steps", STEPS)
-        alpha = given.get("alpha") or written(fraction(canonical(eps)) * STRIDE / max(steps, 1))
+        alpha = given.get("alpha") or published_step(eps, max(steps, 1))
         return {**given, "eps": eps, "steps": steps, "alpha": alpha}
 
     def identity(self, drawn: Drawn) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from store.errors import UserError
 
@@ -36,3 +37,9 @@ def not_negative(option: str, value: int) -> None:
     """Raises UserError for a negative `value`."""
     if not 0 <= value < 2**63:
         raise UserError(f"{option} {value} is out of range", hint=f"{option} 0")
+
+
+def require_folder(file: Path) -> None:
+    """Raises UserError where the folder that `file` is to be written into is not there."""
+    if not file.parent.is_dir():
+        raise UserError(f"there is no folder {file.parent} for {file.name}", hint="make it, or name another")
