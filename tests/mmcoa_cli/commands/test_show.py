@@ -128,7 +128,7 @@ def test_pictures_in_a_terminal(width: int) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["pest"], "no run or dataset called 'pest'"),
+        (["pest"], "no run, dataset or example set called 'pest'"),
         (["pets", "--split", "train"], "no split called 'train'"),
         (["pets", "--output", "sheet.pdf"], "no picture that can be drawn"),
         (["pets", "--output", "/nowhere/sheet.png"], "there is no folder /nowhere"),
