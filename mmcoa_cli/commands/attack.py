@@ -38,4 +38,6 @@ def command(
     from ..plans import direct  # what was typed is right: only now is it worth the time
     from ..reports import results
 
-    results.show(direct.evaluate([spec], Start(**vars(start))), as_json=json, files=True)
+    done = direct.evaluate([spec], Start(**vars(start)))
+    results.show(done.outcomes, as_json=json, files=True)
+    done.end()

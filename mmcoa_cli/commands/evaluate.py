@@ -36,4 +36,6 @@ def command(
     from ..plans import direct  # what was typed is right: only now is it worth the time
     from ..reports import results
 
-    results.show(direct.evaluate(tests, Start(**vars(start))), as_json=json)
+    done = direct.evaluate(tests, Start(**vars(start)))
+    results.show(done.outcomes, as_json=json)
+    done.end()

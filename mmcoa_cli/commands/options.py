@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from .. import catalog
 from ..attacks import base
 from ..jobs.training_spec import DEFAULT_DATASET
 from ..tasks import TASKS
@@ -18,7 +17,6 @@ from . import known
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
 SETTINGS, MACHINE, OUTPUT = "Settings", "Machine", "Output"
 N = "N"  # what a number is called in the help
-SEEDS = c.Numbers((0,))
 DATASETS, ATTACKS = c.Names((DEFAULT_DATASET,)), c.Names(base.usual())
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
@@ -57,9 +55,6 @@ TestedEpochs = Annotated[
         show_default="the last",
     ),
 ]  # fmt: skip
-Dataset = Annotated[
-    str, typer.Option(metavar="NAME", help="Train on this dataset.", autocompletion=c.one(known.datasets))
-]
 Datasets = Annotated[
     c.Names,
     typer.Option(
@@ -76,10 +71,6 @@ PixelSize = Annotated[
 Task = Annotated[
     str, typer.Option(help=f"Measure this task: {c.listed(lambda: TASKS)}.", **c.choice(lambda: TASKS, "TASK"))
 ]
-Method = Annotated[
-    str,
-    typer.Option(help=f"Train with this method: {c.listed(catalog.methods)}.", **c.choice(catalog.methods, "METHOD")),
-]
 Model = Annotated[
     str,
     typer.Option(
@@ -87,9 +78,6 @@ Model = Annotated[
         autocompletion=c.one(known.models),
     ),
 ]  # fmt: skip
-
-Shots = Annotated[str, typer.Option(metavar="N|full", help="Train on N images of each class, or on all.")]
-
 Epochs = Annotated[
     int | None,
     typer.Option(
@@ -178,13 +166,6 @@ NoCollisions = Annotated[
     typer.Option("--no-collisions", help="Never write the name of another class.", rich_help_panel=TEXT),
 ]
 
-Seeds = Annotated[
-    c.Numbers,
-    typer.Option(
-        "--seed", metavar="N,...", help="Draw everything random from this seed; of several, train a run of each.",
-        parser=c.numbers, rich_help_panel=SETTINGS,
-    ),
-]  # fmt: skip
 Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Compat = Annotated[
     literals.Compat,

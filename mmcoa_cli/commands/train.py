@@ -6,20 +6,20 @@ from typing import Annotated
 
 import typer
 
-from ..jobs.training_spec import train_spec
 from ..terminal.choices import kept, one
 from ..terminal.given import given, refuse_unused
-from . import groups, known
+from . import grid, groups, known
 from . import options as o
 
 NAME = "train"
 EXAMPLES = {
     "mmcoa train --method mmcoa --shots 5": "Start from OpenAI's ViT-B-32, on CIFAR-100",
     "mmcoa train --method tecoa --dataset digits --model tiny-clip --mlm tiny-mlm": "Use no network",
-    "mmcoa train --shots 5 --seed 0,1,2": "Train three runs, and print one table",
+    "mmcoa train --method tecoa,mmcoa --shots 1,5 --seed 0,1,2": "Train twelve runs, and print one table",
+    "mmcoa train --config run.toml --lr 1e-5": "Take the other options from a file",
     "mmcoa train --resume RUN --epochs 20": "Go on after the last whole epoch, up to 20",
 }
-WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluate", "keep", "json"}
+WITH_RESUME = {"config", "resume", "epochs", "processes", "accelerate_config", "no_evaluate", "keep", "json"}
 
 
 def command(
@@ -27,7 +27,7 @@ def command(
     training: groups.Training,
     start: groups.Start,
     *,
-    seed: o.Seeds = o.SEEDS,
+    config: grid.Config = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -49,11 +49,11 @@ def command(
         run, spec = spec_to_go_on_with(resume, home(), epochs=training.epochs)
         runs = [spec]
     else:
-        options = training.chosen(context, tested=not no_evaluate)
-        runs = [train_spec(**options, seed=number) for number in seed]
+        runs = training.runs(context, tested=not no_evaluate)
     from ..jobs.worker import Start
     from ..plans import direct  # what was typed is right: only now is it worth the time
     from ..reports import results
 
-    outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run, keep=kept(keep))
-    results.show(outcomes, as_json=json)
+    done = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run, keep=kept(keep))
+    results.show(done.outcomes, as_json=json)
+    done.end()
