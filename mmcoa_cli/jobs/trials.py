@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -195,4 +196,5 @@ class Trial:
             "compat": self.spec.compat,
             "batch_size": examples.block_size,
             "digests": SCHEME,
+            "torch": version("torch"),
         }
