@@ -25,6 +25,7 @@ from store.examples import ExampleSet
 
 from .. import attacks, catalog
 from ..attacks.base import options_of, with_needs
+from ..attacks.compat import LEAK, parts
 from ..catalog import Cell, MethodRow
 from ..defences import loss_of
 from ..defences.optimizers import make_optimizer
@@ -106,7 +107,7 @@ class Bench:
             (Size(n, steps, classes, min(n, classes)), self._update(plans[classes], n, steps if has_steps else None))
             for n, steps, classes in sizes
         ]
-        stepwise = self.order.compat == "release"  # whose weights learn from every step of the attack
+        stepwise = LEAK in parts(spec.compat)  # whose weights learn from every step of the attack
         return Cost.fitted(measured, stepwise=stepwise), max(0.0, began[MANY] - began[FEW]) / (MANY - FEW)
 
     def attack(self, name: str) -> Cost:
