@@ -36,8 +36,8 @@ def parts(compat: str) -> set[str]:
 
 
 def written(found: Collection[str], *, bundle: Collection[str]) -> str:
-    """The one form of these parts: "none", "positions,case"; "release" instead of all that are in the bundle."""
-    whole = {*bundle} <= {*found}
+    """The one form of these parts: "none", "positions,case"; "release" instead of all that are in a bundle."""
+    whole = bool(bundle) and {*bundle} <= {*found}
     names = [RELEASE] * whole + [name for name in PARTS if name in found and not (whole and name in bundle)]
     return ",".join(names) or NONE
 

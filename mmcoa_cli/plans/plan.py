@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
 from ..attacks.base import options_of
-from ..catalog import Kind
+from ..catalog import Kind, TableRow
+from ..catalog.tables import TIME
 from ..jobs.known import Known
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..settings import Home
 from ..terminal.console import say
-from .compose import Composer
+from .compose import Composer, cells_of
+from .explaining import Explaining
 from .order import LADDER, PAPER, Order, Scale, remembered
 from .selection import Data, Selection, select
 from .steps import Step, fetching
@@ -34,6 +36,8 @@ class Plan:
     steps: tuple[Step, ...]
     left_out: tuple[str, ...]
     speed: Speed | None
+    tables: tuple[TableRow, ...] = ()  # of the order, with what of each takes part
+    data: Mapping[str, Data] = field(default_factory=dict)
 
     @property
     def todo(self) -> list[Step]:
@@ -97,10 +101,15 @@ def compose(
     """The steps: datasets and models, then all runs and tests. Without `known`, as if nothing were there."""
     data = {data.name: data for selection in chosen for data in selection.datasets}
     composer = Composer(order.settings(scale), known, data, speed, order.start)
-    steps = composer.steps(selection.narrowed(scale, order.attacks) for selection in chosen)
+    tables = tuple(selection.narrowed(scale, order.attacks) for selection in chosen)
+    steps = composer.steps(tables)
+    if order.explain:
+        cells = [cell for table in tables if table.cell != TIME for cell in cells_of(table)]
+        steps += Explaining(composer.settings, data).steps(composer, cells)
     left_out = [line for selection in chosen for line in selection.left_out]
     left_out = [*dict.fromkeys(left_out), *differences(order, scale, chosen)]
-    return Plan(order, scale, (*_fetches(order, data.values(), known), *steps), tuple(left_out), speed)
+    every = (*_fetches(order, data.values(), known), *steps)
+    return Plan(order, scale, every, tuple(left_out), speed, tables, data)
 
 
 def differences(order: Order, scale: Scale, chosen: Sequence[Selection]) -> Iterator[str]:
