@@ -191,7 +191,7 @@ Compat = Annotated[
     str,
     typer.Option(
         help="Do as the paper says (none), as its released code does (release), or as that in some parts, with commas"
-        f" between them: {c.listed(lambda: PARTS)}.",
+        f" between them: text (the text attack), {c.listed(lambda: PARTS)}.",
         rich_help_panel=SETTINGS, **c.joined(lambda: CHOICES, "none|release|PART,..."),
     ),
 ]  # fmt: skip

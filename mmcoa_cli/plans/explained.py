@@ -30,11 +30,12 @@ from .plan import Plan
 
 
 def explained(table: TableRow, plan: Plan, home: Home) -> Explained:
-    """The report of a table of the plan, one of `plan.tables`. Raises UserError where it has no result of ours."""
+    """The report of a table of the plan's order. Raises UserError where it has no result of ours."""
     known, settings = Known(home), plan.order.settings(plan.scale)
     source = Source(known, Index(home.database_url), table.numbers, settings.model)
     explaining = Explaining(settings, plan.data)
-    effects = [one for cell in cells_of(table) for one in source.effects(cell, explaining)]
+    (narrowed,) = (one for one in plan.tables if one.name == table.name)
+    effects = [one for cell in cells_of(narrowed) for one in source.effects(cell, explaining)]
     if not effects:
         raise UserError(
             f"the index holds no result of {table.name} to explain", hint="mmcoa reproduce says what failed"

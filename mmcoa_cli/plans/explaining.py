@@ -114,5 +114,5 @@ def _with(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     """These options and more; of `compat` the parts of both."""
     both = {**options, **more}
     if "compat" in options and "compat" in more:
-        both["compat"] = written(parts(options["compat"]) | parts(more["compat"]), bundle=())
+        both["compat"] = written(parts(options["compat"]) | parts(more["compat"]))
     return both

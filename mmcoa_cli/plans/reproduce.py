@@ -62,8 +62,7 @@ def _report(shown: TableRow, plan: Plan, store: Home) -> Report | UserError:
     told."""
     try:
         if plan.order.explain and shown.cell != TIME:
-            (narrowed,) = (table for table in plan.tables if table.name == shown.name)
-            return explained(narrowed, plan, store)
+            return explained(shown, plan, store)
         return make_report(shown, store, missing=lacking, made_by=made_by)
     except UserError as error:
         print_error(error)

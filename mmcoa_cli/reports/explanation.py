@@ -63,7 +63,8 @@ class Effect:
             **{name: getattr(cell, name) for name in ("method", "source", "shots", "dataset", "attack")},
             **dict(cell.training), **dict(cell.options), "epoch": row.epoch, "metric": row.metric,
             "switch": self.switch, "value": self.value, "n": self.n, "difference": self.difference,
-            "difference_low": self.low, "difference_high": self.high, "paired": self.paired, "model": row.model, "seed": row.seed,
+            "difference_low": self.low, "difference_high": self.high, "paired": self.paired,
+            "model": row.model, "seed": row.seed,
             "train_compat": row.train_compat, "compat": row.compat, "pixel_size": row.pixel_size, "run": row.run,
             "evaluation": "" if self.switch == PAPER else row.evaluation, "paper_note": row.paper_note,
         }  # fmt: skip
@@ -97,7 +98,10 @@ class Explained(Report):
         layout, groups = Layout(self.table), dict[tuple[Cell, str], list[Effect]]()
         for effect in self.effects:
             groups.setdefault((self._apart(effect.cell), effect.row.measure), []).append(effect)
-        return [_sheet(cell, effects, layout, digits=digits) for (cell, _), effects in groups.items()]
+        found = {effect.switch for effect in self.effects}
+        notes = [f"+ {name}: {_told(name)}" for name in (*switches(), RELEASE) if name in found]
+        notes += [*NOTES, *_signs(effect for effect in self.effects if effect.switch == PAPER)]
+        return [_sheet(cell, some, layout, notes=notes, digits=digits) for (cell, _), some in groups.items()]
 
     def _apart(self, cell: Cell) -> Cell:
         """What all cells of one sheet have in common."""
@@ -119,7 +123,7 @@ def averaged(effects: Sequence[Effect]) -> Effect:
     )  # fmt: skip
 
 
-def _sheet(cell: Cell, effects: Sequence[Effect], layout: Layout, *, digits: int) -> Sheet:
+def _sheet(cell: Cell, effects: Sequence[Effect], layout: Layout, *, notes: list[str], digits: int) -> Sheet:
     ours = [effect for effect in effects if effect.switch == OURS]
     rows = [effect.row for effect in ours]
     columns = sorted({layout.column(row) for row in rows}, key=lambda value: layout.place(layout.table.columns, value))
@@ -134,7 +138,7 @@ def _sheet(cell: Cell, effects: Sequence[Effect], layout: Layout, *, digits: int
         [plain(value_words(layout.table.columns, value)) for value in columns],
         [line for name, of in there.items() for line in _lines(name, [of.get(column) for column in columns], digits)],
         [plain(line) for line in _remarks(there, columns)],
-        [*(f"+ {name}: {_told(name)}" for name in there if name not in (OURS, PAPER)), *NOTES, *_signs(there)],
+        notes,
     )
 
 
@@ -207,7 +211,7 @@ def _remarks(there: Mapping[str, Mapping[Any, Effect]], columns: Sequence[Any]) 
     absent = [name for name in switches() if name not in there]
     return [
         *(["moved by more than the choice of images may: " + "; ".join(found)] if found else []),
-        *(["moved by no more than that: " + ", ".join(still)] if still else []),
+        *(["moved by no more than the choice of images may: " + ", ".join(still)] if still else []),
         *(["none of these results has a use for: " + ", ".join(absent)] if absent else []),
         *([] if PAPER in there else ["the paper has no number beside these"]),
     ]
@@ -220,6 +224,6 @@ def _told(name: str) -> str:
     return switches()[name].title
 
 
-def _signs(there: Mapping[str, Mapping[Any, Effect]]) -> list[str]:
-    found = "".join(marks(effect.row) for effect in there.get(PAPER, {}).values())
+def _signs(papers: Iterable[Effect]) -> list[str]:
+    found = "".join(marks(effect.row) for effect in papers)
     return [text for sign, text in EXPLANATIONS.items() if len(sign) == 1 and sign in found]

@@ -19,7 +19,8 @@ from store.errors import UserError
         ("leak", "none", "leak", "none"),
         ("ties", "none", "none", "ties"),
         ("ties,release", "release", "release", "release,ties"),
-        ("single,words,case,positions", "release", "positions,case,words,single", "release"),
+        ("single,words,case,positions", "release", "text", "release"),
+        ("text,ties", "release", "text", "release,ties"),
         ("single,words,case,positions,leak", "release", "release", "release"),
         ("none,case,case", "case", "case", "case"),
     ],
@@ -56,5 +57,7 @@ def test_an_unknown_part_is_refused() -> None:
     with pytest.raises(UserError) as error:
         parts("leak,bias")
     assert "--compat bias is unknown" in str(error.value) and "positions" in error.value.hint
+    with pytest.raises(UserError, match="more than a run can be told by"):
+        train_spec("mmcoa", compat="leak,positions,case,words")
     with pytest.raises(UserError, match="attacks each image for all of its steps"):
         train_spec("tecoa", compat="leak", stop_when_fooled=True)
