@@ -73,13 +73,17 @@ class Composer:
     def _of_run(self, run: TrainSpec, cells: Sequence[Cell]) -> Iterator[Step]:
         found, label = self.known.run(run) if self.known else None, _label(cells[0]) + self.note
         seconds = 0.0 if found else self.speed.training(run, self.data[run.dataset]) if self.speed else None
-        left = self.speed.disk.training(run) if self.speed and self.speed.disk and not found else 0
+        left = self._left_by(run) if not found else 0
         title = f"train {label} on {run.dataset}"
         yield Step(Job(run), title, run, label, found is not None, seconds, left, self.start)
         there = [own for cell in cells if (own := in_run(cell, run))]
         checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
         for spec in self._tests(checkpoint, there):
             yield self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found)
+
+    def _left_by(self, run: TrainSpec) -> float:
+        """What it leaves on disk, as far as that is known."""
+        return self.speed.disk.training(run, self.data[run.dataset]) if self.speed and self.speed.disk else 0
 
     def _of_model(self, method: str, cells: Sequence[Cell]) -> Iterator[Step]:
         model, label = self.settings.model, f"{method}, zero-shot{self.note}"

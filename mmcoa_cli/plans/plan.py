@@ -10,7 +10,9 @@ from store.errors import UserError
 
 from ..attacks.base import options_of
 from ..catalog import Kind, TableRow
+from ..catalog.switches import switches
 from ..catalog.tables import TIME
+from ..datasets.library import dataset_path
 from ..jobs.known import Known
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..settings import Home
@@ -81,7 +83,7 @@ def make_plan(order: Order, home: Home, *, fetch_models: bool) -> Plan:
     scale = remembered(order, home) if order.preset == "quick" else PAPER
     if scale and not (plan := compose(order, scale, chosen, known=known)).computes:
         return plan
-    speed = _speed(order, chosen[0], home, fetch_models=fetch_models)
+    speed = _speed(order, chosen, home, fetch_models=fetch_models)
     scale = scale or largest_in_time(order, chosen, speed=speed)
     return compose(order, scale, chosen, known=known, speed=speed)
 
@@ -143,7 +145,17 @@ def _fetches(order: Order, datasets: Iterable[Data], known: Known | None) -> Ite
         yield fetching(data.name, Kind.dataset, size=data.bytes, here=data.here)
 
 
-def _speed(order: Order, selection: Selection, home: Home, *, fetch_models: bool) -> Speed | None:
+def _sides(order: Order, chosen: Sequence[Selection], home: Home) -> dict[int, str]:
+    """The sides of images that are attacked, each with a dataset in the store to take some from; empty for none."""
+    every = dict.fromkeys(data for selection in chosen for data in selection.datasets)
+    here = [data for data in every if dataset_path(data.name, home).exists() and not data.captions]
+    more = [int(one.test["pixel_size"]) for one in switches().values() if "pixel_size" in one.test]
+    sides = dict.fromkeys([*(data.pixel_size for data in every), *(more if order.explain else ())])
+    own = {side: [data.name for data in here if data.pixel_size == side] for side in sides}
+    return {side: next(iter([*names, *(data.name for data in here)]), "") for side, names in own.items()}
+
+
+def _speed(order: Order, chosen: Sequence[Selection], home: Home, *, fetch_models: bool) -> Speed | None:
     if fetch_models:
         try:
             ensure_clip(order.model, home)
@@ -155,4 +167,4 @@ def _speed(order: Order, selection: Selection, home: Home, *, fetch_models: bool
     say("measuring what this machine does: a minute, or less", style="dim")
     from .measuring import measure
 
-    return measure(order, home, side=selection.sources[0].pixel_size)
+    return measure(order, home, side=chosen[0].sources[0].pixel_size, sides=_sides(order, chosen, home))
