@@ -17,9 +17,11 @@ from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.plans import direct
 from mmcoa_cli.plans.explained import explained
+from mmcoa_cli.plans.lacking import lacking
 from mmcoa_cli.plans.order import PAPER, Order, Scale, remember, remembered
 from mmcoa_cli.plans.plan import Plan, compose
 from mmcoa_cli.plans.selection import Selection, look_up
+from mmcoa_cli.reports.report import make_report
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index
@@ -148,6 +150,9 @@ def test_what_each_switch_moves(tested: tuple[Plan, Home]) -> None:
     values = [line.label for line in sheet.lines if line.kind == "value"]
     assert values == [OURS, *(f"+ {name}" for name in EVALUATED)] and sheet.columns == ["text"]
     assert any("none of these results has a use for" in line for line in sheet.remarks)
+    table = catalog.tables()["table1"]
+    missing = make_report(table, home, missing=lacking).missing
+    assert missing and not any("--compat" in entry["command"] for entry in missing.entries())
 
 
 def _text() -> catalog.Cell:
