@@ -9,6 +9,7 @@ import typer
 
 from .. import catalog
 from ..attacks import base
+from ..attacks.compat import CHOICES, PARTS
 from ..jobs.training_spec import DEFAULT_DATASET
 from ..tasks import TASKS
 from ..terminal import choices as c
@@ -187,9 +188,13 @@ Seeds = Annotated[
 ]  # fmt: skip
 Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Compat = Annotated[
-    literals.Compat,
-    typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
-]
+    str,
+    typer.Option(
+        help="Do as the paper says (none), as its released code does (release), or as that in some parts, with commas"
+        f" between them: text (the text attack), {c.listed(lambda: PARTS)}.",
+        rich_help_panel=SETTINGS, **c.joined(lambda: CHOICES, "none|release|PART,..."),
+    ),
+]  # fmt: skip
 
 More = Annotated[
     list[str] | None,
