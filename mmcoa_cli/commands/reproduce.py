@@ -44,6 +44,13 @@ Source = Annotated[
     ),
 ]  # fmt: skip
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")]
+FineTuningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", metavar="RATE", rich_help_panel=o.TRAINING, show_default="the method's in the paper",
+        help="Fine-tune with this learning rate; learned prompts (vp, advpt) keep their own, which is of another size.",
+    ),
+]  # fmt: skip
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -64,7 +71,7 @@ def command(
     json: o.Json = False,
     model: o.Model = DEFAULT_MODEL,
     mlm: o.Mlm = DEFAULT_MLM,
-    lr: o.LearningRate = None,
+    lr: FineTuningRate = None,
     batch_size: o.TrainingBatchSize = None,
     seed: o.Seed = 0,
     compat: o.Compat = "none",

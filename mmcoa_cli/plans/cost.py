@@ -66,6 +66,10 @@ class Disk:
         """Of every epoch, and of the optimizer's state, which has two numbers for each weight."""
         return (spec.epochs + 2) * self.weights[spec.method]
 
+    def between(self, spec: TrainSpec, models: int) -> float:
+        """Of the models on the way to a run."""
+        return models * self.weights[spec.method]
+
     def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
         """Of these attacks of `spec`."""
         size = (spec.pixel_size or data.pixel_size) / self.side
@@ -108,6 +112,10 @@ class Speed:
         }
         seconds = sum(self.attacks[name].of(size) for name, size in sizes.items())
         return self._load(spec.attacks) + seconds if sizes else 0.0
+
+    def between(self, models: int) -> float:
+        """Seconds of models between two, each of which is written and hashed as these are read."""
+        return (2 + models) * self.load
 
     def _load(self, attacks: Iterable[str]) -> float:
         return self.load + (self.load_words if needs_masked_lm(attacks) else 0.0)
