@@ -19,7 +19,7 @@ from store.index import Index
 from ..datasets.library import dataset_path
 from ..settings import Home
 from .colours import COLOURS
-from .pictures import examples_path
+from .example_files import examples_path
 from .wording import plain
 
 if TYPE_CHECKING:

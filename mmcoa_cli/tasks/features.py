@@ -54,16 +54,19 @@ class Features(Classification):
 
         one, other = before["embedding"], after["embedding"]
         cosine = (one.astype(np.float64) * other).sum(axis=1)
-        return {"clean_embedding": one, "cosine": cosine.astype(np.float32)}
+        return {"cosine": cosine.astype(np.float32)}
 
-    def arrays(self, victim: Victim, drawn: Drawn, texts: Sequence[str], *, column: Column) -> Columns:
+    def arrays(
+        self, victim: Victim, drawn: Drawn, texts: Sequence[str], *, column: Column, before: Column | None
+    ) -> Columns:
         """The images in the plane (m,), and their places before and under the attack (m, 2)."""
         import numpy as np
 
         from ..datasets.sampling import balanced_subset
 
         shown = balanced_subset(column("label"), MOST, seed=SEED)
-        places = plane(np.concatenate([column(name)[shown] for name in ("clean_embedding", "embedding")]), seed=SEED)
+        clean, adversarial = ((found or column)("embedding")[shown] for found in (before, None))
+        places = plane(np.concatenate([clean, adversarial]), seed=SEED)
         return {"shown": shown, "clean_place": places[: len(shown)], "adversarial_place": places[len(shown) :]}
 
     def notes(

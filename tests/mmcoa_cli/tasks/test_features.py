@@ -96,7 +96,7 @@ def report(home: Home) -> Report:
 
 
 def test_figure_9_is_drawn_from_the_store_with_its_numbers(home: Home, tmp_path: Path) -> None:
-    evaluate([spec_of()], Start())
+    evaluate([spec_of(eps="1/255", alpha="1/255")], Start())
     found = report(home)
     (row,) = found.dicts()
     assert row["metric"] == "mean_cosine" and row["method"] == "clip"
@@ -111,7 +111,7 @@ def test_figure_9_is_drawn_from_the_store_with_its_numbers(home: Home, tmp_path:
 
 
 def test_a_plane_that_is_gone_leaves_its_number(home: Home, tmp_path: Path) -> None:
-    evaluate([spec_of()], Start())
+    evaluate([spec_of(eps="1/255", alpha="1/255")], Start())
     for path in home.examples.glob("*.h5"):
         path.unlink()
     found = report(home)
