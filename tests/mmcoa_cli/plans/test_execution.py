@@ -142,5 +142,12 @@ def test_models_between_two_are_made_and_tested_once(home: Home) -> None:
     assert [step.title for step in made().todo] == [
         "interpolate between vit and tecoa, 1-shot from digits", "test tecoa, 1-shot from digits at w 0.5 on digits",
     ]  # fmt: skip
-    report = lacking(index.runs(), rows(index, table), table=table, attacks=("clean", "image"), home=home)
-    assert not [entry for entry in report.entries() if "interpolate" in entry["command"]]
+
+    def ways(*weights: float) -> list[str]:
+        finer, attacks = table.narrowed(w=weights), ("clean", "image")
+        found = lacking(index.runs(), rows(index, finer, attacks=attacks), table=finer, attacks=attacks, home=home)
+        return [entry["command"] for entry in found.entries() if " interpolate " in entry["command"]]
+
+    (run,) = [run.id for run in index.runs() if run.kind == "train" and run.method == "tecoa"]
+    assert ways(0.0, 0.5, 1.0) == []
+    assert ways(0.0, 0.25, 0.5) == [f"mmcoa interpolate vit {run} --steps 5"]
