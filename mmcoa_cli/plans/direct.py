@@ -58,5 +58,6 @@ def _titles(specs: Sequence[TrainSpec]) -> Iterator[str]:
     """What each run is, with what sets it apart from others."""
     varied = [name for name in ("model", "lr") if len({getattr(spec, name) for spec in specs}) > 1]
     for spec in specs:
-        apart = "".join(f", {name} {getattr(spec, name)}" for name in varied)
-        yield f"train {spec.method}, {spec.shots} on {spec.dataset}{apart}, seed {spec.seed}"
+        apart = "".join(f", {name} {getattr(spec, name)}" for name in varied if spec.row.loss or name != "lr")
+        made = f"train {spec.method}, {spec.shots}" if spec.row.loss else f"test {spec.method}, zero-shot"
+        yield f"{made} on {spec.dataset}{apart}, seed {spec.seed}"
