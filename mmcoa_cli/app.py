@@ -18,9 +18,11 @@ from .commands import (
     demo,
     doctor,
     evaluate,
+    export,
     fetch,
     interpolate,
     pretrain,
+    push,
     report,
     reproduce,
     show,
@@ -36,7 +38,23 @@ from .terminal.examples import epilog
 from .terminal.flattened import flattened
 from .terminal.given import OnceEach
 
-VERBS = (fetch, train, pretrain, attack, evaluate, interpolate, report, reproduce, list_, show, tsne, doctor, demo)
+VERBS = (
+    fetch,
+    train,
+    pretrain,
+    attack,
+    evaluate,
+    interpolate,
+    report,
+    reproduce,
+    list_,
+    show,
+    tsne,
+    export,
+    push,
+    doctor,
+    demo,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
