@@ -78,9 +78,12 @@ def attack(
     Raises UserError for what cannot be attacked.
     """
     _require_images(images, labels, class_names)
+    numbers = range(len(labels)) if indices is None else indices
+    if len(numbers) != len(labels):
+        raise UserError(f"{len(numbers)} indices for {len(labels)} images", hint="one for each image")
     spec = evaluation_spec("", (NAME,), (attack,), **options)
     info = DatasetInfo(NAME, tuple(class_names), {}, None, images.shape[-1], None, template, "")
-    trial = given(spec, images.detach().float(), labels, info, range(len(labels)) if indices is None else indices)
+    trial = given(spec, images.detach().float(), labels, info, numbers)
     mlm = load_mlm(spec.mlm, home()) if spec.takes_words else None
     with evaluating(model, tokenizer, precision=spec.precision) as victim:
         return attacked(trial, victim, mlm)

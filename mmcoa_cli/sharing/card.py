@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from .. import __version__, catalog
 from ..attacks.base import needs_masked_lm
 from ..datasets.prompts import class_prompts
+from ..jobs.training_spec import TrainSpec
 from ..models.folders import in_words
 from ..models.origins import STAND_IN
 from ..models.runs import INTERPOLATED
@@ -26,7 +28,7 @@ PAPER = (
     "Perspective, arXiv 2404.19287"
 )
 CLIP = "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021, arXiv 2103.00020"
-SHOWN_APART = ("method", "dataset", "shots", "model", "mlm", "compat")
+ARXIV = re.compile(r"arXiv [\d.]*\d")
 
 
 def card(handed: Handed, layout: Layout, *, place: str, licence: str, title: str) -> str:
@@ -88,20 +90,27 @@ def _made(handed: Handed) -> list[tuple[str, str]]:
     if not handed.trained:
         return [*found, ("run", run.id)]
     spec = handed.training
-    row, own = catalog.datasets().get(run.source), {n for name in spec.row.attacks for n in asdict(spec.attack(name))}
-    settings = {name: value for name, value in spec.document().items() if name not in (*SHOWN_APART, *own)}
+    row = catalog.datasets().get(run.source)
     shots = "all training images" if run.shots == "full" else f"{run.shots} training images a class"
     words = [f"masked LM {spec.mlm}"] if needs_masked_lm(spec.row.attacks) else []
     threats = [f"{attack_name(name)}: {spec.attack(name).in_words()}" for name in spec.row.attacks]
     return [
         *found,
-        ("method", ", ".join(filter(None, [spec.row.title or run.method, spec.row.source]))),
+        ("method", f"{run.method}, {spec.row.title}" if spec.row.title else run.method),
         ("data", ", ".join(filter(None, [run.source, shots, row.citation if row else ""]))),
-        ("settings", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())),
+        ("settings", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in _settings(spec).items())),
         ("attacks in training", "; ".join([*threats, *words]) or "none"),
         *([("the paper's released code", run.compat)] if run.compat != "none" else []),
         ("run", run.id),
     ]
+
+
+def _settings(spec: TrainSpec) -> dict[str, Any]:
+    """What it was trained with, beside the attacks: the loop, the optimizer as far as it is used, the loss."""
+    own = {name: getattr(spec, name) for name in ("epochs", "batch_size", "lr", "tune", "seed", "precision")}
+    optimizer = {"optimizer": spec.optimizer, "weight_decay": spec.optimization.decay}
+    optimizer |= {"schedule": spec.optimization.schedule}
+    return {**own, **optimizer, **(asdict(spec.settings) if spec.settings else {})}
 
 
 def _result(row: Row, mark: str) -> dict[str, str]:
@@ -126,8 +135,10 @@ def _prompts(handed: Handed) -> str:
 
 
 def _cited(handed: Handed) -> list[str]:
+    """The paper, who published the method where that is another, and CLIP."""
     row = handed.training.row
-    return list(dict.fromkeys(filter(None, [PAPER, row.source if row.loss else "", CLIP])))
+    others = [row.source] if row.loss and not set(ARXIV.findall(row.source)) & set(ARXIV.findall(PAPER)) else []
+    return list(dict.fromkeys([PAPER, *others, CLIP]))
 
 
 def _licence(handed: Handed, licence: str) -> str:

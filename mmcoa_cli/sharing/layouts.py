@@ -54,7 +54,8 @@ from PIL import Image
 
 model, preprocess = open_clip.create_model_from_pretrained("{place}")
 tokenizer = open_clip.get_tokenizer("{place}")
-image, texts = preprocess(Image.open("image.png").convert("RGB"))[None], tokenizer({prompts})
+image = preprocess(Image.open("image.png").convert("RGB"))[None]
+texts = tokenizer({prompts})
 with torch.no_grad():
     x, t = model.encode_image(image, normalize=True), model.encode_text(texts, normalize=True)
     print((model.logit_scale.exp() * x @ t.T).softmax(dim=-1))
