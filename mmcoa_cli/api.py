@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Names = str | Sequence[str]
+OF_DATASETS = {"limit", "pixel_size", "epoch", "task"}  # options of `evaluate` that mean nothing for images in hand
 plugins.load()
 
 
@@ -67,10 +68,11 @@ def attack(
     template: str = catalog.TEMPLATE,
     tokenizer: Any = None,
     indices: Sequence[int] | None = None,
+    progress: bool = False,
     **options: Any,
 ) -> Attacked:
     """Attack `images`, pixels in [0, 1], (n, 3, S, S) of any S, of the classes `labels`, (n,), with the prompts that
-    `template` makes of `class_names`. Nothing is stored.
+    `template` makes of `class_names`. Nothing is stored, and nothing printed but with `progress`.
 
     `model` is one of `load`, or any of open_clip with its `tokenizer`. `options` are those of `mmcoa evaluate`: eps,
     alpha, steps, norm, seed, mlm, batch_size, precision and what `mmcoa list attacks` names. Random starts are drawn by
@@ -81,9 +83,11 @@ def attack(
     numbers = range(len(labels)) if indices is None else indices
     if len(numbers) != len(labels):
         raise UserError(f"{len(numbers)} indices for {len(labels)} images", hint="one for each image")
+    for option in OF_DATASETS & options.keys():
+        raise UserError(f"{option} would be ignored: the images are given", hint="leave it out, or use evaluate")
     spec = evaluation_spec("", (NAME,), (attack,), **options)
     info = DatasetInfo(NAME, tuple(class_names), {}, None, images.shape[-1], None, template, "")
-    trial = given(spec, images.detach().float(), labels, info, numbers)
+    trial = given(spec, images.detach().float(), labels, info, indices=numbers, quiet=not progress)
     mlm = load_mlm(spec.mlm, home()) if spec.takes_words else None
     with evaluating(model, tokenizer, precision=spec.precision) as victim:
         return attacked(trial, victim, mlm)

@@ -63,6 +63,7 @@ class Given:
     images: Tensor
     drawn: Drawn
     indices: Ints
+    quiet: bool
     name: str = NAME
 
     @cached_property
@@ -130,11 +131,13 @@ class Held:
         return np.concatenate([self._images[number] for number in range(len(self.blocks()))])
 
 
-def given(spec: EvaluationSpec, images: Tensor, labels: Tensor, info: DatasetInfo, indices: Sequence[int]) -> Given:
+def given(
+    spec: EvaluationSpec, images: Tensor, labels: Tensor, info: DatasetInfo, *, indices: Sequence[int], quiet: bool
+) -> Given:
     """The images as a trial of one attack."""
     numbers = labels.cpu().numpy().astype(np.int64)
     drawn = Drawn(Labelled(info, numbers), "given", np.arange(len(numbers)))
-    return Given(spec, images, drawn, np.asarray(indices, dtype=np.int64))
+    return Given(spec, images, drawn, np.asarray(indices, dtype=np.int64), quiet)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ class Tried(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def quiet(self) -> bool: ...
+    @property
     def spec(self) -> EvaluationSpec: ...
     @property
     def task(self) -> Task: ...
@@ -90,7 +92,7 @@ class Making:
         trial, blocks, process = self.trial, self.examples.blocks(), self.process
         steps = effort(self.settings) if self.attack.images else 1
         total, mine = steps * len(trial.indices), steps * sum(len(blocks[i]) for i in numbers)
-        title, quiet = f"{self.attack.name} on {trial.name}", not process.is_main_process
+        title, quiet = f"{self.attack.name} on {trial.name}", trial.quiet or not process.is_main_process
         unit = "steps" if steps > 1 else "images"  # a step of one image
         if trial.task.texts_first:
             self.adv_texts  # noqa: B018  (prompts are attacked before the clock of the blocks runs)

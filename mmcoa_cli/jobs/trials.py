@@ -66,6 +66,7 @@ class Trial:
     dataset: Dataset
     template: str = ""
     split: str = SPLIT
+    quiet: bool = False  # whether no progress is shown
 
     @cached_property
     def task(self) -> tasks.Task:

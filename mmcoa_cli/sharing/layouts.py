@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store.checkpoints import save_tensors
-
 if TYPE_CHECKING:
     from ..models.clip import Clip
 
@@ -28,6 +26,8 @@ class Layout:
 
 
 def _open_clip(clip: Clip, folder: Path, repository: str) -> None:
+    from store.checkpoints import save_tensors
+
     config = json.loads(json.dumps(clip.config))
     if repository and config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):  # its files lie beside it there
         config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = repository

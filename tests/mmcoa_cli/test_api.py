@@ -179,6 +179,7 @@ def test_without_pandas_results_are_a_list(
         ({"attack": "imgae"}, "--attack imgae is unknown"),
         ({"attack": "sga"}, "attacks captions, and classification has none"),
         ({"class_names": ["cat", "cat"]}, "the same"),
+        ({"limit": 1}, "limit would be ignored"),
         ({"indices": [1]}, "1 indices for 2 images"),
     ],
 )
