@@ -101,6 +101,7 @@ class Held:
     _blocks: dict[int, Columns] = field(default_factory=dict)
     _images: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
     _texts: dict[str, list[str]] = field(default_factory=dict)
+    _arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def blocks(self) -> list[range]:
         return [range(start, min(start + self.block_size, self.n)) for start in range(0, self.n, self.block_size)]
@@ -114,11 +115,18 @@ class Held:
         self, *, texts: Mapping[str, Sequence[str]], notes: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
     ) -> None:
         self._texts.update({name: list(lines) for name, lines in texts.items()})
+        self._arrays.update(arrays)
+
+    def holds(self, name: str) -> bool:
+        return name in self._blocks[0]
 
     def columns(self, name: str) -> npt.NDArray[Any]:
         return np.concatenate([self._blocks[number][name] for number in range(len(self.blocks()))])
 
     made = columns
+
+    def values(self, name: str) -> npt.NDArray[Any]:
+        return self._arrays[name] if name in self._arrays else self.columns(name)
 
     def texts(self, name: str) -> list[str]:
         return self._texts[name]
