@@ -271,6 +271,11 @@ def paper() -> tuple[PaperNumber, ...]:
         return tuple(_paper_number(row) for row in csv.DictReader(file))
 
 
+def rows_in(kind: type[T], file_name: str, table: str) -> dict[str, T]:
+    """The rows of another file beside the catalog."""
+    return {name: _row(kind, name, values) for name, values in _document(file_name)[table].items()}
+
+
 def lookup(rows: Mapping[str, T], name: str, kind: str) -> T:
     """The row called `name`. Raises UserError naming the closest rows."""
     if name in rows:
@@ -303,7 +308,7 @@ def _whole(rows: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     return {**like, **own, **grid}
 
 
-def _row(kind: type[Row], name: str, values: dict[str, Any]) -> Row:
+def _row(kind: type[Any], name: str, values: dict[str, Any]) -> Any:
     unknown = set(values) - {f.name for f in fields(kind)}
     if unknown:
         raise ValueError(f"{name}: the catalog knows no {', '.join(sorted(unknown))}")

@@ -16,7 +16,7 @@ from store.errors import UserError
 from .. import attacks as registry
 from .. import tasks
 from ..attacks import Attack, base
-from ..attacks.settings import COMPATS
+from ..attacks.compat import of_test
 from ..terminal.checks import not_negative, one_of, positive
 from .training_spec import DEFAULT_MLM, PRECISIONS, TrainSpec
 
@@ -50,7 +50,7 @@ class EvaluationSpec:
         task = tasks.lookup(self.task)
         for attack in base.with_needs(self.attacks):
             require_kind(attack, task)
-        one_of("--compat", self.compat, COMPATS)
+        object.__setattr__(self, "compat", of_test(self.compat, text=self.takes_words))
         one_of("--precision", self.precision, PRECISIONS)
         positive("--batch-size", self.batch_size)
         for option, value in (("--limit", self.limit), ("--pixel-size", self.pixel_size), ("--epochs", self.epoch)):

@@ -17,6 +17,8 @@ from store.errors import UserError
 from .. import attacks, tasks
 from ..attacks import Attack
 from ..attacks.base import for_texts
+from ..attacks.compat import TIES
+from ..attacks.compat import parts as parts_of
 from ..tasks.base import Drawn, Task
 from .evaluation_spec import EvaluationSpec
 from .making import Making
@@ -177,11 +179,12 @@ def attacked(trial: Given, victim: Victim, mlm: MaskedLM | None) -> Attacked:
     of_images, of_prompts = attack.name if attack.images else attack.images_of, attack.prompts_of
     of_prompts = attack.name if attack.prompts else of_prompts
     device = trial.images.device
+    column = trial.task.first_wins(held.values) if TIES in parts_of(trial.spec.compat) else held.values
     outcome = ("prediction", "clean_prediction", "credit")
     return Attacked(
         torch.from_numpy(made[of_images].all_images()).to(device) if of_images else trial.images,
         made[of_prompts].texts("adversarial_prompts") if of_prompts else trial.texts,
-        *(torch.from_numpy(held.columns(name)).to(device) for name in outcome),
+        *(torch.from_numpy(column(name)).to(device) for name in outcome),
     )
 
 

@@ -52,7 +52,7 @@ class Known:
 
     def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
         """The attacks of `spec` under which the run, as it is now, was not tested yet on all datasets of `spec`."""
-        trials = self._trials(run, spec) if run else []
+        trials = self.trials(run, spec) if run else []
         if not trials or self._index is None:
             return spec.attacks
         there = [trial.stored(self._index) for trial in trials]
@@ -64,7 +64,7 @@ class Known:
         run = None if job.resume else self.run(job.train) if job.train else subject.run if subject else None
         if run is None or self._index is None or (job.train and not self._whole(run)):
             return None
-        trials = self._trials(run, job.evaluate) if job.evaluate else []
+        trials = self.trials(run, job.evaluate) if job.evaluate else []
         if job.evaluate and not (trials and all(trial.stored(self._index) == trial.spec.attacks for trial in trials)):
             return None
         ids = [trial.evaluation_id(attack) for trial in trials for attack in trial.spec.attacks]
@@ -93,7 +93,7 @@ class Known:
             return ""
         return run_id(spec, of_training(spec, info, indices=drawn, weights=weights, mlm=mlm))
 
-    def _trials(self, run: Run, spec: EvaluationSpec) -> list[Trial]:
+    def trials(self, run: Run, spec: EvaluationSpec) -> list[Trial]:
         """What `spec` would compute of the run; nothing where something that decides it is not here."""
         words = Words(spec.mlm, self._present.mlm(spec.mlm)) if spec.takes_words else Words()
         here = [dataset_path(name, self.home).exists() for name in spec.datasets]

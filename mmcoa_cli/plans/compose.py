@@ -50,10 +50,15 @@ class Composer:
     data: Mapping[str, Data] = field(default_factory=dict)
     speed: Speed | None = None
     start: Start = field(default_factory=Start)
+    note: str = ""  # behind every label
 
     def steps(self, tables: Iterable[TableRow]) -> list[Step]:
-        """The tests of models as they come, then each run with its tests; what several tables need is there once."""
-        cells = dict.fromkeys(cell for table in tables for cell in _cells(table))
+        """Those of all cells of these tables."""
+        return self.of_cells(cell for table in tables for cell in cells_of(table))
+
+    def of_cells(self, every: Iterable[Cell]) -> list[Step]:
+        """The tests of models as they come, then each run with its tests; what several cells need is there once."""
+        cells = dict.fromkeys(every)
         specs = {run: self.settings.run(run) for run in dict.fromkeys(cell.of_run for cell in cells) if run.source}
         runs: dict[TrainSpec | str, list[Cell]] = {}
         for cell in cells:
@@ -66,18 +71,22 @@ class Composer:
         ]
 
     def _of_run(self, run: TrainSpec, cells: Sequence[Cell]) -> Iterator[Step]:
-        found, label = self.known.run(run) if self.known else None, _label(cells[0])
+        found, label = self.known.run(run) if self.known else None, _label(cells[0]) + self.note
         seconds = 0.0 if found else self.speed.training(run, self.data[run.dataset]) if self.speed else None
-        left = self.speed.disk.training(run) if self.speed and self.speed.disk and not found else 0
+        left = self._left_by(run) if not found else 0
         title = f"train {label} on {run.dataset}"
         yield Step(Job(run), title, run, label, found is not None, seconds, left, self.start)
-        there = [replace(cell, epoch=_before(cell.epoch, run)) for cell in cells if (cell.epoch or 1) <= run.epochs]
+        there = [own for cell in cells if (own := in_run(cell, run))]
         checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
         for spec in self._tests(checkpoint, there):
             yield self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found)
 
+    def _left_by(self, run: TrainSpec) -> float:
+        """What it leaves on disk, as far as that is known."""
+        return self.speed.disk.training(run, self.data[run.dataset]) if self.speed and self.speed.disk else 0
+
     def _of_model(self, method: str, cells: Sequence[Cell]) -> Iterator[Step]:
-        model, label = self.settings.model, f"{method}, zero-shot"
+        model, label = self.settings.model, f"{method}, zero-shot{self.note}"
         found = self.known.zero_shot(model, method=method) if self.known else None
         checkpoint = zero_shot_id(method, model) if catalog.methods()[method].wrapper else model
         for spec in self._tests(checkpoint, cells):
@@ -105,14 +114,19 @@ def _label(cell: Cell) -> str:
     return ", ".join([cell.method, shots, *(f"{name.replace('_', ' ')} {value}" for name, value in cell.training)])
 
 
-def _before(epoch: int | None, run: TrainSpec) -> int | None:
-    """The epoch, None for the last: tests after that are those that other tables have."""
-    return None if epoch == run.epochs else epoch
+def in_run(cell: Cell, run: TrainSpec) -> Cell | None:
+    """The cell as a run of so many epochs has it, if it has: a test after the last is that of other tables."""
+    return (
+        replace(cell, epoch=None if cell.epoch == run.epochs else cell.epoch)
+        if (cell.epoch or 1) <= run.epochs
+        else None
+    )
 
 
 def _anywhere(cell: Cell) -> Cell:
     return replace(cell, dataset="")
 
 
-def _cells(table: TableRow) -> list[Cell]:
+def cells_of(table: TableRow) -> list[Cell]:
+    """The results that it shows, each once."""
     return table.cells({name: options_of([name]) for name in table.attacks})

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
 from ..attacks.base import options_of
-from ..catalog import Kind
+from ..catalog import Kind, TableRow
+from ..catalog.switches import switches
+from ..catalog.tables import TIME
+from ..datasets.library import dataset_path
 from ..jobs.known import Known
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..settings import Home
 from ..terminal.console import say
-from .compose import Composer
+from .compose import Composer, cells_of
+from .explaining import Explaining
 from .order import LADDER, PAPER, Order, Scale, remembered
 from .selection import Data, Selection, select
 from .steps import Step, fetching
@@ -34,6 +38,8 @@ class Plan:
     steps: tuple[Step, ...]
     left_out: tuple[str, ...]
     speed: Speed | None
+    tables: tuple[TableRow, ...] = ()  # of the order, with what of each takes part
+    data: Mapping[str, Data] = field(default_factory=dict)
 
     @property
     def todo(self) -> list[Step]:
@@ -77,7 +83,7 @@ def make_plan(order: Order, home: Home, *, fetch_models: bool) -> Plan:
     scale = remembered(order, home) if order.preset == "quick" else PAPER
     if scale and not (plan := compose(order, scale, chosen, known=known)).computes:
         return plan
-    speed = _speed(order, chosen[0], home, fetch_models=fetch_models)
+    speed = _speed(order, chosen, home, fetch_models=fetch_models)
     scale = scale or largest_in_time(order, chosen, speed=speed)
     return compose(order, scale, chosen, known=known, speed=speed)
 
@@ -97,10 +103,15 @@ def compose(
     """The steps: datasets and models, then all runs and tests. Without `known`, as if nothing were there."""
     data = {data.name: data for selection in chosen for data in selection.datasets}
     composer = Composer(order.settings(scale), known, data, speed, order.start)
-    steps = composer.steps(selection.narrowed(scale, order.attacks) for selection in chosen)
+    tables = tuple(selection.narrowed(scale, order.attacks) for selection in chosen)
+    steps = composer.steps(tables)
+    if order.explain:
+        cells = [cell for table in tables if table.cell != TIME for cell in cells_of(table)]
+        steps += Explaining(composer.settings, data).steps(composer, cells)
     left_out = [line for selection in chosen for line in selection.left_out]
     left_out = [*dict.fromkeys(left_out), *differences(order, scale, chosen)]
-    return Plan(order, scale, (*_fetches(order, data.values(), known), *steps), tuple(left_out), speed)
+    every = (*_fetches(order, data.values(), known), *steps)
+    return Plan(order, scale, every, tuple(left_out), speed, tables, data)
 
 
 def differences(order: Order, scale: Scale, chosen: Sequence[Selection]) -> Iterator[str]:
@@ -134,7 +145,17 @@ def _fetches(order: Order, datasets: Iterable[Data], known: Known | None) -> Ite
         yield fetching(data.name, Kind.dataset, size=data.bytes, here=data.here)
 
 
-def _speed(order: Order, selection: Selection, home: Home, *, fetch_models: bool) -> Speed | None:
+def _sides(order: Order, chosen: Sequence[Selection], home: Home) -> dict[int, str]:
+    """The sides of images that are attacked, each with a dataset in the store to take some from; empty for none."""
+    every = dict.fromkeys(data for selection in chosen for data in selection.datasets)
+    here = [data for data in every if dataset_path(data.name, home).exists() and not data.captions]
+    more = [int(one.test["pixel_size"]) for one in switches().values() if "pixel_size" in one.test]
+    sides = dict.fromkeys([*(data.pixel_size for data in every), *(more if order.explain else ())])
+    own = {side: [data.name for data in here if data.pixel_size == side] for side in sides}
+    return {side: next(iter([*names, *(data.name for data in here)]), "") for side, names in own.items()}
+
+
+def _speed(order: Order, chosen: Sequence[Selection], home: Home, *, fetch_models: bool) -> Speed | None:
     if fetch_models:
         try:
             ensure_clip(order.model, home)
@@ -146,4 +167,4 @@ def _speed(order: Order, selection: Selection, home: Home, *, fetch_models: bool
     say("measuring what this machine does: a minute, or less", style="dim")
     from .measuring import measure
 
-    return measure(order, home, side=selection.sources[0].pixel_size)
+    return measure(order, home, side=chosen[0].sources[0].pixel_size, sides=_sides(order, chosen, home))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from store.schema import Run
 
 ANY = ("seed", "precision", "compat")
+WHOLE = ("none", "release")  # of compat
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,10 @@ class Collection:
         return sorted({row.source for row in self.rows if row.source}) or list(self.table.sources)
 
     def seen(self) -> Iterator[Seen]:
-        """Every run or model with results, finished runs without any, and models that runs started from."""
-        on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(self.rows, lambda r: (r.run,))}
+        """Every run or model with results, finished runs without any, and models that runs started from. Results with a
+        part of --compat were made to explain others, and are no beginning of more."""
+        whole = [row for row in self.rows if row.compat in WHOLE]
+        on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(whole, lambda r: (r.run,))}
 
         def alike(row: Row) -> tuple[Any, ...]:
             return (row.dataset if on_source else "", row.compat, row.precision, row.seed)

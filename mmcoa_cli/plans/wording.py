@@ -63,7 +63,7 @@ def _by_run(steps: Iterable[Step]) -> list[list[Step]]:
     runs: dict[object, list[Step]] = {}
     for step in steps:
         if not isinstance(step.work, Fetch):
-            runs.setdefault(step.of or step.label, []).append(step)
+            runs.setdefault((step.of, step.label), []).append(step)
     return list(runs.values())
 
 

@@ -106,7 +106,7 @@ def _name(row: Row, layout: Layout) -> str:
     told = ", ".join(filter(None, (value_words(n, row.get(n)) for n in dict.fromkeys(ordered) if n != "source")))
     source = f" from {row.source}" if "source" in lines and row.source not in ("", row.dataset) else ""
     epoch = [f"epoch {row.epoch}"] if row.before_the_last and "epoch" not in layout.free else []
-    release = ["release"] if row.train_compat == "release" else []
+    release = {"none": [], "release": ["release"]}.get(row.train_compat, [f"compat {row.train_compat}"])
     return ", ".join([told + source, *epoch, *release, *earlier.words(row)])
 
 

@@ -40,7 +40,7 @@ def marks(row: Row) -> str:
     """The signs (keys of NOTES) that the paper's number takes beside this row; empty where the two are alike."""
     called = (
         row.model not in PAPER.models or row.origin != "published" or row.mlm not in (None, PAPER.mlm),
-        row.mlm is not None and row.compat != PAPER.compat,
+        row.mlm is not None and PAPER.compat not in row.compat.split(","),
         bool(row.training) and not any(_words(told) == _trained(row) for told in PAPER.variants.values()),
         bool(row.train_part),
     )

@@ -31,7 +31,10 @@ OF_THREAT = (  # fields of a row that are options of attacks
     "norm", "eps", "alpha", "steps", "stop_when_fooled", "mlm_origin", "max_words_changed", "no_collisions",
     "image_version", "text_version",
 )  # fmt: skip
-OF_RESULT = ("dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "created_at")
+OF_RESULT = (
+    "dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "created_at", "seconds", "device",
+    "version",
+)  # fmt: skip
 USUAL = (  # what a run says of itself that is never unusual
     "seed", "shots", "model", "mlm", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights",
 )  # fmt: skip
@@ -171,7 +174,7 @@ def _of_setting(setting: Mapping[str, Any]) -> Fields:
     """The fields that tell what was measured on, and how."""
     digests = setting.get("digests")
     return {
-        **{name: str(setting.get(name) or "") for name in ("compat", "part", "data", "precision")},
+        **{name: str(setting.get(name) or "") for name in ("compat", "part", "data", "precision", "torch")},
         **{name: setting.get(name) for name in ("pixel_size", "limit")},
         "partial": bool(setting.get("partial")),
         "digests": digests if isinstance(digests, int) and digests else 1,

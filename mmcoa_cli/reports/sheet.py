@@ -142,5 +142,6 @@ def _notes(grid: Grid, printed: str) -> list[str]:
         "distinct": any(row.shares_prompts for row in rows),
         "success": any(row.own_success for row in rows),
         "release": any(row.train_compat == "release" for row in rows),
+        "parts": any(row.train_compat not in ("none", "release") for row in rows),
     }
     return [EXPLANATIONS[name] for name, wanted in called.items() if wanted]

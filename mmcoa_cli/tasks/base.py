@@ -157,6 +157,14 @@ class Task(ABC):
     def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
         """The metrics and details of a finished example set; `attacked` says whether anything in it was."""
 
+    def first_wins(self, column: Column) -> Column:
+        """The columns as if the first of what ties had won it, where a task lets ties count their share."""
+        return column
+
+    def credits(self, metric: str, column: Column) -> npt.NDArray[np.float64] | None:
+        """What each sample counts in a metric, where the metric is the mean of that."""
+        return None
+
     def counted(self, metric: str) -> str:
         """What the n of a metric counts."""
         return "images"
