@@ -53,6 +53,13 @@ Explain = Annotated[
         " and say by how much each moves our numbers.",
     ),
 ]
+FineTuningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", metavar="RATE", rich_help_panel=o.TRAINING, show_default="the method's in the paper",
+        help="Fine-tune with this learning rate; learned prompts (vp, advpt) keep their own, which is of another size.",
+    ),
+]  # fmt: skip
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -74,7 +81,7 @@ def command(
     json: o.Json = False,
     model: o.Model = DEFAULT_MODEL,
     mlm: o.Mlm = DEFAULT_MLM,
-    lr: o.LearningRate = None,
+    lr: FineTuningRate = None,
     batch_size: o.TrainingBatchSize = None,
     seed: o.Seed = 0,
     compat: o.Compat = "none",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
@@ -69,15 +69,18 @@ class Maker:
     def examples(self, name: str) -> ExampleSet:
         """The attack's example set, made (with those it needs) or finished where the store does not have it whole."""
         examples, first = self.trial.examples(name), self.accelerator.is_main_process
+        source = replace(self, trial=self.trial.source) if self.trial.source else None
         with examples.lock() if first else nullcontext():
             # the first process looks for all: another run may finish this very set at any moment
             found = examples.missing() if first and not examples.complete else None
             (missing,) = broadcast_object_list([found])
             if missing is not None:
                 attack = attacks.lookup(name)
-                needed = {other: self.examples(other) for other in attack.needs}
+                needs = [other for other in attack.needs if not source or attacks.lookup(other).changes_nothing]
+                needed = {other: self.examples(other) for other in needs}
+                shown = source.examples(name) if source and attack.images else None
                 own = missing[self.accelerator.process_index :: self.accelerator.num_processes]
-                Making(self.trial, self.victim, self.mlm, self.accelerator, attack, examples, needed).blocks(own)
+                Making(self.trial, self.victim, self.mlm, self.accelerator, attack, examples, needed, shown).blocks(own)
             elif first:
                 examples.finish()  # removes the parts of a set whose run was killed when it was whole
             self.accelerator.wait_for_everyone()

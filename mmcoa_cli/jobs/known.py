@@ -15,9 +15,10 @@ from store.errors import UserError
 from .. import attacks
 from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
-from ..models.epochs import path_of
+from ..models.epochs import FIRST, path_of
 from ..models.present import Present
-from ..models.runs import epoch_before_the_last, require_whole
+from ..models.runs import epoch_before_the_last, require_whole, zero_shot_id
+from ..models.ways import End, Way
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec
 from .subject import Subject, Words
@@ -49,6 +50,16 @@ class Known:
         """The row among the runs of a model as it comes, or with what a method that trains nothing puts around it."""
         runs, wanted = self._index.runs() if self._index else [], ("zero-shot", model, method)
         return next((run for run in runs if (run.kind, run.model, run.method) == wanted), None)
+
+    def between(self, run: Run, w: float) -> Run | None:
+        """The model at `w` on the way to a trained run from what that was trained from, if it is there."""
+        weights, model = self._present.weights(run), self._present.model(run.model)
+        if self._index is None or not (weights and model):
+            return None
+        of_a_run = self._index.run(run.model) is not None
+        start = End(run.model if of_a_run else zero_shot_id("clip", run.model), model)
+        found = self._index.run(Way(start, End(run.id, weights)).run_id(w))
+        return found if found and path_of(self.home.checkpoints / found.id, FIRST).is_dir() else None
 
     def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
         """The attacks of `spec` under which the run, as it is now, was not tested yet on all datasets of `spec`."""

@@ -79,7 +79,8 @@ class Examples(Protocol):
 
 @dataclass(frozen=True)
 class Making:
-    """One example set in the making; `needed` are those of the attacks that it needs."""
+    """One example set in the making; `needed` are those of the attacks that it needs, `shown` has the images of a task
+    that looks at another one's."""
 
     trial: Tried
     victim: Victim
@@ -88,11 +89,16 @@ class Making:
     attack: Attack
     examples: Examples
     needed: Mapping[str, Examples]
+    shown: Examples | None = None
+
+    @property
+    def makes_images(self) -> bool:
+        return bool(self.attack.images) and self.shown is None
 
     def blocks(self, numbers: list[int]) -> None:
         """Make these blocks, and the whole of all when the other processes have made theirs."""
         trial, blocks, process = self.trial, self.examples.blocks(), self.process
-        steps = effort(self.settings) if self.attack.images else 1
+        steps = effort(self.settings) if self.makes_images else 1
         total, mine = steps * len(trial.indices), steps * sum(len(blocks[i]) for i in numbers)
         title, quiet = f"{self.attack.name} on {trial.name}", trial.quiet or not process.is_main_process
         unit = "steps" if steps > 1 else "images"  # a step of one image
@@ -110,18 +116,18 @@ class Making:
         images = self._images(pixels, block, task)
         with torch.no_grad():
             columns = self._columns(block, images)
-        self.examples.write_block(number, columns, (pixels, images.cpu().numpy()) if self.attack.images else None)
+        self.examples.write_block(number, columns, (pixels, images.cpu().numpy()) if self.makes_images else None)
 
     def _images(self, pixels: Any, block: range, task: Progress) -> Tensor:
         """The images of a block as the attack leaves them: made, as another attack made them, or clean."""
         device = self.victim.device
-        if self.attack.images:
+        if self.attack.images and self.makes_images:
             clean = self.trial.as_attacked(pixels, device)
             return self.attack.images(self._batch(clean, block, partial(task.advance, len(block))))
         task.advance(len(block))
-        if self.attack.images_of:
-            stored = self.needed[self.attack.images_of].images(block.start, block.stop, pixels)
-            return torch.from_numpy(stored).to(device)
+        stored = self.needed[self.attack.images_of] if self.attack.images_of else self.shown
+        if stored:
+            return torch.from_numpy(stored.images(block.start, block.stop, pixels)).to(device)
         return self.trial.as_attacked(pixels, device)
 
     def _batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
@@ -174,7 +180,9 @@ class Making:
 
     @cached_property
     def adv_texts(self) -> list[str] | None:
-        """Every text's adversarial version; None where the attack leaves them clean."""
+        """Every text's adversarial version; None where the attack leaves them clean, or none is looked at."""
+        if self.shown:
+            return None
         if self.attack.prompts_of:
             return self.needed[self.attack.prompts_of].texts("adversarial_prompts")
         if not self.attack.prompts:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,12 @@ class Trial:
     @cached_property
     def task(self) -> tasks.Task:
         return tasks.lookup(self.spec.task)
+
+    @cached_property
+    def source(self) -> Trial | None:
+        """The trial whose images this one's task looks at; None where it makes its own."""
+        other = self.task.examples_of
+        return replace(self, spec=self.spec.changed(task=other)) if other else None
 
     @cached_property
     def indices(self) -> Ints:

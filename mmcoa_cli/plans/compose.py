@@ -13,10 +13,11 @@ from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Start
 from ..models.runs import zero_shot_id
+from ..models.ways import steps_over
 from .merging import merged
 from .selection import Data
 from .settings import Settings
-from .steps import Step
+from .steps import Between, Step
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -32,6 +33,9 @@ class Knows(Protocol):
 
     def run_id(self, spec: TrainSpec) -> str:
         """The id that the run has, or would get; empty where that is not known."""
+
+    def between(self, run: Run, w: float) -> Run | None:
+        """The model (1-w) A + w B between what the run was trained from and the run."""
 
     def zero_shot(self, model: str, *, method: str) -> Run | None:
         """The row among the runs of a model as it comes."""
@@ -75,15 +79,34 @@ class Composer:
         seconds = 0.0 if found else self.speed.training(run, self.data[run.dataset]) if self.speed else None
         left = self._left_by(run) if not found else 0
         title = f"train {label} on {run.dataset}"
-        yield Step(Job(run), title, run, label, found is not None, seconds, left, self.start)
+        yield Step(Job(run), title, run, None, label, found is not None, seconds, left, self.start)
         there = [own for cell in cells if (own := in_run(cell, run))]
         checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
-        for spec in self._tests(checkpoint, there):
+        yield from self._between(run, found, checkpoint, there, label)
+        for spec in self._tests(checkpoint, [cell for cell in there if cell.w is None]):
             yield self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found)
 
     def _left_by(self, run: TrainSpec) -> float:
         """What it leaves on disk, as far as that is known."""
         return self.speed.disk.training(run, self.data[run.dataset]) if self.speed and self.speed.disk else 0
+
+    def _between(
+        self, run: TrainSpec, found: Run | None, checkpoint: str, cells: Sequence[Cell], label: str
+    ) -> Iterator[Step]:
+        """The models on the way to a run, and their tests."""
+        weights = sorted({cell.w for cell in cells if cell.w is not None})
+        if not weights:
+            return
+        there = {w: self.known.between(found, w) if self.known and found else None for w in weights}
+        whole, steps = all(there.values()), steps_over(weights)
+        seconds = 0.0 if whole else self.speed.between(steps) if self.speed else None
+        left = self.speed.disk.between(run, steps) if self.speed and self.speed.disk and not whole else 0
+        title = f"interpolate between {run.model} and {label} from {run.dataset}"
+        yield Step(Between(run.model, checkpoint, steps), title, run, None, label, whole, seconds, left, self.start)
+        for w, model in there.items():
+            name = model.id if model else f"interpolated-{checkpoint}-w{w:.4g}"
+            for spec in self._tests(name, [cell for cell in cells if cell.w == w]):
+                yield self._test(spec, f"{label} from {run.dataset} at w {w:.4g}", label, of=run, found=model, w=w)
 
     def _of_model(self, method: str, cells: Sequence[Cell]) -> Iterator[Step]:
         model, label = self.settings.model, f"{method}, zero-shot{self.note}"
@@ -96,7 +119,10 @@ class Composer:
         specs = {alike: self.settings.test_of(checkpoint, alike) for alike in dict.fromkeys(map(_anywhere, cells))}
         return merged(specs[_anywhere(cell)].on(cell.dataset) for cell in cells)
 
-    def _test(self, spec: EvaluationSpec, what: str, label: str, *, of: TrainSpec | None, found: Run | None) -> Step:
+    def _test(
+        self, spec: EvaluationSpec, what: str, label: str, *, of: TrainSpec | None, found: Run | None,
+        w: float | None = None,
+    ) -> Step:  # fmt: skip
         missing, data = self.known.missing(found, spec) if self.known else spec.attacks, self.data.get(spec.datasets[0])
         seconds, left = None if missing else 0.0, 0.0
         if self.speed and data:
@@ -104,8 +130,9 @@ class Composer:
             left = self.speed.disk.test(spec, data, attacks=missing) if self.speed.disk else 0
         own = [f"{name} {value}" for name, value in spec.options.items() if name not in self.settings.test]
         after = [f"after epoch {spec.epoch}"] if spec.epoch else []
-        title = ", ".join([" ".join([f"test {what}", *after, f"on {spec.datasets[0]}"]), *own])
-        return Step(Job(evaluate=spec), title, of, label, not missing, seconds, left, self.start)
+        task = [] if spec.task == EvaluationSpec.task else [f"task {spec.task}"]
+        title = ", ".join([" ".join([f"test {what}", *after, f"on {spec.datasets[0]}"]), *task, *own])
+        return Step(Job(evaluate=spec), title, of, w, label, not missing, seconds, left, self.start)
 
 
 def _label(cell: Cell) -> str:

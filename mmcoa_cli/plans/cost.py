@@ -69,6 +69,10 @@ class Disk:
         images = self._of_set(offline.attacks[0], data.pixel_size, images_of(spec, data)) if offline else 0
         return (spec.epochs + 2) * self.weights[spec.method] + images
 
+    def between(self, spec: TrainSpec, models: int) -> float:
+        """Of the models on the way to a run."""
+        return models * self.weights[spec.method]
+
     def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
         """Of these attacks of `spec`."""
         side = spec.pixel_size or data.pixel_size
@@ -129,6 +133,10 @@ class Speed:
         }
         seconds = sum(self.attacks[name].of(size) for name, size in sizes.items())
         return self._load(spec.attacks) + seconds if sizes else 0.0
+
+    def between(self, models: int) -> float:
+        """Seconds of models between two, each of which is written and hashed as these are read."""
+        return (2 + models) * self.load
 
     def _load(self, attacks: Iterable[str]) -> float:
         return self.load + (self.load_words if needs_masked_lm(attacks) else 0.0)

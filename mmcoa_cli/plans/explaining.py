@@ -39,7 +39,9 @@ class Explaining:
         return {OURS: (), **alone, **({RELEASE: every} if every else {})}
 
     def made(self, cell: Cell, turned: tuple[SwitchRow, ...]) -> Made | None:
-        """How a cell is made with these switches on; None where its run has not as many epochs."""
+        """How a cell is made with these switches on; None where its run has not as many epochs, and between two."""
+        if cell.w is not None:
+            return None
         settings = self.turned(turned)
         if not cell.source:
             return cell.method, self._test(settings, cell)

@@ -67,7 +67,7 @@ class Order:
     source: str | None = None  # trained on this instead of the paper's
     model: str = DEFAULT_MODEL
     mlm: str = DEFAULT_MLM
-    lr: float | None = None
+    lr: float | None = None  # of the methods that fine-tune
     batch_size: int | None = None
     seed: int = 0
     compat: str = "none"
@@ -117,7 +117,7 @@ class Order:
             "precision": self.precision,
         }  # fmt: skip
         test = {**both, "limit": scale.limit, "steps": scale.steps}
-        return Settings(self.model, {**both, "lr": self.lr}, test, scale.epochs)
+        return Settings(self.model, both, test, scale.epochs, self.lr)
 
 
 def _number(shots: str) -> float:
@@ -153,4 +153,5 @@ def _options(order: Order) -> dict[str, Any]:
 
 
 def _results_of(table: TableRow) -> dict[str, Any]:
-    return {**{name: table.axis(name) for name in (*AXES, *table.options)}, "attack": sorted(table.attacks)}
+    names = [name for name in (*AXES, *table.options) if name != "w" or name in table.grid]  # which is older than that
+    return {**{name: table.axis(name) for name in names}, "attack": sorted(table.attacks)}

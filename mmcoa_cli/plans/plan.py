@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
+from .. import catalog
 from ..attacks.base import options_of
-from ..catalog import Kind, TableRow
+from ..catalog import Kind, MethodRow, TableRow
 from ..catalog.switches import switches
 from ..catalog.tables import TIME
 from ..datasets.library import dataset_path
@@ -120,16 +121,18 @@ def differences(order: Order, scale: Scale, chosen: Sequence[Selection]) -> Iter
     for shots, papers in dict.fromkeys((scale.shots_of(table), table.shots) for table in order.tables):
         if shots != papers:
             yield f"training images a class: {', '.join(shots)} (the paper: {', '.join(papers)})"
-    epochs = max((row.epochs for row in methods), default=0)
-    if scale.epochs and epochs > scale.epochs:
-        yield f"epochs of training: {scale.epochs} (the paper: {epochs})"
+    if scale.epochs and any(row.epochs > scale.epochs for row in methods):
+        prompts = [f"{row.name}: {row.epochs}" for row in methods if row.epochs != MethodRow.epochs]
+        told = "; ".join([f"the paper: {catalog.paper_settings().epochs}", *prompts])
+        yield f"epochs of training: {scale.epochs} ({told})"
     tested = [data for selection in chosen for data in selection.tested or selection.sources]
     if scale.limit and any(data.test > scale.limit for data in tested):
         yield f"test images: {scale.limit:,} of each dataset, the classes as equal as can be (the paper: all)"
-    if scale.steps != PAPER.steps and "steps" in options_of(order.attacks):
+    scaled = [table for table in order.tables if "steps" in options_of(table.attacks) and not table.axis("steps")]
+    if scale.steps != PAPER.steps and scaled:
         yield f"steps of the image attack in the test: {scale.steps} (the paper: {PAPER.steps})"
-    lrs = {row.optimizer.lr for row in methods}
-    if order.lr and lrs != {order.lr}:
+    lrs = {row.optimizer.lr for row in methods if row.fine_tunes}
+    if order.lr and lrs and lrs != {order.lr}:
         yield f"learning rate {order.lr:g} (the paper: {', '.join(f'{lr:g}' for lr in sorted(lrs))})"
     usual = Order(order.names)
     for word, own, other in (("model", order.model, usual.model), ("masked LM", order.mlm, usual.mlm)):

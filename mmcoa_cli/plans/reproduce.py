@@ -43,7 +43,8 @@ def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool
     if order.preset == "quick":
         remember(order, plan.scale, store)
     failures = Execution(store, order.start).what_can_be(plan.steps)
-    found = {table.name: _report(table, plan, store) for table in order.tables}
+    trained = {"source": (order.source,)} if order.source else {}
+    found = {shown.name: _report(shown.narrowed(**trained), plan, store) for shown in order.tables}
     reports = [report for report in found.values() if isinstance(report, Report)]
     if as_json:
         documents = [formats.document(report) for report in reports]

@@ -113,7 +113,7 @@ def _fetches(plan: Plan) -> list[RenderableType]:
 
 def _sums(plan: Plan) -> list[RenderableType]:
     counts = []
-    for kind, word in (("train", "runs"), ("evaluate", "tests")):
+    for kind, word in (("train", "runs"), ("interpolate", "ways between two models"), ("evaluate", "tests")):
         steps = [step for step in plan.steps if step.kind == kind]
         if steps:
             counts.append(f"{len(steps)} {word} ({sum(step.cached for step in steps)} cached)")

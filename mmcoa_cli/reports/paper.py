@@ -31,7 +31,7 @@ def number(row: Row, *, task: str, shots: str = "") -> float | None:
     images or on `shots`; None where it has none to compare."""
     numbers = (_found(row, task, method, shots or row.shots) for method in _names(row))
     found = next((one for one in numbers if one is not None), None)
-    if found is None or row.before_the_last or row.partial or row.part or not _whole(row):
+    if found is None or row.before_the_last or row.way or row.partial or row.part or not _whole(row):
         return None
     return found if _same_attack(row.threat, task) else None
 

@@ -110,6 +110,13 @@ class Row:
         return found if isinstance(found, int) else None
 
     @property
+    def way(self) -> str:
+        """Of a model between two, "clip-vit to mmcoa-digits-full-1a2b3c4d"; else empty."""
+        way = self.spec.get("interpolated")
+        only = " (image encoder)" if way and way["towers"] != "both" else ""
+        return f"{way['a']['run']} to {way['b']['run']}{only}" if way else ""
+
+    @property
     def measure(self) -> str:
         """What its metric is called whatever the attack: "accuracy"."""
         return self.metric.removeprefix("clean_").removeprefix("robust_")
