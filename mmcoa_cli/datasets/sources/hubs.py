@@ -30,7 +30,7 @@ from ...settings import require_space
 
 Choose = Callable[[Sequence[str]], list[str]]
 TIMEOUT = 10  # seconds to find out that there is no network; the hub's own retries take a minute
-_HTTP_ERROR: Any = HfHubHTTPError.__mro__[1]  # of the HTTP library that the installed huggingface_hub uses
+HTTP_ERROR: Any = HfHubHTTPError.__mro__[1]  # of the HTTP library that the installed huggingface_hub uses
 DATA, WHAT = (".parquet", ".tar"), "an archive, a folder of images or a copy of the repository"
 
 
@@ -124,7 +124,7 @@ def _hub_errors(
             f"{constants.ENDPOINT} has no {repository} {revision}".rstrip(),
             hint=f"mmcoa fetch --list, or {_hint(name, what)}",
         ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, _HTTP_ERROR, ValueError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, HTTP_ERROR, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         reason = str(error).strip().splitlines()[0]
@@ -157,12 +157,15 @@ def _snapshot(repository: str, revision: str, *, kind: str) -> Path | None:
 def _require_network(repository: str, name: str, *, what: str) -> None:
     if constants.HF_HUB_OFFLINE:
         raise UserError(f"{repository} is not in the local cache, and HF_HUB_OFFLINE is set", hint=_hint(name, what))
+    require_answer(repository, hint=_hint(name, what))
+
+
+def require_answer(repository: str, *, hint: str) -> None:
+    """Raises UserError where the hub does not answer."""
     try:
         requests.head(constants.ENDPOINT, timeout=TIMEOUT)
     except requests.RequestException as error:
-        raise UserError(
-            f"cannot reach {constants.ENDPOINT} for {repository} (no network?)", hint=_hint(name, what)
-        ) from error
+        raise UserError(f"cannot reach {constants.ENDPOINT} for {repository} (no network?)", hint=hint) from error
 
 
 def _hint(name: str, what: str) -> str:
