@@ -15,9 +15,9 @@ from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Outcome, Start
 from ..settings import Home
 from ..terminal.console import print_error, say
+from ..terminal.durations import duration
 from ..terminal.errors import explained
 from .steps import Fetch, Step
-from .wording import duration
 
 FAILURES = (UserError, OSError, RuntimeError)  # RuntimeError: the accelerator's memory, for one
 
