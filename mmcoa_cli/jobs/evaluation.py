@@ -1,7 +1,8 @@
 """Evaluations: one model, one dataset, one attack at a time; each leaves an example set and its rows of the index.
 
 A dataset is cut into fixed blocks, in dataset order. The block is the unit of resume and of sharing between processes,
-so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it.
+so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it. Where
+memory runs out a block is computed in pieces, which is the same up to the rounding of matrix products.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -33,6 +35,7 @@ from ..tasks.base import Logits
 from ..terminal.console import Task as Progress
 from ..terminal.console import progress
 from .evaluation_spec import EvaluationSpec
+from .pieces import Pieces
 from .subject import Subject
 from .trials import Trial, trials_of
 
@@ -40,8 +43,11 @@ if TYPE_CHECKING:
     from ..models.victim import Victim
 
 
-def evaluate(spec: EvaluationSpec, subject: Subject, home: Home, accelerator: Accelerator) -> list[str]:
-    """Test `subject` on every dataset under every attack; what is stored is not computed again.
+def evaluate(
+    spec: EvaluationSpec, subject: Subject, home: Home, accelerator: Accelerator, *, micro_batch: int | None = None
+) -> list[str]:
+    """Test `subject` on every dataset under every attack; what is stored is not computed again. At most `micro_batch`
+    images are in memory at once.
 
     Returns the ids of the results in the order asked. Raises UserError for datasets that are not there.
     """
@@ -55,7 +61,7 @@ def evaluate(spec: EvaluationSpec, subject: Subject, home: Home, accelerator: Ac
         seen_with(subject.run, subject.weights, home, index)
     ids = []
     for trial in trials:
-        maker = Maker(trial, accelerator, victim, mlm)
+        maker = Maker(trial, accelerator, victim, mlm, micro_batch)
         for attack in spec.attacks:
             started = time.monotonic()
             maker.examples(attack)
@@ -74,6 +80,8 @@ class Maker:
     accelerator: Accelerator
     victim: Victim
     mlm: MaskedLM | None
+    micro_batch: int | None = None  # images in memory at once, at most
+    quiet: bool = False
 
     def examples(self, name: str) -> ExampleSet:
         """The attack's example set, made (with those it needs) or finished where the store does not have it whole."""
@@ -94,6 +102,15 @@ class Maker:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Some images of a block: clean and as the attack left them, and what came out for each."""
+
+    pixels: Any
+    images: Any
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Making:
     """One example set in the making; `needed` are those of the attacks that it needs."""
 
@@ -107,7 +124,10 @@ class Making:
         trial, blocks, accelerator = self.maker.trial, self.examples.blocks(), self.maker.accelerator
         steps = effort(self.settings) if self.attack.images else 1
         total, mine = steps * len(trial.indices), steps * sum(len(blocks[i]) for i in numbers)
-        title, quiet = f"{self.attack.name} on {trial.dataset.info.name}", not accelerator.is_main_process
+        title, quiet = (
+            f"{self.attack.name} on {trial.dataset.info.name}",
+            self.maker.quiet or not accelerator.is_main_process,
+        )
         unit = "steps" if steps > 1 else "images"  # a step of one image
         if trial.task.texts_first:
             self.adv_texts  # noqa: B018  (prompts are attacked before the clock of the blocks runs)
@@ -119,12 +139,24 @@ class Making:
             self.examples.finish(**self._extras())
 
     def _block(self, number: int, block: range, task: Progress) -> None:
-        trial = self.maker.trial
-        pixels = load_pixels(trial.dataset, trial.split, trial.indices[block.start : block.stop])
-        images = self._images(pixels, block, task)
-        with torch.no_grad():
-            columns = self._columns(block, images)
-        self.examples.write_block(number, columns, (pixels, images.cpu().numpy()) if self.attack.images else None)
+        made = self.pieces.of(block, partial(self._piece, task=task))
+        columns = {name: np.concatenate([piece.columns[name] for piece in made]) for name in made[0].columns}
+        pixels, images = ([getattr(piece, name) for piece in made] for name in ("pixels", "images"))
+        attacked = (np.concatenate(pixels), np.concatenate(images)) if self.attack.images else None
+        self.examples.write_block(number, columns, attacked)
+
+    def _piece(self, rows: range, task: Progress) -> Piece:
+        """Of a block, or of as much of it as memory takes."""
+        trial, done = self.maker.trial, task.done
+        pixels = load_pixels(trial.dataset, trial.split, trial.indices[rows.start : rows.stop])
+        try:
+            images = self._images(pixels, rows, task)
+            with torch.no_grad():
+                columns = self._columns(rows, images)
+        except Exception:
+            task.reach(done)  # where memory ran out, these are done again
+            raise
+        return Piece(pixels, images.cpu().numpy() if self.attack.images else None, columns)
 
     def _images(self, pixels: Any, block: range, task: Progress) -> Tensor:
         """The images of a block as the attack leaves them: made, as another attack made them, or clean."""
@@ -172,6 +204,11 @@ class Making:
         baseline = next((self.needed[need] for need in self.attack.needs if attacks.lookup(need).changes_nothing), None)
         before = {name: baseline.columns(name)[rows] for name in after} if baseline else after
         return {"index": trial.indices[rows], "label": trial.labels[rows], **after, **trial.task.compare(before, after)}
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        what = f"{self.attack.name} on {self.maker.trial.dataset.info.name}"
+        return Pieces(what, self.maker.micro_batch)
 
     @cached_property
     def settings(self) -> Any:

@@ -10,6 +10,7 @@ from ..attacks import lookup
 from ..attacks.base import effort, for_texts, needs_masked_lm
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import TrainSpec
+from .memory import Memory
 from .selection import Data
 
 PROMPT_STEPS = 4  # of the terms of a size
@@ -89,6 +90,7 @@ class Speed:
     device: str = ""
     ranks: int = 1  # devices that share the images
     disk: Disk | None = None
+    memory: Memory | None = None
 
     def training(self, spec: TrainSpec, data: Data) -> float:
         """Seconds of a run."""

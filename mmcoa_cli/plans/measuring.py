@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
@@ -37,11 +37,16 @@ from ..jobs.training_steps import original_of
 from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
 from ..jobs.worker import Start, compute_repeatably
+from ..models.library import mlm_path
 from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
 from .cost import Cost, Disk, Size, Speed, steps_of
+from .memory import Held, Memory, free_memory, taken
 from .order import PAPER, Order, Scale
+
+if TYPE_CHECKING:
+    from .dry import Typed
 
 NAMES = ("cat", "pickup truck", "oak tree", "airplane", "aquarium fish", "bottle", "dining room table", "sun")
 FEW, MANY = 2, len(NAMES)  # classes, and the fewest images
@@ -51,7 +56,7 @@ T = TypeVar("T")
 AGAIN = 2  # measurements of each size, of which the shortest counts
 
 
-def measure(order: Order, home: Home, *, side: int) -> Speed:
+def measure(order: Order | Typed, home: Home, *, side: int) -> Speed:
     """Time the models of `order`, which must be in the store, on this machine, with images of `side` pixels squared."""
     compute_repeatably(torch)  # before anything runs on the device: what follows in this process takes these kernels
     with _bench(order, home, side) as bench:
@@ -63,6 +68,7 @@ def measure(order: Order, home: Home, *, side: int) -> Speed:
             word={name: word for name, (_, word) in trained.items()},
             device=bench.device.type, ranks=min(order.start.processes, torch.cuda.device_count()) or 1,
             disk=Disk(bench.weights, {name: bench.bytes_of(name) for name in tested}, side),
+            memory=Memory(taken(bench.device), bench.weights, bench.held.fitted(), free_memory(bench.device)),
         )  # fmt: skip
 
 
@@ -70,7 +76,7 @@ def measure(order: Order, home: Home, *, side: int) -> Speed:
 class Bench:
     """A store of its own at `home`, with the models of `order` and datasets of noise."""
 
-    order: Order
+    order: Order | Typed
     home: Home
     side: int
     accelerator: Accelerator
@@ -79,6 +85,7 @@ class Bench:
     load: float  # seconds
     load_words: float
     weights: dict[str, float] = field(default_factory=dict)  # bytes of what each method trains
+    held: Held = field(default_factory=Held)
 
     @property
     def device(self) -> torch.device:
@@ -136,12 +143,16 @@ class Bench:
                 self.accelerator.backward(loss_of(plan.row.loss)(step))
                 optimizer.step()
 
-        update()  # the first makes the moments
+        prompts = len(plan.dataset.info.class_names)
+        with self.held.of(plan.row.name, images=n, prompts=min(n, prompts), weights=victim.parameters()):
+            update()  # the first makes the moments
         return min(_seconds(update, self.device) for _ in range(AGAIN))
 
     def _examples(self, name: str, n: int, steps: int, classes: int) -> float:
         """Seconds until the examples of `n` images are stored; by another seed they are others."""
-        return min(_seconds(self._making(name, n, steps, classes, seed), self.device) for seed in range(AGAIN + 1))
+        with self.held.of(name, images=n, prompts=min(n, classes), weights=self.victim.parameters()):
+            self._making(name, n, steps, classes, AGAIN + 1)()
+        return min(_seconds(self._making(name, n, steps, classes, seed), self.device) for seed in range(AGAIN))
 
     def bytes_of(self, name: str) -> tuple[float, float]:
         """Bytes of a set of examples as such, and for each image."""
@@ -167,7 +178,7 @@ class Bench:
 
 
 @contextmanager
-def _bench(order: Order, home: Home, side: int) -> Iterator[Bench]:
+def _bench(order: Order | Typed, home: Home, side: int) -> Iterator[Bench]:
     """A bench in a folder of its own, with the models of `home`; nothing is said meanwhile."""
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     quiet, err.quiet = err.quiet, True
@@ -178,7 +189,9 @@ def _bench(order: Order, home: Home, side: int) -> Iterator[Bench]:
             for classes in (FEW, MANY):
                 _write_noise(own, classes, images=order.block + MANY, side=side)
             load, victim = _timed(lambda: _hashed(load_base(order.model, own)), accelerator.device)
-            load_words, mlm = _timed(lambda: _hashed(load_mlm(order.mlm, own)), accelerator.device)
+            load_words, mlm = 0.0, None
+            if mlm_path(order.mlm, own).exists():  # else nothing that is measured takes words from it
+                load_words, mlm = _timed(lambda: _hashed(load_mlm(order.mlm, own)), accelerator.device)
             victim = victim.to(accelerator.device).use_precision(order.precision)
             yield Bench(order, own, side, accelerator, victim, mlm, load, load_words)
     finally:
@@ -208,7 +221,7 @@ def _write_noise(home: Home, classes: int, *, images: int, side: int) -> None:
                 out.add(split, rng.integers(256, size=(side, side, 3), dtype=np.uint8), number % classes)
 
 
-def _start(order: Order) -> float:
+def _start(order: Order | Typed) -> float:
     """Seconds until a process is as far as this one: each job starts its own where there are several."""
     return 0.0 if order.start == Start() else time.time() - psutil.Process().create_time()
 

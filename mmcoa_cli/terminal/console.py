@@ -148,7 +148,7 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
     `done` units were finished earlier (a resumed run) and do not count in the speed. Where nothing can be drawn over,
     print lines (`plain_progress.py`); with `quiet` print nothing (in workers other than the first).
     """
-    if quiet:
+    if quiet or _drawn:  # of two bars at once only the outer one can be drawn
         yield Task(lambda reached, note: None, done)
         return
     show = _bar if err.live else _lines
@@ -179,6 +179,18 @@ def _lines(description: str, *, total: int | None, unit: str, done: int) -> Iter
         plain.end(whole=whole)
 
 
+_drawn: list[str] = []
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    _drawn.append("a bar")
+    try:
+        yield
+    finally:
+        _drawn.pop()
+
+
 @contextmanager
 def _bar(description: str, *, total: int | None, unit: str, done: int) -> Iterator[Task]:
     from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -201,7 +213,7 @@ def _bar(description: str, *, total: int | None, unit: str, done: int) -> Iterat
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=note),
     )
-    with Progress(*columns, console=err, expand=False) as bar:
+    with _alone(), Progress(*columns, console=err, expand=False) as bar:
         task = bar.add_task(description, total=total, completed=done, note="")
 
         def show(reached: int, note: str) -> None:

@@ -114,7 +114,8 @@ def test_what_was_stopped_says_where() -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.04, "0.0 s"), (9.9, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min"), (190, "3 min 10 s"),
-     (3599, "59 min 59 s"), (3599.9, "1 h"), (3900, "1 h 5 min"), (7200, "2 h"), (36_000, "10 h"), (3 * 86400, "3 days")],
+     (3599, "59 min 59 s"), (3599.9, "1 h"), (3900, "1 h 5 min"),
+     (7200, "2 h"), (36_000, "10 h"), (3 * 86400, "3 days")],
 )  # fmt: skip
 def test_a_time_told_closely(seconds: float, words: str) -> None:
     assert closely(seconds) == words
