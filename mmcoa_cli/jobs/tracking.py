@@ -6,9 +6,11 @@ Nothing is sent anywhere: what is logged lies in the run's folder, and the last 
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -27,7 +29,7 @@ TRACKERS = get_args(literals.Tracker)
 PROJECT = "mmcoa"
 LOOK = {
     "tensorboard": "tensorboard --logdir {folder}",
-    "wandb": "wandb sync {folder}/wandb/offline-run-*",
+    "wandb": "wandb sync {folder}/offline-run-*",
     "trackio": "TRACKIO_DIR={folder} trackio show --project mmcoa",
 }
 
@@ -72,7 +74,7 @@ def tracker(plan: Plan, home: Home, name: str, *, first: int) -> Iterator[Log]:
     try:
         yield Log(found, first=first)
     finally:
-        found.finish()
+        _finish(name, found)
         say(f"logged to {folder}; look at it with: {LOOK[name].format(folder=folder)}")
 
 
@@ -86,8 +88,17 @@ def _started(name: str, folder: Path, plan: Plan) -> Any:
     else:
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ["TRACKIO_DIR"] = str(folder)  # read when it is imported
-        own = {"dir": str(folder), "mode": "offline"} if name == "wandb" else {"embed": False}
+        own = {"dir": str(folder.parent), "mode": "offline"} if name == "wandb" else {"embed": False}
         found = kind(PROJECT, name=plan.run, **own)
-    found.start()
+    with redirect_stdout(io.StringIO()):  # which is for results alone
+        found.start()
     found.store_init_configuration({k: v for k, v in plan.spec.document().items() if isinstance(v, str | int | float)})
     return found
+
+
+def _finish(name: str, tracker: Any) -> None:
+    with redirect_stdout(io.StringIO()):
+        if name == "trackio":
+            import_module(name).finish()  # else it finishes once more when the program ends, and says so
+        else:
+            tracker.finish()
