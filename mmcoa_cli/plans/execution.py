@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Outcome, Start
 from ..settings import Home
 from ..terminal.console import print_error, say
-from ..terminal.durations import duration
+from ..terminal.durations import closely, duration
 from ..terminal.errors import explained
 from .steps import Fetch, Step
 
@@ -76,7 +77,11 @@ class Execution:
             return None
         if step.of and job.evaluate and (run := Known(self.home).run(step.of)):
             job = replace(job, evaluate=replace(job.evaluate, checkpoint=run.id))
-        return launch.run(job, self.start, resolved=self.resolved.get(job))
+        began = time.monotonic()
+        outcome = launch.run(job, self.start, resolved=self.resolved.get(job))
+        if step.seconds:
+            say(f"took {closely(time.monotonic() - began)}, {closely(step.seconds)} expected", style="dim")
+        return outcome
 
     def _missed(self, step: Step) -> str:
         """The step that failed and that this one needs, empty where there is none."""
