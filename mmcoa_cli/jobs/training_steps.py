@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from store.index import Index
 from store.schema import Epoch
@@ -87,11 +88,7 @@ def train_epochs(
             require_finite_weights(_module(victim), what, hint=smaller_lr(spec.lr))
             if accelerator.is_main_process:
                 row = _row(plan, clock, number=epoch + 1, losses=losses, processes=accelerator.num_processes)
-                Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
-                about = {"run": plan.run, "loss": row.loss, **spec.document()}
-                save_epoch(folder, victim, plain, epoch=row.epoch, spec=about)
-                if keep:
-                    drop_earlier(folder, keep=keep)
+                _save(row, plan, home, plain, keep=keep)
             accelerator.wait_for_everyone()
             log.epoch(epoch + 1, loss=float(np.mean(losses)), seconds=clock.seconds, tested=watch.after(epoch + 1))
 
@@ -139,6 +136,14 @@ def original_of(plan: Plan, home: Home, accelerator: Accelerator) -> Original:
 def _images(plan: Plan, numbers: npt.NDArray[np.int64], clock: Clock | None) -> Tensor:
     with clock.waiting() if clock else nullcontext():
         return to_unit(load_pixels(plan.dataset, "train", numbers), plan.victim.device)
+
+
+def _save(row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int | None) -> None:
+    folder, about = home.checkpoints / plan.run, {"run": plan.run, "loss": row.loss, **plan.spec.document()}
+    Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
+    save_epoch(folder, plan.victim, optimizer, epoch=row.epoch, spec=about)
+    if keep:
+        drop_earlier(folder, keep=keep)
 
 
 def _row(plan: Plan, clock: Clock, *, number: int, losses: list[float], processes: int) -> Epoch:

@@ -153,7 +153,7 @@ def _typed(job: Job, start: Start, store: Home) -> Typed:
     flat = {f.name: getattr(train, f.name) for f in fields(TrainSpec) if f.name not in OWN} if train else {}
     tests = {f.name: getattr(test, f.name) for f in fields(EvaluationSpec) if f.name not in NOT_OF_TEST} if test else {}
     return Typed(
-        model=train.model if train else _base(test.checkpoint if test else "", job, store),
+        model=train.model if train else _base(test.checkpoint if test else "", store),
         mlm=spec.mlm, precision=spec.precision, compat=spec.compat, block=spec.batch_size, start=start,
         methods=(train.row,) if train else (), attacks=test.attacks if test else (),
         training={**flat, **(train.options if train else {})}, test={**tests, **(test.options if test else {})},
@@ -166,7 +166,8 @@ NOT_OF_TEST = (
 )  # fmt: skip
 
 
-def _base(checkpoint: str, job: Job, store: Home) -> str:
+def _base(checkpoint: str, store: Home) -> str:
+    """The model that a run was made of, or that is tested as it comes."""
     name = checkpoint
     while name and not is_clip(name, store):
         name = Index(store.database_url).find_run(name, otherwise=NO_RUN).model

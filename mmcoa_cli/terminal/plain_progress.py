@@ -116,7 +116,8 @@ class Heart:
     def __post_init__(self) -> None:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, args=(self.wait or self._over.wait,), daemon=True)
-        self._thread.start()
+        with suppress(RuntimeError):  # no memory is left for it: lines are told where something is counted
+            self._thread.start()
 
     def _beat(self, wait: Callable[[float], bool]) -> None:
         while not wait(1.0):
@@ -125,7 +126,8 @@ class Heart:
 
     def stop(self) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
 
 def per_second(speed: float, unit: str) -> str:
