@@ -196,7 +196,7 @@ def test(**options):
 
 test(limit=4)  # all is loaded that is
 taken = int(re.search(r"VmSize:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
-resource.setrlimit(resource.RLIMIT_AS, (taken + 224 * 2**20,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (taken + 320 * 2**20,) * 2)
 test(limit=200, batch_size=200)  # 30 MB of images, of which an attack needs many
 """
 
