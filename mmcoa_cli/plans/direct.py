@@ -33,6 +33,11 @@ def test_jobs(specs: Sequence[EvaluationSpec]) -> list[Job]:
     return [Job(evaluate=spec) for spec in specs]
 
 
+def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> list[Outcome]:
+    """Test each run or model."""
+    return carry_out(test_jobs(specs), start)
+
+
 def steps_of(jobs: Sequence[Job], start: Start) -> list[Step]:
     """The jobs as the steps of a plan."""
     return [Step(job, _title(job), start=start) for job in jobs]
@@ -45,6 +50,8 @@ def carry_out(jobs: Sequence[Job], start: Start) -> list[Outcome]:
 
 def _title(job: Job) -> str:
     if spec := job.train:
+        if not spec.row.loss:
+            return f"test {spec.method}, zero-shot on {spec.dataset}, seed {spec.seed}"
         return f"train {spec.method}, {spec.shots} on {spec.dataset}, seed {spec.seed}"
     test = job.evaluate
     return f"test {test.checkpoint}{f' after epoch {test.epoch}' if test.epoch else ''}" if test else ""

@@ -203,7 +203,7 @@ def _estimate(step: Step, job: Job, speed: Speed | None, known: Known) -> Estima
     if train and (data := look_up(train.dataset, store)):
         kept = replace(train, epochs=min(train.epochs, job.keep)) if job.keep else train
         seconds += speed.training(train, data)
-        left += speed.disk.training(kept) if speed.disk else 0.0
+        left += speed.disk.training(kept, data) if speed.disk else 0.0
         if speed.memory:
             images, most = images_of(train, data), job.conduct.micro_batch
             memory.append(speed.memory.training(train, data, images=images, most=most))
