@@ -1,9 +1,8 @@
 """Evaluations: one model, one dataset, one attack at a time; each leaves an example set and its rows of the index.
 
 A dataset is cut into fixed blocks, in dataset order. The block is the unit of resume and of sharing between processes,
-so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it. Where
-memory runs out a block is computed in pieces, which is the same up to the rounding of matrix products.
-"""
+so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it. In
+pieces, where memory runs out, a block is the same up to the rounding of matrix products."""
 
 from __future__ import annotations
 
@@ -163,7 +162,7 @@ class Making:
             with torch.no_grad():
                 columns = self._columns(rows, images)
         except Exception:
-            task.reach(done)  # where memory ran out, these are done again
+            task.reach(done)  # they are done again
             raise
         return Piece(pixels, images.cpu().numpy() if self.makes_images else None, columns)
 
@@ -218,8 +217,7 @@ class Making:
 
     @cached_property
     def pieces(self) -> Pieces:
-        what = f"{self.attack.name} on {self.maker.trial.dataset.info.name}"
-        return Pieces(what, self.maker.micro_batch)
+        return Pieces(f"{self.attack.name} on {self.maker.trial.dataset.info.name}", self.maker.micro_batch)
 
     @cached_property
     def baseline(self) -> ExampleSet | None:
