@@ -154,7 +154,6 @@ class Making:
         self.examples.write_block(number, columns, attacked)
 
     def _piece(self, rows: range, task: Progress) -> Piece:
-        """Of a block, or of as much of it as memory takes."""
         trial, done = self.maker.trial, task.done
         pixels = load_pixels(trial.dataset, trial.split, trial.indices[rows.start : rows.stop])
         try:
