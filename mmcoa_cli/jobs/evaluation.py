@@ -1,7 +1,8 @@
 """Evaluations: one model, one dataset, one attack at a time; each leaves an example set and its rows of the index.
 
 A dataset is cut into fixed blocks, in dataset order. The block is the unit of resume and of sharing between processes,
-so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it.
+so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it. In
+pieces, where memory runs out, a block is the same up to the rounding of matrix products.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from ..models.victim import Victim
 
 
-def evaluate(spec: EvaluationSpec, subject: Subject, home: Home, accelerator: Accelerator) -> list[str]:
-    """Test `subject` on every dataset under every attack; what is stored is not computed again.
+def evaluate(
+    spec: EvaluationSpec, subject: Subject, home: Home, accelerator: Accelerator, *, micro_batch: int | None = None
+) -> list[str]:
+    """Test `subject` on every dataset under every attack; what is stored is not computed again. At most `micro_batch`
+    images are in memory at once.
 
     Returns the ids of the results in the order asked. Raises UserError for datasets that are not there.
     """
@@ -46,7 +50,7 @@ def evaluate(spec: EvaluationSpec, subject: Subject, home: Home, accelerator: Ac
         seen_with(subject.run, subject.weights, home, index)
     ids = []
     for trial in trials:
-        maker = Maker(trial, accelerator, victim, mlm)
+        maker = Maker(trial, accelerator, victim, mlm, micro_batch)
         for attack in spec.attacks:
             started = time.monotonic()
             maker.examples(attack)
@@ -65,6 +69,8 @@ class Maker:
     accelerator: Accelerator
     victim: Victim
     mlm: MaskedLM | None
+    micro_batch: int | None = None  # images in memory at once, at most
+    quiet: bool = False
 
     def examples(self, name: str) -> ExampleSet:
         """The attack's example set, made (with those it needs) or finished where the store does not have it whole."""
@@ -80,7 +86,8 @@ class Maker:
                 needed = {other: self.examples(other) for other in needs}
                 shown = source.examples(name) if source and attack.images else None
                 own = missing[self.accelerator.process_index :: self.accelerator.num_processes]
-                Making(self.trial, self.victim, self.mlm, self.accelerator, attack, examples, needed, shown).blocks(own)
+                parts = (self.trial, self.victim, self.mlm, self.accelerator, attack, examples, needed, shown)
+                Making(*parts, micro_batch=self.micro_batch, quiet=self.quiet).blocks(own)
             elif first:
                 examples.finish()  # removes the parts of a set whose run was killed when it was whole
             self.accelerator.wait_for_everyone()

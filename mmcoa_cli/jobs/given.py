@@ -134,8 +134,9 @@ class Held:
         return self._texts[name]
 
     def images(self, start: int, stop: int, clean: Any) -> npt.NDArray[np.float32]:
-        """A block, which is asked for as it was written."""
-        return self._images[start // self.block_size]
+        """Some of a block."""
+        number = start // self.block_size
+        return self._images[number][start - number * self.block_size :][: stop - start]
 
     def all_images(self) -> npt.NDArray[np.float32]:
         return np.concatenate([self._images[number] for number in range(len(self.blocks()))])

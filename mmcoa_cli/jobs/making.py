@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,9 +18,9 @@ from ..tasks.base import Drawn, Logits, Task
 from ..terminal.console import Task as Progress
 from ..terminal.console import progress
 from .evaluation_spec import EvaluationSpec
+from .pieces import Pieces
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from ..models.masked_lm import MaskedLM
@@ -90,6 +91,8 @@ class Making:
     examples: Examples
     needed: Mapping[str, Examples]
     shown: Examples | None = None
+    micro_batch: int | None = None  # images in memory at once, at most
+    quiet: bool = False
 
     @property
     def makes_images(self) -> bool:
@@ -100,11 +103,11 @@ class Making:
         trial, blocks, process = self.trial, self.examples.blocks(), self.process
         steps = effort(self.settings) if self.makes_images else 1
         total, mine = steps * len(trial.indices), steps * sum(len(blocks[i]) for i in numbers)
-        title, quiet = f"{self.attack.name} on {trial.name}", trial.quiet or not process.is_main_process
+        quiet = self.quiet or trial.quiet or not process.is_main_process
         unit = "steps" if steps > 1 else "images"  # a step of one image
         if trial.task.texts_first:
             self.adv_texts  # noqa: B018  (prompts are attacked before the clock of the blocks runs)
-        with progress(title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
+        with progress(self.title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
             for number in numbers:
                 self._block(number, blocks[number], task)
         process.wait_for_everyone()
@@ -113,10 +116,24 @@ class Making:
 
     def _block(self, number: int, block: range, task: Progress) -> None:
         pixels = self.trial.pixels(block)
-        images = self._images(pixels, block, task)
-        with torch.no_grad():
-            columns = self._columns(block, images)
-        self.examples.write_block(number, columns, (pixels, images.cpu().numpy()) if self.makes_images else None)
+        made = self.pieces.of(
+            block, lambda rows: self._piece(pixels[rows.start - block.start :][: len(rows)], rows, task)
+        )
+        columns = {name: np.concatenate([columns[name] for _, columns in made]) for name in made[0][1]}
+        images = np.concatenate([images for images, _ in made]) if self.makes_images else None
+        self.examples.write_block(number, columns, None if images is None else (pixels, images))
+
+    def _piece(self, pixels: Any, rows: range, task: Progress) -> tuple[Any, dict[str, Any]]:
+        """Some images of a block as the attack leaves them, where it makes any, and what came out for each."""
+        done = task.done
+        try:
+            images = self._images(pixels, rows, task)
+            with torch.no_grad():
+                columns = self._columns(rows, images)
+        except Exception:
+            task.reach(done)  # they are done again
+            raise
+        return images.cpu().numpy() if self.makes_images else None, columns
 
     def _images(self, pixels: Any, block: range, task: Progress) -> Tensor:
         """The images of a block as the attack leaves them: made, as another attack made them, or clean."""
@@ -167,6 +184,14 @@ class Making:
             # an older version stored fewer columns
             before = {name: self.baseline.columns(name)[rows] for name in after if self.baseline.holds(name)}
         return {"index": trial.indices[rows], "label": trial.labels[rows], **after, **trial.task.compare(before, after)}
+
+    @property
+    def title(self) -> str:
+        return f"{self.attack.name} on {self.trial.name}"
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        return Pieces(self.title, self.micro_batch)
 
     @cached_property
     def baseline(self) -> Examples | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -21,20 +22,31 @@ from ..models.epochs import epochs_in, epochs_of, last_epoch, take_over
 from ..models.runs import now, zero_shot_run
 from ..settings import Home
 from ..terminal.console import say
+from .conduct import Conduct
 from .continuing import require_continuable
+from .evaluation_spec import EvaluationSpec
 from .training_plan import Plan, make_plan, run_row
 from .training_spec import TrainSpec
 from .training_steps import train_epochs
 
 
-def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str = "", keep: int | None = None) -> Run:
+def train(
+    spec: TrainSpec,
+    home: Home,
+    accelerator: Accelerator,
+    *,
+    resumed: str = "",
+    keep: int | None = None,
+    conduct: Conduct | None = None,
+    watched: EvaluationSpec | None = None,
+) -> Run:
     """Train (or finish, or find) the run that `spec` describes. Returns its row of the index. Of its epochs the last
-    `keep` stay, all where that is None.
+    `keep` stay, all where that is None; `conduct` says how it is watched, by the test `watched`.
 
     `resumed` is the run to go on with: `spec` is its own, perhaps with more epochs, which make another run. Raises
     UserError for names that are not there, options that do not fit, and a run that cannot be gone on with. A method
     that trains nothing gives the zero-shot run of the model.
-    """
+    """  # fmt: skip
     row = catalog.lookup(catalog.methods(), spec.method, "method")
     index = Index(home.database_url)
     if not row.loss:
@@ -49,9 +61,9 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
         say(f"run {plan.run}")
     if found := _decided(_finished(plan.run, spec, home, index)):
         return _told(found, accelerator)
-    run = run_row(plan)
+    run, epochs = run_row(plan), partial(train_epochs, keep=keep, conduct=conduct, watched=watched)
     if not accelerator.is_main_process:
-        train_epochs(plan, home, accelerator, keep=keep)
+        epochs(plan, home, accelerator)
         return run
     with lock(home.runs / plan.run, what=f"run {plan.run}"):
         index.save_run(run)
@@ -60,7 +72,7 @@ def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str
             say(plan.victim.note)
         if resumed != plan.run and resumed:
             _take_over(resumed, plan, home, index)
-        train_epochs(plan, home, accelerator, keep=keep)
+        epochs(plan, home, accelerator)
         run = replace(run, status="complete", weights=plan.victim.digest(), finished_at=now())
         index.save_run(run)
     return run

@@ -18,6 +18,7 @@ from .. import plugins
 from ..settings import home
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
+from .conduct import Conduct
 from .evaluation_spec import EvaluationSpec, from_document
 from .training_spec import TrainSpec
 
@@ -39,6 +40,7 @@ class Job:
     evaluate: EvaluationSpec | None = None
     resume: str = ""
     keep: int | None = None
+    conduct: Conduct = field(default_factory=Conduct)
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,13 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
         if job.train and test and test.takes_words:
             load_mlm(test.mlm, home())  # what keeps it from being loaded is told before the first step
         if job.train:
-            run = train(job.train, home(), accelerator, resumed=job.resume, keep=job.keep)
+            run = train(
+                job.train, home(), accelerator, resumed=job.resume, keep=job.keep, conduct=job.conduct, watched=test
+            )
             test = replace(test, checkpoint=run.id) if test else None
             subject = subject_of(run, test, home()) if test else None
-        evaluations = evaluate(test, subject, home(), accelerator) if test and subject else []
+        most = job.conduct.micro_batch
+        evaluations = evaluate(test, subject, home(), accelerator, micro_batch=most) if test and subject else []
         return Outcome(run.id if run else "", evaluations)
     finally:
         if processes > 1:
@@ -168,6 +173,7 @@ def _job(document: dict[str, Any]) -> tuple[Job, Subject | None]:
         from_document(test) if test else None,
         document["resume"],
         document["keep"],
+        Conduct(**document["conduct"]),
     )
     return job, subject.from_document(tested) if tested else None
 

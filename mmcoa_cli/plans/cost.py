@@ -11,6 +11,7 @@ from ..attacks.base import effort, for_texts, needs_masked_lm
 from ..attacks.compat import LEAK, parts
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from ..jobs.training_spec import TrainSpec
+from .memory import Memory
 from .selection import Data
 
 PROMPT_STEPS = 4  # of the terms of a size
@@ -103,6 +104,7 @@ class Speed:
     device: str = ""
     ranks: int = 1  # devices that share the images
     disk: Disk | None = None
+    memory: Memory | None = None
 
     def training(self, spec: TrainSpec, data: Data) -> float:
         """Seconds of a run."""

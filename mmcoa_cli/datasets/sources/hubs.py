@@ -27,6 +27,7 @@ from store.errors import UserError
 from store.keys import digest_file
 
 from ...settings import require_space
+from ...terminal.console import waiting
 
 Choose = Callable[[Sequence[str]], list[str]]
 TIMEOUT = 10  # seconds to find out that there is no network; the hub's own retries take a minute
@@ -47,7 +48,8 @@ def repository_folder(repository: str, *, revision: str, choose: Choose, name: s
     with _hub_errors(repository, revision, name=name, page=repository, what="a model"):
         info = huggingface_hub.HfApi().model_info(repository, revision=revision or None)
         names = [file.rfilename for file in info.siblings or ()]
-        paths = [Path(huggingface_hub.hf_hub_download(repository, n, revision=info.sha)) for n in choose(names)]
+        with waiting(f"downloading {repository}"):
+            paths = [Path(huggingface_hub.hf_hub_download(repository, n, revision=info.sha)) for n in choose(names)]
     return paths[0].parent
 
 
@@ -79,11 +81,12 @@ def dataset_folder(
 def _download(repository: str, file: Any, commit: str, target: Path, *, name: str) -> None:
     if not (target / file.rfilename).resolve().is_relative_to(target.resolve()):
         raise UserError(f"{repository} lists the unsafe path {file.rfilename!r}", hint="do not trust this repository")
-    path = Path(
-        huggingface_hub.hf_hub_download(
-            repository, file.rfilename, repo_type="dataset", revision=commit, local_dir=target
+    with waiting(f"downloading {file.rfilename} of {repository}"):
+        path = Path(
+            huggingface_hub.hf_hub_download(
+                repository, file.rfilename, repo_type="dataset", revision=commit, local_dir=target
+            )
         )
-    )
     expected = getattr(file.lfs, "sha256", None)
     if expected is not None and digest_file(path) != expected:
         path.unlink()
