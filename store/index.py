@@ -253,6 +253,14 @@ class Index:
             raise explanation(self._shown, error) from error
 
 
+def require_row(row: Run | Result | Epoch) -> None:
+    """Raises UserError for a row that no index can keep, before any of it is."""
+    if isinstance(row, Result):
+        _require(schema.results, _row_of(row))
+    else:
+        _require(schema.runs if isinstance(row, Run) else schema.epochs, asdict(row))
+
+
 def _require(table: Table, values: Mapping[str, Any]) -> None:
     """Raises UserError for values that no row of this table can have."""
     try:

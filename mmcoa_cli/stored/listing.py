@@ -133,8 +133,10 @@ def table(entries: Sequence[Entry]) -> RenderableType:
     if not entries:
         return Text("nothing is stored")
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for title in ("kind", "name", "size", "since", "uses", "used by"):
-        grid.add_column(Text(title, style="dim"), overflow="fold", justify="right" if title == "size" else "left")
+    for title in ("kind", "name", "size", "since"):  # in one piece: a name is copied
+        grid.add_column(Text(title, style="dim"), no_wrap=True, justify="right" if title == "size" else "left")
+    for title in ("uses", "used by"):
+        grid.add_column(Text(title, style="dim"), overflow="fold")
     grid.show_header = True
     for entry in entries:
         name = entry.name[:SHOWN] if entry.kind == EXAMPLES else entry.name
@@ -147,7 +149,12 @@ def table(entries: Sequence[Entry]) -> RenderableType:
 def about(inventory: Inventory, entry: Entry) -> dict[str, Any]:
     """All of one thing, as a document."""
     files = [file for path in entry.paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
-    sizes = {str(file): file.stat().st_size for file in files if file.is_file() and ".verified" not in file.parts}
+    root = inventory.home.root
+    sizes = {
+        str(file.relative_to(root)): file.stat().st_size
+        for file in files
+        if file.is_file() and ".verified" not in file.parts
+    }
     return {**entry.document(), "files": sizes, **_more(inventory, entry)}
 
 

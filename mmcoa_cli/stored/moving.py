@@ -18,7 +18,7 @@ from store.checkpoints import SPEC, STATE, WEIGHTS, damage, load_spec
 from store.errors import UserError
 from store.examples import stored_set
 from store.files import discard, is_held, lock_or_refuse
-from store.index import Index
+from store.index import Index, require_row
 from store.schema import Epoch, Result, Run
 
 from .. import __version__
@@ -118,7 +118,7 @@ def take(home: Home, path: Path) -> Moved:
 
 
 def _content(document: Mapping[str, Any]) -> Content:
-    """The rows. Raises UserError for what are none; the index looks at each value before it keeps it."""
+    """The rows. Raises UserError for what are none, or holds values that no index keeps."""
     try:
         if document["format"] != FORMAT:
             raise _refused("it was written by another version of mmcoa")
@@ -133,6 +133,9 @@ def _content(document: Mapping[str, Any]) -> Content:
         raise _refused(str(error)) from error
     if {*(one.run_id for one in results), *(one.run_id for one in epochs)} - {run.id}:
         raise _refused("some of its results are of another run")
+    rows: list[Run | Result | Epoch] = [run, *results, *epochs]
+    for row in rows:
+        require_row(row)
     return Content(run, results, epochs)
 
 
