@@ -25,17 +25,32 @@ if TYPE_CHECKING:
 NAME = "store"
 EXAMPLES = {
     "mmcoa store ls runs": "List the runs with their sizes, and what they use",
+    "mmcoa store info RUN": "Show what a run was made of, its files and its evaluations",
     "mmcoa store verify": "Check all of the store; end with exit code 1 where something is damaged",
     "mmcoa store verify cifar10": "Check one dataset, model or run, or the examples of a key",
     "mmcoa store rm RUN": "Remove a run, its evaluations and its examples, after a question",
-    "mmcoa store gc --keep last": "Remove what nothing refers to, and all epochs but the last",
-    "mmcoa store export RUN run.zip": "Write a run with its results, for `mmcoa store import run.zip` elsewhere",
+    "mmcoa store rm cifar10 ViT-B-32 --dry-run": "List what would go",
+    "mmcoa store gc": "Remove what nothing refers to, after a question",
+    "mmcoa store gc --keep last --yes": "Remove all epochs but the last as well, without a question",
+    "mmcoa store export RUN run.zip --examples": "Write a run with its results and its adversarial examples",
+    "mmcoa store import run.zip": "Bring it into another store",
 }
 
-app = typer.Typer(no_args_is_help=True, help="Look after what is stored.", epilog=epilog(EXAMPLES))
+
+def _examples(verb: str) -> str:
+    return epilog({line: what for line, what in EXAMPLES.items() if line.startswith(f"mmcoa store {verb}")})
+
+
+app = typer.Typer(no_args_is_help=True, help="Look after what is stored.", epilog=_examples(""))
 
 Group = Literal["datasets", "models", "runs", "examples", "all"]
-Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=one(known.stored))]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Show this run, dataset, model, or example set (a key, or its beginning).",
+        autocompletion=one(known.stored),
+    ),
+]  # fmt: skip
 Names = Annotated[
     list[str],
     typer.Argument(
@@ -52,7 +67,7 @@ def options() -> None:
     """Look after what is stored."""
 
 
-@app.command()
+@app.command(epilog=_examples("ls"))
 def ls(
     group: Annotated[Group, typer.Argument(help="List these alone.")] = "all",
     json: o.Json = False,
@@ -68,7 +83,7 @@ def ls(
         out.print(listing.table(found))
 
 
-@app.command()
+@app.command(epilog=_examples("info"))
 def info(name: Name, json: o.Json = False) -> None:
     """Show all of one thing: its files, what it was made of, and what uses it."""
     from ..stored import listing
@@ -82,7 +97,7 @@ def info(name: Name, json: o.Json = False) -> None:
         out.print(listing.told(about))
 
 
-@app.command(epilog=epilog(EXAMPLES))
+@app.command(epilog=_examples("verify"))
 def verify(
     names: Annotated[
         list[str] | None,
@@ -108,7 +123,7 @@ def verify(
         raise error
 
 
-@app.command()
+@app.command(epilog=_examples("rm"))
 def rm(names: Names, yes: Yes = False, dry_run: DryRun = False, json: o.Json = False) -> None:
     """Remove things with what hangs on them: a run with its evaluations and example sets."""
     from ..stored.removing import removals
@@ -117,7 +132,7 @@ def rm(names: Names, yes: Yes = False, dry_run: DryRun = False, json: o.Json = F
     _remove(inventory, removals(inventory, names), yes=yes, dry_run=dry_run, json=json)
 
 
-@app.command()
+@app.command(epilog=_examples("gc"))
 def gc(
     keep: Annotated[
         str,
@@ -138,9 +153,11 @@ def gc(
     _remove(inventory, found, yes=yes, dry_run=dry_run, json=json)
 
 
-@app.command()
+@app.command(epilog=_examples("export"))
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", autocompletion=one(known.runs))],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Export this finished run.", autocompletion=one(known.runs))
+    ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Write this archive, a zip.")],
     examples: Annotated[bool, typer.Option("--examples", help="Add the example sets, with their prompts.")] = False,
     json: o.Json = False,
@@ -157,7 +174,7 @@ def export(
         show(f"{moved.run}: {moved.evaluations} evaluations, {decimal(moved.bytes)} in {moved.path}")
 
 
-@app.command(name="import")
+@app.command(name="import", epilog=_examples("import"))
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Read this archive.")], json: o.Json = False
 ) -> None:

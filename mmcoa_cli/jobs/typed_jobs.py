@@ -13,7 +13,7 @@ from .worker import Job, Start
 def command_of(job: Job, start: Start | None = None) -> str:
     """What to type for a job: of its options those that are not the default, and that something uses."""
     started = changed(asdict(start or Start()), asdict(Start()))
-    started |= {"keep": "last" if job.keep == 1 else job.keep} if job.keep else {}
+    started |= {"keep": job.keep or "all"} if job.keep != Job.keep else {}
     if job.resume:
         return typed("train", {"resume": job.resume, **started})
     train, test = job.train, job.evaluate

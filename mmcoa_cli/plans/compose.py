@@ -68,9 +68,10 @@ class Composer:
     def _of_run(self, run: TrainSpec, cells: Sequence[Cell]) -> Iterator[Step]:
         found, label = self.known.run(run) if self.known else None, _label(cells[0])
         seconds = 0.0 if found else self.speed.training(run, self.data[run.dataset]) if self.speed else None
-        left = self.speed.disk.training(run) if self.speed and self.speed.disk and not found else 0
+        keep = None if any(_before(cell.epoch, run) for cell in cells) else Job.keep
+        left = self.speed.disk.training(run, keep) if self.speed and self.speed.disk and not found else 0
         title = f"train {label} on {run.dataset}"
-        yield Step(Job(run), title, run, label, found is not None, seconds, left, self.start)
+        yield Step(Job(run, keep=keep), title, run, label, found is not None, seconds, left, self.start)
         there = [replace(cell, epoch=_before(cell.epoch, run)) for cell in cells if (cell.epoch or 1) <= run.epochs]
         checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
         for spec in self._tests(checkpoint, there):

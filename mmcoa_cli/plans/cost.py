@@ -62,9 +62,11 @@ class Disk:
     examples: Mapping[str, tuple[float, float]]
     side: int
 
-    def training(self, spec: TrainSpec) -> float:
-        """Of every epoch, and of the optimizer's state, which has two numbers for each weight."""
-        return (spec.epochs + 2) * self.weights[spec.method]
+    def training(self, spec: TrainSpec, keep: int | None) -> float:
+        """Of the epochs that are kept, all where that is None; and, beside several, of the optimizer's state, which has
+        two numbers for each weight."""
+        epochs = min(spec.epochs, keep or spec.epochs)
+        return (epochs + 2 * (keep != 1)) * self.weights[spec.method]
 
     def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
         """Of these attacks of `spec`."""

@@ -14,7 +14,7 @@ from .steps import Step
 
 
 def train(
-    specs: Sequence[TrainSpec], start: Start, *, tested: bool = True, resume: str = "", keep: int | None = None
+    specs: Sequence[TrainSpec], start: Start, *, tested: bool = True, resume: str = "", keep: int | None = 1
 ) -> list[Outcome]:
     """Train each run, and test it unless not `tested`; `resume` is the run to go on with, `keep` how many of the last
     epochs stay."""

@@ -52,7 +52,8 @@ def test_several_devices_share_the_images(speed: Speed) -> None:
 
 def test_what_is_left_on_disk() -> None:
     disk = Disk({"tecoa": 100.0}, {"clean": (10.0, 2.0), "image": (20.0, 8.0)}, side=8)
-    assert disk.training(train_spec("tecoa", dataset="digits", epochs=3)) == 3 * 100 + 2 * 100
+    spec = train_spec("tecoa", dataset="digits", epochs=3)
+    assert [disk.training(spec, keep) for keep in (None, 1, 2, 9)] == [500, 100, 400, 500]  # with the state, or without
     spec, larger = evaluation_spec("", ("digits",), limit=50), replace(DATA, pixel_size=16)
     assert disk.test(spec, replace(DATA, pixel_size=8), attacks=["clean", "image"]) == 10 + 50 * 2 + 20 + 50 * 8
     assert disk.test(spec, larger, attacks=["image"]) == 20 + 50 * 8 * 4
