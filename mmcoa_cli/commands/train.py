@@ -39,7 +39,7 @@ def command(
             autocompletion=one(known.runs),
         ),
     ] = None,
-    keep: o.Keep = "all",
+    keep: o.Keep = "last",
     no_evaluate: Annotated[bool, typer.Option("--no-evaluate", help="Train, and test nothing.")] = False,
     test: groups.TestAfter,
     conduct: groups.Conduct,

@@ -15,9 +15,9 @@ from .worker import Job, Start
 def command_of(job: Job, start: Start | None = None) -> str:
     """What to type for a job: of its options those that are not the default, and that something uses."""
     started = changed(asdict(start or Start()), asdict(Start()))
-    started |= {"keep": "last" if job.keep == 1 else job.keep} if job.keep else {}
-    train, test = job.train, job.evaluate
+    started |= {"keep": job.keep or "all"} if job.keep != Job.keep else {}
     started |= changed(asdict(job.conduct), asdict(Conduct()))
+    train, test = job.train, job.evaluate
     if job.resume:
         return typed("train", {"resume": job.resume, **started})
     if train:

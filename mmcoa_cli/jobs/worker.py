@@ -34,12 +34,13 @@ LOOK = 0.25  # seconds between two looks whether it is alive
 class Job:
     """Train, then evaluate; either may be left out. After a training run the evaluation's checkpoint is that run.
 
-    `resume` is the run that the training goes on with, `keep` how many of the last epochs stay (None: all)."""
+    `resume` is the run that the training goes on with, `keep` how many of the last epochs stay (None: all). Where one
+    does, the optimizer's state goes with the others when the run is complete."""
 
     train: TrainSpec | None = None
     evaluate: EvaluationSpec | None = None
     resume: str = ""
-    keep: int | None = None
+    keep: int | None = 1
     conduct: Conduct = field(default_factory=Conduct)
 
 

@@ -63,12 +63,13 @@ class Disk:
     weights: Mapping[str, float]
     examples: Mapping[str, Mapping[int, tuple[float, float]]]
 
-    def training(self, spec: TrainSpec, data: Data) -> float:
-        """Of every epoch, of the optimizer's state, which has two numbers for each weight, and of the training images
-        that are attacked before the first."""
+    def training(self, spec: TrainSpec, data: Data, keep: int | None) -> float:
+        """Of the epochs that are kept (all, where that is None), beside several of the optimizer's state, which has two
+        numbers for each weight, and of the training images that are attacked before the first."""
         offline = offline_test(spec)
         images = self._of_set(offline.attacks[0], data.pixel_size, images_of(spec, data)) if offline else 0
-        return (spec.epochs + 2) * self.weights[spec.method] + images
+        kept = min(spec.epochs, keep or spec.epochs) + (0 if keep == 1 else 2)
+        return kept * self.weights[spec.method] + images
 
     def between(self, spec: TrainSpec, models: int) -> float:
         """Of the models on the way to a run."""

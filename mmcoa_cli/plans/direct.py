@@ -19,11 +19,11 @@ def training_jobs(
     *,
     test: Mapping[str, int | None] | None = None,
     resume: str = "",
-    keep: int | None = None,
+    keep: int | None = 1,
     conduct: Conduct | None = None,
 ) -> list[Job]:
     """To train each run, with a test of this size after it (None: without one); `resume` is the run to go on with,
-    `keep` how many of the last epochs stay."""  # fmt: skip
+    `keep` how many of the last epochs stay."""
     tests = [None if test is None else evaluation_after(spec, **test) for spec in specs]
     return [Job(spec, own, resume, keep, conduct or Conduct()) for spec, own in zip(specs, tests, strict=True)]
 
