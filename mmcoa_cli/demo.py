@@ -34,11 +34,11 @@ def specs() -> list[TrainSpec]:
 def show(*, as_json: bool) -> None:
     """Train and test every method on digits, and print what came of it; what the store has is not done again."""
     from .jobs.worker import Start
-    from .plans.direct import train
+    from .plans.direct import carry_out, training_jobs
     from .reports import results
     from .terminal import console
 
-    done = train(specs(), Start())
+    done = carry_out(training_jobs(specs(), test={}), Start())
     results.show(done.outcomes, as_json=as_json)
     done.end()
     for line in () if as_json else closing(home(), done.outcomes):

@@ -32,6 +32,7 @@ def command(
     *,
     test: groups.Test,
     start: groups.Start,
+    dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
@@ -43,9 +44,13 @@ def command(
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = evaluation_spec(checkpoint, dataset, (attack,), **options)
     from ..jobs.worker import Start
-    from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans import direct, dry  # what was typed is right: only now is it worth the time
     from ..reports import results
 
-    done = direct.evaluate([spec], Start(**vars(start)))
+    jobs = direct.test_jobs([spec])
+    if dry_run:
+        dry.show(jobs, Start(**vars(start)), as_json=json)
+        return
+    done = direct.carry_out(jobs, Start(**vars(start)))
     results.show(done.outcomes, as_json=json, files=True)
     done.end()

@@ -26,6 +26,7 @@ def command(
     epochs: o.TestedEpochs = None,
     test: groups.Test,
     start: groups.Start,
+    dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
     """Test runs or models. Use the stored examples; make and store those that are missing."""
@@ -33,9 +34,13 @@ def command(
     asked = [(name, epoch) for name in checkpoint for epoch in epochs or (None,)]
     tests = [evaluation_spec(name, dataset, attack, epoch=epoch, **options) for name, epoch in asked]
     from ..jobs.worker import Start
-    from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans import direct, dry  # what was typed is right: only now is it worth the time
     from ..reports import results
 
-    done = direct.evaluate(tests, Start(**vars(start)))
+    jobs = direct.test_jobs(tests)
+    if dry_run:
+        dry.show(jobs, Start(**vars(start)), as_json=json)
+        return
+    done = direct.carry_out(jobs, Start(**vars(start)))
     results.show(done.outcomes, as_json=json)
     done.end()

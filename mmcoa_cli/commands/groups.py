@@ -17,6 +17,7 @@ from store.errors import UserError
 from .. import catalog
 from ..attacks import base
 from ..catalog import MethodRow
+from ..jobs import conduct
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import DEFAULT_MLM, TrainSpec, kinds_of, options_of, train_spec, unused
 from ..reports.filters import Filter, moment
@@ -101,6 +102,29 @@ class Training:
         more = _more(context, self, {n: kind for of_row in have.values() for n, kind in of_row.items()}, of=by)
         chosen = {**_typed(context, self), "method": self.method, "seed": self.seed}
         return [*dict.fromkeys(_run(cell, more, have, tested=tested) for cell in grid.cells(chosen))]
+
+
+@dataclass(frozen=True)
+class TestAfter:
+    """The options of `train` that say how large the test is that a run ends with."""
+
+    test_limit: o.TestLimit = None
+    test_steps: o.TestSteps = None
+
+    def size(self) -> dict[str, int | None]:
+        return {"limit": self.test_limit, "steps": self.test_steps}
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """The options of `train` that say how a run is watched, and fitted into memory."""
+
+    evaluate_every: o.EvaluateEvery = None
+    track: o.Track = None
+    micro_batch: o.MicroBatch = None
+
+    def chosen(self) -> conduct.Conduct:
+        return conduct.Conduct(self.micro_batch, self.track or "", self.evaluate_every)
 
 
 @dataclass(frozen=True)

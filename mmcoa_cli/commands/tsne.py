@@ -46,13 +46,13 @@ def command(
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     specs = [evaluation_spec(name, dataset, (attack,), **{**options, "task": FEATURES.name}) for name in checkpoint]
     from ..jobs.worker import Start  # what was typed is right: only now is it worth the time
-    from ..plans.direct import evaluate
+    from ..plans.direct import carry_out, test_jobs
     from ..reports.figures import draw_planes
     from ..reports.planes import of_evaluations, planes_of
     from ..settings import home
     from ..terminal.console import print_json, show
 
-    done = evaluate(specs, Start())
+    done = carry_out(test_jobs(specs), Start())
     done.end()
     planes = planes_of([of_evaluations(outcome.evaluations, home()) for outcome in done.outcomes], home())
     draw_planes(planes, output)

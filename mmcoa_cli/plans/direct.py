@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.errors import UserError
 
+from ..jobs.conduct import Conduct
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
@@ -29,35 +30,48 @@ class Done:
             raise self.failure
 
 
-def train(
-    specs: Sequence[TrainSpec], start: Start, *, tested: bool = True, resume: str = "", keep: int | None = None
-) -> Done:
-    """Train each run, and test it unless not `tested`; `resume` is the run to go on with, `keep` how many of the last
-    epochs stay."""
-    jobs = [Job(spec, evaluation_after(spec) if tested else None, resume, keep) for spec in specs]
-    return carry_out(_titles(specs), jobs, start)
+def training_jobs(
+    specs: Sequence[TrainSpec],
+    *,
+    test: Mapping[str, int | None] | None = None,
+    resume: str = "",
+    keep: int | None = None,
+    conduct: Conduct | None = None,
+) -> list[Job]:
+    """To train each run, with a test of this size after it (None: without one); `resume` is the run to go on with,
+    `keep` how many of the last epochs stay."""  # fmt: skip
+    tests = [None if test is None else evaluation_after(spec, **test) for spec in specs]
+    return [Job(spec, own, resume, keep, conduct or Conduct()) for spec, own in zip(specs, tests, strict=True)]
 
 
-def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> Done:
-    """Test each run or model."""
-    titles = [f"test {spec.checkpoint}{f' after epoch {spec.epoch}' if spec.epoch else ''}" for spec in specs]
-    return carry_out(titles, [Job(evaluate=spec) for spec in specs], start)
+def test_jobs(specs: Sequence[EvaluationSpec]) -> list[Job]:
+    """To test each run or model."""
+    return [Job(evaluate=spec) for spec in specs]
 
 
-def carry_out(titles: Iterable[str], jobs: Sequence[Job], start: Start) -> Done:
+def steps_of(jobs: Sequence[Job], start: Start) -> list[Step]:
+    """The jobs as the steps of a plan."""
+    return [Step(job, title, start=start) for job, title in zip(jobs, _titles(jobs), strict=True)]
+
+
+def carry_out(jobs: Sequence[Job], start: Start) -> Done:
     """Do these jobs; what keeps any from being done is told before the first, where it can be known. Where one of
     several fails later, the others are done all the same."""
-    steps = [Step(job, title, start=start) for title, job in zip(titles, jobs, strict=True)]
+    steps = steps_of(jobs, start)
     execution = Execution(home(), start, {job: resolve(job, home()) for job in jobs})
     if len(steps) == 1:
         return Done(execution.all_of(steps))
     return Done(execution.outcomes, verdict(execution.what_can_be(steps), steps))
 
 
-def _titles(specs: Sequence[TrainSpec]) -> Iterator[str]:
-    """What each run is, with what sets it apart from others."""
+def _titles(jobs: Sequence[Job]) -> Iterator[str]:
+    """What each job is, with what sets its run apart from others."""
+    specs = [job.train for job in jobs if job.train]
     varied = [name for name in ("model", "lr") if len({getattr(spec, name) for spec in specs}) > 1]
-    for spec in specs:
-        apart = "".join(f", {name} {getattr(spec, name)}" for name in varied if spec.row.loss or name != "lr")
-        made = f"train {spec.method}, {spec.shots}" if spec.row.loss else f"test {spec.method}, zero-shot"
-        yield f"{made} on {spec.dataset}{apart}, seed {spec.seed}"
+    for job in jobs:
+        if spec := job.train:
+            apart = "".join(f", {name} {getattr(spec, name)}" for name in varied if spec.row.loss or name != "lr")
+            made = f"train {spec.method}, {spec.shots}" if spec.row.loss else f"test {spec.method}, zero-shot"
+            yield f"{made} on {spec.dataset}{apart}, seed {spec.seed}"
+        elif test := job.evaluate:
+            yield f"test {test.checkpoint}{f' after epoch {test.epoch}' if test.epoch else ''}"
