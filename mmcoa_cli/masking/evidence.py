@@ -129,8 +129,10 @@ class Evidence:
             found.append(task.judge(self.victim, shown, trial.own[rows], answer=lambda: self.answer))
         after = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
         clean = self._examples("clean")
-        columns = {**after, **task.compare({name: clean.columns(name) for name in after}, after), "label": trial.labels}
-        arrays = task.arrays(self.victim, trial.drawn, trial.texts, column=columns.__getitem__)
+        before = {name: clean.columns(name) for name in after if clean.holds(name)}  # older versions stored fewer
+        columns = {**after, **task.compare(before, after), "label": trial.labels}
+        column, texts = columns.__getitem__, trial.texts
+        arrays = task.arrays(self.victim, trial.drawn, texts, column=column, before=clean.values)
         return task.turned({**columns, **arrays}.__getitem__)
 
     @cached_property

@@ -57,9 +57,9 @@ def test_honest_models_are_not_suspected(examined: Callable[..., dict[str, Any]]
     ("hidden", "by", "zero"),
     [
         ("squeezed", {"probabilities"}, 0),
-        ("saturated", {"gradient", "apgd", "transfer", "unbounded", "noise"}, 30),
-        ("rounded-logits", {"gradient", "transfer", "unbounded", "noise"}, 40),
-        ("rounded-inputs", {"gradient", "transfer", "unbounded", "noise"}, 40),
+        ("saturated", {"gradient", "unbounded"}, 10),
+        ("rounded-logits", {"gradient", "unbounded"}, 40),
+        ("rounded-inputs", {"gradient", "unbounded"}, 40),
         ("of-its-batch", {"batches"}, 0),
         ("drawn", {"batches"}, 0),
     ],
