@@ -24,7 +24,7 @@ def command(
     checkpoint: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN|MODEL", help="Look for gradient masking in this run or model instead: is its number true?",
+            metavar="RUN|MODEL", help="Look for gradient masking in this run or model.",
             autocompletion=one(known.checkpoints),
         ),
     ] = None,
