@@ -23,6 +23,7 @@ from .commands import (
     pretrain,
     report,
     reproduce,
+    runs,
     show,
     store,
     train,
@@ -36,7 +37,22 @@ from .terminal.examples import epilog
 from .terminal.flattened import flattened
 from .terminal.given import OnceEach
 
-VERBS = (fetch, train, pretrain, attack, evaluate, interpolate, report, reproduce, list_, show, tsne, doctor, demo)
+VERBS = (
+    fetch,
+    train,
+    pretrain,
+    attack,
+    evaluate,
+    interpolate,
+    report,
+    runs,
+    reproduce,
+    list_,
+    show,
+    tsne,
+    doctor,
+    demo,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
