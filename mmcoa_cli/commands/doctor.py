@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from . import options as o
+from . import output as o
 
-NAME = "doctor"
 EXAMPLES = {
     "mmcoa doctor": "Use no network; end with exit code 1 where a check failed",
 }

@@ -9,9 +9,8 @@ import typer
 from ..terminal.choices import one
 from ..terminal.examples import epilog
 from . import known
-from . import options as o
+from . import output as o
 
-NAME = "store"
 EXAMPLES = {
     "mmcoa store verify": "Check all of the store; end with exit code 1 where something is damaged",
     "mmcoa store verify cifar10": "Check one dataset, model or run, or the examples of a key",

@@ -18,7 +18,7 @@ from store.index import Index
 from store.schema import Result, Run
 
 app = typer.Typer()
-app.command(report.NAME)(report.command)
+app.command("report")(report.command)
 RUN = Run(
     id="clip-ViT-B-32", kind="zero-shot", method="clip", model="ViT-B-32", model_origin="published", weights=None,
     source="", shots="0",
