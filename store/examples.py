@@ -201,6 +201,10 @@ class ExampleSet:
                 hint="type the same command again: the block is made anew",
             ) from error
 
+    def holds(self, name: str) -> bool:
+        """Whether the finished set has a column of this name."""
+        return name in self._content[0]
+
     def columns(self, name: str) -> Array:
         """A column of the finished set: one row a sample. Raises UserError, as all reading does, for a damaged file."""
         return np.asarray(self._named(self._content[0], name))

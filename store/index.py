@@ -146,6 +146,7 @@ class Index:
         datasets: Iterable[str] | None = None,
         metrics: Iterable[str] | None = None,
         sources: Iterable[str] | None = None,
+        examples: Iterable[str] | None = None,
         own: bool = False,
     ) -> list[tuple[Run, Result]]:
         """The results of all these with their runs, the oldest first; None stands for any.
@@ -155,7 +156,7 @@ class Index:
         """
         wanted = {
             _RESULT.evaluation: evaluations, _RESULT.run_id: runs, _RESULT.task: tasks, _RESULT.attack: attacks,
-            _RESULT.dataset: datasets, _RESULT.metric: metrics,
+            _RESULT.dataset: datasets, _RESULT.metric: metrics, _RESULT.examples: examples,
         }  # fmt: skip
         chosen = [column.in_(list(values)) for column, values in wanted.items() if values is not None]
         if sources is not None:

@@ -96,9 +96,6 @@ class AutoAttackSettings(BallSettings):
         for name in asked:
             one_of("-o members", name, (*MEMBERS, *VERSIONS))
         object.__setattr__(self, "members", ",".join(name for name in MEMBERS if name in asked))
-        if self.norm == "l2" and "square" in asked:
-            without = VERSIONS["standard"].replace(",square", "")
-            raise UserError("Square is here for --norm linf alone", hint=f"-o members={without}")
 
     @property
     def run(self) -> list[Member]:

@@ -15,6 +15,7 @@ RUN, DATASET = "A run", "A dataset"
 EXAMPLES = {
     "mmcoa show RUN": "Draw images before and under each attack, and print the prompts that it wrote",
     "mmcoa show RUN --dataset stl10 --attack image --output stl10.png": "Draw those of one attack into a file",
+    "mmcoa show EXAMPLES.h5": "Draw those of an example set, by the path that `mmcoa attack` printed, or by its key",
     "mmcoa show birds": "Draw a contact sheet with labels, and a few images in the terminal",
     "mmcoa show birds --split train --output birds.png": "Draw training images into a file",
 }
@@ -23,9 +24,10 @@ EXAMPLES = {
 Shown = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN|DATASET...", help="Show these runs, or datasets of the store.", autocompletion=one(known.shown)
+        metavar="RUN|EXAMPLES|DATASET...", help="Show these runs, example sets, or datasets of the store.",
+        autocompletion=one(known.shown),
     ),
-]
+]  # fmt: skip
 Split = Annotated[
     str,
     typer.Option(metavar="SPLIT", help="Draw images of this split: test, train, val.", rich_help_panel=DATASET),

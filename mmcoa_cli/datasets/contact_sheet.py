@@ -14,6 +14,7 @@ from store.datasets import Dataset
 from store.errors import UserError
 from store.files import replacing
 
+from ..terminal.half_blocks import shortened
 from .pixels import Pixels, load_pixels
 
 TILE, LABEL, GAP, MARGIN, TITLE = 128, 30, 8, 16, 28  # pixels: an image's side, the lines below it, what lies between
@@ -48,7 +49,7 @@ def chosen(dataset: Dataset, split: str) -> list[list[Shown]]:
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture of a sheet, which is loaded when it is drawn, and what stands below it."""
+    """A picture of a sheet, which is loaded when it is drawn, and what stands below it: a text, or two lines."""
 
     label: str
     load: Callable[[], Pixels]
@@ -120,6 +121,8 @@ def _font(size: int) -> Any:
 
 def _two_lines(text: str, font: Any) -> list[str]:
     """The text in at most two lines of a tile's width, cut with an ellipsis."""
+    if "\n" in text:
+        return [_cut(line.replace("_", " "), font, TILE) for line in text.split("\n")]
     words = text.replace("_", " ").split(" ")
     for count in range(len(words), 0, -1):
         first = " ".join(words[:count])
@@ -129,7 +132,4 @@ def _two_lines(text: str, font: Any) -> list[str]:
 
 
 def _cut(text: str, font: Any, width: float) -> str:
-    if font.getlength(text) <= width:
-        return text
-    fitting = next((n for n in range(min(len(text), 200), 0, -1) if font.getlength(text[:n] + "…") <= width), 1)
-    return text[:fitting] + "…"
+    return shortened(text, lambda cut: bool(font.getlength(cut) <= width))

@@ -169,9 +169,17 @@ class Making:
     def _columns(self, block: range, images: Tensor) -> dict[str, Any]:
         trial, rows = self.maker.trial, slice(block.start, block.stop)
         after = trial.task.judge(self.maker.victim, images, trial.own[rows], answer=lambda: self.answer)
-        baseline = next((self.needed[need] for need in self.attack.needs if attacks.lookup(need).changes_nothing), None)
-        before = {name: baseline.columns(name)[rows] for name in after} if baseline else after
+        before = after
+        if self.baseline:
+            # an older version stored fewer columns
+            before = {name: self.baseline.columns(name)[rows] for name in after if self.baseline.holds(name)}
         return {"index": trial.indices[rows], "label": trial.labels[rows], **after, **trial.task.compare(before, after)}
+
+    @cached_property
+    def baseline(self) -> ExampleSet | None:
+        """The clean examples, where they are not these."""
+        clean = (self.needed[need] for need in self.attack.needs if attacks.lookup(need).changes_nothing)
+        return next(clean, None)
 
     @cached_property
     def settings(self) -> Any:
@@ -236,9 +244,12 @@ class Making:
         """What the whole set holds beside its blocks: the texts, what is to be known of them, and what is known of all
         samples together."""
         trial, victim, changed = self.maker.trial, self.maker.victim, self.adv_texts
+        before = self.baseline.values if self.baseline else None
         texts = {"prompts": trial.texts} | ({} if changed is None else {"adversarial_prompts": changed})
         return {
             "texts": texts,
             "notes": trial.task.notes(victim, trial.drawn, trial.texts, changed),
-            "arrays": trial.task.arrays(victim, trial.drawn, changed or trial.texts, column=self.examples.made),
+            "arrays": trial.task.arrays(
+                victim, trial.drawn, changed or trial.texts, column=self.examples.made, before=before
+            ),
         }

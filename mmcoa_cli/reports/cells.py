@@ -137,8 +137,20 @@ def _of_prompts(count: Callable[[Row], int | None], cell: Measured) -> str:
     return f"{mean(counts):.3g}/{cell.first.prompts}" if counts else NONE
 
 
+def _success(cell: Measured) -> str:
+    found = [row.own_success[0] for row in cell.rows if row.own_success]
+    return percent(mean(found)) if found else NONE
+
+
+def _success_ends(cell: Measured) -> str:
+    found = cell.first.own_success if len(cell.rows) == 1 else None
+    return "–".join(percent(end) for end in found[1:]) if found else NONE
+
+
 DETAILS = (
     Detail("paper", _paper, lambda row: row.paper is not None),
+    Detail("attack success", _success, lambda row: row.own_success is not None, False),
+    Detail("95% interval", _success_ends, lambda row: row.own_success is not None, False),
     Detail("collisions", partial(_of_prompts, lambda row: row.collisions), lambda row: bool(row.collisions), False),
     Detail("distinct", partial(_of_prompts, lambda row: row.distinct_prompts), lambda row: row.shares_prompts, False),
 )

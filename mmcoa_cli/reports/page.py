@@ -20,6 +20,7 @@ from ..attacks import ATTACKS
 from ..settings import Home
 from ..terminal.checks import require_folder
 from .content import Report
+from .example_files import source_of
 from .figure import caption
 from .figures import svg
 from .pictures import Picture, pictures, prompts, words_of
@@ -121,17 +122,15 @@ def _examples(rows: Sequence[Row], home: Home) -> Iterator[Shown]:
 
 
 def _shown(result: Result, home: Home) -> Shown:
-    attack = ATTACKS[result.attack]
-    found = pictures(result, home, most=MOST_PICTURES) if attack.images else []
-    changed = [one for one in prompts(result, home) if one[1] != one[2]][:MOST_PROMPTS] if attack.prompts else []
+    attack, source = ATTACKS[result.attack], source_of(result, home)
+    found = pictures(source, home, most=MOST_PICTURES) if attack.images else []
+    changed = [one for one in prompts(source, home) if one[1] != one[2]][:MOST_PROMPTS] if attack.prompts else []
     written = [(name, clean, words_of(clean, adversarial)) for name, clean, adversarial in changed]
-    return Shown(
-        f"{result.attack} attack on {result.dataset}, {result.run_id}", [_embedded(one) for one in found], written
-    )
+    return Shown(source.title, [_embedded(one) for one in found], written)
 
 
 def _embedded(picture: Picture) -> dict[str, Any]:
-    before, after = picture.said
+    before, after = picture.words
     words = f"{picture.label}: seen as {before}, then as {after}" if before else picture.label
     images = [_data_url(pixels) for pixels in (picture.clean, picture.perturbation, picture.shown)]
     return {

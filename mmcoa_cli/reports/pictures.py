@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,10 +19,9 @@ from ..datasets.library import attacked_at, dataset_path, open_dataset
 from ..jobs.trials import identity_of_need
 from ..settings import Home
 from ..tasks import TASKS, Task
+from .example_files import ENDING, Source
 
 if TYPE_CHECKING:  # commands that draw nothing do without what decodes images
-    from store.schema import Result
-
     from ..datasets.pixels import Pixels
 
 MOST, CAPTIONS = 6, 20  # images, and captions, that are shown
@@ -33,13 +31,21 @@ GREY = 127.5
 @dataclass(frozen=True)
 class Picture:
     """An image of a test set before and under an attack, (S, S, 3): `clean` in 0..255, `adversarial` in [0, 1]. `said`
-    has what the model took it for, before and under the attack; `label` is what it is."""
+    has what the model took it for, before and under the attack, and `sure` how probable these were, where that is
+    known; `label` is what it is."""
 
     index: int
     label: str
     said: tuple[str, str]
     clean: Pixels
     adversarial: npt.NDArray[np.float32]
+    sure: tuple[float, float] | None = None
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """What the model took it for, and how sure it was: "cat 91%", "dog 78%"."""
+        before, after = (f" {share:.0%}" for share in self.sure) if self.sure else ("", "")
+        return self.said[0] + before, self.said[1] + after
 
     @property
     def shown(self) -> Pixels:
@@ -64,39 +70,45 @@ class Picture:
         return pixels
 
 
-def examples_path(result: Result, home: Home) -> Path:
-    """The file of the example set that a result was measured on."""
-    return home.examples / f"{result.examples}.h5"
+def pictures(source: Source, home: Home, *, most: int = MOST) -> list[Picture]:
+    """Some of the images of an example set: those that the attack turned first, of as many classes as there are.
 
-
-def pictures(result: Result, home: Home, *, most: int = MOST) -> list[Picture]:
-    """Some of the images that a result was measured on: those that the attack turned first, of as many classes as there
-    are.
-
-    Raises UserError where the examples or the dataset are not there as they were.
+    Raises UserError where the examples or the dataset are not there as they were, or do not fit each other.
     """
+    examples = stored_set(source.path)
+    dataset = _dataset(source, examples, home)
+    own = _with_images(source, examples, home)
+    try:
+        return [_picture(row, source, examples, own, dataset) for row in _chosen(examples, TASKS[source.task], most)]
+    except (LookupError, ValueError, TypeError) as error:  # what is written in a file need not be true
+        raise UserError(f"{source.path} does not fit the dataset {source.dataset}", hint="evaluate again") from error
+
+
+def _picture(row: int, source: Source, examples: ExampleSet, own: ExampleSet, dataset: Dataset) -> Picture:
+    """The picture of one sample. Raises ValueError for pixels that are none."""
     from ..datasets.pixels import load_pixels
 
-    examples, task = stored_set(examples_path(result, home)), TASKS[result.task]
-    dataset = _dataset(result, examples, home)
-    own, index = _with_images(result.attack, examples, home), examples.columns("index")
-    found = []
-    for row in _chosen(examples, task, most):
-        clean = load_pixels(dataset, str(result.setting["split"]), index[row : row + 1])
-        label, *said = task.words(dataset.info, examples.values, row)
-        adversarial = own.images(row, row + 1, clean)[0].transpose(1, 2, 0)
-        found.append(Picture(int(index[row]), label, (said[0], said[1]), clean[0], adversarial))
-    return found
+    task, index = TASKS[source.task], examples.columns("index")
+    clean = load_pixels(dataset, source.split, index[row : row + 1])
+    label, before, after = task.words(dataset.info, examples.values, row)
+    adversarial = own.images(row, row + 1, clean)[0].transpose(1, 2, 0)
+    if not ((adversarial >= 0) & (adversarial <= 1)).all():
+        raise ValueError("a pixel is outside [0, 1]")
+    sure = task.sure(examples.values, row)
+    return Picture(int(index[row]), label, (before, after), clean[0], adversarial, sure)
 
 
-def prompts(result: Result, home: Home) -> list[tuple[str, str, str]]:
+def prompts(source: Source, home: Home) -> list[tuple[str, str, str]]:
     """(class, clean, adversarial) of every class prompt, or of the first captions that were changed; none where no text
-    attack took part."""
-    texts = stored_texts(examples_path(result, home))
+    attack took part. Raises UserError where they do not fit the dataset."""
+    texts = stored_texts(source.path)
     if "adversarial_prompts" not in texts:
         return []
-    names = Dataset.info_of(dataset_path(result.dataset, home)).class_names
-    pairs = list(zip(texts["prompts"], texts["adversarial_prompts"], strict=True))
+    names = Dataset.info_of(dataset_path(source.dataset, home)).class_names
+    clean, adversarial = texts.get("prompts", []), texts["adversarial_prompts"]
+    if len(clean) != len(adversarial) or (names and len(names) != len(clean)):
+        raise UserError(f"{source.path} does not fit the dataset {source.dataset}", hint="evaluate again")
+    pairs = list(zip(clean, adversarial, strict=True))
     if not names:
         changed = [(f"caption {number}", *pair) for number, pair in enumerate(pairs) if pair[0] != pair[1]]
         return changed[:CAPTIONS]
@@ -115,23 +127,26 @@ def words_of(clean: str, adversarial: str) -> list[tuple[str, bool]]:
     return [(word, place not in kept) for place, word in enumerate(new)]
 
 
-def _dataset(result: Result, examples: ExampleSet, home: Home) -> Dataset:
+def _dataset(source: Source, examples: ExampleSet, home: Home) -> Dataset:
     """What was attacked. Raises UserError where the dataset of that name has other images by now."""
-    dataset = attacked_at(open_dataset(result.dataset, home), result.setting.get("pixel_size"))
+    dataset = attacked_at(open_dataset(source.dataset, home), source.pixel_size)
     if dataset.info.checksum != examples.spec["data"]["checksum"]:
         raise UserError(
-            f"the dataset {result.dataset} was replaced since these examples were made",
+            f"the dataset {source.dataset} was replaced since these examples were made",
             hint="mmcoa evaluate makes them anew",
         )
     return dataset
 
 
-def _with_images(attack: str, examples: ExampleSet, home: Home) -> ExampleSet:
-    """The set that has the images: its own, or that of the attack whose images it shows."""
-    other = ATTACKS[attack].images_of
+def _with_images(source: Source, examples: ExampleSet, home: Home) -> ExampleSet:
+    """The set that has the images: its own, or that of the attack whose images it shows, which lies beside it or in the
+    store."""
+    other = ATTACKS[source.attack].images_of
     if not other:
         return examples
-    return stored_set(home.examples / f"{key_of(identity_of_need(examples.spec, attack, other))}.h5")
+    name = f"{key_of(identity_of_need(examples.spec, source.attack, other))}{ENDING}"
+    beside = source.path.with_name(name)
+    return stored_set(beside if beside.exists() else home.examples / name)
 
 
 def _chosen(examples: ExampleSet, task: Task, most: int) -> list[int]:

@@ -181,12 +181,14 @@ def _of_setting(setting: Mapping[str, Any]) -> Fields:
 
 def _of_result(main: Result, details: Mapping[str, Result]) -> Fields:
     """The fields of this one evaluation."""
-    success, prompts = details.get("attack_success_rate"), details.get("collisions")
+    own, prompts = details.get(f"attack_success_rate_{main.metric}"), details.get("collisions")
+    success = own or details.get("attack_success_rate")
     return {
         **{name: getattr(main, name) for name in OF_RESULT},
         "ci95": (main.value if main.low is None else main.low, main.value if main.high is None else main.high),
         "weights": main.weights or "",
         "attack_success_rate": success.value if success else None,
+        "own_success": (own.value, own.low or 0.0, own.high or 0.0) if own else None,
         "collisions": _counted(prompts),
         "distinct_prompts": _counted(details.get("distinct_prompts")),
         "prompts": prompts.n if prompts else None,

@@ -13,7 +13,8 @@ from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say
 from .content import Report, report_of
-from .pictures import examples_path, prompts
+from .example_files import examples_path, source_of
+from .pictures import prompts
 from .reading import Evaluated, rows_of, together
 from .rows import as_dicts
 from .table import print_table
@@ -68,4 +69,4 @@ def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:
 
 def _prompts(result: Evaluated) -> list[tuple[str, str, str, str]]:
     """(dataset, class, clean, adversarial) of every class prompt, where a text attack took part."""
-    return [(result.main.dataset, *prompt) for prompt in prompts(result.main, home())]
+    return [(result.main.dataset, *prompt) for prompt in prompts(source_of(result.main, home()), home())]

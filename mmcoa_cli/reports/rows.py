@@ -79,6 +79,8 @@ class Row:
     epochs: int  # of its run
     task: str
     created_at: str
+    # of the attack on this very metric, where its task has several, with the ends of its interval
+    own_success: tuple[float, float, float] | None = None
 
     def get(self, name: str) -> Any:
         """A field, an option of the attack, what the index says of the measurement, or what it says of the run and
@@ -119,7 +121,7 @@ class Row:
         return self.distinct_prompts is not None and self.distinct_prompts != self.prompts
 
 
-HIDDEN = ("threat", "setting", "spec", "epochs", "task", "created_at")
+HIDDEN = ("threat", "setting", "spec", "epochs", "task", "created_at", "own_success")
 COLUMNS = tuple(found.name for found in fields(Row) if found.name not in HIDDEN)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name
 UNLISTED = ("seed", "version", "mlm_name", "random_start", "max_candidates", "min_score")

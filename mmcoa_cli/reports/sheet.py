@@ -140,6 +140,7 @@ def _notes(grid: Grid, printed: str) -> list[str]:
         **{sign: sign in printed for sign in NOTES},
         "collisions": any(row.collisions is not None for row in rows),
         "distinct": any(row.shares_prompts for row in rows),
+        "success": any(row.own_success for row in rows),
         "release": any(row.train_compat == "release" for row in rows),
     }
     return [EXPLANATIONS[name] for name, wanted in called.items() if wanted]

@@ -1,4 +1,4 @@
-"""What `mmcoa show RUN` does: the images of each attack before and under it, and the prompts that it wrote."""
+"""What `mmcoa show RUN|EXAMPLES` does: images before and under an attack, and the prompts that it wrote."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..datasets.showing import show_dataset
 from ..names import meant
 from ..settings import Home
 from ..terminal.console import out, show
+from .example_files import Source, named, source_in, source_of
 from .pictures import Picture, pictures, prompts, words_of
 from .reading import together
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..datasets.contact_sheet import Tile
 
 PREVIEW = 3  # images in the terminal
+TILES = 3  # of an image: before, what was added, under the attack
 
 
 def show_each(
@@ -41,13 +43,17 @@ def show_each(
     output: Path | None,
     quiet: bool,
 ) -> list[dict[str, Any]]:
-    """Draw the sheets of runs and datasets, and print what is on them unless `quiet`; returns a document for each.
+    """Draw the sheets of runs, example sets and datasets, and print what is on them unless `quiet`; returns a document
+    for each.
 
-    Raises UserError for a name that is neither.
+    Raises UserError for a name that is none of these.
     """
     shown: list[dict[str, Any]] = []
     for name in names:
-        if _is_dataset(name, home):
+        examples = named(name, home)
+        if examples:
+            shown.append(show_examples(examples, home, output=output, quiet=quiet))
+        elif _is_dataset(name, home):
             shown.append(show_dataset(name, home, split=split, pixel_size=pixel_size, output=output, quiet=quiet))
         else:
             shown += show_run(name, home, dataset=dataset, attack=attack, output=output, quiet=quiet)
@@ -71,7 +77,18 @@ def show_run(
         )
     if output and sum(bool(ATTACKS[result.attack].images) for result in found) > 1:
         raise UserError(f"several attacks would be drawn into {output.name}", hint="add --attack NAME")
-    return [_shown(result, home, asked=bool(attack), output=output, quiet=quiet) for result in found]
+    return [_shown(source_of(result, home), home, asked=bool(attack), output=output, quiet=quiet) for result in found]
+
+
+def show_examples(path: Path, home: Home, *, output: Path | None, quiet: bool) -> dict[str, Any]:
+    """The sheet of an example set, which lies beside its file, and the prompts in it.
+
+    Raises UserError for a damaged file, and for one of clean examples.
+    """
+    source = source_in(path, home)
+    if ATTACKS[source.attack].changes_nothing:
+        raise UserError(f"{path} holds no images and no prompts of an attack", hint=f"mmcoa show {source.dataset}")
+    return _shown(source, home, asked=True, output=output or path.with_suffix(".png"), quiet=quiet)
 
 
 def _is_dataset(name: str, home: Home) -> bool:
@@ -88,7 +105,7 @@ def _run(name: str, home: Home) -> Run:
         if any(run.startswith(name) for run in ids):
             raise
         hint = meant(name, [*ids, *registered_datasets(home)]) or "mmcoa fetch --list shows the datasets"
-        raise UserError(f"there is no run or dataset called {name!r}", hint=hint) from error
+        raise UserError(f"there is no run, dataset or example set called {name!r}", hint=hint) from error
 
 
 def _newest(run: str, home: Home, *, dataset: str, attack: str) -> Iterator[Result]:
@@ -104,19 +121,19 @@ def _newest(run: str, home: Home, *, dataset: str, attack: str) -> Iterator[Resu
             yield newest[name]
 
 
-def _shown(result: Result, home: Home, *, asked: bool, output: Path | None, quiet: bool) -> dict[str, Any]:
-    attack = ATTACKS[result.attack]
-    seen = pictures(result, home) if attack.images or (asked and attack.images_of) else []
-    path = (output or home.runs / result.run_id / f"{result.dataset}.{result.attack}.png") if seen else None
-    written = prompts(result, home) if attack.prompts or (asked and attack.prompts_of) else []
+def _shown(source: Source, home: Home, *, asked: bool, output: Path | None, quiet: bool) -> dict[str, Any]:
+    attack = ATTACKS[source.attack]
+    seen = pictures(source, home) if attack.images or (asked and attack.images_of) else []
+    path = (output or home.runs / source.run / f"{source.dataset}.{source.attack}.png") if seen else None
+    written = prompts(source, home) if attack.prompts or (asked and attack.prompts_of) else []
     if path:
-        _draw(seen, path, title=f"{result.attack} attack on {result.dataset}, {result.run_id}")
+        _draw(seen, path, title=source.title)
     if not quiet:
-        _print(result, seen, written, path)
+        _print(source, seen, written, path)
     return {
-        "run": result.run_id,
-        "dataset": result.dataset,
-        "attack": result.attack,
+        "run": source.run or None,
+        "dataset": source.dataset,
+        "attack": source.attack,
         "path": path,
         "images": [_document(picture) for picture in seen],
         "prompts": [{"class": name, "clean": clean, "adversarial": adv} for name, clean, adv in written],
@@ -124,9 +141,10 @@ def _shown(result: Result, home: Home, *, asked: bool, output: Path | None, quie
 
 
 def _document(picture: Picture) -> dict[str, Any]:
-    before, after = picture.said
+    (before, after), (sure, still) = picture.said, picture.sure or (None, None)
     return {
         "index": picture.index, "label": picture.label, "prediction": before, "adversarial_prediction": after,
+        "probability": sure, "adversarial_probability": still,
         "largest_change": picture.reach / 255, "enlarged": picture.factor,
     }  # fmt: skip
 
@@ -141,23 +159,25 @@ def _draw(seen: Sequence[Picture], path: Path, *, title: str) -> None:
 def _tiles(picture: Picture) -> list[Tile]:
     from ..datasets.contact_sheet import Tile
 
-    before, after = picture.said
+    before, after = (f"\nseen as {words}" if words else "" for words in picture.words)
     return [
-        Tile(f"{picture.label}, seen as {before}" if before else picture.label, lambda: picture.clean),
-        Tile(f"change ≤ {picture.reach:.3g}/255, × {picture.factor:.3g}", lambda: picture.perturbation),
-        Tile(f"seen as {after}" if after else "under the attack", lambda: picture.shown),
+        Tile(picture.label + before, lambda: picture.clean),
+        Tile(f"change ≤ {picture.reach:.3g}/255,\nenlarged × {picture.factor:.3g}", lambda: picture.perturbation),
+        Tile("under the attack" + after, lambda: picture.shown),
     ]
 
 
-def _print(result: Result, seen: Sequence[Picture], written: Sequence[tuple[str, str, str]], path: Path | None) -> None:
-    show(f"{result.attack} attack on {result.dataset}" + (f": {path}" if path else ""))
+def _print(source: Source, seen: Sequence[Picture], written: Sequence[tuple[str, str, str]], path: Path | None) -> None:
+    show(f"{source.attack} attack on {source.dataset}" + (f": {path}" if path else ""))
     for picture in seen:
-        show(f"  image {picture.index}, {picture.label}: {picture.said[0]} -> {picture.said[1]}")
+        before, after = picture.words
+        show(f"  image {picture.index}, {picture.label}: {before} -> {after}")
     if seen and out.is_terminal and out.color_system and not out.no_color:
         from ..terminal.half_blocks import gallery
 
         tiles = [tile for picture in seen[:PREVIEW] for tile in _tiles(picture)]
-        out.print(gallery([tile.load() for tile in tiles], [tile.label for tile in tiles], width=out.width))
+        images, labels = [tile.load() for tile in tiles], [tile.label for tile in tiles]
+        out.print(gallery(images, labels, width=out.width, together=TILES))
     for name, clean, adversarial in written:
         out.print(_line(name, clean, adversarial), soft_wrap=True)
 

@@ -18,6 +18,7 @@ EXPLANATIONS = {  # of signs and words, in the order in which they are printed
     "collisions": "collisions: adversarial prompts whose new word is another class's name; none where the line is "
     "missing",
     "distinct": "distinct: adversarial prompts that are different to the model; a tie among m classes counts 1/m",
+    "success": "attack success: of the queries that were answered without the attack, the share that no longer is",
     "release": "release: trained with the gradient leak of the paper's released code (--compat release)",
 }
 

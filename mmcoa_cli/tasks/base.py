@@ -132,8 +132,11 @@ class Task(ABC):
     def compare(self, before: Columns, after: Columns) -> Columns:
         """What became of each sample, from what came out for clean examples and under the attack."""
 
-    def arrays(self, victim: Victim, drawn: Drawn, texts: Sequence[str], *, column: Column) -> Columns:
-        """What is known only of all samples together: arrays of any number of rows, stored beside the columns."""
+    def arrays(
+        self, victim: Victim, drawn: Drawn, texts: Sequence[str], *, column: Column, before: Column | None
+    ) -> Columns:
+        """What is known only of all samples together: arrays of any number of rows, stored beside the columns. `before`
+        gives what is stored of the clean examples; None for these themselves."""
         return {}
 
     @abstractmethod
@@ -154,6 +157,11 @@ class Task(ABC):
         """What a sample is, and what the victim took it for before and under the attack; empty where none can say."""
         return "", "", ""
 
+    def sure(self, column: Column, row: int) -> tuple[float, float] | None:
+        """The probability of what the victim took a sample for, before and under the attack; None where it gives none,
+        or none was stored."""
+        return None
+
     def turned(self, column: Column) -> npt.NDArray[np.bool_]:
         """Which samples the attack turned."""
         none: npt.NDArray[np.bool_] = column("label") != column("label")
@@ -172,6 +180,14 @@ def register(task: Task) -> Task:
 def lookup(name: str) -> Task:
     """The task of this name. Raises UserError that names the closest ones."""
     return catalog.lookup(TASKS, name, "task")
+
+
+def stored(column: Column, *names: str) -> list[npt.NDArray[Any]] | None:
+    """These columns; None where a set lacks one, as those do that were made before it was stored."""
+    try:
+        return [column(name) for name in names]
+    except UserError:
+        return None
 
 
 def share(name: str, count: float, n: float) -> Metric:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .base import Drawn, Metric, Task, share
+from .base import Drawn, Metric, Task, share, stored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
+SURE, SURE_OF_LABEL = "prediction_probability", "label_probability"
 WRONG_BEFORE, HELD, FOOLED, TIED = 0, 1, 2, 3  # the outcome of one sample; TIED: held by some choices, not by others
 
 
@@ -68,7 +69,7 @@ class Classification(Task):
         return cross_entropy(clean(), labels, stop_when_fooled=settings.stop_when_fooled)
 
     def judge(self, victim: Victim, images: Tensor, own: Ints, *, answer: Callable[[], Logits]) -> Columns:
-        """Each sample's `prediction` and its `credit`."""
+        """Each sample's `prediction` and its `credit`, and the probabilities of its prediction and its label."""
         import torch
 
         from ..models.finite import require_finite
@@ -77,12 +78,9 @@ class Classification(Task):
         return judged(logits, torch.from_numpy(own).to(logits.device))
 
     def compare(self, before: Columns, after: Columns) -> Columns:
-        """The outcome of each sample, from its credit."""
-        return {
-            "clean_prediction": before["prediction"],
-            "clean_credit": before["credit"],
-            "outcome": outcomes(before["credit"], after["credit"]),
-        }
+        """What came out for clean examples, and the outcome of each sample, from its credit."""
+        clean = {f"clean_{name}": values for name, values in before.items()}
+        return {**clean, "outcome": outcomes(before["credit"], after["credit"])}
 
     def notes(
         self, victim: Victim, drawn: Drawn, texts: Sequence[str], adv_texts: Sequence[str] | None
@@ -108,6 +106,11 @@ class Classification(Task):
         """The names of its class and of the two predictions."""
         label, before, after = (int(column(name)[row]) for name in ("label", "clean_prediction", "prediction"))
         return info.class_names[label], info.class_names[before], info.class_names[after]
+
+    def sure(self, column: Column, row: int) -> tuple[float, float] | None:
+        """The softmax of the logits at the two predictions."""
+        found = stored(column, f"clean_{SURE}", SURE)
+        return (float(found[0][row]), float(found[1][row])) if found else None
 
     def turned(self, column: Column) -> npt.NDArray[np.bool_]:
         """Those that were right before, and are wrong, or tied, under the attack."""
@@ -143,12 +146,18 @@ def classifier(victim: Victim, prompts: Sequence[str]) -> Logits:
 
 
 def judged(logits: Tensor, labels: Tensor) -> dict[str, npt.NDArray[Any]]:
-    """Of logits (B, K) and labels (B,): each sample's `prediction` (of a tie the first class) and its `credit`, 1/m
-    where its label is one of the m classes of the greatest logit, else 0."""
+    """Of logits (B, K) and labels (B,): each sample's `prediction` (of a tie the first class), its `credit`, 1/m where
+    its label is one of the m classes of the greatest logit, else 0, and what the softmax gives these two classes."""
     best = logits == logits.amax(dim=1, keepdim=True)
     hit = best.gather(1, labels[:, None])[:, 0]
     credit = hit.cpu().double() / best.sum(dim=1).clamp_min(1).cpu()
-    return {"prediction": logits.argmax(dim=1).cpu().numpy(), "credit": credit.numpy()}
+    prediction, probabilities = logits.argmax(dim=1), logits.float().softmax(dim=1)
+    return {
+        "prediction": prediction.cpu().numpy(),
+        "credit": credit.numpy(),
+        SURE: probabilities.gather(1, prediction[:, None])[:, 0].cpu().numpy(),
+        SURE_OF_LABEL: probabilities.gather(1, labels[:, None])[:, 0].cpu().numpy(),
+    }
 
 
 def outcomes(before: Floats, after: Floats) -> npt.NDArray[np.uint8]:

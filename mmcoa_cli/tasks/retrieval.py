@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
-from .base import Drawn, Metric, Task, share
+from .base import Drawn, Metric, Task, share, stored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from ..models.victim import Victim
     from .base import Column, Columns, Logits
 
+    Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
 FIRST = (1, 5, 10)
 MAX_WORDS = 30
 EPS, STEPS = "2/255", 10  # of the published attacks
 CHANGED, CUT = "captions_changed", "captions_cut"
+WAYS, PARTS = ("tr", "ir"), ("above", "ties", "own")
+SUCCESS = "attack_success_rate_"  # of a recall: "attack_success_rate_TR@1"
 _MARKS = re.compile(r"([,.'!?\"()*#:;~])")
 _SPACES = re.compile(r"\s{2,}")
 
@@ -115,8 +118,10 @@ class Retrieval(Task):
     def compare(self, before: Columns, after: Columns) -> Columns:
         return {}
 
-    def arrays(self, victim: Victim, drawn: Drawn, texts: Sequence[str], *, column: Column) -> Columns:
-        """The ranks of each image's captions, and of each caption's image."""
+    def arrays(
+        self, victim: Victim, drawn: Drawn, texts: Sequence[str], *, column: Column, before: Column | None
+    ) -> Columns:
+        """The ranks of each image's captions, and of each caption's image, now and for clean examples."""
         import numpy as np
         import torch
 
@@ -131,11 +136,12 @@ class Retrieval(Task):
         to_images = ranks(
             features[torch.from_numpy(text_numbers).to(features.device)], different, image_numbers, numbers, owners
         )
-        return {
+        now = {
             f"{way}_{name}": values
-            for way, found in (("tr", to_texts), ("ir", to_images))
+            for way, found in zip(WAYS, (to_texts, to_images), strict=True)
             for name, values in found.items()
         }
+        return now if before is None else {**now, **{f"clean_{name}": before(name) for name in now}}
 
     def notes(
         self, victim: Victim, drawn: Drawn, texts: Sequence[str], adv_texts: Sequence[str] | None
@@ -149,24 +155,29 @@ class Retrieval(Task):
         return {**cut, CHANGED: sum(old != new for old, new in zip(texts, adv_texts, strict=True))}
 
     def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
-        """TR@K over images, IR@K over captions, and the shares of captions that are cut, and changed."""
+        """TR@K over images, IR@K over captions, the success rate of an attack on each, and the shares of captions that
+        are cut, and changed."""
         from .chances import chances
 
-        found = []
-        for way in ("tr", "ir"):
-            above, ties, own = (column(f"{way}_{name}") for name in ("above", "ties", "own"))
+        found, n = [], notes["prompts"]
+        for way in WAYS:
+            above, ties, own = (column(f"{way}_{part}") for part in PARTS)
+            clean = stored(column, *(f"clean_{way}_{part}" for part in PARTS)) if attacked else None
             for k in FIRST:
-                hits = math.fsum(chances(above, ties, own, k))
-                found.append(share(f"{way.upper()}@{k}", hits, len(above)))
-        n = notes["prompts"]
+                after, name = chances(above, ties, own, k), f"{way.upper()}@{k}"
+                found.append(share(name, math.fsum(after), len(after)))
+                if clean:
+                    found += success(f"{SUCCESS}{name}", chances(clean[0], clean[1], clean[2], k), after)
         return [*found, *(Metric(name, notes[name] / n, n) for name in (CUT, CHANGED) if name in notes)]
 
     def counted(self, metric: str) -> str:
-        return "captions" if metric.startswith("IR") else "images"
+        return "captions" if metric.removeprefix(SUCCESS).startswith("IR") else "images"
 
     def words(self, info: DatasetInfo, column: Column, row: int) -> tuple[str, str, str]:
-        """The place of the image's best caption under the attack."""
-        return f"image {int(column('index')[row])}", "", f"caption at place {int(column('tr_above')[row]) + 1}"
+        """The place of the image's best caption before, and under, the attack."""
+        now, before = column("tr_above"), stored(column, "clean_tr_above")
+        was = f"caption at place {int(before[0][row]) + 1}" if before else ""
+        return f"image {int(column('index')[row])}", was, f"caption at place {int(now[row]) + 1}"
 
     def turned(self, column: Column) -> npt.NDArray[np.bool_]:
         """The images that another caption is closer to than any of their own."""
@@ -179,11 +190,18 @@ RETRIEVAL = Retrieval(
     title="images to their captions (TR), and captions to their images (IR)",
     source="Karpathy and Fei-Fei, 2015; arXiv 2404.19287, Table VI",
     metrics=tuple(f"{way}@{k}" for way in ("TR", "IR") for k in FIRST),
-    details=(CUT, CHANGED),
+    details=(*(f"{SUCCESS}{way}@{k}" for way in ("TR", "IR") for k in FIRST), CUT, CHANGED),
     captions=True,
     subset="a subset",
     texts_first=False,
 )
+
+
+def success(name: str, before: Floats, after: Floats) -> list[Metric]:
+    """The share of the queries that were answered among the first K which no longer are (Lu et al., 2023): with ties,
+    on average over their order. None where none was answered."""
+    answered = math.fsum(before)
+    return [share(name, math.fsum(before * (1 - after)), answered)] if answered else []
 
 
 def embedded(victim: Victim, texts: Sequence[str]) -> tuple[Tensor, Ints]:

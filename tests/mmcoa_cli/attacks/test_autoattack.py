@@ -295,6 +295,11 @@ def test_the_plane_is_reached_on_the_shortest_way(norm: str) -> None:
             100,
             "L-inf, eps 1/255, APGD-CE, APGD-T, FAB-T (100 steps, 9 targets), Square (5,000 queries)",
         ),
+        (
+            {"norm": "l2", "eps": "0.5", "members": "standard"},
+            2,
+            "L2, eps 0.5, APGD-CE, FAB-T (100 steps, 1 target), Square (5,000 queries)",
+        ),
         ({"members": "square, apgd-dlr"}, 3, "L-inf, eps 1/255, APGD-DLR (100 steps), Square (5,000 queries)"),
     ],
     ids=str,
@@ -305,8 +310,8 @@ def test_the_members_are_spelled_out(options: dict[str, Any], classes: int, word
 
 @pytest.mark.parametrize(
     "options",
-    [{"members": "plus"}, {"members": "pgd"}, {"members": "apgd-ce,"}, {"norm": "l2", "members": "standard"},
-     {"steps": 0}, {"targets": 0}, {"queries": -1}, {"eps": "8"}],
+    [{"members": "plus"}, {"members": "pgd"}, {"members": "apgd-ce,"}, {"steps": 0}, {"targets": 0}, {"queries": -1},
+     {"eps": "8"}],
     ids=str,
 )  # fmt: skip
 def test_settings_that_cannot_be(options: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from mmcoa_cli.app import app
 from mmcoa_cli.datasets.contact_sheet import GAP, LABEL, MARGIN, TILE, TITLE
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.settings import Home
-from mmcoa_cli.terminal.half_blocks import HALF, SIDE, gallery
+from mmcoa_cli.terminal.half_blocks import HALF, SIDE, gallery, shortened
 from store.errors import UserError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -124,11 +124,26 @@ def test_pictures_in_a_terminal(width: int) -> None:
     assert text.count("cat") == 2 and text.count("dog") == 1
 
 
+@pytest.mark.parametrize(("width", "beside"), [(20, 1), (44, 2), (80, 3), (100, 3), (140, 6)])
+def test_pictures_that_belong_together_stand_in_one_line(width: int, beside: int) -> None:
+    written = io.StringIO()
+    pictures, titles = [np.zeros((8, 8, 3), np.uint8)] * 6, [f"one\n{name}" for name in "abcdef"]
+    Console(file=written, width=width).print(gallery(pictures, titles, width=width, together=3))
+    lines = [line.split() for line in written.getvalue().splitlines() if HALF not in line]
+    assert lines[:2] == [["one"] * beside, ["a", "b", "c", "d", "e", "f"][:beside]]
+
+
+def test_a_percentage_stays_where_a_name_is_cut() -> None:
+    assert shortened("seen as a great white shark 91%", lambda text: len(text) <= 20) == "seen as a great… 91%"
+    assert shortened("seen as a great white shark", lambda text: len(text) <= 20) == "seen as a great whi…"
+    assert shortened("cat 91%", lambda text: len(text) <= 20) == "cat 91%"
+
+
 @pytest.mark.usefixtures("pets")
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["pest"], "no run or dataset called 'pest'"),
+        (["pest"], "no run, dataset or example set called 'pest'"),
         (["pets", "--split", "train"], "no split called 'train'"),
         (["pets", "--output", "sheet.pdf"], "no picture that can be drawn"),
         (["pets", "--output", "/nowhere/sheet.png"], "there is no folder /nowhere"),

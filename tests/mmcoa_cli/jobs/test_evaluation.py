@@ -200,6 +200,28 @@ def test_a_limit_beyond_the_dataset_is_none(home: Home, accelerator: Accelerator
     assert row.setting["limit"] is None and row.n == len(open_dataset("digits", home).labels("test"))
 
 
+def test_clean_examples_without_probabilities_serve_an_attack(home: Home, accelerator: Accelerator) -> None:
+    """As an older version made them: the attack's own probabilities are there, and those before it are not."""
+    spec = SPEC.changed(attacks=("image",), steps=1, limit=10)
+    evaluated(spec.changed(attacks=("clean",)), home, accelerator)
+    (trial,) = trials_of(spec, find_subject(spec, home), home)
+    clean = trial.examples("clean")
+    names = ("index", "label", "prediction", "credit", "clean_prediction", "clean_credit", "outcome")
+    columns, texts = {name: clean.columns(name) for name in names}, {"prompts": clean.texts("prompts")}
+    assert clean.holds("prediction_probability")
+    clean.path.unlink()
+    older = ExampleSet(home.examples, clean.spec, n=10, block_size=10)
+    older.missing()
+    older.write_block(0, columns)
+    older.finish(texts=texts)
+    evaluated(spec, home, accelerator)
+    examples = trial.examples("image")
+    assert examples.holds("prediction_probability") and not examples.holds("clean_prediction_probability")
+    assert trial.task.sure(examples.values, 0) is None and examples.columns("clean_credit").tolist() == list(
+        columns["credit"]
+    )
+
+
 def test_nothing_is_done_twice(tested: Evaluated, accelerator: Accelerator) -> None:
     before, rows = files(tested.home), Index(tested.home.database_url).results()
     assert len(before) == len({row.evaluation for _, row in rows}) == 4

@@ -23,6 +23,7 @@ from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 from store.index import Index
 
+SUCCESS = "attack_success_rate_"
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 SPEC = evaluation_spec(
     "vit", ("pairs",), ("clean", "image", "text", "multimodal"), task="retrieval", mlm="mlm", eps="16/255", steps=3,
@@ -55,10 +56,10 @@ def run(home: Home, spec: EvaluationSpec) -> tuple[Trial, dict[tuple[str, str], 
     return trial, {(row.attack, row.metric): row for _, row in Index(home.database_url).results()}
 
 
-def recall(scores: Any, own: list[set[int]], k: int) -> float:
-    """The mean chance that one of a row's own items is among its first k, whatever the order of what ties (which is at
-    most one item of another)."""
-    total = 0.0
+def chances(scores: Any, own: list[set[int]], k: int) -> Any:
+    """The chance that one of a row's own items is among its first k, whatever the order of what ties (which is at most
+    one item of another)."""
+    found = []
     for row, mine in zip(scores, own, strict=True):
         best = max(row[i] for i in mine)
         above = sum(score > best + 1e-9 for score in row)
@@ -67,15 +68,17 @@ def recall(scores: Any, own: list[set[int]], k: int) -> float:
         missed = 1.0
         for taken in range(places):
             missed *= max(others - taken, 0) / (len(tied) - taken)
-        total += 1 - missed
-    return total / len(own)
+        found.append(1 - missed)
+    return np.array(found)
 
 
 def test_the_index_has_what_a_person_ranks(pairs: Home) -> None:
     trial, found = run(pairs, SPEC)
     assert {metric for _, metric in found} == {
-        *(f"{way}@{k}" for way in ("TR", "IR") for k in (1, 5, 10)), "captions_cut", "captions_changed"
+        *(f"{name}{way}@{k}" for name in ("", SUCCESS) for way in ("TR", "IR") for k in (1, 5, 10)),
+        "captions_cut", "captions_changed",
     }  # fmt: skip
+    assert not [metric for attack, metric in found if attack == "clean" and metric.startswith(SUCCESS)]
     victim, pixels = load_subject(trial.subject.run, pairs), load_pixels(trial.dataset, "test", trial.indices)
     owners = [i for i in range(24) for _ in range(1 + i % 3)]
     own_texts = [{j for j, owner in enumerate(owners) if owner == i} for i in range(24)]
@@ -86,6 +89,7 @@ def test_the_index_has_what_a_person_ranks(pairs: Home) -> None:
     shown = {"clean": to_unit(pixels, victim.device)}
     shown["image"] = torch.from_numpy(trial.examples("image").images(0, 24, pixels))
     shown |= {"text": shown["clean"], "multimodal": shown["image"]}
+    clean: dict[tuple[str, int], Any] = {}
     for attack, images in shown.items():
         texts = adversarial[attack]
         with torch.no_grad():
@@ -95,9 +99,15 @@ def test_the_index_has_what_a_person_ranks(pairs: Home) -> None:
             scores = (features.double() @ victim.embed_texts(texts).double().T).numpy()
         for k in (1, 5, 10):
             tr, ir = found[attack, f"TR@{k}"], found[attack, f"IR@{k}"]
-            assert tr.value == pytest.approx(recall(scores, own_texts, k), abs=1e-9)
-            assert ir.value == pytest.approx(recall(scores.T, [{owner} for owner in owners], k), abs=1e-9)
+            now = {"TR": chances(scores, own_texts, k), "IR": chances(scores.T, [{owner} for owner in owners], k)}
+            assert tr.value == pytest.approx(now["TR"].mean(), abs=1e-9)
+            assert ir.value == pytest.approx(now["IR"].mean(), abs=1e-9)
             assert (tr.n, ir.n) == (24, 48) and tr.low <= tr.value < tr.high
+            clean |= {(way, k): values for way, values in now.items() if attack == "clean"}
+            for way, after in now.items() if attack != "clean" else ():
+                before, success = clean[way, k], found[attack, f"{SUCCESS}{way}@{k}"]
+                assert success.value == pytest.approx((before * (1 - after)).sum() / before.sum(), abs=1e-9)
+                assert success.n == round(before.sum()) and success.low <= success.value <= success.high
     changed = sum(old != new for old, new in zip(trial.texts, adversarial["text"], strict=True))
     assert found["text", "captions_changed"].value == changed / 48
 

@@ -209,7 +209,8 @@ def attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     index.save_run(replace(RUN, id="mmcoa-pets-1", source="pets", status="complete"))
     with Dataset.open(home.datasets / "pets.h5") as dataset:
         clean = np.stack(dataset.images("test", range(6)))
-        spec = {"attack": "image", "data": {"checksum": dataset.info.checksum}, "image": {"eps": "1/255"}}
+        data = {"checksum": dataset.info.checksum, "split": "test", "pixel_size": 16}
+        spec = {"attack": "image", "data": data, "image": {"eps": "1/255"}}
     images = clean.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255) + CHANGE
     _add_examples(index, home, spec, (clean, images), {})
     texts = {"prompts": ["a cat", "a dog"], "adversarial_prompts": ["a cat", "a wolf"]}
@@ -226,6 +227,8 @@ def _add_examples(index: Index, home: Home, spec: dict[str, Any], images: Any, t
         "index": np.arange(6), "label": np.array([0, 0, 0, 1, 1, 1]), "clean_prediction": np.array([0, 0, 0, 1, 1, 0]),
         "prediction": np.array([0, 1, 0, 1, 0, 0]), "outcome": np.array([HELD, FOOLED, HELD, HELD, FOOLED, WRONG]),
     }  # fmt: skip
+    if images:  # what a set has that this version made
+        columns |= {"clean_prediction_probability": np.full(6, 0.912), "prediction_probability": np.full(6, 0.777)}
     examples.write_block(0, columns, images)
     examples.finish(texts=texts)
     result = replace(

@@ -106,7 +106,7 @@ def test_what_attacks_did_is_shown_where_the_store_has_it(attacked: Home) -> Non
     found = Page(render(report, format="html", home=attacked))
     images = [value for name, value in found.attributes if name == "src"]
     assert len(images) == 3 * 4 and all(image.startswith("data:image/png;base64,") for image in images)
-    assert "cat: seen as cat, then as dog; change ≤ 0.7/255, enlarged 182 times" in found.text
+    assert "cat: seen as cat 91%, then as dog 78%; change ≤ 0.7/255, enlarged 182 times" in found.text
     assert found.tags.count("mark") == 1
     prompts = [[cell.strip() for cell in cells] for cells in found.cells if len(cells) == 3]
     assert prompts == [["class", "clean", "adversarial"], ["dog", "a dog", "a wolf"]]

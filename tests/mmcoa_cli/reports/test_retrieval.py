@@ -82,3 +82,21 @@ def test_every_column_has_a_number_in_the_paper() -> None:
     """The catalog's Table VI, for each method of the table."""
     there = {(one.method, one.metric) for one in catalog.paper() if one.table == "VI"}
     assert there == {(method, metric) for method in TABLE.methods for metric in TABLE.axis("metric")}
+
+
+def test_the_success_rate_stands_below_each_recall(index: Index, add: Add) -> None:
+    """With its own interval, from its own n; a recall that has none shows none."""
+    add_retrieval(index, add)
+    one = share("attack_success_rate_TR@1", 30, 40)
+    there = [result for _, result in index.results(tasks=["retrieval"])]
+    index.save_results(
+        [*there, replace(there[0], metric=one.name, value=one.value, low=one.low, high=one.high, n=one.n)]
+    )
+    found = rows(index, TABLE)
+    assert {row.metric: row.attack_success_rate for row in found if row.attack_success_rate} == {"TR@1": 0.75}
+    tr, ir = report_of(found, TABLE).sheets()
+    lines = [(line.label, line.cells) for line in tr.lines]
+    place = [label for label, _ in lines].index("attack success")
+    assert lines[place][1] == ["75.00", "–", "–"] and lines[place + 1] == ("95% interval", ["59.81–85.81", "–", "–"])
+    assert "attack success" not in [line.label for line in ir.lines]
+    assert any(note.startswith("attack success: ") for note in tr.notes)

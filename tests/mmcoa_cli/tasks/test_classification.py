@@ -8,6 +8,7 @@ import torch
 
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.tasks.classification import (
+    CLASSIFICATION,
     FOOLED,
     HELD,
     TIED,
@@ -32,6 +33,17 @@ def test_ties_by_hand():
     assert success is not None and success.value == pytest.approx(2.25 / 4)
     assert outcomes(before, found["credit"]).tolist() == [HELD, WRONG_BEFORE, TIED, FOOLED, TIED]
     assert success_rate(np.zeros(5), found["credit"]) is None
+
+
+def test_probabilities_by_hand():
+    """Logits ln 6, ln 3, ln 1: six, three and one tenth."""
+    logits = torch.log(torch.tensor([[6.0, 3, 1], [3, 1, 6]]))
+    found = judged(logits, torch.tensor([0, 1]))
+    assert found["prediction_probability"].tolist() == pytest.approx([0.6, 0.6], abs=1e-6)
+    assert found["label_probability"].tolist() == pytest.approx([0.6, 0.1], abs=1e-6)
+    columns = {**found, **CLASSIFICATION.compare(judged(logits[[1, 0]], torch.tensor([0, 1])), found)}
+    assert CLASSIFICATION.sure(columns.__getitem__, 1) == pytest.approx((0.6, 0.6))
+    assert columns["clean_label_probability"].tolist() == pytest.approx([0.3, 0.3], abs=1e-6)
 
 
 def test_a_tie_counts_what_random_choices_count_on_average():

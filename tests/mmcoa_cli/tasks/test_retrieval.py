@@ -12,7 +12,8 @@ import torch
 from mmcoa_cli.tasks import ranking
 from mmcoa_cli.tasks.chances import chances
 from mmcoa_cli.tasks.ranking import distinct_rows, ranks
-from mmcoa_cli.tasks.retrieval import pre_caption
+from mmcoa_cli.tasks.retrieval import RETRIEVAL, pre_caption
+from store.errors import UserError
 
 
 def by_hand(scores: Any, own: list[set[int]], k: int) -> list[float]:
@@ -89,6 +90,58 @@ def test_without_ties_it_counts_whole_queries() -> None:
         tr, ir = measured(images, texts, owners.tolist(), k)
         assert tr.tolist() == [float(one < k) for one in place]
         assert ir.tolist() == [float((scores[:, j] > scores[owners[j], j]).sum() < k) for j in range(100)]
+
+
+def placed(found: dict[str, Any], *, way: str, scores: Any, own: list[set[int]]) -> dict[str, Any]:
+    """The ranks of each query as the task stores them, counted by hand."""
+    best = [max(row[i] for i in mine) for row, mine in zip(scores, own, strict=True)]
+    tied = [[i for i in range(len(row)) if row[i] == top] for row, top in zip(scores, best, strict=True)]
+    found[f"{way}_above"] = np.array([int((row > top).sum()) for row, top in zip(scores, best, strict=True)])
+    found[f"{way}_ties"] = np.array([len(places) for places in tied])
+    found[f"{way}_own"] = np.array([len(mine & set(places)) for mine, places in zip(own, tied, strict=True)])
+    return found
+
+
+@pytest.mark.parametrize("values", [3, 1000], ids=["ties", "no ties"])
+def test_the_success_rate_is_over_the_queries_that_were_answered(values: int) -> None:
+    """Each query's chances before and after by every order of what ties; published: answered before, and not after."""
+    rng = np.random.default_rng(4)
+    owners = np.repeat(np.arange(7), 2)
+    own = {"tr": [{2 * i, 2 * i + 1} for i in range(7)], "ir": [{int(owner)} for owner in owners]}
+    shape, columns, expected = {"tr": (7, 14), "ir": (14, 7)}, dict[str, Any](), dict[str, tuple[float, float]]()
+    for way in ("tr", "ir"):
+        clean, attacked = (rng.integers(0, values, shape[way]).astype(float) for _ in range(2))
+        clean[np.arange(len(clean)), [min(mine) for mine in own[way]]] += values / 2
+        placed(columns, way=way, scores=attacked, own=own[way])
+        columns |= {f"clean_{name}": of for name, of in placed({}, way=way, scores=clean, own=own[way]).items()}
+        for k in (1, 5, 10):
+            before, after = (by_hand(scores, own[way], k) for scores in (clean, attacked))
+            turned = sum(was * (1 - now) for was, now in zip(before, after, strict=True))
+            expected[f"attack_success_rate_{way.upper()}@{k}"] = (turned / sum(before), sum(before))
+    measured = RETRIEVAL.measure(columns.__getitem__, {"prompts": 14}, attacked=True)
+    found = {one.name: one for one in measured if "success" in one.name}
+    assert {name: (one.value, one.n) for name, one in found.items()} == {
+        name: (pytest.approx(value, abs=1e-12), round(n)) for name, (value, n) in expected.items()
+    }
+    assert all(one.low is not None and one.high is not None and one.low <= one.value <= one.high for one in measured)
+    assert 0 < found["attack_success_rate_IR@5"].value < 1 and set(found) < set(RETRIEVAL.details)
+    clean_ones = RETRIEVAL.measure(columns.__getitem__, {"prompts": 14}, attacked=False)
+    assert [one.name for one in clean_ones] == list(RETRIEVAL.metrics)
+
+
+def test_no_success_rate_where_nothing_says_what_was_answered() -> None:
+    """Of a set that an older version made, and where no query was answered."""
+    ones = {f"{way}_{name}": np.ones(3, int) for way in ("tr", "ir") for name in ("above", "ties", "own")}
+
+    def old(name: str) -> Any:
+        if name not in ones:
+            raise UserError(f"there is no {name}", hint="")
+        return ones[name]
+
+    assert not [one for one in RETRIEVAL.measure(old, {"prompts": 3}, attacked=True) if "success" in one.name]
+    both = {**ones, **{f"clean_{name}": values for name, values in ones.items()}}
+    names = [one.name for one in RETRIEVAL.measure(both.__getitem__, {"prompts": 3}, attacked=True)]
+    assert "attack_success_rate_TR@5" in names and "attack_success_rate_TR@1" not in names
 
 
 CAPTIONS = [
