@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from mmcoa_cli.app import app
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
@@ -65,5 +67,5 @@ def test_it_can_be_typed(home: Home, typed: Callable[..., Any], tmp_path: Path) 
     assert code == 0, err
     document = json.loads(out)
     assert document["picture"] == str(tmp_path / "a.png") and len(document["maps"][0]["cosines"]) == 20
-    code, _, err = typed(home, "tsne", *words, "--output", str(tmp_path / "a.txt")).end()
-    assert code == 1 and "a.txt is no picture" in err
+    refused = CliRunner().invoke(app, ["tsne", *words, "--output", str(tmp_path / "a.txt")])
+    assert refused.exit_code == 1 and "a.txt is no picture" in str(refused.exception)
