@@ -23,8 +23,8 @@ from .terminal.given import OnceEach
 from .terminal.on_demand import group
 
 VERBS = (
-    "fetch", "train", "pretrain", "attack", "evaluate", "interpolate", "report", "reproduce", "list", "show", "tsne",
-    "doctor", "demo", "store",
+    "fetch", "train", "pretrain", "attack", "evaluate", "interpolate", "report", "runs", "reproduce", "list", "show",
+    "tsne", "doctor", "demo", "store",
 )  # fmt: skip
 
 

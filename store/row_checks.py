@@ -20,9 +20,9 @@ ROUNDING = 1e-6
 Check = Callable[[Any], str]  # gives what is wrong, "" where nothing is
 
 RANGES: dict[str, tuple[float, float]] = {
-    "value": (0, 1),
-    "low": (0, 1),
-    "high": (0, 1),
+    "value": (-1, 1),  # a share, or a mean cosine
+    "low": (-1, 1),
+    "high": (-1, 1),
     "n": (0, math.inf),
     "seconds": (0, math.inf),
     "epoch": (1, math.inf),

@@ -21,6 +21,7 @@ from ..datasets.prompts import clean_name
 from ..models.finite import require_finite
 from ..models.masked_lm import MaskedLM
 from .base import Texts
+from .compat import CASE, POSITIONS, SINGLE, WORDS
 from .settings import BertAttackSettings
 from .stop_words import STOP_WORDS
 from .words import bare, parted, replaced
@@ -86,35 +87,34 @@ def prepare(
 
     Raises UserError for a prompt that the masked LM cannot see whole: its last words could not be attacked.
     """
-    release = settings.compat == "release"
-    predictions = mlm.predict(prompts, max_tokens=RELEASE_MAX_TOKENS if release else None, k=settings.max_candidates)
+    whole, first = settings.does(WORDS), 0 if settings.does(POSITIONS) else 1
+    predictions = mlm.predict(prompts, max_tokens=RELEASE_MAX_TOKENS if whole else None, k=settings.max_candidates)
     kept = []
     for prompt, predicted in zip(prompts, predictions, strict=True):
-        words = [parted(word, whole=release) for word in prompt.split(" ")]
-        spans = mlm.spans([part for word in words for part in word], first=0 if release else 1)
-        if not release and spans[-1][1] > predicted.limit - 1:  # the last is [SEP]'s
+        words = [parted(word, whole=whole) for word in prompt.split(" ")]
+        spans = mlm.spans([part for word in words for part in word], first=first)
+        if not whole and spans[-1][1] - first > predicted.limit - 2:  # the first is [CLS]'s, the last [SEP]'s
             raise UserError(
                 f'{mlm.name} reads {predicted.limit} tokens of a text, too few for "{prompt}"',
                 hint="--mlm bert-base-uncased reads 512; or give the data a shorter template",
             )
-        found = [predicted.words(*span, min_score=settings.min_score, one_word=not release) for span in spans[1::3]]
+        found = [predicted.words(*span, min_score=settings.min_score, one_word=not whole) for span in spans[1::3]]
         kept.append([_kept(word, some, settings=settings) for (_, word, _), some in zip(words, found, strict=True)])
     # the release hands CLIP what BERT's tokenizer makes of a text, which spaces out some punctuation
-    as_encoded = mlm.round_trip(RELEASE_MAX_TOKENS) if release else str
+    as_encoded = mlm.round_trip(RELEASE_MAX_TOKENS) if whole else str
     forbidden = frozenset(map(_bare_name, class_names)) if settings.no_collisions else frozenset()
-    return TextTarget(list(prompts), kept, settings, as_encoded, forbidden, _never if release else is_cut)
+    return TextTarget(list(prompts), kept, settings, as_encoded, forbidden, _never if whole else is_cut)
 
 
 def _kept(word: str, candidates: list[str], *, settings: BertAttackSettings) -> list[str]:
     """The candidates that may replace `word`; none where the word itself must stay. A sign ("'", "[UNK]") is no word,
     except to the release."""
-    release = settings.compat == "release"
-    compared = str if release else str.lower
+    compared = str if settings.does(CASE) else str.lower
     if compared(word) in STOP_WORDS:
         return []
     excluded = {*STOP_WORDS, compared(word)}
     found = [c for c in candidates if compared(c) not in excluded and "##" not in c]
-    return [c for c in found if release or parted(c)[1] == c]
+    return [c for c in found if settings.does(WORDS) or parted(c)[1] == c]
 
 
 def attack_prompts(encode: Encoder, target: TextTarget, *, away_from: Tensor | None = None) -> list[str]:
@@ -125,7 +125,7 @@ def attack_prompts(encode: Encoder, target: TextTarget, *, away_from: Tensor | N
     `max_words_changed` words have changed.
     """
     texts, originals = [prompt.split(" ") for prompt in target.prompts], _encoded(encode, target, target.prompts)
-    single = target.settings.compat == "release"  # in which even a text's divergence from itself is not quite 0
+    single = target.settings.does(SINGLE)  # in which even a text's divergence from itself is not quite 0
     queues = [
         [i for i in ranking if target.candidates[k][i]]
         for k, ranking in enumerate(word_importance(encode, target, originals))
@@ -161,7 +161,7 @@ def word_importance(encode: Encoder, target: TextTarget, originals: Tensor) -> l
     """Each prompt's word positions by falling KL(softmax(T) || softmax(T with the word as [UNK]))."""
     prompts = [prompt.split(" ") for prompt in target.prompts]
     masked = [[" ".join(_replaced(target, words, i, "[UNK]")) for i in range(len(words))] for words in prompts]
-    gain = partial(_divergences, originals, target.settings.compat == "release")
+    gain = partial(_divergences, originals, target.settings.does(SINGLE))
     importance = _gains(encode, target, gain, list(enumerate(masked)))
     return [torch.argsort(scores, descending=True, stable=True).tolist() for scores in importance]
 
@@ -223,5 +223,5 @@ def _encoded(encode: Encoder, target: TextTarget, texts: Sequence[str]) -> Tenso
 
 def _replaced(target: TextTarget, words: list[str], position: int, word: str) -> list[str]:
     """`words` with another one at `position`; punctuation at the old one stays, unless as the release."""
-    new = replaced(words[position], word, whole=target.settings.compat == "release")
+    new = replaced(words[position], word, whole=target.settings.does(WORDS))
     return [*words[:position], new, *words[position + 1 :]]

@@ -9,11 +9,11 @@ from typing import get_args
 from store.errors import UserError
 
 from ..terminal.checks import one_of, within
-from ..terminal.literals import Compat, Norm
+from ..terminal.literals import Norm
+from .compat import OF_TEXT, of_text, parts
 from .radii import LEVELS, canonical, fraction, radius, written
 
 NORMS: tuple[str, ...] = get_args(Norm)
-COMPATS: tuple[str, ...] = get_args(Compat)
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,7 @@ def _smaller(option: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class BertAttackSettings:
-    """BERT-Attack's specification. `compat="release"` is the released code's own variant: candidates are read one
-    token to the left of the word, a word is what stands between two spaces (and may become several), stop words are
-    compared with their case ("This" may be attacked), and divergences are summed in single precision."""
+    """BERT-Attack's specification. `compat` says which parts of it are as in the released code (`compat.OF_TEXT`)."""
 
     max_candidates: int = 10
     min_score: float = 0.3
@@ -113,7 +111,11 @@ class BertAttackSettings:
     compat: str = "none"
 
     def __post_init__(self) -> None:
-        one_of("--compat", self.compat, COMPATS)
+        object.__setattr__(self, "compat", of_text(self.compat))
+
+    def does(self, part: str) -> bool:
+        """Whether this part is done as the released code does it."""
+        return part in parts(self.compat)
 
     @property
     def caution(self) -> str:
@@ -121,6 +123,7 @@ class BertAttackSettings:
         return ""
 
     def in_words(self) -> str:
-        kind = "the release's own" if self.compat == "release" else "aligned"
+        done = [name for name in OF_TEXT if self.does(name)]
+        kind = "the release's " + ("own" if len(done) == len(OF_TEXT) else " and ".join(done)) if done else "aligned"
         names = ", no other class's name" if self.no_collisions else ""
         return f"{self.max_words_changed} word{'s' if self.max_words_changed > 1 else ''}, {kind}{names}"

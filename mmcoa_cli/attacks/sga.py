@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from store.errors import UserError
 
 from .base import Attack, Batch, Texts
+from .compat import of_text
 from .settings import AscentSettings, BertAttackSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class SgaSettings(AscentSettings):
         super().__post_init__()
         object.__setattr__(self, "scales", tuple(map(float, self.scales)))
         object.__setattr__(self, "noise", float(self.noise))
+        object.__setattr__(self, "compat", of_text(self.compat))
         if not 0 < len(self.scales) <= MOST_SCALES or not all(0 < scale <= LARGEST for scale in self.scales):
             raise UserError(f"-o scales={','.join(map(str, self.scales))} is out of range", hint="-o scales=0.5,1,1.5")
         if not 0 <= self.noise <= 1:

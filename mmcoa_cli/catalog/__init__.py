@@ -144,7 +144,8 @@ class OptimizerRow:
     """How a method's weights are moved; the defaults are the paper's. An optimizer ignores what it has no use for; a
     `weight_decay` of None is the paper's for Adam and AdamW, and none for SGD.
 
-    The learning rate rises from 0 over `warmup_steps`; then it is "constant", or falls as a "cosine" to 0 at the end.
+    The learning rate rises from 0 over `warmup_steps`, if these are at most half of the run; else over a tenth of it.
+    Then it is "constant", or falls as a "cosine" to 0 at the end.
     In the first `held_epochs` it is `held_lr` instead, and afterwards what it would be without them.
     """
 
@@ -163,6 +164,10 @@ class OptimizerRow:
     def decay(self) -> float:
         """The weight decay as a number."""
         return self.weight_decay if self.weight_decay is not None else 0.0 if self.name == "sgd" else 0.2
+
+    def warmup_in(self, steps: int) -> int:
+        """How many of a run's `steps` are its warm-up."""
+        return self.warmup_steps if 2 * self.warmup_steps <= steps else steps // 10
 
     def identity(self) -> dict[str, Any]:
         """What sets it apart from the paper's, without the learning rate: only what it uses."""
@@ -194,6 +199,11 @@ class MethodRow:
     epochs: int = 10
     batch_size: int = 128
     version: int = 1
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether it trains the model's own weights."""
+        return bool(self.loss) and not self.wrapper
 
 
 @dataclass(frozen=True)
@@ -271,6 +281,11 @@ def paper() -> tuple[PaperNumber, ...]:
         return tuple(_paper_number(row) for row in csv.DictReader(file))
 
 
+def rows_in(kind: type[T], file_name: str, table: str) -> dict[str, T]:
+    """The rows of another file beside the catalog."""
+    return {name: _row(kind, name, values) for name, values in _document(file_name)[table].items()}
+
+
 def lookup(rows: Mapping[str, T], name: str, kind: str) -> T:
     """The row called `name`. Raises UserError naming the closest rows."""
     if name in rows:
@@ -303,7 +318,7 @@ def _whole(rows: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     return {**like, **own, **grid}
 
 
-def _row(kind: type[Row], name: str, values: dict[str, Any]) -> Row:
+def _row(kind: type[Any], name: str, values: dict[str, Any]) -> Any:
     unknown = set(values) - {f.name for f in fields(kind)}
     if unknown:
         raise ValueError(f"{name}: the catalog knows no {', '.join(sorted(unknown))}")

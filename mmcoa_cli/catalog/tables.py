@@ -11,12 +11,13 @@ from .. import catalog
 
 SOURCE = "source"  # as the dataset: each model is tested on what it was trained on
 VALUE, MEAN, TIME = "value", "mean over dataset", "minutes an epoch"  # what stands in a cell
-PICTURES = ("", "lines", "bars")
+PICTURES = ("", "lines", "bars", "planes")
 # of every grid; what else it has are options of attacks
-AXES = ("method", "source", "shots", "training", "epoch", "dataset", "attack", "task", "metric")
+AXES = ("method", "source", "shots", "training", "epoch", "dataset", "attack", "task", "metric", "w")
 NEEDED = ("method", "source", "attack")
 USUAL: Mapping[str, tuple[Any, ...]] = {
-    "shots": ("full",), "training": ({},), "epoch": (None,), "dataset": (SOURCE,), "task": ("classification",),
+    "shots": ("full",), "training": ({},), "epoch": (None,), "w": (None,), "dataset": (SOURCE,),
+    "task": ("classification",),
 }  # fmt: skip
 Pairs = tuple[tuple[str, Any], ...]  # options with their values
 
@@ -24,13 +25,16 @@ Pairs = tuple[tuple[str, Any], ...]  # options with their values
 @dataclass(frozen=True)
 class Cell:
     """One result of a grid: a method trained on `source` with the options `training`, tested after an `epoch` (None:
-    the last) under an attack with its `options`. A model that nothing was trained on has no `source` and 0 `shots`."""
+    the last) under an attack with its `options`. A model that nothing was trained on has no `source` and 0 `shots`.
+
+    With a `w` it is of the model (1-w) A + w B between what was trained from, A, and the run."""
 
     method: str = ""
     source: str = ""
     shots: str = "0"
     training: Pairs = ()
     epoch: int | None = None
+    w: float | None = None
     dataset: str = ""
     attack: str = ""
     options: Pairs = ()
@@ -49,6 +53,7 @@ class PaperSettings:
     models: tuple[str, ...]
     mlm: str
     compat: str
+    epochs: str  # of training, in words
     threat: Mapping[str, Mapping[str, Any]]
     of_task: Mapping[str, Mapping[str, Mapping[str, Any]]]  # `threat` of one of its tasks, where that is another
     variants: Mapping[str, Mapping[str, Any]]  # what its numbers call a method that was trained with other options
@@ -60,7 +65,8 @@ class TableRow:
     value of `training` is a set of options of `mmcoa train`.
 
     `lines` and `columns` are axes, or other fields of a report's row; what is neither keeps tables apart. Lines are
-    sorted by the first of their fields, then the next. `picture` says how it is drawn, empty for a table.
+    sorted by the first of their fields, then the next. `picture` says how it is drawn, empty for a table. A report has
+    what the grid names, or with `every` all results of its task (`reports/standing.py`).
     """
 
     name: str
@@ -74,6 +80,7 @@ class TableRow:
     columns: str = "attack"
     cell: str = VALUE
     picture: str = ""
+    every: bool = False
 
     def __post_init__(self) -> None:
         lacking = [name for name in NEEDED if name not in self.grid]
@@ -119,6 +126,11 @@ class TableRow:
         return () if self.on_source else self.datasets
 
     @property
+    def between(self) -> bool:
+        """Whether it is about models between what was trained from and the run."""
+        return self.axis("w") != (None,)
+
+    @property
     def attacks(self) -> tuple[str, ...]:
         return self.axis("attack")
 
@@ -151,11 +163,11 @@ class TableRow:
 
     def _tests(self) -> Iterator[Cell]:
         """All that is tested, under no attack yet."""
-        axes = (self.methods, self.sources, self.shots, self.axis("training"), self.axis("epoch"))
-        for method, source, shots, training, epoch in product(*axes):
+        axes = (self.methods, self.sources, self.shots, self.axis("training"), self.axis("epoch"), self.axis("w"))
+        for method, source, shots, training, epoch, w in product(*axes):
             for dataset in (source,) if self.on_source else self.datasets:
                 if catalog.methods()[method].loss:
-                    yield Cell(method, source, shots, tuple(training.items()), epoch, dataset, task=self.tested_in)
+                    yield Cell(method, source, shots, tuple(training.items()), epoch, w, dataset, task=self.tested_in)
                 else:
                     yield Cell(method, dataset=dataset, task=self.tested_in)
 

@@ -1,4 +1,4 @@
-"""Options that go together: of a test, of a training run, and of how work is started.
+"""Options that go together: of a test, of a training run, of how work is started, and of what is shown.
 
 A command has a parameter for each group (`terminal/flattened.py`), and hands on only what was typed of it. What was not
 has the default of the attack or method that is asked for, which is not always the usual one that `--help` shows.
@@ -18,6 +18,7 @@ from .. import catalog
 from ..attacks import base
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import DEFAULT_DATASET, DEFAULT_MLM, DEFAULT_MODEL, kinds_of, options_of, unused
+from ..reports.filters import Filter, moment
 from ..terminal.given import given, refuse_unused, typed_as
 from ..terminal.settings_options import fields_of, parse
 from . import options as o
@@ -96,6 +97,23 @@ class Start:
 
     processes: o.Processes = 1
     accelerate_config: o.AccelerateConfig = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options that choose among runs and their results."""
+
+    dataset: o.OnlyDatasets = None
+    checkpoint: o.OnlyCheckpoints = None
+    method: o.OnlyMethods = None
+    model: o.OnlyModels = None
+    since: o.Since = None
+
+    @property
+    def filter(self) -> Filter:
+        """Raises UserError for a moment that is none."""
+        names = {f"{name}s": tuple(getattr(self, name) or ()) for name in ("dataset", "checkpoint", "method", "model")}
+        return Filter(**names, since=moment(self.since) if self.since else "")
 
 
 def _typed(context: typer.Context, options: Test | Training) -> dict[str, Any]:

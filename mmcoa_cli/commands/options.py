@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .. import catalog
 from ..attacks import base
+from ..attacks.compat import CHOICES, PARTS
 from ..jobs.training_spec import DEFAULT_DATASET
 from ..tasks import TASKS
 from ..terminal import choices as c
@@ -17,7 +18,7 @@ from . import known
 from .output import Json as Json
 
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
-SETTINGS, MACHINE, OUTPUT = "Settings", "Machine", "Output"
+SETTINGS, MACHINE, OUTPUT, FILTERS = "Settings", "Machine", "Output", "Filters"
 N = "N"  # what a number is called in the help
 SEEDS = c.Numbers((0,))
 DATASETS, ATTACKS = c.Names((DEFAULT_DATASET,)), c.Names(base.usual())
@@ -186,9 +187,13 @@ Seeds = Annotated[
 ]  # fmt: skip
 Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Compat = Annotated[
-    literals.Compat,
-    typer.Option(help="Do as the paper says (none), or as its released code does (release).", rich_help_panel=SETTINGS),
-]
+    str,
+    typer.Option(
+        help="Do as the paper says (none), as its released code does (release), or as that in some parts, with commas"
+        f" between them: text (the text attack), {c.listed(lambda: PARTS)}.",
+        rich_help_panel=SETTINGS, **c.joined(lambda: CHOICES, "none|release|PART,..."),
+    ),
+]  # fmt: skip
 
 More = Annotated[
     list[str] | None,
@@ -223,5 +228,27 @@ AccelerateConfig = Annotated[
     typer.Option(
         metavar="FILE", help="Start the processes as this file says, which `accelerate config` makes.",
         rich_help_panel=MACHINE,
+    ),
+]  # fmt: skip
+
+
+def _filter(names: c.Rows, what: str) -> Any:
+    return typer.Option(
+        metavar="NAME,...", help=f"Show only {what}, with commas between them.", parser=c.names, show_default="all",
+        autocompletion=c.several(names), rich_help_panel=FILTERS,
+    )  # fmt: skip
+
+
+OnlyDatasets = Annotated[c.Names | None, _filter(known.datasets, "what was trained or tested on these datasets")]
+OnlyCheckpoints = Annotated[
+    c.Names | None, _filter(known.checkpoints, "these runs (the beginning of an id is enough) and models")
+]
+OnlyMethods = Annotated[c.Names | None, _filter(catalog.methods, "runs of these methods")]
+OnlyModels = Annotated[c.Names | None, _filter(known.models, "runs of these CLIPs")]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DAY|Nd|Nh", help="Show only what is as new as this day (2026-11-25), or N days or hours (7d, 12h).",
+        show_default="all", rich_help_panel=FILTERS,
     ),
 ]  # fmt: skip

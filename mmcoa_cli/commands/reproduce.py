@@ -16,6 +16,7 @@ from . import options as o
 EXAMPLES = {
     "mmcoa reproduce table1 --dry-run": "Print the plan: what is there, what is left, how long it takes here",
     "mmcoa reproduce table2 --preset quick --hours 2": "Do what this machine can in two hours",
+    "mmcoa reproduce table1 --explain": "Take the difference to the paper's numbers apart",
     "mmcoa reproduce table1 --preset quick --source digits --model tiny-clip --mlm tiny-mlm": "Use no network",
 }
 
@@ -43,6 +44,21 @@ Source = Annotated[
     ),
 ]  # fmt: skip
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Do everything once more as the paper's released code does it, a switch at a time and then all together,"
+        " and say by how much each moves our numbers.",
+    ),
+]
+FineTuningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", metavar="RATE", rich_help_panel=o.TRAINING, show_default="the method's in the paper",
+        help="Fine-tune with this learning rate; learned prompts (vp, advpt) keep their own, which is of another size.",
+    ),
+]  # fmt: skip
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -58,12 +74,13 @@ def command(
     preset: OfPreset = "paper",
     hours: Hours = 2.0,
     source: Source = None,
+    explain: Explain = False,
     dry_run: DryRun = False,
     output: Output = None,
     json: o.Json = False,
     model: o.Model = DEFAULT_MODEL,
     mlm: o.Mlm = DEFAULT_MLM,
-    lr: o.LearningRate = None,
+    lr: FineTuningRate = None,
     batch_size: o.TrainingBatchSize = None,
     seed: o.Seed = 0,
     compat: o.Compat = "none",
@@ -77,6 +94,7 @@ def command(
 
     order = Order(
         tuple(names), preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size,
-        seed=seed, compat=compat, precision=precision, start=Start(**vars(start)),
+        seed=seed, compat=compat, precision=precision, explain=explain,
+        start=Start(**vars(start)),
     )  # fmt: skip
     reproduce(order, dry_run=dry_run, output=output, as_json=json)

@@ -7,14 +7,18 @@ from typing import Annotated
 
 import typer
 
+from store.errors import UserError
+
 from ..jobs.evaluation_spec import evaluation_spec
+from ..tasks.features import FEATURES
 from ..terminal.choices import choice
+from ..terminal.given import given
 from . import groups, known
 from . import options as o
 
 EXAMPLES = {
     "mmcoa tsne --checkpoint RUN --dataset cifar10,stl10 --limit 500": "Draw Figure 9 for a run",
-    "mmcoa tsne --checkpoint ViT-B-32,RUN --dataset cifar10 --limit 500 --output fig9.svg": "Draw two, side by side",
+    "mmcoa tsne --checkpoint ViT-B-32,RUN --dataset cifar10 --limit 500 --output fig9.svg": "Draw two",
 }
 
 
@@ -36,18 +40,23 @@ def command(
     from ..reports.figures import check_ending
 
     check_ending(output)
+    if "task" in given(context):
+        raise UserError("--task would be ignored: this is about features", hint="leave it out")
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
-    specs = [evaluation_spec(name, dataset, (attack,), **options) for name in checkpoint]
-    from ..jobs.feature_map import maps_of  # what was typed is right: only now is it worth the time
-    from ..reports.feature_picture import draw_maps
+    specs = [evaluation_spec(name, dataset, (attack,), **{**options, "task": FEATURES.name}) for name in checkpoint]
+    from ..jobs.worker import Start  # what was typed is right: only now is it worth the time
+    from ..plans.direct import evaluate
+    from ..reports.figures import draw_planes
+    from ..reports.planes import of_evaluations, planes_of
     from ..settings import home
     from ..terminal.console import print_json, show
 
-    maps = maps_of(specs, home())
-    draw_maps(maps, output)
+    done = [outcome.evaluations for outcome in evaluate(specs, Start())]
+    planes = planes_of([of_evaluations(evaluations, home()) for evaluations in done], home())
+    draw_planes(planes, output)
     if json:
-        print_json({"picture": str(output), "maps": [one.document() for one in maps]})
+        print_json({"picture": str(output), "maps": [one.document() for one in planes.every]})
         return
-    for one in maps:
-        show(f"{one.run} on {one.dataset}: mean cosine {one.mean_cosine:.4f}, {len(one.labels)} images, {one.attack}")
+    for one in planes.every:
+        show(f"{one.run} on {one.dataset}: mean cosine {one.mean_cosine:.4f}, {one.n} images, {one.attack}")
     show(f"drawn: {output}")

@@ -37,11 +37,11 @@ def make_schedule(row: OptimizerRow, optimizer: Optimizer, *, done: int, epochs:
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"] = row.lr
     schedule: LambdaLR
-    last = done * an_epoch - 1
+    last, every = done * an_epoch - 1, epochs * an_epoch
     if row.schedule == "cosine":
-        schedule = get_cosine_schedule_with_warmup(optimizer, row.warmup_steps, epochs * an_epoch, last_epoch=last)
+        schedule = get_cosine_schedule_with_warmup(optimizer, row.warmup_in(every), every, last_epoch=last)
     else:
-        schedule = get_constant_schedule_with_warmup(optimizer, row.warmup_steps, last_epoch=last)
+        schedule = get_constant_schedule_with_warmup(optimizer, row.warmup_in(every), last_epoch=last)
     if not row.held_epochs:
         return schedule
     (free,), held = schedule.lr_lambdas, row.held_epochs * an_epoch

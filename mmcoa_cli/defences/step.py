@@ -22,6 +22,7 @@ from torch import Tensor
 from store.errors import UserError
 
 from ..attacks.bert_attack import TextTarget, attack_prompts
+from ..attacks.compat import LEAK, parts
 from ..attacks.pgd import ascend, last, pgd_iterates, random_start
 from ..attacks.settings import PgdSettings
 from ..models.victim import Victim
@@ -180,12 +181,12 @@ class Step(Asked):
     def adv_images(self) -> Tensor:
         """x' by PGD on the cross-entropy against all K clean class prompts (Eq. 2-3).
 
-        `compat="release"` is the exception the released code makes: its PGD also adds the gradient of every step's
-        cross-entropy to the weights' gradients, so that they end in the update.
+        The part `leak` of `compat` is the exception the released code makes: its PGD also adds the gradient of every
+        step's cross-entropy to the weights' gradients, so that they end in the update.
         """
         classify, own = self._on_slice(self.logits), self.batch.own_labels
         trajectory = pgd_iterates(classify, self.images, own, settings=self._pgd, start=self._start())
-        if self.compat == "release":
+        if LEAK in parts(self.compat):
             trajectory = self._leaking(trajectory)
         return last(trajectory, self._pgd)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -78,15 +78,18 @@ class Maker:
     def examples(self, name: str) -> ExampleSet:
         """The attack's example set, made (with those it needs) or finished where the store does not have it whole."""
         examples, first = self.trial.examples(name), self.accelerator.is_main_process
+        source = replace(self, trial=self.trial.source) if self.trial.source else None
         with examples.lock() if first else nullcontext():
             # the first process looks for all: another run may finish this very set at any moment
             found = examples.missing() if first and not examples.complete else None
             (missing,) = broadcast_object_list([found])
             if missing is not None:
                 attack = attacks.lookup(name)
-                needed = {other: self.examples(other) for other in attack.needs}
+                needs = [other for other in attack.needs if not source or attacks.lookup(other).changes_nothing]
+                needed = {other: self.examples(other) for other in needs}
+                shown = source.examples(name) if source and attack.images else None
                 own = missing[self.accelerator.process_index :: self.accelerator.num_processes]
-                Making(self, attack, examples, needed).blocks(own)
+                Making(self, attack, examples, needed, shown).blocks(own)
             elif first:
                 examples.finish()  # removes the parts of a set whose run was killed when it was whole
             self.accelerator.wait_for_everyone()
@@ -95,17 +98,23 @@ class Maker:
 
 @dataclass(frozen=True)
 class Making:
-    """One example set in the making; `needed` are those of the attacks that it needs."""
+    """One example set in the making; `needed` are those of the attacks that it needs, `shown` has the images of a task
+    that looks at another one's."""
 
     maker: Maker
     attack: Attack
     examples: ExampleSet
     needed: dict[str, ExampleSet]
+    shown: ExampleSet | None = None
+
+    @property
+    def makes_images(self) -> bool:
+        return bool(self.attack.images) and self.shown is None
 
     def blocks(self, numbers: list[int]) -> None:
         """Make these blocks, and the whole of all when the other processes have made theirs."""
         trial, blocks, accelerator = self.maker.trial, self.examples.blocks(), self.maker.accelerator
-        steps = effort(self.settings) if self.attack.images else 1
+        steps = effort(self.settings) if self.makes_images else 1
         total, mine = steps * len(trial.indices), steps * sum(len(blocks[i]) for i in numbers)
         title, quiet = f"{self.attack.name} on {trial.dataset.info.name}", not accelerator.is_main_process
         unit = "steps" if steps > 1 else "images"  # a step of one image
@@ -124,17 +133,17 @@ class Making:
         images = self._images(pixels, block, task)
         with torch.no_grad():
             columns = self._columns(block, images)
-        self.examples.write_block(number, columns, (pixels, images.cpu().numpy()) if self.attack.images else None)
+        self.examples.write_block(number, columns, (pixels, images.cpu().numpy()) if self.makes_images else None)
 
     def _images(self, pixels: Any, block: range, task: Progress) -> Tensor:
         """The images of a block as the attack leaves them: made, as another attack made them, or clean."""
         device = self.maker.victim.device
-        if self.attack.images:
+        if self.attack.images and self.makes_images:
             return self.attack.images(self._batch(to_unit(pixels, device), block, partial(task.advance, len(block))))
         task.advance(len(block))
-        if self.attack.images_of:
-            stored = self.needed[self.attack.images_of].images(block.start, block.stop, pixels)
-            return torch.from_numpy(stored).to(device)
+        stored = self.needed[self.attack.images_of] if self.attack.images_of else self.shown
+        if stored:
+            return torch.from_numpy(stored.images(block.start, block.stop, pixels)).to(device)
         return to_unit(pixels, device)
 
     def _batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
@@ -187,7 +196,9 @@ class Making:
 
     @cached_property
     def adv_texts(self) -> list[str] | None:
-        """Every text's adversarial version; None where the attack leaves them clean."""
+        """Every text's adversarial version; None where the attack leaves them clean, or none is looked at."""
+        if self.shown:
+            return None
         if self.attack.prompts_of:
             return self.needed[self.attack.prompts_of].texts("adversarial_prompts")
         if not self.attack.prompts:

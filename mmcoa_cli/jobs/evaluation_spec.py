@@ -16,7 +16,7 @@ from store.errors import UserError
 from .. import attacks as registry
 from .. import tasks
 from ..attacks import Attack, base
-from ..attacks.settings import COMPATS
+from ..attacks.compat import of_test
 from ..terminal.checks import not_negative, one_of, positive
 from .training_spec import DEFAULT_MLM, PRECISIONS, TrainSpec
 
@@ -50,7 +50,9 @@ class EvaluationSpec:
         task = tasks.lookup(self.task)
         for attack in base.with_needs(self.attacks):
             require_kind(attack, task)
-        one_of("--compat", self.compat, COMPATS)
+        for name in self.attacks if task.examples_of else ():
+            require_images(registry.lookup(name))
+        object.__setattr__(self, "compat", of_test(self.compat, text=self.takes_words))
         one_of("--precision", self.precision, PRECISIONS)
         positive("--batch-size", self.batch_size)
         for option, value in (("--limit", self.limit), ("--pixel-size", self.pixel_size), ("--epochs", self.epoch)):
@@ -124,6 +126,14 @@ def require_kind(attack: Attack, task: tasks.Task) -> None:
         others = [one.name for one in tasks.TASKS.values() if one.captions != task.captions]
         raise UserError(
             f"{attack.name} attacks {attack.on}, and {task.name} has none", hint=f"--task {' or '.join(others)}"
+        )
+
+
+def require_images(attack: Attack) -> None:
+    """Raises UserError for an attack that makes no images to look at."""
+    if not (attack.images or attack.changes_nothing):
+        raise UserError(
+            f"the attack {attack.name} makes no images of its own", hint="--attack image, or another on images"
         )
 
 

@@ -15,9 +15,10 @@ from store.errors import UserError
 from .. import attacks
 from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
-from ..models.epochs import path_of
+from ..models.epochs import FIRST, path_of
 from ..models.present import Present
-from ..models.runs import epoch_before_the_last, require_whole
+from ..models.runs import epoch_before_the_last, require_whole, zero_shot_id
+from ..models.ways import End, Way
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec
 from .subject import Subject, Words
@@ -50,9 +51,19 @@ class Known:
         runs, wanted = self._index.runs() if self._index else [], ("zero-shot", model, method)
         return next((run for run in runs if (run.kind, run.model, run.method) == wanted), None)
 
+    def between(self, run: Run, w: float) -> Run | None:
+        """The model at `w` on the way to a trained run from what that was trained from, if it is there."""
+        weights, model = self._present.weights(run), self._present.model(run.model)
+        if self._index is None or not (weights and model):
+            return None
+        of_a_run = self._index.run(run.model) is not None
+        start = End(run.model if of_a_run else zero_shot_id("clip", run.model), model)
+        found = self._index.run(Way(start, End(run.id, weights)).run_id(w))
+        return found if found and path_of(self.home.checkpoints / found.id, FIRST).is_dir() else None
+
     def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
         """The attacks of `spec` under which the run, as it is now, was not tested yet on all datasets of `spec`."""
-        trials = self._trials(run, spec) if run else []
+        trials = self.trials(run, spec) if run else []
         if not trials or self._index is None:
             return spec.attacks
         there = [trial.stored(self._index) for trial in trials]
@@ -64,7 +75,7 @@ class Known:
         run = None if job.resume else self.run(job.train) if job.train else subject.run if subject else None
         if run is None or self._index is None or (job.train and not self._whole(run)):
             return None
-        trials = self._trials(run, job.evaluate) if job.evaluate else []
+        trials = self.trials(run, job.evaluate) if job.evaluate else []
         if job.evaluate and not (trials and all(trial.stored(self._index) == trial.spec.attacks for trial in trials)):
             return None
         ids = [trial.evaluation_id(attack) for trial in trials for attack in trial.spec.attacks]
@@ -93,7 +104,7 @@ class Known:
             return ""
         return run_id(spec, of_training(spec, info, indices=drawn, weights=weights, mlm=mlm))
 
-    def _trials(self, run: Run, spec: EvaluationSpec) -> list[Trial]:
+    def trials(self, run: Run, spec: EvaluationSpec) -> list[Trial]:
         """What `spec` would compute of the run; nothing where something that decides it is not here."""
         words = Words(spec.mlm, self._present.mlm(spec.mlm)) if spec.takes_words else Words()
         here = [dataset_path(name, self.home).exists() for name in spec.datasets]

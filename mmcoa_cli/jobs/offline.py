@@ -19,7 +19,7 @@ from .. import attacks
 from ..datasets.pixels import load_pixels
 from ..datasets.sampling import few_shot
 from ..models.victim import Victim
-from ..settings import Home
+from ..settings import Home, require_space
 from .evaluation import Maker
 from .evaluation_spec import evaluation_spec
 from .subject import Subject
@@ -65,6 +65,7 @@ class OfflineFeatures:
     @torch.no_grad()
     def _made(self, victim: Victim) -> Tensor:
         trial, found = self._trial, []
+        self._require_space(trial)
         with torch.enable_grad():
             examples = Maker(trial, self.accelerator, victim, None).examples(self.plan.row.offline)
         for block in examples.blocks():
@@ -72,6 +73,14 @@ class OfflineFeatures:
             images = torch.from_numpy(examples.images(block.start, block.stop, pixels)).to(victim.device)
             found.append(victim.image_features(images))
         return torch.cat(found)
+
+    def _require_space(self, trial: Trial) -> None:
+        """Raises UserError unless the disk takes the attacked images, of which few are on the grid of 8-bit ones."""
+        if not trial.examples(self.plan.row.offline).complete:
+            self.home.examples.mkdir(parents=True, exist_ok=True)
+            values = len(trial.indices) * 3 * trial.dataset.info.pixel_size**2
+            what = f"the attack before run {self.plan.run}"
+            require_space(values * np.dtype(np.float32).itemsize, folder=self.home.examples, name=what)
 
     @cached_property
     def _trial(self) -> TrainingTrial:

@@ -6,6 +6,7 @@ whether a run is there already, or what differs, reads the very same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -38,6 +39,7 @@ def of_training(
         "optimizer": {
             **{"lr": spec.lr, "epochs": spec.epochs, "batch_size": spec.batch_size},
             **spec.optimization.identity(),
+            **shortened_warmup(spec, len(indices)),
         },
         **{f"{name}_attack": None for name in catalog.attacks_in_every_identity()},
         **{f"{name}_attack": _attack_of(spec, name, mlm) for name in spec.row.attacks},
@@ -52,6 +54,12 @@ def of_training(
         **({"offline": lookup(spec.row.offline).version} if spec.row.offline else {}),
         **_of_wrapper(spec),
     }
+
+
+def shortened_warmup(spec: TrainSpec, images: int) -> dict[str, int]:
+    """The steps of the warm-up where the run is too short for the whole of it; nothing where it is not."""
+    warmup = spec.optimization.warmup_in(spec.epochs * math.ceil(images / spec.batch_size))
+    return {} if warmup == spec.optimization.warmup_steps else {"shortened_warmup": warmup}
 
 
 def run_id(spec: TrainSpec, identity: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ from ..models.token_rows import cut_by, require_distinct_prompts
 from ..models.victim import Victim
 from ..models.wrapping import wrap
 from ..settings import Home
-from .training_identity import of_training, recipe_of, run_id
+from .training_identity import of_training, recipe_of, run_id, shortened_warmup
 from .training_spec import TrainSpec
 
 Ints = npt.NDArray[np.int64]
@@ -73,6 +73,7 @@ class Plan:
             "data_key": data_key(info.checksum, class_prompts(info.class_names, info.template)),
             "mlm_weights": self.mlm_digest,
             "recipe": recipe_of(self.identity),
+            **shortened_warmup(self.spec, len(self.indices)),
         }
 
 

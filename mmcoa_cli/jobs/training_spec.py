@@ -13,9 +13,10 @@ from store.errors import UserError
 
 from .. import attacks, catalog
 from ..attacks.base import every_option, needs_masked_lm, settings_of
+from ..attacks.compat import LEAK, of_training, parts
 from ..attacks.image import IMAGE
 from ..attacks.radii import canonical_or_same
-from ..attacks.settings import COMPATS, BertAttackSettings, PgdSettings
+from ..attacks.settings import BertAttackSettings, PgdSettings
 from ..attacks.text import TEXT
 from ..catalog import MethodRow, OptimizerRow
 from ..defences import settings_kind
@@ -62,7 +63,7 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         one_of("--tune", self.tune, (self.row.trains,) if self.row.wrapper else TUNES)
-        one_of("--compat", self.compat, COMPATS)
+        object.__setattr__(self, "compat", self._compat())
         one_of("--precision", self.precision, PRECISIONS)
         one_of("--optimizer", self.optimizer, get_args(literals.Optimizer))
         if self.shots != "full" and not SHOTS.fullmatch(self.shots):
@@ -70,7 +71,7 @@ class TrainSpec:
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
             positive(option, value)
         not_negative("--seed", self.seed)
-        if self.compat == "release" and self.image_attack.stop_when_fooled:
+        if LEAK in parts(self.compat) and self.image_attack.stop_when_fooled:
             raise UserError(
                 "the released code attacks each image for all of its steps", hint="leave out -o stop_when_fooled=true"
             )
@@ -159,6 +160,11 @@ class TrainSpec:
         own = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
         used = [name for name in options_of(self.row) if name in self.options]
         return {**own, **{name: self.options[name] for name in used}}
+
+    def _compat(self) -> str:
+        """What of it the method has a use for."""
+        of = self.row.attacks
+        return of_training(self.compat, image=IMAGE.name in of, text=needs_masked_lm(of))
 
     def _of(self, kind: type[Any]) -> dict[str, Any]:
         names = {f.name for f in fields(kind)}

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ from store.schema import Result
 
 from .. import __version__, attacks, tasks
 from ..attacks.base import for_texts, parts, section
+from ..attacks.compat import TIES
+from ..attacks.compat import parts as parts_of
 from ..datasets.library import attacked_at, open_for
 from ..datasets.prompts import class_prompts
 from ..models.digests import SCHEME
@@ -30,6 +33,9 @@ from ..models.runs import template_of
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec
 from .subject import Subject
+
+if TYPE_CHECKING:
+    from ..tasks.base import Column
 
 VERSION = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
 SPLIT = "test"
@@ -65,6 +71,12 @@ class Trial:
     @cached_property
     def task(self) -> tasks.Task:
         return tasks.lookup(self.spec.task)
+
+    @cached_property
+    def source(self) -> Trial | None:
+        """The trial whose images this one's task looks at; None where it makes its own."""
+        other = self.task.examples_of
+        return replace(self, spec=self.spec.changed(task=other)) if other else None
 
     @cached_property
     def indices(self) -> Ints:
@@ -171,8 +183,13 @@ class Trial:
             "version": __version__,
             "created_at": now,
         }
-        measured = self.task.measure(examples.values, notes, attacked=attacked)
+        measured = self.task.measure(self.column(attack), notes, attacked=attacked)
         return [Result(metric=m.name, value=m.value, low=m.low, high=m.high, n=m.n, **common) for m in measured]
+
+    def column(self, attack: str) -> Column:
+        """Reads the columns of an attack's finished set, as they are counted."""
+        values = self.examples(attack).values
+        return self.task.first_wins(values) if TIES in parts_of(self.spec.compat) else values
 
     def _threat(self, attack: str) -> dict[str, dict[str, Any]]:
         """The sections, with the name of the masked LM and where it is from beside its digest."""
@@ -195,4 +212,5 @@ class Trial:
             "compat": self.spec.compat,
             "batch_size": examples.block_size,
             "digests": SCHEME,
+            "torch": version("torch"),
         }

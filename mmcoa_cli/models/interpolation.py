@@ -9,60 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args
+from dataclasses import asdict, replace
+from typing import Any
 
 from torch import Tensor
 
 from store.errors import UserError
 from store.files import lock
 from store.index import Index
-from store.keys import key_of
 from store.schema import Run
 
 from ..settings import Home, require_space
-from ..terminal.checks import one_of
 from ..terminal.console import progress
-from ..terminal.literals import Towers
 from .clip import Clip
 from .epochs import FIRST, save_weights
 from .runs import INTERPOLATED, now, require_whole, run_of, weights_of
 from .subjects import load_subject
+from .ways import End, Way
 
 IMAGE_TOWER = "visual."
-MOST = 1001  # models on a way
-
-
-@dataclass(frozen=True)
-class End:
-    """One of the two: its run, and the digest of its weights."""
-
-    run: str
-    weights: str
-
-
-@dataclass(frozen=True)
-class Way:
-    """From A to B in `steps` models; of the image encoder alone, or of both `towers`."""
-
-    a: End
-    b: End
-    steps: int = 11
-    towers: str = "both"
-
-    def __post_init__(self) -> None:
-        one_of("--towers", self.towers, get_args(Towers))
-        if not 2 <= self.steps <= MOST:
-            raise UserError(f"--steps {self.steps} is out of range", hint="--steps 11: w = 0, 0.1 ... 1")
-
-    @property
-    def weights(self) -> list[float]:
-        """Every w, from 0 to 1."""
-        return [number / (self.steps - 1) for number in range(self.steps)]
-
-    def run_id(self, w: float) -> str:
-        """The id of the model at w, whatever the number of steps that led there."""
-        return f"interpolated-{key_of([asdict(self.a), asdict(self.b), self.towers])[:8]}-w{w:.4g}"
 
 
 def interpolate(a: str, b: str, home: Home, *, steps: int = 11, towers: str = "both") -> list[Run]:

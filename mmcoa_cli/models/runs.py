@@ -66,8 +66,9 @@ def run_of(checkpoint: str, home: Home, index: Index) -> Run:
 
 
 def zero_shot_id(method: str, model: str) -> str:
-    """The id of the run of a model as it comes, or through the wrapper of a method that trains nothing."""
-    return f"{method}-{store_name(model)}"
+    """The id of the run of a model as it comes, or through the wrapper of a method that trains nothing. The name of the
+    method stands in it once: "clip-ViT-B-32", "clip-vit-cifar10"."""
+    return f"{method}-{store_name(model).removeprefix(f'{method}-')}"
 
 
 def through_wrapper(checkpoint: str, home: Home) -> tuple[str, str] | None:

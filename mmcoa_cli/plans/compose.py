@@ -13,10 +13,11 @@ from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Start
 from ..models.runs import zero_shot_id
+from ..models.ways import steps_over
 from .merging import merged
 from .selection import Data
 from .settings import Settings
-from .steps import Step
+from .steps import Between, Step
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -32,6 +33,9 @@ class Knows(Protocol):
 
     def run_id(self, spec: TrainSpec) -> str:
         """The id that the run has, or would get; empty where that is not known."""
+
+    def between(self, run: Run, w: float) -> Run | None:
+        """The model (1-w) A + w B between what the run was trained from and the run."""
 
     def zero_shot(self, model: str, *, method: str) -> Run | None:
         """The row among the runs of a model as it comes."""
@@ -50,10 +54,15 @@ class Composer:
     data: Mapping[str, Data] = field(default_factory=dict)
     speed: Speed | None = None
     start: Start = field(default_factory=Start)
+    note: str = ""  # behind every label
 
     def steps(self, tables: Iterable[TableRow]) -> list[Step]:
-        """The tests of models as they come, then each run with its tests; what several tables need is there once."""
-        cells = dict.fromkeys(cell for table in tables for cell in _cells(table))
+        """Those of all cells of these tables."""
+        return self.of_cells(cell for table in tables for cell in cells_of(table))
+
+    def of_cells(self, every: Iterable[Cell]) -> list[Step]:
+        """The tests of models as they come, then each run with its tests; what several cells need is there once."""
+        cells = dict.fromkeys(every)
         specs = {run: self.settings.run(run) for run in dict.fromkeys(cell.of_run for cell in cells) if run.source}
         runs: dict[TrainSpec | str, list[Cell]] = {}
         for cell in cells:
@@ -66,18 +75,41 @@ class Composer:
         ]
 
     def _of_run(self, run: TrainSpec, cells: Sequence[Cell]) -> Iterator[Step]:
-        found, label = self.known.run(run) if self.known else None, _label(cells[0])
+        found, label = self.known.run(run) if self.known else None, _label(cells[0]) + self.note
         seconds = 0.0 if found else self.speed.training(run, self.data[run.dataset]) if self.speed else None
-        left = self.speed.disk.training(run) if self.speed and self.speed.disk and not found else 0
+        left = self._left_by(run) if not found else 0
         title = f"train {label} on {run.dataset}"
-        yield Step(Job(run), title, run, label, found is not None, seconds, left, self.start)
-        there = [replace(cell, epoch=_before(cell.epoch, run)) for cell in cells if (cell.epoch or 1) <= run.epochs]
+        yield Step(Job(run), title, run, None, label, found is not None, seconds, left, self.start)
+        there = [own for cell in cells if (own := in_run(cell, run))]
         checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
-        for spec in self._tests(checkpoint, there):
+        yield from self._between(run, found, checkpoint, there, label)
+        for spec in self._tests(checkpoint, [cell for cell in there if cell.w is None]):
             yield self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found)
 
+    def _left_by(self, run: TrainSpec) -> float:
+        """What it leaves on disk, as far as that is known."""
+        return self.speed.disk.training(run, self.data[run.dataset]) if self.speed and self.speed.disk else 0
+
+    def _between(
+        self, run: TrainSpec, found: Run | None, checkpoint: str, cells: Sequence[Cell], label: str
+    ) -> Iterator[Step]:
+        """The models on the way to a run, and their tests."""
+        weights = sorted({cell.w for cell in cells if cell.w is not None})
+        if not weights:
+            return
+        there = {w: self.known.between(found, w) if self.known and found else None for w in weights}
+        whole, steps = all(there.values()), steps_over(weights)
+        seconds = 0.0 if whole else self.speed.between(steps) if self.speed else None
+        left = self.speed.disk.between(run, steps) if self.speed and self.speed.disk and not whole else 0
+        title = f"interpolate between {run.model} and {label} from {run.dataset}"
+        yield Step(Between(run.model, checkpoint, steps), title, run, None, label, whole, seconds, left, self.start)
+        for w, model in there.items():
+            name = model.id if model else f"interpolated-{checkpoint}-w{w:.4g}"
+            for spec in self._tests(name, [cell for cell in cells if cell.w == w]):
+                yield self._test(spec, f"{label} from {run.dataset} at w {w:.4g}", label, of=run, found=model, w=w)
+
     def _of_model(self, method: str, cells: Sequence[Cell]) -> Iterator[Step]:
-        model, label = self.settings.model, f"{method}, zero-shot"
+        model, label = self.settings.model, f"{method}, zero-shot{self.note}"
         found = self.known.zero_shot(model, method=method) if self.known else None
         checkpoint = zero_shot_id(method, model) if catalog.methods()[method].wrapper else model
         for spec in self._tests(checkpoint, cells):
@@ -87,7 +119,10 @@ class Composer:
         specs = {alike: self.settings.test_of(checkpoint, alike) for alike in dict.fromkeys(map(_anywhere, cells))}
         return merged(specs[_anywhere(cell)].on(cell.dataset) for cell in cells)
 
-    def _test(self, spec: EvaluationSpec, what: str, label: str, *, of: TrainSpec | None, found: Run | None) -> Step:
+    def _test(
+        self, spec: EvaluationSpec, what: str, label: str, *, of: TrainSpec | None, found: Run | None,
+        w: float | None = None,
+    ) -> Step:  # fmt: skip
         missing, data = self.known.missing(found, spec) if self.known else spec.attacks, self.data.get(spec.datasets[0])
         seconds, left = None if missing else 0.0, 0.0
         if self.speed and data:
@@ -95,8 +130,9 @@ class Composer:
             left = self.speed.disk.test(spec, data, attacks=missing) if self.speed.disk else 0
         own = [f"{name} {value}" for name, value in spec.options.items() if name not in self.settings.test]
         after = [f"after epoch {spec.epoch}"] if spec.epoch else []
-        title = ", ".join([" ".join([f"test {what}", *after, f"on {spec.datasets[0]}"]), *own])
-        return Step(Job(evaluate=spec), title, of, label, not missing, seconds, left, self.start)
+        task = [] if spec.task == EvaluationSpec.task else [f"task {spec.task}"]
+        title = ", ".join([" ".join([f"test {what}", *after, f"on {spec.datasets[0]}"]), *task, *own])
+        return Step(Job(evaluate=spec), title, of, w, label, not missing, seconds, left, self.start)
 
 
 def _label(cell: Cell) -> str:
@@ -105,14 +141,19 @@ def _label(cell: Cell) -> str:
     return ", ".join([cell.method, shots, *(f"{name.replace('_', ' ')} {value}" for name, value in cell.training)])
 
 
-def _before(epoch: int | None, run: TrainSpec) -> int | None:
-    """The epoch, None for the last: tests after that are those that other tables have."""
-    return None if epoch == run.epochs else epoch
+def in_run(cell: Cell, run: TrainSpec) -> Cell | None:
+    """The cell as a run of so many epochs has it, if it has: a test after the last is that of other tables."""
+    return (
+        replace(cell, epoch=None if cell.epoch == run.epochs else cell.epoch)
+        if (cell.epoch or 1) <= run.epochs
+        else None
+    )
 
 
 def _anywhere(cell: Cell) -> Cell:
     return replace(cell, dataset="")
 
 
-def _cells(table: TableRow) -> list[Cell]:
+def cells_of(table: TableRow) -> list[Cell]:
+    """The results that it shows, each once."""
     return table.cells({name: options_of([name]) for name in table.attacks})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ..attacks import lookup
 from ..attacks.base import effort, for_texts, needs_masked_lm
-from ..jobs.evaluation_spec import EvaluationSpec
+from ..attacks.compat import LEAK, parts
+from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from ..jobs.training_spec import TrainSpec
 from .selection import Data
 
@@ -56,21 +57,33 @@ class Cost:
 @dataclass(frozen=True)
 class Disk:
     """Bytes that are written here: of an epoch's weights, by method, and of each attack's set of examples, as such and
-    for each image of `side` pixels squared."""
+    for each image, by the side of the images that were measured; one that makes none has the same for all."""
 
     weights: Mapping[str, float]
-    examples: Mapping[str, tuple[float, float]]
-    side: int
+    examples: Mapping[str, Mapping[int, tuple[float, float]]]
 
-    def training(self, spec: TrainSpec) -> float:
-        """Of every epoch, and of the optimizer's state, which has two numbers for each weight."""
-        return (spec.epochs + 2) * self.weights[spec.method]
+    def training(self, spec: TrainSpec, data: Data) -> float:
+        """Of every epoch, of the optimizer's state, which has two numbers for each weight, and of the training images
+        that are attacked before the first."""
+        offline = offline_test(spec)
+        images = self._of_set(offline.attacks[0], data.pixel_size, images_of(spec, data)) if offline else 0
+        return (spec.epochs + 2) * self.weights[spec.method] + images
+
+    def between(self, spec: TrainSpec, models: int) -> float:
+        """Of the models on the way to a run."""
+        return models * self.weights[spec.method]
 
     def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
         """Of these attacks of `spec`."""
-        size = (spec.pixel_size or data.pixel_size) / self.side
-        of_set = [self.examples[name] for name in attacks]
-        return sum(alone + each * tested(spec, data) * size**2 for alone, each in of_set)
+        side = spec.pixel_size or data.pixel_size
+        return sum(self._of_set(name, side, tested(spec, data)) for name in attacks)
+
+    def _of_set(self, attack: str, side: int, images: int) -> float:
+        """As the nearest side had it that was measured, an image by its area."""
+        measured = self.examples[attack]
+        nearest = min(measured, key=lambda one: abs(math.log(one / side)))
+        alone, each = measured[nearest]
+        return alone + images * each * ((side / nearest) ** 2 if lookup(attack).images else 1)
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,7 @@ class Speed:
 
     methods: Mapping[str, Cost]
     attacks: Mapping[str, Cost]
+    leaking: Mapping[str, Cost] = field(default_factory=dict)  # a step whose attack leaks, where it was measured
     load: float = 0.0
     load_words: float = 0.0
     word: Mapping[str, float] = field(default_factory=dict)
@@ -96,8 +110,19 @@ class Speed:
         batch = min(spec.batch_size, images)
         updates = math.ceil(images / batch)
         one = Size(images / updates / self.ranks, spec.image_attack.steps, data.classes, min(batch, data.classes))
-        an_epoch = updates * self.methods[spec.method].of(one)
-        return self._load(spec.row.attacks) + self.word.get(spec.method, 0.0) * data.classes + spec.epochs * an_epoch
+        costs = {**self.methods, **(self.leaking if LEAK in parts(spec.compat) else {})}
+        an_epoch = updates * costs[spec.method].of(one)
+        before = self._load(spec.row.attacks) + self.word.get(spec.method, 0.0) * data.classes
+        return before + self._offline(spec, data, images) + spec.epochs * an_epoch
+
+    def _offline(self, spec: TrainSpec, data: Data, images: int) -> float:
+        """Of the attack on the training images before the first step."""
+        test = offline_test(spec)
+        if test is None:
+            return 0.0
+        (name,) = test.attacks
+        steps = steps_of(test, name, classes=data.classes)
+        return self.attacks[name].of(Size(images / self.ranks, steps, data.classes, data.classes))
 
     def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str]) -> float:
         """Seconds of these attacks of `spec`, each on top of the examples that it needs."""
@@ -109,8 +134,18 @@ class Speed:
         seconds = sum(self.attacks[name].of(size) for name, size in sizes.items())
         return self._load(spec.attacks) + seconds if sizes else 0.0
 
+    def between(self, models: int) -> float:
+        """Seconds of models between two, each of which is written and hashed as these are read."""
+        return (2 + models) * self.load
+
     def _load(self, attacks: Iterable[str]) -> float:
         return self.load + (self.load_words if needs_masked_lm(attacks) else 0.0)
+
+
+def offline_test(spec: TrainSpec) -> EvaluationSpec | None:
+    """The attack on the training images before the first step, as a test of the model; None where there is none."""
+    name = spec.row.offline
+    return evaluation_spec("", (spec.dataset,), (name,), **asdict(spec.settings.offline_attack)) if name else None
 
 
 def images_of(spec: TrainSpec, data: Data) -> int:

@@ -19,14 +19,19 @@ def train(
     """Train each run, and test it unless not `tested`; `resume` is the run to go on with, `keep` how many of the last
     epochs stay."""
     jobs = [Job(spec, evaluation_after(spec) if tested else None, resume, keep) for spec in specs]
-    titles = [f"{spec.method}, {spec.shots} on {spec.dataset}, seed {spec.seed}" for spec in specs]
-    return carry_out([f"train {title}" for title in titles], jobs, start)
+    return carry_out(list(map(_title, specs)), jobs, start)
 
 
 def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> list[Outcome]:
     """Test each run or model."""
     titles = [f"test {spec.checkpoint}{f' after epoch {spec.epoch}' if spec.epoch else ''}" for spec in specs]
     return carry_out(titles, [Job(evaluate=spec) for spec in specs], start)
+
+
+def _title(spec: TrainSpec) -> str:
+    if not spec.row.loss:
+        return f"test {spec.method}, zero-shot on {spec.dataset}, seed {spec.seed}"
+    return f"train {spec.method}, {spec.shots} on {spec.dataset}, seed {spec.seed}"
 
 
 def carry_out(titles: Sequence[str], jobs: Sequence[Job], start: Start) -> list[Outcome]:

@@ -16,9 +16,10 @@ from ..jobs.worker import Job, Outcome, Start
 from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.errors import explained
-from .steps import Fetch, Step
+from .steps import Between, Fetch, Step
 from .wording import duration
 
+Made = tuple[str, str | TrainSpec]  # by the kind of step that makes it
 FAILURES = (UserError, OSError, RuntimeError)  # RuntimeError: the accelerator's memory, for one
 
 
@@ -39,7 +40,7 @@ class Execution:
     start: Start = field(default_factory=Start)
     resolved: Mapping[Job, Resolved] = field(default_factory=dict)  # jobs whose names have been looked up already
     failures: list[Failure] = field(default_factory=list)
-    lost: dict[str | TrainSpec, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
+    lost: dict[Made, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
 
     def all_of(self, steps: Sequence[Step]) -> list[Outcome]:
         """What comes of each job. The first error ends the plan."""
@@ -61,21 +62,36 @@ class Execution:
         return self.failures
 
     def _told(self, steps: Sequence[Step]) -> Iterator[Step]:
-        """Each step after the line that says what begins."""
+        """Each step, with the names that others gave to what it needs, after the line that says what begins."""
         todo = [step for step in steps if not step.cached]
-        for number, step in enumerate(todo, 1):
+        for number, planned in enumerate(todo, 1):
+            step = self._named(planned)
             if len(todo) > 1 and not self._missed(step):
                 say(f"{step.title}{_about(step)}", head=f"{number}/{len(todo)}")
                 say(step.command, style="dim")
             yield step
+
+    def _named(self, step: Step) -> Step:
+        """The step about the run, or the model on the way to it, that another step made."""
+        job, known = step.work, Known(self.home)
+        run = known.run(step.of) if step.of else None
+        model = known.between(run, step.w) if run and step.w is not None else run
+        if isinstance(job, Between) and run:
+            return replace(step, work=replace(job, goal=run.id))
+        if isinstance(job, Job) and job.evaluate and model:
+            return replace(step, work=replace(job, evaluate=replace(job.evaluate, checkpoint=model.id)))
+        return step
 
     def _do(self, step: Step) -> Outcome | None:
         job = step.work
         if isinstance(job, Fetch):
             inventory.fetch(job.name, self.home, kind=job.kind)
             return None
-        if step.of and job.evaluate and (run := Known(self.home).run(step.of)):
-            job = replace(job, evaluate=replace(job.evaluate, checkpoint=run.id))
+        if isinstance(job, Between):
+            from ..models.interpolation import interpolate
+
+            interpolate(job.start, job.goal, self.home, steps=job.steps)
+            return None
         return launch.run(job, self.start, resolved=self.resolved.get(job))
 
     def _missed(self, step: Step) -> str:
@@ -85,9 +101,9 @@ class Execution:
     def _fail(self, step: Step, failure: Failure, cause: str) -> None:
         """What the step would have made is not to be had."""
         self.failures.append(failure)
-        made = step.work.name if isinstance(step.work, Fetch) else step.work.train
+        made = step.work.name if isinstance(step.work, Fetch) else step.run if step.kind != "evaluate" else None
         if made:
-            self.lost[made] = cause
+            self.lost[step.kind, made] = cause
 
 
 def verdict(failures: Sequence[Failure], steps: Sequence[Step]) -> UserError | None:
@@ -101,13 +117,18 @@ def verdict(failures: Sequence[Failure], steps: Sequence[Step]) -> UserError | N
     return UserError(error, hint=f"{first.hint}; then type the same command again")
 
 
-def _needed(step: Step) -> list[str | TrainSpec]:
+def _needed(step: Step) -> list[Made]:
     """The datasets, models and runs without which a step cannot be done."""
     if isinstance(step.work, Fetch):
         return []
+    runs: list[Made] = [("train", step.of)] if step.of and step.kind != "train" else []
+    if isinstance(step.work, Between):
+        return [*runs, ("fetch", step.work.start)]
     train, test = step.work.train, step.work.evaluate
-    found: list[str | TrainSpec] = [train.model, train.mlm, train.dataset] if train else []
-    return found + ([step.of or test.checkpoint, test.mlm, *test.datasets] if test else [])
+    between: list[Made] = [("interpolate", step.of)] if step.of and step.w is not None else []
+    names = [*([train.model, train.mlm, train.dataset] if train else ())]
+    names += [test.checkpoint, test.mlm, *test.datasets] if test else []
+    return [*runs, *between, *(("fetch", name) for name in names)]
 
 
 def _about(step: Step) -> str:

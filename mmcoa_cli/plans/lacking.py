@@ -27,6 +27,7 @@ from .compose import Composer
 from .merging import merged
 from .seen import Collection, Seen
 from .settings import Settings
+from .steps import Between
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -53,6 +54,7 @@ class Lacking:
     datasets: tuple[str, ...] = ()  # not in the store
     tests: tuple[Test, ...] = ()
     unfinished: tuple[tuple[str, str], ...] = ()  # runs and their training sets
+    ways: tuple[tuple[str, str], ...] = ()  # runs, and what makes the models on the way to each
     untrained: tuple[TrainSpec, ...] = ()
 
     def entries(self) -> list[dict[str, str]]:
@@ -66,17 +68,19 @@ class Lacking:
                 for attack in test.spec.attacks
             ),
             *(_entry(run, source, "", _resume(run)) for run, source in self.unfinished),
+            *(_entry(run, "", "", command) for run, command in self.ways),
             *(_entry("", spec.dataset, "", command_of_training(spec)) for spec in self.untrained),
         ]
 
     def lines(self) -> list[str]:
         """The same for people, a line for each command, at most `MOST`; none where nothing is missing."""
         fetch = [f"not in the store: {self._fetch}"] if self.datasets else []
+        fetch += [f"not interpolated: {command}" for _, command in self.ways[:1]]
         resume = [f"not finished: {_resume(run)}" for run, _ in self.unfinished]
         evaluate = [f"not tested, {_many(test.spec)}: {test.command}" for test in self.tests]
         train = [f"not trained, {_runs(self.untrained)}: {command_of_training(spec)}" for spec in self.untrained[:1]]
         room = MOST - len(fetch) - len(resume[:1]) - len(train)
-        more = len(evaluate[room:]) + len(resume[1:])
+        more = len(evaluate[room:]) + len(resume[1:]) + len(self.ways[1:])
         rest = [f"and {more} more command{'s' if more > 1 else ''}, which --json lists"] if more else []
         found = [*fetch, *evaluate[:room], *resume[:1], *rest, *train]
         return ["What is missing, and what fills it:", *(f"  {line}" for line in found)] if found else []
@@ -99,6 +103,7 @@ def lacking(
         tuple(name for name in in_order if not _is_there(name, home)),
         tuple(tests),
         tuple((run.id, run.source) for run in runs if run.status != "complete" and run.source in known.sources),
+        tuple((run.id, Between(run.model, run.id, steps).command) for run, steps in known.ways()),
         tuple(untrained),
     )
 

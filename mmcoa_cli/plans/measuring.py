@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -25,7 +25,11 @@ from store.examples import ExampleSet
 
 from .. import attacks, catalog
 from ..attacks.base import options_of, with_needs
+from ..attacks.compat import LEAK, parts
+from ..attacks.image import IMAGE
 from ..catalog import Cell, MethodRow
+from ..datasets.library import attacked_at, open_dataset
+from ..datasets.pixels import Pixels, load_pixels
 from ..defences import loss_of
 from ..defences.optimizers import make_optimizer
 from ..jobs.evaluation import Maker
@@ -49,20 +53,29 @@ STEPS = 6  # of an attack, beside 1
 ENOUGH = 0.1  # seconds in which the most images that are measured together are encoded
 T = TypeVar("T")
 AGAIN = 2  # measurements of each size, of which the shortest counts
+# what an image takes on disk: how many are weighed, fewer of large ones, after so many steps of an attack
+WEIGHED, FEWER, SMALL, DISK_STEPS = 32, 8, 100, 10
 
 
-def measure(order: Order, home: Home, *, side: int) -> Speed:
-    """Time the models of `order`, which must be in the store, on this machine, with images of `side` pixels squared."""
+def measure(order: Order, home: Home, *, side: int, sides: Mapping[int, str] | None = None) -> Speed:
+    """Time the models of `order`, which must be in the store, on this machine, with images of `side` pixels squared.
+
+    `sides` are those of which it is measured what an attacked image takes on disk, each with the name of a dataset
+    whose images are taken, or "" where none is here: then they are noise, as those are that the time is measured with.
+    """
     compute_repeatably(torch)  # before anything runs on the device: what follows in this process takes these kernels
     with _bench(order, home, side) as bench:
         trained = {row.name: bench.training(row) for row in order.methods}
-        tested = {attack.name: bench.attack(attack.name) for attack in with_needs(order.attacks)}
+        leaking = [row for row in order.methods if order.explain and IMAGE.name in row.attacks]
+        run = {*order.attacks, *(row.offline for row in order.methods if row.offline)}
+        tested = {attack.name: bench.attack(attack.name) for attack in with_needs(run)}
         return Speed(
             {name: cost for name, (cost, _) in trained.items()}, tested,
+            leaking={row.name: bench.training(row, compat=LEAK)[0] for row in leaking},
             load=bench.load + _start(order), load_words=bench.load_words,
             word={name: word for name, (_, word) in trained.items()},
             device=bench.device.type, ranks=min(order.start.processes, torch.cuda.device_count()) or 1,
-            disk=Disk(bench.weights, {name: bench.bytes_of(name) for name in tested}, side),
+            disk=Disk(bench.weights, {name: bench.bytes_of(name, sides or {side: ""}) for name in tested}),
         )  # fmt: skip
 
 
@@ -72,6 +85,7 @@ class Bench:
 
     order: Order
     home: Home
+    store: Home  # that of the models and the datasets
     side: int
     accelerator: Accelerator
     victim: Any
@@ -92,7 +106,7 @@ class Bench:
             n = min(2 * n, self.order.block)
         return n
 
-    def training(self, method: MethodRow) -> tuple[Cost, float]:
+    def training(self, method: MethodRow, *, compat: str = "") -> tuple[Cost, float]:
         """What a step of its own loss costs, and the seconds before the first for each class prompt."""
         has_steps = "steps" in options_of_method(method)
         sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (FEW, 1, MANY), (self.most, 1, MANY)]
@@ -100,13 +114,14 @@ class Bench:
         plans, began = dict[int, Plan](), dict[int, float]()
         for classes in (FEW, MANY):
             spec = self.order.settings(PAPER).run(Cell(method.name, _dataset(classes), "full"))
+            spec = spec.changed(compat=compat) if compat else spec
             began[classes], plans[classes] = _timed(partial(make_plan, spec, self.home), self.device)
         self.weights[method.name] = sum(tensor.nbytes for tensor in plans[FEW].victim.tensors().values())
         measured = [
             (Size(n, steps, classes, min(n, classes)), self._update(plans[classes], n, steps if has_steps else None))
             for n, steps, classes in sizes
         ]
-        stepwise = self.order.compat == "release"  # whose weights learn from every step of the attack
+        stepwise = LEAK in parts(spec.compat)  # whose weights learn from every step of the attack
         return Cost.fitted(measured, stepwise=stepwise), max(0.0, began[MANY] - began[FEW]) / (MANY - FEW)
 
     def attack(self, name: str) -> Cost:
@@ -114,7 +129,10 @@ class Bench:
         sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
         sizes += [(self.most, STEPS, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
         measured = [
-            (Size(n, steps_of(self._test(name, n, steps, k), name, classes=k), k, k), self._examples(name, n, steps, k))
+            (
+                Size(n, steps_of(self._test(name, n, steps, _dataset(k)), name, classes=k), k, k),
+                self._examples(name, n, steps, k),
+            )
             for n, steps, k in sizes
         ]
         return Cost.fitted(measured)
@@ -141,24 +159,38 @@ class Bench:
 
     def _examples(self, name: str, n: int, steps: int, classes: int) -> float:
         """Seconds until the examples of `n` images are stored; by another seed they are others."""
-        return min(_seconds(self._making(name, n, steps, classes, seed), self.device) for seed in range(AGAIN + 1))
+        made = [self._making(name, n, steps, _dataset(classes), seed) for seed in range(AGAIN + 1)]
+        return min(_seconds(one, self.device) for one in made)
 
-    def bytes_of(self, name: str) -> tuple[float, float]:
-        """Bytes of a set of examples as such, and for each image."""
-        few, many = (self._making(name, n, STEPS, FEW, 0)().path.stat().st_size for n in (FEW, self.most))
-        each = (many - few) / (self.most - FEW)
+    def bytes_of(self, name: str, sides: Mapping[int, str]) -> dict[int, tuple[float, float]]:
+        """Bytes of a set of examples as such, and for each image, by its side; of one side, where it makes none."""
+        chosen = sides if attacks.lookup(name).images else {self.side: sides.get(self.side, "")}
+        return {side: self._bytes_at(name, side, of) for side, of in chosen.items()}
+
+    def _bytes_at(self, name: str, side: int, of: str) -> tuple[float, float]:
+        dataset, most = self._some(side, of), WEIGHED if side <= SMALL else FEWER
+        few, many = (self._making(name, n, DISK_STEPS, dataset, 0)().path.stat().st_size for n in (FEW, most))
+        each = (many - few) / (most - FEW)
         return few - FEW * each, each
 
-    def _making(self, name: str, n: int, steps: int, classes: int, seed: int) -> Callable[[], ExampleSet]:
-        spec = self._test(name, n, steps, classes).changed(seed=seed)
+    def _some(self, side: int, of: str) -> str:
+        """The name of a dataset of images of this side: some of those of a dataset in the store, or noise."""
+        name = f"some{side}"
+        if not (self.home.datasets / f"{name}.h5").exists():
+            images = _taken(of, self.store, side) if of else _noise(WEIGHED, side)
+            _write(self.home, name, NAMES[:FEW], {"test": images})
+        return name
+
+    def _making(self, name: str, n: int, steps: int, dataset: str, seed: int) -> Callable[[], ExampleSet]:
+        spec = self._test(name, n, steps, dataset).changed(seed=seed)
         (trial,) = trials_of(spec, find_subject(spec, self.home), self.home)
         maker = Maker(trial, self.accelerator, self.victim, self.mlm)
         for need in attacks.lookup(name).needs:
             maker.examples(need)
         return lambda: maker.examples(name)
 
-    def _test(self, name: str, n: int, steps: int, classes: int) -> EvaluationSpec:
-        cell = Cell(dataset=_dataset(classes), attack=name)
+    def _test(self, name: str, n: int, steps: int, dataset: str) -> EvaluationSpec:
+        cell = Cell(dataset=dataset, attack=name)
         return self.order.settings(Scale(limit=n, steps=steps)).test_of(self.order.model, cell)
 
     def _encode(self, n: int) -> None:
@@ -176,11 +208,12 @@ def _bench(order: Order, home: Home, side: int) -> Iterator[Bench]:
             own = Home(Path(folder), f"sqlite:///{Path(folder) / 'index.db'}")
             own.models.symlink_to(home.models.absolute(), target_is_directory=True)
             for classes in (FEW, MANY):
-                _write_noise(own, classes, images=order.block + MANY, side=side)
+                images = _noise(order.block + MANY, side)
+                _write(own, _dataset(classes), NAMES[:classes], {"train": images, "test": images})
             load, victim = _timed(lambda: _hashed(load_base(order.model, own)), accelerator.device)
             load_words, mlm = _timed(lambda: _hashed(load_mlm(order.mlm, own)), accelerator.device)
             victim = victim.to(accelerator.device).use_precision(order.precision)
-            yield Bench(order, own, side, accelerator, victim, mlm, load, load_words)
+            yield Bench(order, own, home, side, accelerator, victim, mlm, load, load_words)
     finally:
         err.quiet = quiet
         accelerator.free_memory()
@@ -196,16 +229,29 @@ def _dataset(classes: int) -> str:
     return f"noise{classes}"
 
 
-def _write_noise(home: Home, classes: int, *, images: int, side: int) -> None:
-    rng, path = np.random.default_rng(0), home.datasets / f"{_dataset(classes)}.h5"
+def _noise(images: int, side: int) -> Pixels:
+    return np.random.default_rng(0).integers(256, size=(images, side, side, 3), dtype=np.uint8)
+
+
+def _taken(name: str, home: Home, side: int) -> Pixels:
+    """Some images of a dataset in the store, from all over it."""
+    with attacked_at(open_dataset(name, home), side) as dataset:
+        split = "test" if "test" in dataset.info.splits else "train"
+        numbers = np.linspace(0, dataset.info.splits[split] - 1, WEIGHED).round().astype(np.int64)
+        return load_pixels(dataset, split, numbers)
+
+
+def _write(home: Home, name: str, class_names: Sequence[str], images: Mapping[str, Pixels]) -> None:
+    """A dataset of these images, by split, whose classes take turns."""
+    side = next(iter(images.values())).shape[1]
     writer = DatasetWriter(
-        path, name=path.stem, class_names=NAMES[:classes], pixel_size=side, resize=None, template=catalog.TEMPLATE,
-        source="noise", image_size=side,
+        home.datasets / f"{name}.h5", name=name, class_names=class_names, pixel_size=side, resize=None,
+        template=catalog.TEMPLATE, source="measuring", image_size=side,
     )  # fmt: skip
     with writer as out:
-        for split in ("train", "test"):
-            for number in range(images):
-                out.add(split, rng.integers(256, size=(side, side, 3), dtype=np.uint8), number % classes)
+        for split, some in images.items():
+            for number, image in enumerate(some):
+                out.add(split, image, number % len(class_names))
 
 
 def _start(order: Order) -> float:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from store.errors import UserError
 from store.files import replacing
 from store.keys import key_of
 
@@ -66,17 +67,23 @@ class Order:
     source: str | None = None  # trained on this instead of the paper's
     model: str = DEFAULT_MODEL
     mlm: str = DEFAULT_MLM
-    lr: float | None = None
+    lr: float | None = None  # of the methods that fine-tune
     batch_size: int | None = None
     seed: int = 0
     compat: str = "none"
     precision: str = "fp32"
+    explain: bool = False  # by what each switch of the catalog moves the numbers
     start: Start = field(default_factory=Start)
 
     def __post_init__(self) -> None:
         self.tables  # noqa: B018  (raises UserError for a name that is not in the catalog)
         one_of("--preset", self.preset, PRESETS)
         positive("--hours", self.hours)
+        if self.explain and self.compat != "none":
+            raise UserError(
+                "--explain goes from our numbers to those of --compat release, a part at a time",
+                hint="leave out --compat",
+            )
         for table in self.tables:  # raises UserError for what no test takes
             evaluation_spec("", (), table.attacks, task=table.tested_in, **self.settings(PAPER).test)
 
@@ -110,7 +117,7 @@ class Order:
             "precision": self.precision,
         }  # fmt: skip
         test = {**both, "limit": scale.limit, "steps": scale.steps}
-        return Settings(self.model, {**both, "lr": self.lr}, test, scale.epochs)
+        return Settings(self.model, both, test, scale.epochs, self.lr)
 
 
 def _number(shots: str) -> float:
@@ -141,8 +148,10 @@ def _options(order: Order) -> dict[str, Any]:
     """What decides the results: not in how many processes they are computed, nor whether a table or a figure shows
     them, so that two which show the same runs share them."""
     grids = {key_of(_results_of(table)): _results_of(table) for table in order.tables}
-    return {**asdict(order), "names": [grids[key] for key in sorted(grids)], "start": None}
+    options = {**asdict(order), "names": [grids[key] for key in sorted(grids)], "start": None}
+    return {name: value for name, value in options.items() if name != "explain" or value}
 
 
 def _results_of(table: TableRow) -> dict[str, Any]:
-    return {**{name: table.axis(name) for name in (*AXES, *table.options)}, "attack": sorted(table.attacks)}
+    names = [name for name in (*AXES, *table.options) if name != "w" or name in table.grid]  # which is older than that
+    return {**{name: table.axis(name) for name in names}, "attack": sorted(table.attacks)}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
+from .. import catalog
 from ..attacks.base import options_of
-from ..catalog import Kind
+from ..catalog import Kind, MethodRow, TableRow
+from ..catalog.switches import switches
+from ..catalog.tables import TIME
+from ..datasets.library import dataset_path
 from ..jobs.known import Known
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..settings import Home
 from ..terminal.console import say
-from .compose import Composer
+from .compose import Composer, cells_of
+from .explaining import Explaining
 from .order import LADDER, PAPER, Order, Scale, remembered
 from .selection import Data, Selection, select
 from .steps import Step, fetching
@@ -34,6 +39,8 @@ class Plan:
     steps: tuple[Step, ...]
     left_out: tuple[str, ...]
     speed: Speed | None
+    tables: tuple[TableRow, ...] = ()  # of the order, with what of each takes part
+    data: Mapping[str, Data] = field(default_factory=dict)
 
     @property
     def todo(self) -> list[Step]:
@@ -77,7 +84,7 @@ def make_plan(order: Order, home: Home, *, fetch_models: bool) -> Plan:
     scale = remembered(order, home) if order.preset == "quick" else PAPER
     if scale and not (plan := compose(order, scale, chosen, known=known)).computes:
         return plan
-    speed = _speed(order, chosen[0], home, fetch_models=fetch_models)
+    speed = _speed(order, chosen, home, fetch_models=fetch_models)
     scale = scale or largest_in_time(order, chosen, speed=speed)
     return compose(order, scale, chosen, known=known, speed=speed)
 
@@ -97,10 +104,15 @@ def compose(
     """The steps: datasets and models, then all runs and tests. Without `known`, as if nothing were there."""
     data = {data.name: data for selection in chosen for data in selection.datasets}
     composer = Composer(order.settings(scale), known, data, speed, order.start)
-    steps = composer.steps(selection.narrowed(scale, order.attacks) for selection in chosen)
+    tables = tuple(selection.narrowed(scale, order.attacks) for selection in chosen)
+    steps = composer.steps(tables)
+    if order.explain:
+        cells = [cell for table in tables if table.cell != TIME for cell in cells_of(table)]
+        steps += Explaining(composer.settings, data).steps(composer, cells)
     left_out = [line for selection in chosen for line in selection.left_out]
     left_out = [*dict.fromkeys(left_out), *differences(order, scale, chosen)]
-    return Plan(order, scale, (*_fetches(order, data.values(), known), *steps), tuple(left_out), speed)
+    every = (*_fetches(order, data.values(), known), *steps)
+    return Plan(order, scale, every, tuple(left_out), speed, tables, data)
 
 
 def differences(order: Order, scale: Scale, chosen: Sequence[Selection]) -> Iterator[str]:
@@ -109,16 +121,18 @@ def differences(order: Order, scale: Scale, chosen: Sequence[Selection]) -> Iter
     for shots, papers in dict.fromkeys((scale.shots_of(table), table.shots) for table in order.tables):
         if shots != papers:
             yield f"training images a class: {', '.join(shots)} (the paper: {', '.join(papers)})"
-    epochs = max((row.epochs for row in methods), default=0)
-    if scale.epochs and epochs > scale.epochs:
-        yield f"epochs of training: {scale.epochs} (the paper: {epochs})"
+    if scale.epochs and any(row.epochs > scale.epochs for row in methods):
+        prompts = [f"{row.name}: {row.epochs}" for row in methods if row.epochs != MethodRow.epochs]
+        told = "; ".join([f"the paper: {catalog.paper_settings().epochs}", *prompts])
+        yield f"epochs of training: {scale.epochs} ({told})"
     tested = [data for selection in chosen for data in selection.tested or selection.sources]
     if scale.limit and any(data.test > scale.limit for data in tested):
         yield f"test images: {scale.limit:,} of each dataset, the classes as equal as can be (the paper: all)"
-    if scale.steps != PAPER.steps and "steps" in options_of(order.attacks):
+    scaled = [table for table in order.tables if "steps" in options_of(table.attacks) and not table.axis("steps")]
+    if scale.steps != PAPER.steps and scaled:
         yield f"steps of the image attack in the test: {scale.steps} (the paper: {PAPER.steps})"
-    lrs = {row.optimizer.lr for row in methods}
-    if order.lr and lrs != {order.lr}:
+    lrs = {row.optimizer.lr for row in methods if row.fine_tunes}
+    if order.lr and lrs and lrs != {order.lr}:
         yield f"learning rate {order.lr:g} (the paper: {', '.join(f'{lr:g}' for lr in sorted(lrs))})"
     usual = Order(order.names)
     for word, own, other in (("model", order.model, usual.model), ("masked LM", order.mlm, usual.mlm)):
@@ -134,7 +148,17 @@ def _fetches(order: Order, datasets: Iterable[Data], known: Known | None) -> Ite
         yield fetching(data.name, Kind.dataset, size=data.bytes, here=data.here)
 
 
-def _speed(order: Order, selection: Selection, home: Home, *, fetch_models: bool) -> Speed | None:
+def _sides(order: Order, chosen: Sequence[Selection], home: Home) -> dict[int, str]:
+    """The sides of images that are attacked, each with a dataset in the store to take some from; empty for none."""
+    every = dict.fromkeys(data for selection in chosen for data in selection.datasets)
+    here = [data for data in every if dataset_path(data.name, home).exists() and not data.captions]
+    more = [int(one.test["pixel_size"]) for one in switches().values() if "pixel_size" in one.test]
+    sides = dict.fromkeys([*(data.pixel_size for data in every), *(more if order.explain else ())])
+    own = {side: [data.name for data in here if data.pixel_size == side] for side in sides}
+    return {side: next(iter([*names, *(data.name for data in here)]), "") for side, names in own.items()}
+
+
+def _speed(order: Order, chosen: Sequence[Selection], home: Home, *, fetch_models: bool) -> Speed | None:
     if fetch_models:
         try:
             ensure_clip(order.model, home)
@@ -146,4 +170,4 @@ def _speed(order: Order, selection: Selection, home: Home, *, fetch_models: bool
     say("measuring what this machine does: a minute, or less", style="dim")
     from .measuring import measure
 
-    return measure(order, home, side=selection.sources[0].pixel_size)
+    return measure(order, home, side=chosen[0].sources[0].pixel_size, sides=_sides(order, chosen, home))

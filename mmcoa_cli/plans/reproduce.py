@@ -9,6 +9,7 @@ from typing import Any
 from store.errors import UserError
 
 from ..catalog import TableRow
+from ..catalog.tables import TIME
 from ..reports import formats
 from ..reports.content import Report
 from ..reports.page import Part, check_page, page, part_of
@@ -16,10 +17,11 @@ from ..reports.report import make_report, write
 from ..settings import Home, home
 from ..terminal.console import err, out, print_error, print_json, say
 from .execution import Execution, verdict
+from .explained import explained
 from .lacking import lacking
 from .made_by import made_by
 from .order import Order, remember
-from .plan import make_plan
+from .plan import Plan, make_plan
 from .wording import table
 
 PAGE = Path("reproduce.html")  # in the current folder, where figures are drawn too
@@ -41,7 +43,8 @@ def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool
     if order.preset == "quick":
         remember(order, plan.scale, store)
     failures = Execution(store, order.start).what_can_be(plan.steps)
-    found = {shown.name: _report(shown, store) for shown in order.tables}
+    trained = {"source": (order.source,)} if order.source else {}
+    found = {shown.name: _report(shown.narrowed(**trained), plan, store) for shown in order.tables}
     reports = [report for report in found.values() if isinstance(report, Report)]
     if as_json:
         documents = [formats.document(report) for report in reports]
@@ -55,9 +58,12 @@ def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool
         raise error
 
 
-def _report(shown: TableRow, store: Home) -> Report | UserError:
-    """What there is of a table, or why it cannot be shown, which is told."""
+def _report(shown: TableRow, plan: Plan, store: Home) -> Report | UserError:
+    """What there is of a table, explained where that was asked for and can be; or why it cannot be shown, which is
+    told."""
     try:
+        if plan.order.explain and shown.cell != TIME:
+            return explained(shown, plan, store)
         return make_report(shown, store, missing=lacking, made_by=made_by)
     except UserError as error:
         print_error(error)

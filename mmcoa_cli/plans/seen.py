@@ -3,9 +3,10 @@ results, that further ones are made with."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,18 @@ from ..catalog import TableRow
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.training_spec import TrainSpec, options_of, stored_spec
 from ..models.epochs import epochs_of
+from ..models.runs import INTERPOLATED
+from ..models.ways import Way, steps_over
 from ..reports.lines import grouped
 from ..reports.rows import Row
+from ..reports.standing import is_named, shots_of
 from .settings import Settings
 
 if TYPE_CHECKING:
     from store.schema import Run
 
 ANY = ("seed", "precision", "compat")
+WHOLE = ("none", "release")  # of compat
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,16 @@ class Seen:
         def told(of: Mapping[str, Any]) -> dict[str, Any]:
             return {name: value for name, value in of.items() if name not in without}
 
+        found: dict[Any, tuple[Any, ...]] = {}
+
+        def alike(row: Row) -> tuple[Any, ...]:
+            shared = (row.threat, id(row.setting), id(row.spec), *(getattr(row, name) for name in ANY))
+            if shared not in found:
+                found[shared] = tuple(told(settings_of([row], limit=False)).items())
+            return found[shared]
+
         own = [row for row in self.rows if row.attack == attack]
-        for same in grouped(own, lambda row: tuple(told(settings_of([row], limit=False)).items())) or [[]]:
+        for same in grouped(own, alike) or [[]]:
             there = {row.dataset for row in same if not row.earlier and not row.before_the_last}
             yield Settings(self.model, epochs, told(settings_of(same) if same else self.usual)), there
 
@@ -66,6 +79,9 @@ class Seen:
 
     def run_id(self, spec: TrainSpec) -> str:
         return self.found.id if self.found else ""
+
+    def between(self, run: Run, w: float) -> Run | None:
+        return None  # each of them is seen by itself
 
     def zero_shot(self, model: str, *, method: str) -> Run | None:
         return self.found
@@ -98,14 +114,17 @@ class Collection:
         return sorted({row.source for row in self.rows if row.source}) or list(self.table.sources)
 
     def seen(self) -> Iterator[Seen]:
-        """Every run or model with results, finished runs without any, and models that runs started from."""
-        on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(self.rows, lambda r: (r.run,))}
+        """Every run or model with results, finished runs without any, and models that runs started from. Results with a
+        part of --compat were made to explain others, and are no beginning of more."""
+        whole = [row for row in self.rows if row.compat in WHOLE]
+        on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(whole, lambda r: (r.run,))}
+        tested = INTERPOLATED if self.table.between else "train"
 
         def alike(row: Row) -> tuple[Any, ...]:
             return (row.dataset if on_source else "", row.compat, row.precision, row.seed)
 
         for run in (run for run in self.runs if run.method in catalog.methods()):
-            untested = (run.kind, run.status) == ("train", "complete") and run.source in self.sources
+            untested = (run.kind, run.status) == (tested, "complete") and self._stands(run)
             for group in grouped(of_run.get(run.id, []), alike) or ([[]] if untested else []):
                 source, usual = run.source or group[0].dataset, _after_training(run)
                 yield Seen(run, run.model, _axes(run.method, source), group, usual | settings_of(group))
@@ -114,6 +133,25 @@ class Collection:
         for group in grouped(here, lambda row: (row.model, row.dataset if on_source else "")):
             if zero_shot and all(row.source for row in group):
                 yield Seen(None, group[0].model, _axes(zero_shot, group[0].dataset), usual=settings_of(group))
+
+    def _stands(self, run: Run) -> bool:
+        """Whether the table names a run that it may have no results of."""
+        if self.table.every or run.source not in self.sources:
+            return run.source in self.sources
+        spec = json.loads(run.spec)
+        shots = shots_of(self.table, {row.shots for row in self.rows if row.source == run.source} or {run.shots})
+        w = spec.get("interpolated", {}).get("w")
+        return run.shots in shots and is_named({} if w is not None else spec, self.table, method=run.method, w=w)
+
+    def ways(self) -> Iterator[tuple[Run, int]]:
+        """The runs that the table needs models on the way to which are not there, and the steps of the way."""
+        weights = {w for w in self.table.axis("w") if w is not None}
+        alone = self.table.narrowed(w=(None,))
+        for run in self.runs if weights else ():
+            if (run.kind, run.status) == ("train", "complete") and replace(self, table=alone)._stands(run):
+                ways = [json.loads(other.spec)["interpolated"] for other in self.runs if other.kind == INTERPOLATED]
+                if weights - {way["w"] for way in ways if (way["b"]["run"], way["towers"]) == (run.id, Way.towers)}:
+                    yield run, steps_over(weights)
 
     def untrained(self, source: str) -> Iterator[TrainSpec]:
         """The table's runs on `source` that are not there, those of few images first, for each model in the report that
@@ -142,8 +180,8 @@ class Collection:
 
 
 def _axes(method: str, source: str) -> dict[str, tuple[Any, ...]]:
-    """Of a run that is known: however it was trained, it is one."""
-    return {"method": (method,), "source": (source,), "shots": ("full",), "training": ({},)}
+    """Of a run that is known: however it was made, it is one."""
+    return {"method": (method,), "source": (source,), "shots": ("full",), "training": ({},), "w": (None,)}
 
 
 def settings_of(rows: Sequence[Row], *, limit: bool = True) -> dict[str, Any]:
@@ -151,12 +189,17 @@ def settings_of(rows: Sequence[Row], *, limit: bool = True) -> dict[str, Any]:
     one of most rows."""
     found: dict[str, Any] = {"limit": _limit_of(rows)} if limit and rows else {}
     for row in rows:
-        known = [row.attack] if row.attack in base.ATTACKS else []  # one of a plugin may not be here
-        for name in (*ANY, *base.options_of(known)):
+        attack = base.ATTACKS.get(row.attack)  # one of a plugin may not be here
+        for name in (*ANY, *(_options(attack) if attack else ())):
             value = row.get(name)
             if value is not None:
                 found.setdefault(name, value)
     return found
+
+
+@cache  # ten thousands of rows are of few attacks
+def _options(attack: base.Attack) -> tuple[str, ...]:
+    return tuple(base.options_of([attack.name]))
 
 
 def in_common(like: Sequence[Run], method: str) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def _otherwise(chosen: Sequence[Data], own: Sequence[str], table: TableRow) -> I
     if not set(own) <= set(table.sources):
         yield f"trained on {', '.join(own)} instead of {', '.join(table.sources)}"
     if table.tested_on and not {data.name for data in chosen} & set(table.tested_on):
-        others = [data.name for data in chosen if data.captions]
+        captions = tasks.lookup(table.tested_in).captions
+        others = dict.fromkeys(data.name for data in chosen if data.test and data.captions == captions)
         yield f"tested on {', '.join(others) or 'nothing'} instead of {', '.join(table.tested_on)}"
     if parts := [f"{data.name}: {data.part}" for data in dict.fromkeys(chosen) if data.part]:
         yield f"only a part of {'; of '.join(parts)}"

@@ -8,6 +8,7 @@ from ..catalog import Kind
 from ..jobs.training_spec import TrainSpec
 from ..jobs.typed_jobs import command_of
 from ..jobs.worker import Job, Start
+from ..models.ways import Way
 from ..terminal.typed import typed
 
 
@@ -20,17 +21,35 @@ class Fetch:
 
 
 @dataclass(frozen=True)
+class Between:
+    """The models on the way from `start` to the run `goal`, both ends among them."""
+
+    start: str
+    goal: str
+    steps: int
+
+    @property
+    def command(self) -> str:
+        """What a person would type."""
+        return typed(
+            "interpolate", {"steps": self.steps} if self.steps != Way.steps else {}, names=[self.start, self.goal]
+        )
+
+
+@dataclass(frozen=True)
 class Step:
     """One thing to do, or that is done (`cached`). `of` is the run that a job tests, where another step trains it;
-    `label` says which run or model it is about, as "tecoa, 5-shot".
+    `label` says which run or model it is about, as "tecoa, 5-shot"; `w` where the tested model lies, if it is one of a
+    step `Between`.
 
     `seconds` is None where it is not known: of a download, and before a measurement. `bytes` is what it leaves on disk,
     as far as that is known.
     """
 
-    work: Fetch | Job
+    work: Fetch | Job | Between
     title: str
     of: TrainSpec | None = None
+    w: float | None = None
     label: str = ""
     cached: bool = False
     seconds: float | None = None
@@ -42,20 +61,22 @@ class Step:
         """What a person would type."""
         if isinstance(self.work, Fetch):
             return typed("fetch", {}, names=[self.work.name])
-        return command_of(self.work, self.start)
+        return self.work.command if isinstance(self.work, Between) else command_of(self.work, self.start)
 
     @property
     def kind(self) -> str:
-        return "fetch" if isinstance(self.work, Fetch) else "train" if self.work.train else "evaluate"
+        if isinstance(self.work, Job):
+            return "train" if self.work.train else "evaluate"
+        return "fetch" if isinstance(self.work, Fetch) else "interpolate"
 
     @property
     def run(self) -> TrainSpec | None:
         """The run that a job trains or tests; None for a model as it comes."""
-        return self.of if isinstance(self.work, Fetch) else self.work.train or self.of
+        return self.work.train or self.of if isinstance(self.work, Job) else self.of
 
     @property
     def tested_on(self) -> tuple[str, ...]:
-        test = None if isinstance(self.work, Fetch) else self.work.evaluate
+        test = self.work.evaluate if isinstance(self.work, Job) else None
         return test.datasets if test else ()
 
 

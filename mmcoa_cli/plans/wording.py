@@ -63,7 +63,7 @@ def _by_run(steps: Iterable[Step]) -> list[list[Step]]:
     runs: dict[object, list[Step]] = {}
     for step in steps:
         if not isinstance(step.work, Fetch):
-            runs.setdefault(step.of or step.label, []).append(step)
+            runs.setdefault((step.of, step.label), []).append(step)
     return list(runs.values())
 
 
@@ -113,7 +113,7 @@ def _fetches(plan: Plan) -> list[RenderableType]:
 
 def _sums(plan: Plan) -> list[RenderableType]:
     counts = []
-    for kind, word in (("train", "runs"), ("evaluate", "tests")):
+    for kind, word in (("train", "runs"), ("interpolate", "ways between two models"), ("evaluate", "tests")):
         steps = [step for step in plan.steps if step.kind == kind]
         if steps:
             counts.append(f"{len(steps)} {word} ({sum(step.cached for step in steps)} cached)")

@@ -11,7 +11,7 @@ from .measured import Measured, average, in_line
 from .paper import marks
 from .pivot import Panel
 from .rows import Row
-from .wording import percent, plain
+from .wording import number, percent, plain
 
 NONE = "–"
 MEAN = object()  # the place of the average, which no column is called as
@@ -92,7 +92,7 @@ def lines_of(grid: Grid) -> list[Printed]:
     """All lines of a panel; the paper's numbers after full training stand below the last line of each method."""
     methods = [line.first.method for line in grid.panel.lines]
     found = _test_sets(grid) if grid.over_datasets else []
-    for number, (line, cells) in enumerate(zip(grid.panel.lines, grid.lines, strict=True)):
+    for place, (line, cells) in enumerate(zip(grid.panel.lines, grid.lines, strict=True)):
         several = any(cell.several for cell in cells.values())
         found.append(Printed("value", plain(line.label), grid.of(partial(_value, grid), cells)))
         found.append(Printed("detail", _spread_label(grid, several), grid.of(partial(_spread, grid, several), cells)))
@@ -101,14 +101,14 @@ def lines_of(grid: Grid) -> list[Printed]:
             for kind in DETAILS
             if (kind.of_averages or not grid.panel.datasets) and any(map(kind.wanted, line.rows))
         ]
-        if methods[number] not in methods[number + 1 :]:
-            found += _reference(grid, methods[number])
+        if methods[place] not in methods[place + 1 :]:
+            found += _reference(grid, methods[place])
     return found
 
 
 def _value(grid: Grid, cell: Measured) -> str:
     count = f"{len(cell.datasets)}: " if grid.counted and cell.datasets else ""
-    return count + percent(cell.value)
+    return count + number(cell.first, cell.value)
 
 
 def _spread_label(grid: Grid, several: bool) -> str:
@@ -120,11 +120,11 @@ def _spread_label(grid: Grid, several: bool) -> str:
 def _spread(grid: Grid, several: bool, cell: Measured) -> str:
     """The 95% interval; over seeds the sample standard deviation, and of how many values."""
     if several:
-        spread = f"±{percent(stdev(cell.by_seed))}" if cell.several else NONE
+        spread = f"±{number(cell.first, stdev(cell.by_seed))}" if cell.several else NONE
         return f"{spread} ({len(cell.by_seed)})" if cell.by_seed else NONE
     if grid.ends:
-        return "–".join(percent(end, grid.digits) for end in (cell.low, cell.high))
-    return f"±{percent(cell.half)}"
+        return "–".join(number(cell.first, end, grid.digits) for end in (cell.low, cell.high))
+    return f"±{number(cell.first, cell.half)}"
 
 
 def _paper(cell: Measured) -> str:

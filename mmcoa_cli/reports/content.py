@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from ..catalog.tables import AXES, MEAN, TableRow
-from .figure import Figure, belongs, figure, no_average
+from .figure import Figure, figure, no_average
 from .layout import Layout
 from .measured import as_row, in_line
 from .pivot import Panel, comparable, panels
@@ -43,9 +43,10 @@ class Report:
     @cached_property
     def figure(self) -> Figure | None:
         """The picture, of a table that is drawn."""
-        drawn = [row for row in self.results if belongs(row, self.table)] if self.table.picture else []
-        found = panels(drawn, table=self.table, seeds=self.seeds) if drawn else []
-        return figure(found, self.table, every=len(self.results)) if found else None
+        if not self.table.picture:
+            return None
+        found = panels(self.results, table=self.table, seeds=self.seeds)
+        return figure(found, self.table, every=len(self.results))
 
     @cached_property
     def panels(self) -> list[Panel]:

@@ -22,7 +22,12 @@ from .rows import Row
 from .sheet import Sheet, about
 from .threats import agreement
 
+BESIDE = {"planes": ("dataset",), "lines": (), "bars": ()}  # by the picture: what has panels side by side
 ZERO_SHOT = "0"  # the shots of a model as it comes
+PLANES = (
+    "dots: clean images; crosses: the same under the attack; a colour a class, its name at its clean images. t-SNE "
+    "keeps neighbours: distances between groups, and their sizes, say nothing"
+)
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,6 @@ class Figure:
     xs: list[Any]
     rows: list[Row]
     left_out: int  # results that are not drawn
-
-
-def belongs(row: Row, table: TableRow) -> bool:
-    """Whether a figure of this table draws a result: of its methods, after the last epoch unless it is about others."""
-    return row.method in table.methods and (not row.before_the_last or "epoch" in (*table.lines, table.columns))
 
 
 def figure(found: Sequence[Panel], table: TableRow, *, every: int) -> Figure:
@@ -76,26 +76,42 @@ def no_average(table: TableRow) -> UserError:
 
 
 def _alike(found: Sequence[Panel], table: TableRow) -> list[Panel]:
-    """One panel for each attack, in the order of the table: the best one, and those that were measured as it was."""
+    """One panel for each attack (and dataset, in planes), in the order of the table: the best one, and those that were
+    measured as it was."""
 
     def rank(panel: Panel) -> Key:
         of_today = sum(not row.earlier for row in panel.rows)
-        return (panel.fields.get("source") not in table.sources, -of_today, -len(panel.rows))
+        other = panel.has("dataset") and panel.first.dataset not in table.datasets
+        return (panel.fields.get("source") not in table.sources, other, -of_today, -len(panel.rows))
 
-    kept: dict[str, Panel] = {}
+    kept: dict[Key, Panel] = {}
     for panel in sorted(found, key=rank):
-        attack = panel.first.attack if panel.has("attack") else ""
-        if attack not in kept and all(_measured_alike(panel, other) for other in kept.values()):
-            kept[attack] = panel
-    return [kept[attack] for attack in sorted(kept, key=lambda name: found[0].layout.place("attack", name))]
+        place = _place(panel)
+        if place not in kept and all(_measured_alike(panel, other) for other in kept.values()):
+            kept[place] = panel
+    return [kept[place] for place in sorted(kept)]
+
+
+def _place(panel: Panel) -> Key:
+    """Where a panel stands in a picture: one for each attack, and of planes for each dataset."""
+    names = [name for name in ("attack", *BESIDE[panel.table.picture]) if panel.has(name)]
+    return tuple(panel.layout.place(name, panel.first.get(name)) for name in names)
 
 
 def _measured_alike(one: Panel, other: Panel) -> bool:
     settings = [
-        (dict(panel.fields), panel.limit, row.model, row.task, row.compat, row.precision, row.seed)
+        (dict(panel.fields), _test_set(panel), row.model, row.task, row.compat, row.precision, row.seed)
         for panel, row in ((one, one.first), (other, other.first))
     ]
     return settings[0] == settings[1] and agree(_threat(one), _threat(other))
+
+
+def _test_set(panel: Panel) -> Key:
+    """What panels of one picture are of: with its limit the dataset, where that is one, unless there is a panel for
+    each."""
+    if BESIDE[panel.table.picture]:
+        return ()
+    return panel.limit, panel.first.dataset if panel.has("dataset") else ""
 
 
 def _threat(panel: Panel) -> dict[str, Key]:
@@ -121,6 +137,8 @@ def _series(panel: Panel, line: Line, known: Sequence[Any]) -> Series:
 def caption(drawn: Figure, sheets: Sequence[Sheet]) -> list[str]:
     """What is said around the tables of the same panels, what bars and signs are, and what is not drawn."""
     said = dict.fromkeys(line for sheet in sheets for line in (*sheet.circumstances, *sheet.remarks))
+    if drawn.table.picture == "planes":
+        return [*dict.fromkeys(about(panel) for panel in drawn.panels), *said, PLANES]
     signs = dict.fromkeys(note for sheet in sheets for note in sheet.notes if note[0] in NOTES)
     several = any(point.several for of_panel in drawn.series for one in of_panel for point in one.points.values())
     hollow = ["hollow: the paper's"] if any(row.paper is not None for row in drawn.rows) else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,29 +13,28 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import catalog
+from ..settings import Home
+from .colours import COLOURS, FONT, MARKERS
 from .content import Report
-from .figure import ZERO_SHOT, Figure, Series, caption
+from .figure import PLANES, ZERO_SHOT, Figure, Series, caption
 from .measured import AVERAGE, Measured
 from .pivot import Panel
+from .planes import Planes, of_evaluations
 from .threats import attack_name
 from .wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Layout = Callable[[Any], float]  # draws into a picture, and returns the height in inches
 ENDINGS = (".png", ".pdf", ".svg")
 WIDTH = 3.5  # inches: a column of a paper with two
-COLOURS = ("#555555", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")  # Okabe and Ito, 2008
-MARKERS = "osD^vPX"
-FONT: Any = {
-    "font.size": 7, "axes.labelsize": 7, "axes.titlesize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
-    "svg.fonttype": "none", "svg.hashsalt": "mmcoa", "pdf.fonttype": 42, "axes.spines.top": False,
-    "axes.spines.right": False, "text.parse_math": False,
-}  # fmt: skip
 BAR: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.7, "capthick": 0.7, "markersize": 3.2, "linewidth": 1.0}
 HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "markersize": 3.2, "markeredgewidth": 0.8}
-AXES = {"shots": "training images a class"}  # what an axis is called, where that is not its name
+AXES = {  # what an axis is called, where that is not its name
+    "shots": "training images a class",
+    "w": "w: from the model before training (0) to the trained one (1)",
+}
 APART, WITHIN = 0.17, 0.8  # of the distance between places: between two series at one place, and all of them at most
 LEGEND, ENTRY, LINE = 0.35, 0.13, 0.105  # inches: a legend of one row, each further row, a line of the caption
 CAPTION = 84  # characters of the caption that fit the width
@@ -55,39 +54,69 @@ def check_ending(path: Path) -> None:
         )
 
 
-def draw(report: Report, path: Path) -> None:
-    """Draw a report's figure into `path`, whole or not at all. Raises UserError where it does not end as a picture."""
+def draw(report: Report, path: Path, home: Home | None = None) -> None:
+    """Draw a report's figure into `path`, whole or not at all; planes lie in the store `home`. Raises UserError where
+    it does not end as a picture."""
+    if report.figure is None:
+        raise ValueError(f"{report.table.name} is no figure")
+    save(path, _layout(report.figure, home), said=caption(report.figure, report.sheets()))
+
+
+def draw_planes(planes: Planes, path: Path) -> None:
+    """Draw planes of features alone."""
+    save(path, planes.draw, said=[PLANES])
+
+
+def save(path: Path, layout: Layout, *, said: Sequence[str]) -> None:
+    """Write a picture, whole or not at all. Raises UserError where the file does not end as one."""
     check_ending(path)
     from store.files import replacing
 
-    if report.figure is None:
-        raise ValueError(f"{report.table.name} is no figure")
-    kind, said = path.suffix[1:].lower(), caption(report.figure, report.sheets())
+    kind = path.suffix[1:].lower()
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with replacing(path) as partial, _drawn(report.figure, said) as picture:
+    with replacing(path) as partial, _drawn(layout, said) as picture:
         picture.savefig(partial, format=kind, dpi=300, metadata=metadata)
 
 
-def svg(figure: Figure) -> str:
-    """The figure as an element of a page, which says itself what the picture's caption would."""
+def svg(figure: Figure, home: Home | None = None) -> str:
+    """The figure as an element of a page, which says itself what the picture's caption would; empty where it cannot be
+    drawn without a store."""
+    if home is None and figure.table.picture == "planes":
+        return ""
     text = io.StringIO()
-    with _drawn(figure, []) as picture:
-        picture.savefig(text, format="svg", metadata={"Date": None})
+    with _drawn(_layout(figure, home), []) as picture:
+        picture.savefig(text, format="svg", dpi=200, metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
+def _layout(figure: Figure, home: Home | None) -> Layout:
+    """What draws it."""
+    if figure.table.picture == "planes" and home:
+        return _planes(figure, home).draw
+    layout = {"lines": _lines, "bars": _markers}[figure.table.picture]
+    return lambda picture: layout(picture, figure)
+
+
+def _planes(figure: Figure, home: Home) -> Planes:
+    """A row for each line, a column for each panel."""
+    labels = list(dict.fromkeys(line.label for panel in figure.panels for line in panel.lines))
+    of = [{line.label: line.first.evaluation for line in panel.lines} for panel in figure.panels]
+    results = {one.evaluation: one for one in of_evaluations([key for panel in of for key in panel.values()], home)}
+    rows = [(label, [results.get(panel.get(label, "")) for panel in of]) for label in labels]
+    return Planes(rows, home)
+
+
 @contextmanager
-def _drawn(figure: Figure, said: Sequence[str]) -> Iterator[Any]:
+def _drawn(layout: Layout, said: Sequence[str]) -> Iterator[Any]:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Picture
 
-    layouts = {"lines": _lines, "bars": _markers}
     lines = [line for one in said for line in textwrap.wrap(one, CAPTION)]
     with rc_context(FONT):
         picture = Picture(layout="constrained")
         FigureCanvasAgg(picture)
-        height = layouts[figure.table.picture](picture, figure)
+        height = layout(picture)
         picture.set_size_inches(WIDTH, height + LINE * len(lines))
         if lines:
             words = "\n".join(lines)

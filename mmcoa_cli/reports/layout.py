@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 Key = tuple[Any, ...]
 OF_RUN = ("method", "shots", "source")  # fields in which only other runs differ
-OF_WEIGHTS = (*OF_RUN, "epoch")  # and other weights of the same
+OF_RUNS = (*OF_RUN, "w")  # and models between two
+OF_WEIGHTS = (*OF_RUNS, "epoch")  # and other weights of the same
 
 
 class Layout:
@@ -53,7 +54,7 @@ class Layout:
             *(part for name in self._of_line for part in self.place(name, row.get(name))),
             0 if self.table.columns == "epoch" else row.before_the_last or 0,
             row.train_compat,
-            row.training,
+            row.way if self.table.columns == "w" else row.training,
             row.train_part,
             *earlier.state(row),
         )
@@ -61,7 +62,7 @@ class Layout:
     def of_row(self, row: Row) -> Key:
         """What the rows of a report are sorted by: its tables, their lines, their cells."""
         attack, columns = self.place("attack", row.attack), self.table.columns
-        other = columns == "epoch" or columns in self.table.options  # else it is of those below
+        other = columns in ("epoch", "w") or columns in self.table.options  # else it is of those below
         return (
             *(attack if "attack" in self.apart else ()),
             *(() if self.spreads else (row.dataset,)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..catalog.tables import AXES
 from . import earlier
-from .layout import OF_RUN, OF_WEIGHTS, Key, Layout
+from .layout import OF_RUNS, OF_WEIGHTS, Key, Layout
 from .rows import Row
 
 Cells = dict[Any, list[Row]]
@@ -56,7 +56,7 @@ def lines_of(rows: Sequence[Row], layout: Layout, *, seeds: bool = False) -> lis
             return (*layout.of_run(row), row.train_seed, row.run, row.weights)
         return (
             *layout.of_run(row),
-            row.recipe if seeds and layout.table.columns not in OF_RUN else "",
+            row.recipe if seeds and layout.table.columns not in OF_RUNS else "",
             0 if seeds else row.train_seed,
             row.weights if states[row.run, row.epoch] > 1 else "",  # those of other runs are others anyway
         )
@@ -74,7 +74,7 @@ def _without_repetition(rows: Sequence[Row], layout: Layout) -> list[Cells]:
     lines: dict[Key, Cells] = {}
     for row in rows:
         column = layout.column(row)
-        trained = runs.setdefault((column if layout.table.columns in OF_RUN else None, row.train_seed), {})
+        trained = runs.setdefault((column if layout.table.columns in OF_RUNS else None, row.train_seed), {})
         training = trained.setdefault(row.run, len(trained))
         measured = (training, column, row.dataset, row.train_seed, row.seed)
         lines.setdefault((training, times[measured]), {}).setdefault(column, []).append(row)
@@ -106,7 +106,7 @@ def _name(row: Row, layout: Layout) -> str:
     told = ", ".join(filter(None, (value_words(n, row.get(n)) for n in dict.fromkeys(ordered) if n != "source")))
     source = f" from {row.source}" if "source" in lines and row.source not in ("", row.dataset) else ""
     epoch = [f"epoch {row.epoch}"] if row.before_the_last and "epoch" not in layout.free else []
-    release = ["release"] if row.train_compat == "release" else []
+    release = {"none": [], "release": ["release"]}.get(row.train_compat, [f"compat {row.train_compat}"])
     return ", ".join([told + source, *epoch, *release, *earlier.words(row)])
 
 
@@ -115,7 +115,7 @@ def value_words(name: str, value: Any) -> str:
     if name == "shots":
         return {"0": "zero-shot", "full": "full"}.get(value, f"{value}-shot")
     if name in PLAIN:
-        return str(value)
+        return str(value).replace("_", " ") if name == "metric" else str(value)
     return "–" if value is None else f"{name.replace('_', ' ')} {value}"
 
 

@@ -116,6 +116,7 @@ def as_row(found: Measured) -> Row:
         dataset=AVERAGE,
         value=found.value,
         n=sum(row.n for row in firsts),
+        seconds=sum(row.seconds for row in firsts),
         partial=any(row.partial or row.part for row in firsts),
         ci95=(max(0.0, found.low), min(1.0, found.high)) if len(firsts) > 1 else found.first.ci95,
         paper=found.paper,

@@ -27,6 +27,7 @@ from .pictures import Picture, pictures, prompts, words_of
 from .rows import Row
 from .sheet import Sheet
 from .templates import filled
+from .wording import in_percent, number
 
 if TYPE_CHECKING:
     from store.schema import Result
@@ -82,7 +83,7 @@ def part_of(report: Report, home: Home | None = None) -> Part:
         title=report.table.title,
         sheets=sheets,
         notes=list(dict.fromkeys(note for sheet in sheets for note in sheet.notes)),
-        svg=svg(report.figure) if report.figure else "",
+        svg=svg(report.figure, home) if report.figure else "",
         caption=caption(report.figure, sheets) if report.figure else [],
         examples=list(_examples(rows, home)) if home else [],
         origins=[_origin(row) for row in rows],
@@ -98,8 +99,8 @@ def _origin(row: Row) -> dict[str, str]:
         "dataset": row.dataset,
         "attack": row.attack,
         "metric": row.metric.replace("_", " "),
-        "%": f"{100 * row.value:.2f}",
-        "95%": "–".join(f"{100 * end:.2f}" for end in row.ci95),
+        "%" if in_percent(row) else "value": number(row, row.value),
+        "95%": "–".join(number(row, end) for end in row.ci95),
         "n": f"{row.n:,}",
         "seed": str(row.seed),
         "evaluation": row.evaluation[:8],

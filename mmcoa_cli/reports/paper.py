@@ -31,7 +31,7 @@ def number(row: Row, *, task: str, shots: str = "") -> float | None:
     images or on `shots`; None where it has none to compare."""
     numbers = (_found(row, task, method, shots or row.shots) for method in _names(row))
     found = next((one for one in numbers if one is not None), None)
-    if found is None or row.before_the_last or row.partial or row.part or not _whole(row):
+    if found is None or row.before_the_last or row.way or row.partial or row.part or not _whole(row):
         return None
     return found if _same_attack(row.threat, task) else None
 
@@ -40,7 +40,7 @@ def marks(row: Row) -> str:
     """The signs (keys of NOTES) that the paper's number takes beside this row; empty where the two are alike."""
     called = (
         row.model not in PAPER.models or row.origin != "published" or row.mlm not in (None, PAPER.mlm),
-        row.mlm is not None and row.compat != PAPER.compat,
+        row.mlm is not None and PAPER.compat not in row.compat.split(","),
         bool(row.training) and not any(_words(told) == _trained(row) for told in PAPER.variants.values()),
         bool(row.train_part),
     )

@@ -21,6 +21,7 @@ from . import earlier
 from .layout import Layout
 from .paper import marks, note, number
 from .rows import Row
+from .standing import standing
 from .threats import Threat
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
@@ -31,7 +32,10 @@ OF_THREAT = (  # fields of a row that are options of attacks
     "norm", "eps", "alpha", "steps", "stop_when_fooled", "mlm_origin", "max_words_changed", "no_collisions",
     "image_version", "text_version",
 )  # fmt: skip
-OF_RESULT = ("dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "created_at")
+OF_RESULT = (
+    "dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "created_at", "seconds", "device",
+    "version",
+)  # fmt: skip
 USUAL = (  # what a run says of itself that is never unusual
     "seed", "shots", "model", "mlm", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights",
 )  # fmt: skip
@@ -79,15 +83,22 @@ def rows(
     attacks = attacks_of(task, attacks)
     chosen = together(index.results(tasks=task.axis("task"), attacks=attacks or None, own=task.on_source))
     if not chosen:
-        under = f" under the attack {' or '.join(attacks)}" if attacks else ""
-        raise UserError(
-            f"the index holds no result for task {task.name}{under} yet",
-            hint="mmcoa train --method mmcoa --shots 5   or, without a network: mmcoa demo",
-        )
+        raise _nothing(task, attacks)
     found = rows_of(chosen, numbers=task.numbers if paper else "", present=present)
     if not task.on_source:
         found = _of_sources(found, task)
+    found = standing(found, task)
+    if not found:
+        raise _nothing(task, attacks)
     return sorted(found, key=Layout(task).of_row)
+
+
+def _nothing(task: catalog.TableRow, attacks: tuple[str, ...]) -> UserError:
+    under = f" under the attack {' or '.join(attacks)}" if attacks else ""
+    return UserError(
+        f"the index holds no result for task {task.name}{under} yet",
+        hint="mmcoa train --method mmcoa --shots 5   or, without a network: mmcoa demo",
+    )
 
 
 def _of_sources(found: list[Row], task: catalog.TableRow) -> list[Row]:
@@ -151,7 +162,7 @@ def _of_run(run: Run) -> Fields:
         "train_seed": run.seed,
         "train_compat": run.compat,
         "epochs": epochs_of(run) if run.kind == "train" else 0,
-        "training": _unusual(run.method, spec) if run.kind == "train" else str(spec.get("told") or ""),
+        "training": _training(run.method, spec) if run.kind == "train" else str(spec.get("told") or ""),
         "spec": spec,
     }
 
@@ -171,7 +182,7 @@ def _of_setting(setting: Mapping[str, Any]) -> Fields:
     """The fields that tell what was measured on, and how."""
     digests = setting.get("digests")
     return {
-        **{name: str(setting.get(name) or "") for name in ("compat", "part", "data", "precision")},
+        **{name: str(setting.get(name) or "") for name in ("compat", "part", "data", "precision", "torch")},
         **{name: setting.get(name) for name in ("pixel_size", "limit")},
         "partial": bool(setting.get("partial")),
         "digests": digests if isinstance(digests, int) and digests else 1,
@@ -212,9 +223,11 @@ def _with_paper(told: dict[str, Any], numbers: str) -> Row:
     return Row(**told, paper=value, paper_note=note(marks(row)) if value is not None else "", paper_full=full)
 
 
-def _unusual(method: str, spec: Mapping[str, Any]) -> str:
+def _training(method: str, spec: Mapping[str, Any]) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
-    return _unusual_in(method, json.dumps({name: value for name, value in spec.items() if name not in USUAL}))
+    unusual = _unusual_in(method, json.dumps({name: value for name, value in spec.items() if name not in USUAL}))
+    warmup = spec.get("shortened_warmup")  # of a run that is too short for the method's own
+    return unusual if warmup is None else ", ".join(filter(None, [unusual, f"warm-up of {warmup} steps"]))
 
 
 @lru_cache(maxsize=1024)  # of many runs, which differ in their seeds or images, few are trained otherwise

@@ -90,7 +90,7 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
     kind = format or ("json" if as_json else "table")
     picture = _picture(report, output, rows_only=bool(format or as_json))
     if report.figure and picture:
-        draw(report, picture)
+        draw(report, picture, home())
         if kind == "table" and not as_json:
             show(str(picture))
         else:

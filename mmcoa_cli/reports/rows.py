@@ -72,13 +72,17 @@ class Row:
     text_version: int | None
     digests: int  # how models were hashed when it was measured
     earlier_code: bool  # the report has results by a newer version of the attack, or of mmcoa
+    created_at: str  # in UTC
+    seconds: float  # that the test took, without what it found in the store
+    device: str
+    version: str  # of mmcoa; empty where it was not recorded, as is `torch`
+    torch: str
     # these are in no format as they are; `get` finds what is in them
     threat: Threat
     setting: Mapping[str, Any]  # what it was measured on, and how
     spec: Mapping[str, Any]  # of the run
     epochs: int  # of its run
     task: str
-    created_at: str
     # of the attack on this very metric, where its task has several, with the ends of its interval
     own_success: tuple[float, float, float] | None = None
 
@@ -106,6 +110,13 @@ class Row:
         return found if isinstance(found, int) else None
 
     @property
+    def way(self) -> str:
+        """Of a model between two, "clip-vit to mmcoa-digits-full-1a2b3c4d"; else empty."""
+        way = self.spec.get("interpolated")
+        only = " (image encoder)" if way and way["towers"] != "both" else ""
+        return f"{way['a']['run']} to {way['b']['run']}{only}" if way else ""
+
+    @property
     def measure(self) -> str:
         """What its metric is called whatever the attack: "accuracy"."""
         return self.metric.removeprefix("clean_").removeprefix("robust_")
@@ -121,7 +132,7 @@ class Row:
         return self.distinct_prompts is not None and self.distinct_prompts != self.prompts
 
 
-HIDDEN = ("threat", "setting", "spec", "epochs", "task", "created_at", "own_success")
+HIDDEN = ("threat", "setting", "spec", "epochs", "task", "own_success")
 COLUMNS = tuple(found.name for found in fields(Row) if found.name not in HIDDEN)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name
 UNLISTED = ("seed", "version", "mlm_name", "random_start", "max_candidates", "min_score")

@@ -15,7 +15,7 @@ from .pivot import Panel
 from .rows import Row
 from .threats import attack_name, in_words
 from .upper_bounds import overestimates
-from .wording import EXPLANATIONS, model_name, part_of, plain, setting, trainings
+from .wording import EXPLANATIONS, in_percent, model_name, part_of, plain, setting, trainings
 
 PART = "*"
 
@@ -56,9 +56,10 @@ def caption(panel: Panel) -> str:
     row, free = panel.first, panel.layout.free
     if "attack" in free:
         measured = "Each metric, clean and" if "metric" in free else f"Clean {row.measure}, and robust {row.measure}"
-        return f"{measured} under each attack, in percent"
+        return f"{measured} under each attack{in_percent(row)}"
     under = f" under the {attack_name(row.attack)}" if row.threat.parts else ""
-    return f"{'Each metric' if 'metric' in free else panel.metric.capitalize()}{under}, in percent"
+    several = len({row.metric for row in panel.rows}) > 1
+    return f"{'Each metric' if several else panel.metric.capitalize()}{under}{in_percent(row)}"
 
 
 def about(panel: Panel) -> str:
@@ -142,5 +143,6 @@ def _notes(grid: Grid, printed: str) -> list[str]:
         "distinct": any(row.shares_prompts for row in rows),
         "success": any(row.own_success for row in rows),
         "release": any(row.train_compat == "release" for row in rows),
+        "parts": any(row.train_compat not in ("none", "release") for row in rows),
     }
     return [EXPLANATIONS[name] for name, wanted in called.items() if wanted]

@@ -46,7 +46,9 @@ def _lines(report: Report, width: int) -> Iterator[Styled]:
         sheets = report.sheets(digits=1)
     width = max(width, *map(_narrowest, sheets))  # better lines that the terminal wraps than figures cut off
     captions = {sheet.caption for sheet in sheets}
-    notes = sorted({note for sheet in sheets for note in sheet.notes}, key=list(EXPLANATIONS.values()).index)
+    known = {text: number for number, text in enumerate(EXPLANATIONS.values())}
+    notes = list(dict.fromkeys(note for sheet in sheets for note in sheet.notes))
+    notes.sort(key=lambda note: known.get(note, -1))
     yield from _wrapped([report.table.title], width, "bold")
     yield from _wrapped(captions if len(captions) == 1 else [], width)
     for sheet in sheets:

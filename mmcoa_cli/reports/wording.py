@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..tasks import TASKS
 from .lines import Line
 from .paper import NOTES
 from .rows import Row
@@ -20,11 +21,24 @@ EXPLANATIONS = {  # of signs and words, in the order in which they are printed
     "distinct": "distinct: adversarial prompts that are different to the model; a tie among m classes counts 1/m",
     "success": "attack success: of the queries that were answered without the attack, the share that no longer is",
     "release": "release: trained with the gradient leak of the paper's released code (--compat release)",
+    "parts": "compat: trained as the paper's released code does in these parts (--compat)",
 }
 
 
 def percent(fraction: float, digits: int = 2) -> str:
     return f"{100 * fraction:.{digits}f}"
+
+
+def number(row: Row, value: float, digits: int = 2) -> str:
+    """A value of the row's metric: a share in percent, another as it is."""
+    task = TASKS.get(row.task)
+    return percent(value, digits) if task is None or task.shares else f"{value:.{digits + 2}f}"
+
+
+def in_percent(row: Row) -> str:
+    """What is said of its numbers: ", in percent"."""
+    task = TASKS.get(row.task)
+    return ", in percent" if task is None or task.shares else ""
 
 
 def plain(text: str) -> str:
@@ -49,7 +63,9 @@ def trainings(lines: Sequence[Line]) -> list[str]:
     by_settings: dict[str, list[str]] = {}
     for line in lines:
         row = line.first
-        if row.training and row.training not in line.label:
+        if row.way and len({one.get("w") for one in line.rows}) > 1:
+            by_settings.setdefault(f"from {row.way}", []).append(line.label)
+        elif row.training and row.training not in line.label:
             by_settings.setdefault(f"trained with {row.training}", []).append(line.label)
         if row.train_part and row.train_part not in line.label:
             by_settings.setdefault(f"trained on a part, {row.train_part}", []).append(line.label)

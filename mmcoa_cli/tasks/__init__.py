@@ -2,9 +2,10 @@
 
 from .base import TASKS, Drawn, Metric, Task, lookup, register
 from .classification import CLASSIFICATION
+from .features import FEATURES
 from .retrieval import RETRIEVAL
 
-for _task in (CLASSIFICATION, RETRIEVAL):
+for _task in (CLASSIFICATION, RETRIEVAL, FEATURES):
     register(_task)
 
 __all__ = ["TASKS", "Drawn", "Metric", "Task", "lookup", "register"]

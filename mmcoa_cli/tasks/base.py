@@ -36,7 +36,7 @@ Logits = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
 
 @dataclass(frozen=True)
 class Metric:
-    """A share of `n`, with the ends of its 95% interval where it has one."""
+    """A share of `n`, or a mean over them, with the ends of its 95% interval where it has one."""
 
     name: str
     value: float
@@ -77,6 +77,8 @@ class Task(ABC):
     captions: bool = False  # whether it takes images with captions instead of classes
     subset: str = "a class-balanced subset"  # what `draw` gives of a limit
     texts_first: bool = True  # whether adversarial texts are there before the images are attacked
+    shares: bool = True  # whether its metrics are shares, which are told in percent
+    examples_of: str = ""  # the task whose adversarial images it looks at, where it makes none of its own
 
     def draw(self, labels: Ints, limit: int | None, *, seed: int) -> Ints:
         """The images that are tested: all, or `limit` with the classes as equal as they can be, in dataset order."""
@@ -148,6 +150,14 @@ class Task(ABC):
     @abstractmethod
     def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
         """The metrics and details of a finished example set; `attacked` says whether anything in it was."""
+
+    def first_wins(self, column: Column) -> Column:
+        """The columns as if the first of what ties had won it, where a task lets ties count their share."""
+        return column
+
+    def credits(self, metric: str, column: Column) -> npt.NDArray[np.float64] | None:
+        """What each sample counts in a metric, where the metric is the mean of that."""
+        return None
 
     def counted(self, metric: str) -> str:
         """What the n of a metric counts."""

@@ -102,6 +102,19 @@ class Classification(Task):
         counts = [Metric(n, notes[n] / prompts, prompts) for n in ("collisions", "distinct_prompts") if n in notes]
         return [accuracy, *([success] if success else []), *counts]
 
+    def first_wins(self, column: Column) -> Column:
+        """What is stored, with a credit of 1 for the class that `argmax` takes of a tie, which is the first."""
+        of = {"credit": "prediction", "clean_credit": "clean_prediction"}
+
+        def read(name: str) -> npt.NDArray[Any]:
+            return (column(of[name]) == column("label")).astype(float) if name in of else column(name)
+
+        return read
+
+    def credits(self, metric: str, column: Column) -> Floats | None:
+        """Those of the accuracies."""
+        return column("credit") if metric in self.metrics else None
+
     def words(self, info: DatasetInfo, column: Column, row: int) -> tuple[str, str, str]:
         """The names of its class and of the two predictions."""
         label, before, after = (int(column(name)[row]) for name in ("label", "clean_prediction", "prediction"))

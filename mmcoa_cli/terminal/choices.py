@@ -78,6 +78,12 @@ def choices(rows: Rows, metavar: str) -> dict[str, Any]:
     return {"parser": parse, "autocompletion": several(rows), "metavar": metavar}
 
 
+def joined(rows: Rows, metavar: str) -> dict[str, Any]:
+    """The same for an option that stays one text, its names with commas between them."""
+    taken = choices(rows, metavar)
+    return {**taken, "parser": lambda text: str(taken["parser"](text))}
+
+
 def listed(rows: Rows) -> str:
     """The names of `rows` in a sentence."""
     return ", ".join(rows())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 Norm = Literal["linf", "l2"]
-Compat = Literal["none", "release"]
 Precision = Literal["fp32", "bf16"]
 Tune = Literal["both", "image", "text"]
 Towers = Literal["both", "image"]

@@ -108,7 +108,7 @@ def test_views_and_triggers_are_refused_on_postgresql(postgresql: str, statement
 
 
 WRONG: dict[str, Any] = {
-    "value": 0.5, "low": -0.1, "high": None, "n": -1, "seconds": float("inf"), "setting": "[]", "threat": "{",
+    "value": 0.5, "low": -1.1, "high": None, "n": -1, "seconds": float("inf"), "setting": "[]", "threat": "{",
     "dataset": "a\x1b[31mb", "version": "1" * 41, "attack": "two\nlines", "task": "\u202egpj",
 }  # fmt: skip
 

@@ -86,7 +86,9 @@ class Plain:
     def __init__(self, clip: Clip, mlm: MaskedLM, attack: BertAttackSettings, *, cuts: bool = False) -> None:
         self.cuts = cuts
         self.clip, self.bert, self.tokenizer, self.attack = clip, mlm.model, mlm.tokenizer, attack
-        self.release = attack.compat == "release"
+        every = ("positions", "case", "words", "single")
+        done = every if attack.compat == "release" else attack.compat.split(",")
+        self.positions, self.case, self.release, self.single = (part in done for part in every)
         self.limit = (
             30 if self.release else min(self.tokenizer.model_max_length, self.bert.config.max_position_embeddings)
         )
@@ -98,6 +100,7 @@ class Plain:
         sides = [("", "") if self.release else attached(word) for word in words]
         cores = [word[len(a) : len(word) - len(b)] for word, (a, b) in zip(words, sides, strict=True)]
         spans = self.release_spans(words) if self.release else self.spans(prompt, cores, sides)
+        spans = [(start - self.positions, end - self.positions) if end > start else (0, 0) for start, end in spans]
         original = self.embed(prompt)
         masked = [with_word(words, i, a + "[UNK]" + b) for i, (a, b) in enumerate(sides)]
         importance = [self.kl(original, self.embed(text)) for text in masked]
@@ -105,12 +108,12 @@ class Plain:
         for i in sorted(range(len(words)), key=lambda i: importance[i], reverse=True):
             if changes == self.attack.max_words_changed:
                 break
-            same = cores[i] if self.release else cores[i].lower()
+            same = cores[i] if self.case else cores[i].lower()
             if not same or same in STOP_WORDS or spans[i][0] > self.limit - 2:
                 continue
             best, greatest = None, self.kl(original, self.embed(" ".join(changed)))
             for candidate in self.candidates(scores, tokens, *spans[i]):
-                compared = candidate if self.release else candidate.lower()
+                compared = candidate if self.case else candidate.lower()
                 if "##" in candidate or compared in STOP_WORDS or compared == same:
                     continue
                 if not self.release and attached(candidate) != ("", ""):
@@ -128,8 +131,8 @@ class Plain:
         return " ".join(changed)
 
     def release_spans(self, words: list[str]) -> list[tuple[int, int]]:
-        """The release counts the word-pieces of each word, and forgets [CLS]."""
-        spans, position = [], 0
+        """The release counts the word-pieces of each word (and forgets [CLS], which is another of its parts)."""
+        spans, position = [], 1
         for word in words:
             length = len(self.tokenizer.tokenize(word))
             spans.append((position, position + length))
@@ -184,7 +187,7 @@ class Plain:
         return self.clip.model.encode_text(self.clip.tokenizer([text]), normalize=True)[0]
 
     def kl(self, original: Tensor, other: Tensor) -> float:
-        if self.release:  # its very calls, in single precision
+        if self.single:  # its very calls, in single precision
             loss = torch.nn.KLDivLoss(reduction="none")(other.log_softmax(dim=-1), original.softmax(dim=-1))
             return float(loss.sum(dim=-1))
         p, q = original.double().softmax(0), other.double().softmax(0)
@@ -220,7 +223,7 @@ NAMES = [*CIFAR10, "maple tree", "t-shirt", "bird's nest", "jack-o'-lantern", "s
 
 
 @pytest.mark.parametrize("changes", [1, 3])
-@pytest.mark.parametrize("compat", ["none", "release"])
+@pytest.mark.parametrize("compat", ["none", "release", "positions", "case", "words", "single"])
 @pytest.mark.parametrize("seed", range(3))
 def test_same_words_as_one_prompt_at_a_time(small_clips: dict[str, Clip], compat: str, changes: int, seed: int):
     """Random masked LMs over a vocabulary of stop words, class names and word-pieces: every rule is met often."""
@@ -298,7 +301,7 @@ def test_rules_for_candidates(rule: Rule):
     assert target.candidates[0] == [[], [], [], [], [], [], rule.kept]
 
 
-@pytest.mark.parametrize("compat,word", [("none", 6), ("release", 7)])
+@pytest.mark.parametrize("compat,word", [("none", 6), ("positions", 7), ("case,words,single", 6), ("release", 7)])
 def test_where_the_candidates_are_read(compat: str, word: int):
     """ "dog" predicted at position 7, that of "cat" behind [CLS]: the release gives it to the word after."""
     vocabulary = wordpiece_tokenizer().get_vocab()
@@ -313,7 +316,15 @@ def test_where_the_candidates_are_read(compat: str, word: int):
     assert [i for i, words in enumerate(target.candidates[0]) if words] == [word]
 
 
-@pytest.mark.parametrize("compat,attacked_words", [("none", ["photo", "cat"]), ("release", ["This", "photo", "cat"])])
+@pytest.mark.parametrize(
+    "compat,attacked_words",
+    [
+        ("none", ["photo", "cat"]),
+        ("case", ["This", "photo", "cat"]),
+        ("positions,words,single", ["photo", "cat"]),
+        ("release", ["This", "photo", "cat"]),
+    ],
+)
 def test_stop_words_are_compared_in_lower_case_unless_as_the_release(compat: str, attacked_words: list[str]):
     vocabulary = wordpiece_tokenizer().get_vocab()
 

@@ -92,6 +92,14 @@ def test_a_rate_that_is_held_for_an_epoch() -> None:
     assert rates(row, epochs=4, an_epoch=3, done=2) == rates(row, epochs=4, an_epoch=3)[6:]
 
 
+def test_a_warmup_fits_its_run() -> None:
+    """Ten steps: half of them may be a warm-up, a longer one is a tenth of them."""
+    assert rates(OptimizerRow(lr=0.4, warmup_steps=5))[:7] == pytest.approx([0, 0.08, 0.16, 0.24, 0.32, 0.4, 0.4])
+    assert rates(OptimizerRow(lr=0.4, warmup_steps=6)) == pytest.approx([0, *[0.4] * 9])
+    assert OptimizerRow(warmup_steps=1000).warmup_in(3910) == 1000  # of vp on CIFAR-10
+    assert OptimizerRow(warmup_steps=1000).warmup_in(30) == 3 and OptimizerRow().warmup_in(1) == 0
+
+
 @pytest.mark.parametrize("done", [1, 3, 9])
 @pytest.mark.parametrize("options", [{}, {"warmup_steps": 4}, {"schedule": "cosine", "warmup_steps": 2}])
 def test_a_run_goes_on_with_the_rates_of_one_that_went_through(options: dict[str, Any], done: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.jobs.worker import Start
+from mmcoa_cli.plans import direct
 from mmcoa_cli.plans.cost import Cost, Disk, Size, Speed, images_of
 from mmcoa_cli.plans.measuring import measure
 from mmcoa_cli.plans.order import Order
@@ -51,12 +54,35 @@ def test_several_devices_share_the_images(speed: Speed) -> None:
 
 
 def test_what_is_left_on_disk() -> None:
-    disk = Disk({"tecoa": 100.0}, {"clean": (10.0, 2.0), "image": (20.0, 8.0)}, side=8)
-    assert disk.training(train_spec("tecoa", dataset="digits", epochs=3)) == 3 * 100 + 2 * 100
+    examples = {"clean": {8: (10.0, 2.0)}, "image": {8: (20.0, 8.0), 100: (20.0, 3000.0)}, "embedding": {8: (9.0, 7.0)}}
+    disk = Disk({"tecoa": 100.0, "advpt": 1.0}, examples)
+    assert disk.training(train_spec("tecoa", dataset="digits", epochs=3), DATA) == 3 * 100 + 2 * 100
     spec, larger = evaluation_spec("", ("digits",), limit=50), replace(DATA, pixel_size=16)
     assert disk.test(spec, replace(DATA, pixel_size=8), attacks=["clean", "image"]) == 10 + 50 * 2 + 20 + 50 * 8
     assert disk.test(spec, larger, attacks=["image"]) == 20 + 50 * 8 * 4
     assert disk.test(spec, larger, attacks=[]) == 0
+    whole, at_100, at_200 = (spec.changed(pixel_size=side) for side in (None, 100, 200))
+    assert disk.test(at_100, larger, attacks=["image"]) == 20 + 50 * 3000  # as that side was measured
+    assert disk.test(at_200, larger, attacks=["image"]) == pytest.approx(20 + 50 * 3000 * 4)
+    assert disk.test(at_200, larger, attacks=["clean"]) == disk.test(whole, larger, attacks=["clean"]) == 10 + 50 * 2
+
+
+def test_training_images_that_are_attacked_before_the_first_step(speed: Speed) -> None:
+    """advpt: 20 images, five steps each, and their examples beside the weights of an epoch and two for the moments."""
+    cost = Cost((0.0, 1.0, 2.0, 0.0, 0.0, 0.0))
+    speed = replace(speed, attacks={**speed.attacks, "embedding": cost})
+    spec = train_spec("advpt", dataset="digits", shots="2", epochs=1, batch_size=20, offline_steps=5)
+    a_step = 32 + 20 * 4 + 20 * 2 * spec.image_attack.steps + 10 * 0.5 + 10 * 8
+    assert speed.training(spec, DATA) == 64 + 20 + 20 * 5 * 2 + a_step
+    disk = Disk({"advpt": 100.0}, {"embedding": {224: (9.0, 7.0)}})
+    assert disk.training(spec, DATA) == 3 * 100 + 9 + 20 * 7
+
+
+def test_a_leak_takes_its_own_time(speed: Speed) -> None:
+    speed = replace(speed, leaking={"tecoa": Cost((1000.0, 0.0, 0.0, 0.0, 0.0, 0.0))})
+    spec = train_spec("tecoa", dataset="digits", shots="2", epochs=3, batch_size=20)
+    assert speed.training(spec.changed(compat="leak"), DATA) == 64 + 3 * 1000
+    assert speed.training(spec, DATA) < 64 + 3 * 1000
 
 
 def test_costs_are_found_again() -> None:
@@ -71,7 +97,8 @@ def test_costs_are_found_again() -> None:
 
 def test_every_method_and_attack_is_measured_and_more_takes_longer(home: Home) -> None:
     """How near the estimates come is no matter of passing: it is measured where nothing else runs."""
-    speed = measure(Order(("table1",), model="vit", mlm="mlm", batch_size=32), home, side=8)
+    order = Order(("table1",), model="vit", mlm="mlm", batch_size=32, explain=True)
+    speed = measure(order, home, side=8, sides={8: "digits", 48: "digits", 64: ""})
     digits = look_up("digits", home)
     assert digits and set(speed.methods) == {"ft-standard", "tecoa", "mmcoa"}
     options: dict[str, Any] = {"dataset": "digits", "model": "vit", "mlm": "mlm", "batch_size": 32}
@@ -80,7 +107,14 @@ def test_every_method_and_attack_is_measured_and_more_takes_longer(home: Home) -
         assert 0 < few < many < math.inf
     weights = sum(path.stat().st_size for path in (home.clips / "vit").glob("*.safetensors"))
     assert speed.disk and speed.disk.weights == pytest.approx(dict.fromkeys(speed.methods, weights), rel=0.05)
-    assert 8 * 8 < speed.disk.examples["image"][1] < 4 * 8 * 8 * 3 + 200  # a float32 a value at most, and columns
+    assert set(speed.disk.examples["image"]) == {8, 48, 64} and set(speed.disk.examples["text"]) == {8}
+    assert set(speed.leaking) == {"tecoa", "mmcoa"}
+    sets = evaluation_spec("vit", ("digits",), ("clean", "image"), limit=100, steps=10)
+    for spec in (sets, sets.changed(pixel_size=48)):
+        direct.evaluate([spec], Start())
+        there = sum(path.stat().st_size for path in home.examples.glob("*.h5"))
+        assert speed.disk.test(spec, digits, attacks=spec.attacks) == pytest.approx(there, rel=0.2)
+        shutil.rmtree(home.examples)
     test = evaluation_spec("vit", ("digits",), mlm="mlm", batch_size=32)
     assert speed.test(test, digits, attacks=()) == 0
     one, all_ = (speed.test(test, digits, attacks=attacks) for attacks in (("clean",), test.attacks))

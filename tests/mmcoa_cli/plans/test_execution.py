@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
+from mmcoa_cli import catalog
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.plans.execution import Execution, Failure, verdict
+from mmcoa_cli.plans.lacking import lacking
 from mmcoa_cli.plans.order import Order, Scale
 from mmcoa_cli.plans.plan import Plan, compose
 from mmcoa_cli.plans.selection import Data, Selection
+from mmcoa_cli.reports.reading import rows
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors, save_checkpoint
 from store.index import Index
@@ -117,3 +121,33 @@ def test_runs_of_another_version_do_no_harm(home: Home) -> None:
     index.save_run(replace(run, id="odd", spec=odd))
     index.save_run(replace(run, id="odd-method", spec=json.dumps({**json.loads(run.spec), "method": "new"})))
     assert todo(home)[0] == "test ft-standard, 1-shot from digits on digits"
+
+
+def test_models_between_two_are_made_and_tested_once(home: Home) -> None:
+    """At the ends are the weights of the model and of the run: their examples are used, those of others are made."""
+    table = catalog.tables()["fig8"].narrowed(method=["tecoa"], source=["digits"], shots=["1"], w=[0.0, 0.5, 1.0])
+    between = Selection(table.narrowed(dataset=["digits"], attack=["clean", "image"]), (DIGITS,), (DIGITS,))
+
+    def made(scale: Scale = SMALL) -> Plan:
+        return compose(ORDER, scale, [between], known=Known(home))
+
+    assert [step.kind for step in made().todo] == ["train", "interpolate", *["evaluate"] * 3]
+    assert carry_out(made(), home) == [] and not made().todo
+    assert carry_out(plan(home), home) == [] and len(list(home.examples.glob("*.h5"))) == 5 * 4 - 2
+    index = Index(home.database_url)
+    ids = {run.id for run in index.runs() if run.kind == "interpolated"}
+    assert len(ids) == 3 and all(step.command.split()[3] in ids for step in made().steps if step.w is not None)
+    (one,) = [name for name in ids if name.endswith("-w0.5")]
+    shutil.rmtree(home.checkpoints / one)
+    assert [step.title for step in made().todo] == [
+        "interpolate between vit and tecoa, 1-shot from digits", "test tecoa, 1-shot from digits at w 0.5 on digits",
+    ]  # fmt: skip
+
+    def ways(*weights: float) -> list[str]:
+        finer, attacks = table.narrowed(w=weights), ("clean", "image")
+        found = lacking(index.runs(), rows(index, finer, attacks=attacks), table=finer, attacks=attacks, home=home)
+        return [entry["command"] for entry in found.entries() if " interpolate " in entry["command"]]
+
+    (run,) = [run.id for run in index.runs() if run.kind == "train" and run.method == "tecoa"]
+    assert ways(0.0, 0.5, 1.0) == []
+    assert ways(0.0, 0.25, 0.5) == [f"mmcoa interpolate vit {run} --steps 5"]

@@ -14,7 +14,7 @@ from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.jobs.training_spec import TrainSpec
 from mmcoa_cli.jobs.worker import Job, Start
-from mmcoa_cli.plans.cost import Speed
+from mmcoa_cli.plans.cost import Disk, Speed
 from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale
 from mmcoa_cli.plans.plan import compose, differences, largest_in_time
 from mmcoa_cli.plans.steps import Step
@@ -148,4 +148,54 @@ def test_epochs_are_tests_of_one_run(nowhere: Home) -> None:
     assert [sum(f"--epochs {epoch} " in test for test in tests) for epoch in (1, 2, 3)] == [15, 15, 0]
     assert len(tests) == 3 * 15  # those of the last epoch are the run's own
     quick = Order(("fig7",))
-    assert "epochs of training: 3 (the paper: 10)" in list(differences(quick, Scale("5", 3), [of_the_paper("fig7")]))
+    assert "epochs of training: 3 (the paper: 10 to 30)" in list(
+        differences(quick, Scale("5", 3), [of_the_paper("fig7")])
+    )
+
+
+def test_figure_8_interpolates_between_its_runs_and_tests_each_model(nowhere: Home, speed: Speed) -> None:
+    disk = Disk({"tecoa": 100.0, "mmcoa": 100.0}, dict.fromkeys(speed.attacks, (1.0, 0.0)), 224)
+    whole = replace(speed, disk=disk)
+    steps = compose(Order(("fig8",)), PAPER, [of_the_paper("fig8")], known=Known(nowhere), speed=whole).steps
+    counts = Counter(step.kind for step in steps)
+    assert counts == {"fetch": 2 + 2, "train": 2, "interpolate": 2, "evaluate": 2 * 11}
+    ways = [step for step in steps if step.kind == "interpolate"]
+    assert [step.command for step in ways] == [
+        f"mmcoa interpolate ViT-B-32 {method}-imagenet-full" for method in ("tecoa", "mmcoa")
+    ]
+    assert [(step.seconds, step.bytes) for step in ways] == [(13 * speed.load, 1100.0)] * 2
+    tests = [step for step in steps if step.kind == "evaluate"]
+    assert (
+        tests[3].command == ("mmcoa evaluate --checkpoint interpolated-tecoa-imagenet-full-w0.3 --dataset food101")
+        and tests[3].title == "test tecoa, full from imagenet at w 0.3 on food101"
+    )
+
+
+def test_figure_9_is_tests_of_features(nowhere: Home) -> None:
+    tests = [step for step in steps_of("fig9", home=nowhere) if step.kind == "evaluate"]
+    assert len(tests) == 3 * 2
+    assert tests[0].command == "mmcoa evaluate --checkpoint ViT-B-32 --dataset cifar10 --attack image --task features"
+    assert tests[0].title == "test clip, zero-shot on cifar10, task features"
+
+
+def test_all_has_every_table_and_figure() -> None:
+    titles = {table.title.partition(":")[0] for table in Order(("all",)).tables}
+    tables = {f"Table {number}" for number in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")}
+    assert titles == tables | {f"Figure {number}" for number in range(3, 14)}
+
+
+def test_a_learning_rate_is_that_of_fine_tuning(nowhere: Home) -> None:
+    """Of vp it is 40, of advpt 0.002: what a model is fine-tuned with is no rate for them."""
+    order = Order(("table7",), lr=1e-4)
+    steps = compose(order, PAPER, [of_the_paper("table7")], known=Known(nowhere)).steps
+    rates = {job.train.method: job.train.lr for step in steps if isinstance(job := step.work, Job) and job.train}
+    assert rates == {"advpt": 0.002, "vp": 40.0, "tecoa": 1e-4, "mmcoa": 1e-4}
+    assert list(differences(order, PAPER, [of_the_paper("table7")])) == ["learning rate 0.0001 (the paper: 1e-06)"]
+
+
+def test_steps_that_a_grid_names_are_no_difference() -> None:
+    """Table VI: 10 steps, as in the paper, whatever the preset takes elsewhere."""
+    retrieval = of_the_paper("table6")
+    assert not any("steps" in line for line in differences(Order(("table6",)), Scale(steps=10), [retrieval]))
+    both = differences(Order(("table1", "table6")), Scale(steps=10), [of_the_paper("table1"), retrieval])
+    assert "steps of the image attack in the test: 10 (the paper: 100)" in list(both)

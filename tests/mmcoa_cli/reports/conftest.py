@@ -42,6 +42,7 @@ AUTO = {
 SETTING = {
     "split": "test", "limit": None, "partial": False, "part": "", "pixel_size": 32, "precision": "fp32",
     "compat": "none", "batch_size": 128, "digests": 1, "data": data_key("0123456789abcdef", []),
+    "torch": "",
 }  # fmt: skip
 WRONG, HELD, FOOLED = 0, 1, 2  # outcomes
 CHANGE = np.float32(0.7 / 255)  # no image of 8 bits has it

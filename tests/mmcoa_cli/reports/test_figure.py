@@ -78,7 +78,7 @@ def test_one_picture_never_mixes_settings(index: Index, add: Add) -> None:
     on(add, TWO, "mmcoa", {"text": 3}, compat="release", shots="5")
     on(add, TWO, "clip", {"text": 3}, model="tiny-clip")
     found = drawn(index, FIG3)
-    assert found.xs == ["full"] and found.left_out == 8
+    assert found.xs == ["full"] and found.left_out == 6  # another radius is of no figure of this one's
     assert [panel.first.attack for panel in found.panels] == ["image", "text", "multimodal"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.models.present import data_key
 from mmcoa_cli.reports.reading import rows
-from mmcoa_cli.reports.rows import Row
+from mmcoa_cli.reports.rows import Row, as_dicts
 from store.errors import UserError
 from store.index import Index
 
@@ -37,6 +37,13 @@ def test_a_row_holds_what_was_evaluated(index: Index, add: Add) -> None:
     assert (row.mlm, row.collisions, row.prompts, row.max_words_changed) == ("bert-base-uncased", 2, 10, 1)
     assert row.ci95 == pytest.approx((0.79204, 0.80773), abs=1e-4)
     assert (row.pixel_size, row.data) == (32, data_key("0123456789abcdef", []))
+
+
+def test_a_row_says_when_where_and_by_what_it_was_measured(index: Index, add: Add) -> None:
+    add("mmcoa", {"image": 8000}, torch="2.14.0")
+    (told,) = as_dicts(rows(index, IID))
+    names = ("created_at", "seconds", "device", "version", "torch")
+    assert [told[name] for name in names] == ["2026-01-01T02:00:00+00:00", 1.0, "cpu", "", "2.14.0"]
 
 
 def test_what_an_attack_does_not_have_is_none(index: Index, add: Add) -> None:

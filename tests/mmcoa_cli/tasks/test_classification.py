@@ -91,3 +91,21 @@ def test_prompts_of_the_same_tokens_tie_exactly(small_clips: dict[str, Clip]):
 def test_a_prompt_that_is_cut_ties_with_the_one_it_is_cut_to(small_clips: dict[str, Clip]):
     prompts = ["cat " * 13 + "dog", "cat " * 13 + "dog bird", "cat " * 13 + "dog ship"]
     assert distinct(small_clips["vit"], prompts) == 1
+
+
+def test_the_first_class_of_a_tie_wins_it_where_that_is_asked_for():
+    """Of a tie between the classes 1 and 2 class 1 gets all, class 2 nothing; where nothing ties nothing changes."""
+    logits = torch.tensor([[3.0, 1, 2], [0, 5, 5], [0, 5, 5], [7, 7, 7]])
+    stored = {"label": np.array([0, 1, 2, 1]), "outcome": np.zeros(4)}
+    stored |= judged(logits, torch.tensor([0, 1, 2, 1]))
+    stored |= {f"clean_{name}": stored[name] for name in ("prediction", "credit")}
+    shared, first = stored.__getitem__, CLASSIFICATION.first_wins(stored.__getitem__)
+    assert shared("credit").tolist() == pytest.approx([1, 0.5, 0.5, 1 / 3])
+    assert first("credit").tolist() == first("clean_credit").tolist() == [1, 1, 0, 0]
+    assert first("outcome") is stored["outcome"]
+    values = {
+        rule: {m.name: m.value for m in CLASSIFICATION.measure(column, {}, attacked=True)}
+        for rule, column in (("shared", shared), ("first", first))
+    }
+    assert values["first"]["robust_accuracy"] == 0.5
+    assert values["shared"]["robust_accuracy"] == pytest.approx(7 / 12)

@@ -1,0 +1,44 @@
+"""`mmcoa runs`: what was trained, and what came out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..terminal.choices import one
+from . import known
+from . import options as o
+from .groups import Wanted
+
+EXAMPLES = {
+    "mmcoa runs": "List the runs, the newest first, with their clean and their lowest robust accuracy",
+    "mmcoa runs --dataset cifar10 --method mmcoa,tecoa --since 7d": "List some of them",
+    "mmcoa runs RUN": "Print all of one: its settings, losses, files, results, and the command that made it",
+}
+
+
+def command(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Print all of this run; the beginning of its id is enough.",
+            autocompletion=one(known.runs),
+        ),
+    ] = None,
+    *,
+    wanted: Wanted,
+    json: o.Json = False,
+) -> None:
+    """List the runs: what they are made of, when, how long it took, and what came out."""
+    from ..reports import one_run, runs
+    from ..settings import home
+    from ..terminal.console import out, print_json
+
+    if run:
+        found = one_run.described(run, home())
+        print_json(found.document()) if json else one_run.print_described(found)
+        return
+    listed = runs.listed(home(), wanted.filter)
+    print_json({"runs": listed}) if json else out.print(runs.table(listed))

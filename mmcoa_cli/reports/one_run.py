@@ -1,0 +1,182 @@
+"""All of one run: its settings, what each epoch took, its files, its results, and the command that made it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from store.errors import UserError
+from store.index import Index
+from store.schema import Epoch, Run
+
+from ..jobs.training_spec import stored_spec
+from ..jobs.typed_jobs import command_of_training
+from ..models.runs import INTERPOLATED, NO_RUN, made_again
+from ..settings import Home
+from ..terminal.console import out, show
+from ..terminal.durations import closely
+from .reading import together
+from .runs import NONE, Accuracy, Listed, accuracy, listed_run
+from .wording import percent
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+BARS = "▁▂▃▄▅▆▇█"
+MEGABYTE, GIB = 1e6, 2**30
+BESIDE = ("method", "dataset", "model", "shots", "seed", "compat")  # settings that stand in the first lines
+
+
+@dataclass(frozen=True)
+class Described:
+    """All of one run. `settings` are all of its training, `listed.settings` those that are not the paper's; `files` are
+    folders of the store with the bytes in each; `command` makes it again."""
+
+    listed: Listed
+    finished_at: str | None
+    weights: str | None
+    settings: dict[str, Any]
+    epochs: Sequence[Epoch]
+    files: dict[str, int]
+    results: Sequence[Accuracy]
+    command: str
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it: the fields of the list of runs, and what is told of one."""
+        beside = {name: value for name, value in vars(self).items() if name != "listed"}
+        return {**asdict(self.listed), **beside, "settings": self.settings, "unusual": self.listed.settings}
+
+
+def described(name: str, home: Home) -> Described:
+    """The run of this id, or the one whose id begins so. Raises UserError where there is none, or are several."""
+    index = Index(home.database_url)
+    run = index.find_run(name, otherwise=NO_RUN)
+    tests = together(index.results(runs=[run.id]))
+    return Described(
+        listed=listed_run(run, index, tests),
+        finished_at=run.finished_at,
+        weights=run.weights,
+        settings=_settings(run),
+        epochs=index.epochs(run.id),
+        files=_files(run, home),
+        results=[accuracy(one) for one in tests],
+        command=command_that_made(run),
+    )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """All settings of its training; of a run that was not trained here, what the index says of it."""
+    found = json.loads(run.spec)
+    with suppress(UserError, TypeError):  # of an index from elsewhere
+        found = stored_spec(run.method, run.spec).document() if run.kind == "train" else found
+    return {name: value for name, value in found.items() if name not in BESIDE}
+
+
+def command_that_made(run: Run) -> str:
+    """What to type for the run; of a model as it comes, for its test."""
+    if run.kind == INTERPOLATED:
+        return made_again(run)
+    if run.kind != "train":
+        return f"mmcoa evaluate --checkpoint {run.id if run.method != 'clip' else run.model} --dataset DATASET"
+    try:
+        return command_of_training(stored_spec(run.method, run.spec))
+    except (UserError, TypeError):  # of an index from elsewhere
+        return made_again(run)
+
+
+def _files(run: Run, home: Home) -> dict[str, int]:
+    """The folders that hold something of this run alone, with the bytes in each."""
+    from ..inventory import size_of
+
+    folders = [home.checkpoints / run.id, home.runs / run.id]
+    return {str(folder): size_of(folder) for folder in folders if folder.is_dir()}
+
+
+def print_described(found: Described) -> None:
+    """Print a paragraph for each part; the command, to be copied, is never wrapped."""
+    out.print(_parts(found))
+    out.print(Text("\nmade by", style="bold cyan"))
+    show(f"  {found.command}")
+
+
+def _parts(found: Described) -> RenderableType:
+    from rich.console import Group
+    from rich.padding import Padding
+
+    parts: list[RenderableType] = [Text(found.listed.run, style="bold")]
+    for title, lines in _paragraphs(found):
+        if lines:
+            parts += [Text(), Text(title, style="bold cyan"), Padding(_grid(lines), (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def _grid(lines: Sequence[Sequence[str]]) -> RenderableType:
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for number in range(len(lines[0])):
+        grid.add_column(overflow="fold", style="" if number else "dim")
+    for line in lines:
+        grid.add_row(*line)
+    return grid
+
+
+def _paragraphs(found: Described) -> Iterator[tuple[str, list[Sequence[str]]]]:
+    one = found.listed
+    shots = {"0": "", "full": "all images", "1": "1 image a class"}.get(one.shots, f"{one.shots} images a class")
+    made = [
+        ("method", one.method),
+        ("model", one.model),
+        ("trained on", f"{one.dataset}, {shots}, seed {one.seed}" if one.dataset else ""),
+        ("status", one.status),
+        ("begun", one.created_at),
+        ("took", closely(one.seconds) if one.seconds else ""),
+        ("weights", (found.weights or "")[:16]),
+    ]
+    yield "what it is", [(name, value) for name, value in made if value]
+    yield "not the paper's settings", [(name, str(value)) for name, value in one.settings.items()]
+    yield "settings", [(name, _shown(value)) for name, value in found.settings.items() if value not in (None, "")]
+    yield f"epochs  {sparkline([epoch.loss for epoch in found.epochs])}", [*_epochs(found.epochs)]
+    yield "files", [(f"{size / MEGABYTE:,.1f} MB", folder) for folder, size in found.files.items()]
+    yield "results", [*_results(found.results)]
+
+
+def _epochs(epochs: Sequence[Epoch]) -> Iterator[Sequence[str]]:
+    if epochs:
+        yield "", "loss", "took", "images/s", "memory", "on"
+    for epoch in epochs:
+        memory = f"{epoch.peak_memory / GIB:.2f} GiB" if epoch.peak_memory else NONE
+        speed = f"{epoch.images / epoch.seconds:,.3g}" if epoch.seconds else NONE
+        device = f"{epoch.processes} x {epoch.device}" if epoch.processes > 1 else epoch.device
+        yield str(epoch.epoch), f"{epoch.loss:.4f}", closely(epoch.seconds), speed, memory, device
+
+
+def _results(results: Sequence[Accuracy]) -> Iterator[Sequence[str]]:
+    """One line each, the newest last."""
+    if results:
+        yield "dataset", "attack", "metric", "%", "95%", "n", "when", "took"
+    for one in results:
+        low, high = one.ci95
+        interval = f"{percent(low)}–{percent(high)}" if low is not None and high is not None else NONE
+        what = (one.dataset, one.under, one.metric.replace("_", " "))
+        yield *what, percent(one.value), interval, f"{one.n:,}", one.created_at[:10], closely(one.seconds)
+
+
+def _shown(value: Any) -> str:
+    """A setting in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A sign for each value, the higher the taller; of one value nothing."""
+    if len(values) < 2 or max(values) == min(values):
+        return ""
+    step = (max(values) - min(values)) / (len(BARS) - 1)
+    return "".join(BARS[round((value - min(values)) / step)] for value in values)

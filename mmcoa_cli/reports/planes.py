@@ -1,0 +1,166 @@
+"""Features in a plane as a picture: dots for clean images, crosses for attacked ones, a colour and a name a class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from store.datasets import Dataset
+from store.errors import UserError
+from store.examples import stored_set
+from store.index import Index
+
+from ..datasets.library import dataset_path
+from ..settings import Home
+from .colours import COLOURS
+from .example_files import examples_path
+from .wording import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from store.schema import Result
+
+NAMED = 12  # classes whose names stand in the picture
+ROW = 1.75  # inches: a row of planes
+LEGEND: dict[str, Any] = {"loc": "outside upper center", "ncols": 2, "frameon": False, "borderaxespad": 0.2}
+
+Places = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What an evaluation of features found: of the images in the plane their places before and under the attack (m, 2),
+    labels and cosines (m,); `mean_cosine` is that of all `n` images."""
+
+    run: str
+    dataset: str
+    attack: str
+    n: int
+    mean_cosine: float
+    class_names: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    clean: Places
+    adversarial: Places
+    cosines: npt.NDArray[np.float32]
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        names = ("clean", "adversarial", "cosines", "labels")
+        told = ("run", "dataset", "attack", "n", "mean_cosine")
+        arrays = {name: getattr(self, name).tolist() for name in names}
+        return {**{name: getattr(self, name) for name in told}, **arrays}
+
+
+def plane_of(result: Result, home: Home) -> Plane:
+    """What lies in the store of a result. Raises UserError where it is not there as it was."""
+    examples = stored_set(examples_path(result, home))
+    shown = examples.values("shown")
+    return Plane(
+        result.run_id,
+        result.dataset,
+        result.attack,
+        result.n,
+        result.value,
+        tuple(Dataset.info_of(dataset_path(result.dataset, home)).class_names),
+        examples.columns("label")[shown],
+        examples.values("clean_place"),
+        examples.values("adversarial_place"),
+        examples.columns("cosine")[shown],
+    )
+
+
+@dataclass(frozen=True)
+class Planes:
+    """The results of a picture in rows, each of which has a label and as many columns as the others."""
+
+    rows: Sequence[tuple[str, Sequence[Result | None]]]
+    home: Home
+
+    @cached_property
+    def found(self) -> list[list[Plane | None]]:
+        return [[self._plane(result) for result in results] for _, results in self.rows]
+
+    @property
+    def every(self) -> list[Plane]:
+        return [plane for planes in self.found for plane in planes if plane]
+
+    def _plane(self, result: Result | None) -> Plane | None:
+        try:
+            return plane_of(result, self.home) if result else None
+        except UserError:
+            return None  # the number stands all the same
+
+    def draw(self, picture: Any) -> float:
+        """Draw them all; returns the height in inches."""
+        every = picture.subplots(len(self.rows), max(len(results) for _, results in self.rows), squeeze=False)
+        for (label, _), planes, row in zip(self.rows, self.found, every, strict=True):
+            row[0].set_ylabel(plain(label))
+            for axes, plane in zip(row, planes, strict=True):
+                _draw(axes, plane)
+        drawn = [axes for axes in every.flatten() if axes.collections]
+        if drawn:
+            picture.legend(*drawn[0].get_legend_handles_labels(), **LEGEND)
+        return 0.35 + ROW * len(self.rows)
+
+
+def planes_of(runs: Sequence[Sequence[Result]], home: Home) -> Planes:
+    """A row for the results of each run."""
+    return Planes([(results[0].run_id, results) for results in runs], home)
+
+
+def of_evaluations(evaluations: Sequence[str], home: Home) -> list[Result]:
+    """The index's results of these evaluations, each once."""
+    index = Index(home.database_url)
+    return [index.evaluation(one)[0] for one in dict.fromkeys(evaluations)]
+
+
+def _draw(axes: Axes, plane: Plane | None) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+    if plane is None:
+        axes.text(0.5, 0.5, "not in this store", ha="center", va="center", transform=axes.transAxes)
+        return
+    scale = _colours(len(plane.class_names))
+    shades = [scale[label] for label in plane.labels.tolist()]
+    for places, marker, size, told in (
+        (plane.clean, "o", 3.0, "clean"),
+        (plane.adversarial, "x", 5.0, f"{plane.attack} attack"),
+    ):
+        axes.scatter(
+            places[:, 0], places[:, 1], c=shades, marker=marker, s=size, linewidths=0.5, alpha=0.75, label=told,
+            rasterized=True,  # small in a page, too
+        )  # fmt: skip
+    axes.set_title(f"{plain(plane.dataset)}, mean cosine {plane.mean_cosine:.3f}", fontsize=6, pad=2)
+    if len(plane.class_names) <= NAMED:
+        _name_classes(axes, plane, scale)
+
+
+def _name_classes(axes: Axes, plane: Plane, scale: Sequence[str]) -> None:
+    """Each class's name in the middle of its clean images: what colours alone would say to some."""
+    from matplotlib.patheffects import withStroke
+
+    for number, name in enumerate(plane.class_names):
+        own = plane.clean[plane.labels == number]
+        if len(own) and not math.isnan(float(own.sum())):
+            x, y = np.median(own, axis=0)
+            halo = [withStroke(linewidth=1.2, foreground="white")]
+            axes.text(x, y, plain(name), color=scale[number], fontsize=4.5, ha="center", va="center", path_effects=halo)
+
+
+def _colours(count: int) -> list[str]:
+    import matplotlib
+    from matplotlib.colors import to_hex
+
+    if count <= len(COLOURS):
+        return list(COLOURS[:count])
+    scale = matplotlib.colormaps["turbo"]
+    return [to_hex(scale(k / (count - 1))) for k in range(count)]
