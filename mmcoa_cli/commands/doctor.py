@@ -11,7 +11,6 @@ from ..terminal.given import given, refuse_unused
 from . import known
 from . import options as o
 
-NAME = "doctor"
 EXAMPLES = {
     "mmcoa doctor": "Use no network; end with exit code 1 where a check failed",
     "mmcoa doctor --checkpoint RUN": "See whether its robust accuracy looks false; end with exit code 0 either way",

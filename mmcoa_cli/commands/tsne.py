@@ -16,7 +16,6 @@ from ..terminal.given import given
 from . import groups, known
 from . import options as o
 
-NAME = "tsne"
 EXAMPLES = {
     "mmcoa tsne --checkpoint RUN --dataset cifar10,stl10 --limit 500": "Draw Figure 9 for a run",
     "mmcoa tsne --checkpoint ViT-B-32,RUN --dataset cifar10 --limit 500 --output fig9.svg": "Draw two",
