@@ -7,10 +7,14 @@ from .terminal.ending import in_words
 
 def main() -> None:
     with in_words():
-        from .plugins import load
+        from .loading import end_without_search, loading
 
-        load()  # first: the command line lists what there is to choose from
-        from .app import run
+        end_without_search()
+        with loading():
+            from .plugins import load
+
+            load()  # first: the command line lists what there is to choose from
+            from .app import run
 
         run()
 

@@ -100,7 +100,7 @@ def evaluate(
     return the rows as `results` does. What is stored is not computed again. `options` are those of `mmcoa evaluate`."""
     attacks, datasets = _names(attack) or usual(), _names(dataset)
     specs = [evaluation_spec(name, datasets, attacks, epoch=epoch, **options) for name in _names(checkpoint)]
-    done = direct.carry_out(direct.test_jobs(specs), Start())
+    done = direct.evaluate(specs, Start())
     done.end()
     return _table(of_outcomes.document(done.outcomes)["rows"])
 

@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -13,52 +14,40 @@ import typer
 from store.errors import UserError
 
 from . import __version__
-from .commands import (
-    attack,
-    demo,
-    doctor,
-    evaluate,
-    export,
-    fetch,
-    interpolate,
-    pretrain,
-    push,
-    report,
-    reproduce,
-    runs,
-    show,
-    store,
-    train,
-    tsne,
-)
-from .commands import list as list_
 from .names import require_printable
 from .settings import home
 from .terminal.ending import in_words
 from .terminal.examples import epilog
 from .terminal.flattened import flattened
 from .terminal.given import OnceEach
+from .terminal.on_demand import group
 
 VERBS = (
-    fetch,
-    train,
-    pretrain,
-    attack,
-    evaluate,
-    interpolate,
-    report,
-    runs,
-    reproduce,
-    list_,
-    show,
-    tsne,
-    export,
-    push,
-    doctor,
-    demo,
-)
+    "fetch", "train", "pretrain", "attack", "evaluate", "interpolate", "report", "runs", "reproduce", "list", "show",
+    "tsne", "export", "push", "store", "doctor", "demo",
+)  # fmt: skip
+
+
+def verb(name: str) -> Any:
+    """The module of a verb, imported when it is asked for."""
+    return import_module(f".commands.{name}", __package__)
+
+
+def _command(name: str) -> Any:
+    """A verb's command, or its group of commands."""
+    module = verb(name)
+    if hasattr(module, "app"):
+        command: Any = typer.main.get_group(module.app)
+    else:
+        alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        alone.command(epilog=epilog(module.EXAMPLES), cls=OnceEach)(flattened(module.command))
+        command = typer.main.get_command(alone)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
+    cls=group(VERBS, _command),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,9 +55,6 @@ app = typer.Typer(
     help="Attack CLIP through its images, its text and both; defend it; report what held.",
     epilog=epilog({"mmcoa demo": "Go the whole way on embedded data, with no network"}),
 )
-for _verb in VERBS:
-    app.command(_verb.NAME, epilog=epilog(_verb.EXAMPLES), cls=OnceEach)(flattened(_verb.command))
-app.add_typer(store.app, name=store.NAME)
 
 
 def _print_version(wanted: bool) -> None:

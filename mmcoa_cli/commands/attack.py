@@ -15,7 +15,6 @@ from ..terminal.choices import choice
 from . import groups, known
 from . import options as o
 
-NAME = "attack"
 EXAMPLES = {
     "mmcoa attack image --checkpoint ViT-B-32 --dataset cifar100 --steps 10": "Perturb the test images",
     "mmcoa attack text --checkpoint tiny-clip --dataset digits --mlm tiny-mlm": "Show the prompts it writes",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from . import options as o
+from . import output as o
 
-NAME = "demo"
 EXAMPLES = {
     "mmcoa demo": "Type it again: it takes seconds, from the store",
 }

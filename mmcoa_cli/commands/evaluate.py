@@ -8,7 +8,6 @@ from ..jobs.evaluation_spec import evaluation_spec
 from . import groups
 from . import options as o
 
-NAME = "evaluate"
 EXAMPLES = {
     "mmcoa evaluate --checkpoint ViT-B-32 --dataset cifar10,cifar100": "Test zero-shot CLIP under all attacks",
     "mmcoa evaluate --checkpoint RUN,RUN": "Test two runs, and print one table",

@@ -10,7 +10,6 @@ import typer
 from . import handing as h
 from . import options as o
 
-NAME = "export"
 EXAMPLES = {
     "mmcoa export RUN robust-clip": "Write a folder that open_clip.create_model('local-dir:robust-clip') loads",
     "mmcoa export RUN robust-clip --to transformers": "Write a CLIPModel and its CLIPProcessor",

@@ -13,14 +13,13 @@ from .. import catalog
 from ..catalog import Kind
 from ..terminal.choices import choice, listed, one
 from . import known
-from . import options as o
+from . import output as o
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ..inventory import Fetched
 
-NAME = "fetch"
 DATASET, CLIP = "A dataset of your own", "A CLIP of your own"
 WORDS = {"own": "own weights", "stand-in": "a stand-in"}
 EXAMPLES = {

@@ -11,7 +11,6 @@ from ..terminal.literals import Towers
 from . import known
 from . import options as o
 
-NAME = "interpolate"
 EXAMPLES = {
     "mmcoa interpolate ViT-B-32 RUN": "Make the eleven models from OpenAI's CLIP to a defended one",
     "mmcoa interpolate tiny-clip RUN --steps 3 --towers image": "Keep the text encoder of the first",

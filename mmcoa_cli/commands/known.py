@@ -1,6 +1,7 @@
 """Names that a shell completes: rows of the catalog, and what lies in the store. No file is opened but records.
 
-A store that cannot be read has nothing to complete: the command that is typed will say why.
+A store that cannot be read has nothing to complete: the command that is typed will say why. What names are read from
+is imported where they are asked for: most commands ask for few.
 """
 
 from __future__ import annotations
@@ -10,25 +11,28 @@ from pathlib import Path
 from store.errors import UserError
 
 from .. import catalog
-from ..attacks import ATTACKS, base
-from ..jobs.training_spec import options_of
-from ..models.origins import read_record
 from ..settings import home
 
 ALL = "all"  # a list of the catalog
 
 
 def attacks() -> list[str]:
+    from ..attacks import ATTACKS
+
     return [*ATTACKS]
 
 
 def settings() -> list[str]:
     """The beginnings of what `-o` takes."""
+    from ..attacks import base
+
     return [f"{name}=" for name in base.every_option()]
 
 
 def training_options() -> list[str]:
     """Options that only some methods have."""
+    from ..jobs.training_spec import options_of
+
     return [*dict.fromkeys(name for row in catalog.methods().values() for name in options_of(row))]
 
 
@@ -92,6 +96,8 @@ def _recorded(folder: str) -> list[str]:
 
 
 def _name_of(folder: Path) -> str:
+    from ..models.origins import read_record
+
     try:
         return read_record(folder).name or folder.name
     except UserError:

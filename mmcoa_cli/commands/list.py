@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from ..terminal.literals import Listed
-from . import options as o
+from . import output as o
 
-NAME = "list"
 EXAMPLES = {
     "mmcoa list attacks": "List the attacks with their settings, for --attack and -o",
     "mmcoa list methods --json": "List the methods of mmcoa train as JSON",

@@ -15,13 +15,12 @@ from ..tasks import TASKS
 from ..terminal import choices as c
 from ..terminal import literals
 from . import known
+from .output import Json as Json
 
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
 SETTINGS, MACHINE, OUTPUT, FILTERS, AFTER = "Settings", "Machine", "Output", "Filters", "Test"
 N = "N"  # what a number is called in the help
 DATASETS, ATTACKS = c.Names((DEFAULT_DATASET,)), c.Names(base.usual())
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 
 Attacks = Annotated[
     c.Names,

@@ -11,7 +11,6 @@ from ..terminal.choices import one
 from . import known
 from . import options as o
 
-NAME = "pretrain"
 EXAMPLES = {
     "mmcoa pretrain --config ARCH.json --dataset cifar10 --epochs 30 --name my-clip": "Then evaluate my-clip",
 }

@@ -9,7 +9,6 @@ import typer
 from . import handing as h
 from . import options as o
 
-NAME = "push"
 EXAMPLES = {
     "mmcoa push RUN mylab/clip-mmcoa --dry-run": "Show what would be sent, and the card",
     "mmcoa push RUN mylab/clip-mmcoa --license mit --private": "Send it, for nobody else to see yet",

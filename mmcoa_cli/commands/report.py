@@ -13,10 +13,9 @@ from .. import catalog
 from ..terminal.choices import Names, choice, choices, listed
 from ..terminal.literals import Format
 from . import known
-from . import options as o
+from . import output as o
 from .groups import Wanted
 
-NAME = "report"
 EXAMPLES = {
     "mmcoa report --task iid": "Print what the index holds, beside Table I",
     "mmcoa report --task ood --attack multimodal,clean": "Print Tables II and III, and what is missing",

@@ -13,7 +13,6 @@ from ..terminal.literals import Preset
 from . import groups, known
 from . import options as o
 
-NAME = "reproduce"
 EXAMPLES = {
     "mmcoa reproduce table1 --dry-run": "Print the plan: what is there, what is left, how long it takes here",
     "mmcoa reproduce table2 --preset quick --hours 2": "Do what this machine can in two hours",

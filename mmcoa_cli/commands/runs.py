@@ -14,7 +14,6 @@ from . import known
 from . import options as o
 from .groups import Wanted
 
-NAME = "runs"
 EXAMPLES = {
     "mmcoa runs": "List the runs, the newest first, with their clean and their lowest robust accuracy",
     "mmcoa runs --dataset cifar10 --method mmcoa,tecoa --since 7d": "List some of them",

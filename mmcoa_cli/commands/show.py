@@ -9,9 +9,8 @@ import typer
 
 from ..terminal.choices import choice, listed, one
 from . import known
-from . import options as o
+from . import output as o
 
-NAME = "show"
 RUN, DATASET = "A run", "A dataset"
 EXAMPLES = {
     "mmcoa show RUN": "Draw images before and under each attack, and print the prompts that it wrote",

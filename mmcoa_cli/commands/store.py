@@ -16,13 +16,12 @@ from store.errors import UserError
 from ..terminal.choices import keeping, kept, one
 from ..terminal.examples import epilog
 from . import known
-from . import options as o
+from . import output as o
 
 if TYPE_CHECKING:
     from ..stored.listing import Inventory
     from ..stored.removing import Removal
 
-NAME = "store"
 EXAMPLES = {
     "mmcoa store ls runs": "List the runs with their sizes, and what they use",
     "mmcoa store info RUN": "Show what a run was made of, its files and its evaluations",

@@ -11,7 +11,6 @@ from ..terminal.given import given, refuse_unused
 from . import grid, groups, known
 from . import options as o
 
-NAME = "train"
 EXAMPLES = {
     "mmcoa train --method mmcoa --shots 5": "Start from OpenAI's ViT-B-32, on CIFAR-100",
     "mmcoa train --method tecoa --dataset digits --model tiny-clip --mlm tiny-mlm": "Use no network",

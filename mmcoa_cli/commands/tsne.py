@@ -16,7 +16,6 @@ from ..terminal.given import given
 from . import groups, known
 from . import options as o
 
-NAME = "tsne"
 EXAMPLES = {
     "mmcoa tsne --checkpoint RUN --dataset cifar10,stl10 --limit 500": "Draw Figure 9 for a run",
     "mmcoa tsne --checkpoint ViT-B-32,RUN --dataset cifar10 --limit 500 --output fig9.svg": "Draw two",
@@ -46,13 +45,13 @@ def command(
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     specs = [evaluation_spec(name, dataset, (attack,), **{**options, "task": FEATURES.name}) for name in checkpoint]
     from ..jobs.worker import Start  # what was typed is right: only now is it worth the time
-    from ..plans.direct import carry_out, test_jobs
+    from ..plans.direct import evaluate
     from ..reports.figures import draw_planes
     from ..reports.planes import of_evaluations, planes_of
     from ..settings import home
     from ..terminal.console import print_json, show
 
-    done = carry_out(test_jobs(specs), Start())
+    done = evaluate(specs, Start())
     done.end()
     planes = planes_of([of_evaluations(outcome.evaluations, home()) for outcome in done.outcomes], home())
     draw_planes(planes, output)

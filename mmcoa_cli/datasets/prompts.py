@@ -11,8 +11,6 @@ import html
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ftfy import fix_text
-
 ROUNDS = 4  # an entity of an entity of an entity
 
 
@@ -25,11 +23,20 @@ def clean_name(name: str) -> str:
 def clean_text(text: str) -> str:
     """The text as open_clip's tokenizers mend it: what they make of this they leave as it is."""
     for _ in range(ROUNDS):
-        mended = " ".join(html.unescape(html.unescape(fix_text(text))).split())
+        mended = " ".join(_mended(text).split())
         if mended == text:
             break
         text = mended
     return text
+
+
+def _mended(text: str) -> str:
+    """Plain characters as they are: most names have no other, and ftfy takes long to load."""
+    if text.isascii() and text.isprintable() and "&" not in text:
+        return text
+    from ftfy import fix_text
+
+    return html.unescape(html.unescape(fix_text(text)))
 
 
 def class_prompts(class_names: Sequence[str], template: str) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import plugins
+from ..loading import end_without_search, loading
 from ..settings import home
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
@@ -66,13 +67,14 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
     Raises UserError when this is not one of that many.
     """
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
-    import torch
-    from accelerate import Accelerator
+    with loading():
+        import torch
+        from accelerate import Accelerator
 
-    from ..models.subjects import load_mlm
-    from .evaluation import evaluate
-    from .subject import subject_of
-    from .training import train
+        from ..models.subjects import load_mlm
+        from .evaluation import evaluate
+        from .subject import subject_of
+        from .training import train
 
     compute_repeatably(torch)
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
@@ -116,6 +118,7 @@ def main() -> None:
     The first process tells the outcome; a process that fails tells why, and its exit code ends the others. A signal
     ends each without a word, and so does the end of the launcher.
     """
+    end_without_search()
     threading.Thread(target=_end_with, args=(os.environ[LAUNCHER],), daemon=True).start()
     try:
         with raised():

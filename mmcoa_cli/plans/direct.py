@@ -35,11 +35,11 @@ def training_jobs(
     *,
     test: Mapping[str, int | None] | None = None,
     resume: str = "",
-    keep: int | None = None,
+    keep: int | None = 1,
     conduct: Conduct | None = None,
 ) -> list[Job]:
     """To train each run, with a test of this size after it (None: without one); `resume` is the run to go on with,
-    `keep` how many of the last epochs stay."""  # fmt: skip
+    `keep` how many of the last epochs stay."""
     tests = [None if test is None else evaluation_after(spec, **test) for spec in specs]
     return [Job(spec, own, resume, keep, conduct or Conduct()) for spec, own in zip(specs, tests, strict=True)]
 
@@ -47,6 +47,11 @@ def training_jobs(
 def test_jobs(specs: Sequence[EvaluationSpec]) -> list[Job]:
     """To test each run or model."""
     return [Job(evaluate=spec) for spec in specs]
+
+
+def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> Done:
+    """Test each run or model."""
+    return carry_out(test_jobs(specs), start)
 
 
 def steps_of(jobs: Sequence[Job], start: Start) -> list[Step]:
@@ -65,7 +70,7 @@ def carry_out(jobs: Sequence[Job], start: Start) -> Done:
 
 
 def _titles(jobs: Sequence[Job]) -> Iterator[str]:
-    """What each job is, with what sets its run apart from others."""
+    """What each job is, with what sets it apart from others."""
     specs = [job.train for job in jobs if job.train]
     varied = [name for name in ("model", "lr") if len({getattr(spec, name) for spec in specs}) > 1]
     for job in jobs:

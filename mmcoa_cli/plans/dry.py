@@ -201,9 +201,8 @@ def _estimate(step: Step, job: Job, speed: Speed | None, known: Known) -> Estima
         return Estimate(step, run, False, None, None, None)
     seconds, left, memory = 0.0, 0.0, list[float]()
     if train and (data := look_up(train.dataset, store)):
-        kept = replace(train, epochs=min(train.epochs, job.keep)) if job.keep else train
         seconds += speed.training(train, data)
-        left += speed.disk.training(kept, data) if speed.disk else 0.0
+        left += speed.disk.training(train, data, job.keep) if speed.disk else 0.0
         if speed.memory:
             images, most = images_of(train, data), job.conduct.micro_batch
             memory.append(speed.memory.training(train, data, images=images, most=most))

@@ -9,6 +9,7 @@ arguments, folder, session, signals and exit code, and the end of the interprete
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -27,7 +28,8 @@ from typing import IO, Any
 LIBRARIES = (
     "torch", "torch.distributed", "torch._dynamo", "torchvision", "transformers.models.bert.modeling_bert",
     "transformers.models.auto.modeling_auto", "transformers.dynamic_module_utils", "open_clip", "accelerate", "h5py",
-    "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "rich.progress", "psutil",
+    "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "alembic.command", "rich.progress", "psutil", "typer.rich_utils",
+    "typer.completion", "pydantic.types",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a message: arguments and variables
 ENDS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
@@ -186,6 +188,7 @@ def _tell_who_ended(connection: socket.socket) -> list[int]:
 def main() -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
+    gc.freeze()  # what is loaded stays shared: no collection, nor the one at the end of a fork, goes through it
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         request = _next(connection)
     os.setsid()

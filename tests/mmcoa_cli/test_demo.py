@@ -40,4 +40,4 @@ def test_it_ends_with_places_and_commands(tmp_path: Path) -> None:
         assert str(place) in places
     typed = [shlex.split(command) for line in commands.strip().splitlines() for command in line.split("&&")]
     assert len(commands.strip().splitlines()) == 3
-    assert all(words[0] == "mmcoa" and words[1] in {verb.NAME for verb in VERBS} for words in typed)
+    assert all(words[0] == "mmcoa" and words[1] in {*VERBS} for words in typed)

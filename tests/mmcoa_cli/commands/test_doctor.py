@@ -13,7 +13,7 @@ from mmcoa_cli.commands import doctor
 from store.errors import UserError
 
 app = typer.Typer()
-app.command(doctor.NAME, epilog=doctor.EXAMPLES)(doctor.command)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.command)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from store.errors import UserError
 
 ROOT = Path(store.__file__).parents[1]
 app = typer.Typer()
-app.command(fetch.NAME)(fetch.command)
+app.command("fetch")(fetch.command)
 
 
 @pytest.fixture(autouse=True)

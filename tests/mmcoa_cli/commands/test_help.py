@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from mmcoa_cli import catalog
 from mmcoa_cli.app import VERBS, app
+from mmcoa_cli.app import verb as module_of
 from mmcoa_cli.attacks import ATTACKS
-from mmcoa_cli.commands import store
 from mmcoa_cli.jobs.training_spec import PRECISIONS
 from mmcoa_cli.plans.order import PRESETS
 from mmcoa_cli.reports.formats import FORMATS
@@ -22,7 +22,7 @@ from mmcoa_cli.terminal.literals import Format, Precision, Preset
 
 PROGRAM: Any = typer.main.get_command(app)
 NO_VERB = {"A", "All", "An", "How", "Of", "One", "Only", "Side", "Size", "The", "What", "Where", "Which"}
-EXAMPLES = [line for verb in (*VERBS, store) for line in verb.EXAMPLES]
+EXAMPLES = [line for name in VERBS for line in module_of(name).EXAMPLES]
 
 
 def commands(one: Any = PROGRAM, name: str = "mmcoa") -> Iterator[tuple[str, Any]]:

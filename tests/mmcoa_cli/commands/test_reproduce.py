@@ -22,7 +22,7 @@ from store.errors import UserError
 from store.index import Index
 
 MODELS = ("--model", "vit", "--mlm", "mlm")
-SMALLEST = ("--preset", "quick", "--hours", "1e-6", "--source", "digits", *MODELS)
+SMALLEST = ("--preset", "quick", "--hours", "1e-6", "--source", "digits", "--batch-size", "16", *MODELS)
 
 
 def mmcoa(*words: str) -> Result:
@@ -73,7 +73,7 @@ def test_a_dry_run_without_the_models(home: Home) -> None:
 
 def test_typed_by_hand_the_steps_are_the_same(home: Home) -> None:
     """The commands of a plan do what `reproduce` would: afterwards nothing is left."""
-    words = ("reproduce", "table1", *SMALLEST, "--batch-size", "50", "--dry-run")
+    words = ("reproduce", "table1", *SMALLEST, "--dry-run")
     for step in document(*words)["steps"]:
         if not step["cached"]:
             ended = mmcoa(*shlex.split(step["command"])[1:])

@@ -23,7 +23,7 @@ from store.index import Index
 from store.keys import digest_file
 
 app = typer.Typer()
-app.add_typer(store.app, name=store.NAME)
+app.add_typer(store.app, name="store")
 
 
 @pytest.fixture

@@ -67,9 +67,11 @@ CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many 
     ({"method": "ft-standard", "tune": "text"}, 4),
     ({"method": "pmg-aft", "batch_size": 17, "lr": 1e-2}, 3),
     ({"method": "pmg-aft", "batch_size": 17, "lr": 1e-2, "model": "resnet"}, 3),  # whose BatchNorm has statistics
+    ({"method": "vp", "batch_size": 17, "lr": 1.0, "prompt_tokens": 2}, 3),
+    ({"method": "advpt", "batch_size": 17, "lr": 1.0}, 3),
 ]
 IN_PIECES = {0: 3, 3: 4, 4: 3, 8: 5}  # of which case so many images are in a process's memory at once
-MOVES_LITTLE = ("pmg-aft",)  # stochastic gradient descent: its first steps are small beside the learning rate
+MOVES_LITTLE = ("pmg-aft", "vp", "advpt")  # by stochastic gradient descent: first steps are small beside its rate
 
 
 @pytest.fixture
@@ -118,17 +120,12 @@ def in_two_processes(specs: list[TrainSpec], home: Home, env: dict[str, str], se
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "changes",
-    [{"method": "bordered"}, {"method": "vp", "lr": 1.0, "prompt_tokens": 2}, {"method": "advpt", "lr": 1.0}],
-    ids=lambda changes: str(changes["method"]),
-)
-def test_a_wrapper_is_trained_by_a_launch(
-    new_home: Callable[[str], Home], variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+def test_a_wrapper_of_a_plugin_is_trained_by_a_launch(
+    new_home: Callable[[str], Home], variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = new_home("one"), new_home("two")
     spec = train_spec(
-        dataset="digits", shots="2", model="vit", epochs=1, batch_size=17, eps="8/255", steps=2, **changes
+        "bordered", dataset="digits", shots="2", model="vit", epochs=1, batch_size=17, eps="8/255", steps=2
     )
     monkeypatch.setenv("MMCOA_HOME", str(two.root))
     run = train(spec, one, Accelerator(cpu=True)).id

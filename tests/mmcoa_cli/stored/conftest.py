@@ -24,7 +24,7 @@ from store.index import Index
 RUN = train_spec("tecoa", dataset="digits", shots="1", model="vit", epochs=2, batch_size=5, lr=1e-3, steps=1)
 
 app = typer.Typer()
-app.add_typer(store.app, name=store.NAME)
+app.add_typer(store.app, name="store")
 
 
 @pytest.fixture(scope="session")
