@@ -198,7 +198,7 @@ def test_a_figure_is_drawn_here_and_its_rows_are_printed(pictured: None, folder:
 
 def test_a_figure_goes_where_it_is_told(pictured: None, folder: Path) -> None:
     result = mmcoa("--task", "fig3", "--output", "one.pdf")
-    assert result.stdout.splitlines()[0] == "one.pdf"
+    assert result.stdout.splitlines()[0] == "drawn: one.pdf"
     assert (folder / "one.pdf").read_bytes().startswith(b"%PDF-")
     result = mmcoa("--task", "fig3", "--output", "two.png", "--json")
     assert json.loads(result.stdout)["task"] == "fig3" and (folder / "two.png").exists()
