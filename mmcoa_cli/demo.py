@@ -33,11 +33,11 @@ def specs() -> list[TrainSpec]:
 def show(*, as_json: bool) -> None:
     """Train and test every method on digits, and print what came of it; what the store has is not done again."""
     from .jobs.worker import Start
-    from .plans.direct import train
+    from .plans.direct import carry_out, training_jobs
     from .reports import results
     from .terminal import console
 
-    outcomes = train(specs(), Start())
+    outcomes = carry_out(training_jobs(specs(), test={}), Start())
     results.show(outcomes, as_json=as_json)
     for line in () if as_json else closing(home(), outcomes):
         console.show(line)

@@ -25,8 +25,8 @@ from store.printable import visible
 from . import __version__
 from .settings import Home
 
-OK, WARN, FAIL = "ok", "warn", "fail"
-STYLES = {OK: "green", WARN: "bold yellow", FAIL: "bold red"}
+OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
+STYLES = {OK: "green", WARN: "bold yellow", FAIL: "bold red", SKIP: "dim"}
 GB = 10**9
 SHOWN = ("torch", "open_clip_torch", "transformers", "accelerate", "sqlalchemy", "h5py")
 REINSTALL = "reinstall mmcoa into a new virtual environment"

@@ -14,6 +14,8 @@ class UserError(Exception):
     def __init__(self, what: str, *, hint: str = "") -> None:
         super().__init__(what)
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # a traceback, which whoever calls this from Python sees, shows notes alone
 
 
 class Lost(UserError):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .example_content import checksum
+from .example_content import LAYOUT, checksum
 from .hdf5 import DAMAGE, descriptor, open_finished, sealed
 from .hdf5_limits import refuse_unbounded
 from .verification import verified
@@ -33,9 +33,18 @@ def reading(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} cannot be read: {error}", hint="remove it and evaluate again") from error
 
 
+def said_of(file: Any) -> dict[str, Any]:
+    """What a finished set says of itself. Raises ValueError where that was altered, or is of a layout to come."""
+    known = ("spec", "notes", "block_size", "checksum")
+    said = sealed(file, *known, *(["layout"] if "layout" in file.attrs else []))
+    if int(said.get("layout", 1)) > LAYOUT:
+        raise ValueError("it was written by a newer version of mmcoa")
+    return said
+
+
 def require_content(path: Path, file: Any, *, again: bool = False) -> None:
     """Raises ValueError where the content is not what was written."""
-    said = sealed(file, "spec", "notes", "block_size", "checksum")
+    said = said_of(file)
 
     def compute() -> str:
         refuse_unbounded(file)

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UserError
-from .example_content import ARRAYS, DELTA, FLOAT_ROW, FLOATS, LEVELS, TEXTS, append, checksum, write_images
-from .example_reading import lines_of, reading, require_content
+from .example_content import ARRAYS, LAYOUT, TEXTS, append, checksum, read_images, write_images
+from .example_reading import lines_of, reading, require_content, said_of
 from .files import lock, replacing
 from .hdf5 import DAMAGE, finish, new_array, open_finished, sealed, writing
 from .hdf5_limits import attribute, refuse_unbounded
@@ -175,7 +175,8 @@ class ExampleSet:
             for name, lines in texts.items():
                 new_array(file, f"{TEXTS}{name}", np.frombuffer(canonical_json(list(lines)).encode(), np.uint8))
             texts_of = {"spec": canonical_json(self.spec), "notes": canonical_json(notes)}
-            finish(file, **texts_of, block_size=self.block_size, checksum=checksum(file, *texts_of.values()))
+            found = checksum(file, *texts_of.values())
+            finish(file, **texts_of, block_size=self.block_size, layout=LAYOUT, checksum=found)
 
     @contextmanager
     def _read_part(self, part: Path, block: range) -> Iterator[Any]:
@@ -239,12 +240,7 @@ class ExampleSet:
     def images(self, start: int, stop: int, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Samples start..stop, bit for bit as they were attacked: float32 (b, 3, H, W). `clean`: uint8 (b, H, W, 3)."""
         with self._open() as file:
-            levels = clean.transpose(0, 3, 1, 2).astype(np.int16) + file[DELTA][start:stop]
-            images: npt.NDArray[np.float32] = levels.astype(np.float32) / LEVELS
-            for sample, row in enumerate(file[FLOAT_ROW][start:stop]):
-                if row >= 0:
-                    images[sample] = file[FLOATS][row]
-        return images
+            return read_images(file, start, stop, clean)
 
     @cached_property
     def _content(self) -> tuple[dict[str, Array], dict[str, list[str]], dict[str, Array]]:
@@ -258,7 +254,7 @@ class ExampleSet:
             return columns, {name: lines_of(array) for name, array in file.get(TEXTS, {}).items()}, arrays
 
     def _part(self, number: int) -> Path:
-        return self.parts / f"{number:06d}.h5"
+        return self.parts / f"block-{number:06d}.h5"  # not as the first layout called them: its blocks are made again
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -302,7 +298,7 @@ def stored_set(path: Path) -> ExampleSet:
     """The finished example set at `path`, of the specification that it holds. Raises UserError where it is damaged."""
     with reading(path) as file:
         require_content(path, file)
-        said = sealed(file, "spec", "notes", "block_size", "checksum")
+        said = said_of(file)
         samples = next(len(array) for array in file.values() if isinstance(array, h5py.Dataset))
         found = ExampleSet(path.parent, json.loads(said["spec"]), n=samples, block_size=int(said["block_size"]))
         if found.path.name != path.name:

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from .errors import UserError
+
+GONE = ".gone"  # ends the name of what is being removed
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +63,41 @@ def lock(
         yield
     finally:
         file_lock.release()
+
+
+@contextmanager
+def lock_or_refuse(path: Path, *, what: str) -> Iterator[None]:
+    """Hold `path`.lock. Raises UserError where another process does."""
+    file_lock = FileLock(path.with_name(f"{path.name}.lock"), is_singleton=True)
+    if path.parent.is_dir():  # else there is nothing that anybody uses
+        try:
+            file_lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{what} is used by another process", hint="wait until that has ended") from None
+    try:
+        yield
+    finally:
+        file_lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process holds `path`.lock now."""
+    if not path.with_name(f"{path.name}.lock").exists():
+        return False
+    try:
+        with lock_or_refuse(path, what=path.name):
+            return False
+    except UserError:
+        return True
+
+
+def discard(path: Path) -> None:
+    """Remove a file or a folder, so that a kill leaves it as it was, or under a name that nothing is read by."""
+    gone = path.with_name(f".{path.name.removeprefix('.')}{GONE}")
+    _remove(gone)
+    if path.exists():
+        path.rename(gone)
+    _remove(gone)
 
 
 def read_text(path: Path, *, most: int = 10**8) -> str:

@@ -32,7 +32,7 @@ from .databases import explanation, new_engine, parsed_url
 from .errors import UserError
 from .files import lock
 from .row_checks import check, check_all, parsed
-from .schema import Epoch, Result, Run
+from .schema import Epoch, Link, Result, Run
 from .upgrading import bring_up_to_date
 
 TRIES = 10  # of a transaction that another process keeps from beginning; each waits `BUSY_SECONDS`
@@ -100,6 +100,16 @@ class Index:
     def remove_run(self, run_id: str) -> None:
         """Remove a run, its epochs and its results."""
         self._write(lambda connection: connection.execute(delete(schema.runs).where(_RUN.id == run_id)))
+
+    def remove_results(self, evaluations: Iterable[str]) -> None:
+        """Remove evaluations."""
+        ids = sorted(set(evaluations))
+        self._write(lambda connection: connection.execute(delete(schema.results).where(_RESULT.evaluation.in_(ids))))
+
+    def links(self) -> list[Link]:
+        """Each evaluation once, with what it is of."""
+        columns = [_RESULT[name] for name in Link._fields]
+        return [Link(*list(row)) for row in self._rows(schema.results, select(*columns).distinct().order_by(*columns))]
 
     def run(self, run_id: str) -> Run | None:
         return next(iter(self._runs(_RUN.id == run_id)), None)
@@ -242,6 +252,14 @@ class Index:
             raise
         except EXPLAINED as error:
             raise explanation(self._shown, error) from error
+
+
+def require_row(row: Run | Result | Epoch) -> None:
+    """Raises UserError for a row that no index can keep, before any of it is."""
+    if isinstance(row, Result):
+        _require(schema.results, _row_of(row))
+    else:
+        _require(schema.runs if isinstance(row, Run) else schema.epochs, asdict(row))
 
 
 def _require(table: Table, values: Mapping[str, Any]) -> None:

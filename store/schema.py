@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
@@ -134,4 +134,17 @@ class Epoch:
     processes: int
     precision: str
     version: str
+    created_at: str
+
+
+class Link(NamedTuple):
+    """An evaluation, and what it is of; `examples` is the key of its example set."""
+
+    evaluation: str
+    run_id: str
+    dataset: str
+    task: str
+    attack: str
+    examples: str
+    weights: str | None
     created_at: str

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,10 +60,22 @@ def test_the_three_lines_print_what_the_readme_says(stand_ins: Path, tmp_path: P
 
 
 @pytest.mark.slow
+def test_the_python_of_the_readme_prints_what_it_says(stand_ins: Path, tmp_path: Path) -> None:
+    text = README.read_text(encoding="utf8")
+    ((code, output),) = re.findall(r"```python\n(import torch.*?)```\n\n```text\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "models").symlink_to(stand_ins / "models")
+    env = {**os.environ, "MMCOA_HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(README.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert (done.returncode, shape(done.stdout)) == (0, shape(output)), done.stderr
+    withstands, values = float(done.stdout.split()[0]), re.findall(r"(?:clean|image) +([\d.]+)", done.stdout)
+    assert withstands < 0.9 and float(values[1]) < float(values[0])
+
+
+@pytest.mark.slow
 def test_the_attack_of_the_readme_is_one(stand_ins: Path, tmp_path: Path) -> None:
     """Its file as it stands there, and the command below it on a few images."""
     text = README.read_text(encoding="utf8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (code,) = re.findall(r"```python\n(\"\"\"drift.*?)```", text, flags=re.DOTALL)
     (command,) = re.findall(r"^MMCOA_PLUGINS=drift PYTHONPATH=. mmcoa (.*)$", text, flags=re.MULTILINE)
     (tmp_path / "drift.py").write_text(code, encoding="utf8")
     (tmp_path / "models").symlink_to(stand_ins / "models")

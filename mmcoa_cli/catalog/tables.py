@@ -10,7 +10,8 @@ from typing import Any
 from .. import catalog
 
 SOURCE = "source"  # as the dataset: each model is tested on what it was trained on
-VALUE, MEAN, TIME = "value", "mean over dataset", "minutes an epoch"  # what stands in a cell
+# what stands in a cell
+VALUE, BEST, MEAN, TIME = "value", "value against the best", "mean over dataset", "minutes an epoch"
 PICTURES = ("", "lines", "bars", "planes")
 # of every grid; what else it has are options of attacks
 AXES = ("method", "source", "shots", "training", "epoch", "dataset", "attack", "task", "metric", "w")
@@ -86,7 +87,7 @@ class TableRow:
         lacking = [name for name in NEEDED if name not in self.grid]
         if lacking:
             raise ValueError(f"{self.name}: the grid of a table has no {', '.join(lacking)}")
-        if self.picture not in PICTURES or self.cell not in (VALUE, MEAN, TIME):
+        if self.picture not in PICTURES or self.cell not in (VALUE, BEST, MEAN, TIME):
             raise ValueError(f"{self.name}: no table has cells of {self.cell!r} and the picture {self.picture!r}")
         object.__setattr__(self, "task", self.task or self.name)
         object.__setattr__(self, "numbers", self.numbers or self.task)

@@ -28,13 +28,18 @@ def command(
     *,
     test: groups.Test,
     start: groups.Start,
+    dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = evaluation_spec(checkpoint, dataset, (attack,), **options)
     from ..jobs.worker import Start
-    from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans import direct, dry  # what was typed is right: only now is it worth the time
     from ..reports import results
 
-    results.show(direct.evaluate([spec], Start(**vars(start))), as_json=json, files=True)
+    jobs = direct.test_jobs([spec])
+    if dry_run:
+        dry.show(jobs, Start(**vars(start)), as_json=json)
+        return
+    results.show(direct.carry_out(jobs, Start(**vars(start))), as_json=json, files=True)

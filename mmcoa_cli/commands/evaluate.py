@@ -25,6 +25,7 @@ def command(
     epochs: o.TestedEpochs = None,
     test: groups.Test,
     start: groups.Start,
+    dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
     """Test runs or models. Use the stored examples; make and store those that are missing."""
@@ -32,7 +33,11 @@ def command(
     asked = [(name, epoch) for name in checkpoint for epoch in epochs or (None,)]
     tests = [evaluation_spec(name, dataset, attack, epoch=epoch, **options) for name, epoch in asked]
     from ..jobs.worker import Start
-    from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans import direct, dry  # what was typed is right: only now is it worth the time
     from ..reports import results
 
-    results.show(direct.evaluate(tests, Start(**vars(start))), as_json=json)
+    jobs = direct.test_jobs(tests)
+    if dry_run:
+        dry.show(jobs, Start(**vars(start)), as_json=json)
+        return
+    results.show(direct.carry_out(jobs, Start(**vars(start))), as_json=json)

@@ -145,8 +145,9 @@ def _say(fetched: Fetched) -> None:
 
     from ..terminal.console import indented, out, show
 
-    size = decimal(fetched.bytes)
-    show(f"{fetched.name}: {'fetched' if fetched.new else 'already here'}, {size} in {fetched.path}")
+    size, stand_in = decimal(fetched.bytes), catalog.models().get(fetched.name) or catalog.mlms().get(fetched.name)
+    how = "trained" if stand_in and stand_in.embedded else "fetched"
+    show(f"{fetched.name}: {how if fetched.new else 'already here'}, {size} in {fetched.path}")
     if fetched.about:
         out.print(indented(fetched.about.lines()))
 

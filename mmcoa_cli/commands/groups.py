@@ -16,6 +16,7 @@ from store.errors import UserError
 
 from .. import catalog
 from ..attacks import base
+from ..jobs import conduct
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import DEFAULT_DATASET, DEFAULT_MLM, DEFAULT_MODEL, kinds_of, options_of, unused
 from ..reports.filters import Filter, moment
@@ -89,6 +90,29 @@ class Training:
         refuse_unused(context, unused(row, tested=tested), by=f"{by} has no use for it")
         have = {name: kind for name, kind in fields_of(kinds_of(row)).items() if name in options_of(row)}
         return {"method": self.method} | _typed(context, self) | _more(context, self, have, of=by)
+
+
+@dataclass(frozen=True)
+class TestAfter:
+    """The options of `train` that say how large the test is that a run ends with."""
+
+    test_limit: o.TestLimit = None
+    test_steps: o.TestSteps = None
+
+    def size(self) -> dict[str, int | None]:
+        return {"limit": self.test_limit, "steps": self.test_steps}
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """The options of `train` that say how a run is watched, and fitted into memory."""
+
+    evaluate_every: o.EvaluateEvery = None
+    track: o.Track = None
+    micro_batch: o.MicroBatch = None
+
+    def chosen(self) -> conduct.Conduct:
+        return conduct.Conduct(self.micro_batch, self.track or "", self.evaluate_every)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from . import known
 from .output import Json as Json
 
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
-SETTINGS, MACHINE, OUTPUT, FILTERS = "Settings", "Machine", "Output", "Filters"
+SETTINGS, MACHINE, OUTPUT, FILTERS, AFTER = "Settings", "Machine", "Output", "Filters", "Test"
 N = "N"  # what a number is called in the help
 SEEDS = c.Numbers((0,))
 DATASETS, ATTACKS = c.Names((DEFAULT_DATASET,)), c.Names(base.usual())
@@ -50,6 +50,44 @@ Keep = Annotated[
         metavar="all|last|N", help="Keep the weights after every epoch, the last, or the last N.", parser=c.keeping
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it takes here (time, memory, disk), and keep nothing of it.")
+]
+TestLimit = Annotated[
+    int | None,
+    typer.Option(
+        metavar=N, help="Test on a class-balanced subset of N images when it is trained.", show_default="all",
+        rich_help_panel=AFTER,
+    ),
+]  # fmt: skip
+TestSteps = Annotated[
+    int | None,
+    typer.Option(
+        metavar=N, help="Take N steps in the image attack of that test.", show_default="100", rich_help_panel=AFTER
+    ),
+]
+EvaluateEvery = Annotated[
+    int | None,
+    typer.Option(
+        metavar=N, help="Make that test after every N epochs too, and keep its numbers alone.", show_default="never",
+        rich_help_panel=AFTER,
+    ),
+]  # fmt: skip
+Track = Annotated[
+    literals.Tracker | None,
+    typer.Option(
+        help="Log loss, speed and accuracies for this tracker, in the run's folder, offline.",
+        show_default="none",
+        rich_help_panel=MACHINE,
+    ),
+]
+MicroBatch = Annotated[
+    int | None,
+    typer.Option(
+        metavar=N, help="Have at most N images in memory at once; the step is the same. Takes a quarter longer or so.",
+        show_default="the batch, or half of it as often as memory runs out", rich_help_panel=MACHINE,
+    ),
+]  # fmt: skip
 TestedEpochs = Annotated[
     c.Numbers | None,
     typer.Option(

@@ -13,13 +13,15 @@ from .. import catalog
 from ..terminal.choices import Names, choice, choices, listed
 from ..terminal.literals import Format
 from . import known
-from . import output as o
+from . import options as o
+from .groups import Wanted
 
 EXAMPLES = {
     "mmcoa report --task iid": "Print what the index holds, beside Table I",
     "mmcoa report --task ood --attack multimodal,clean": "Print Tables II and III, and what is missing",
     "mmcoa report --task fig3 --output fig3.pdf": "Draw a figure, and print the rows behind it",
     "mmcoa report --output table.tex": "Write LaTeX, by the ending of the name",
+    "mmcoa report --task compare --dataset cifar10": "Print a line for each checkpoint, and what is chance",
     "mmcoa report --seeds --no-paper --format markdown": "Print mean and standard deviation over seeds",
 }
 
@@ -53,6 +55,8 @@ def command(
         bool, typer.Option("--seeds", help="Show mean and standard deviation over seeds; csv and json keep every row.")
     ] = False,
     no_paper: Annotated[bool, typer.Option("--no-paper", help="Leave out the paper's numbers.")] = False,
+    *,
+    wanted: Wanted,
     json: o.Json = False,
 ) -> None:
     """Print what the index holds: accuracies with n and 95% intervals, next to the paper's numbers."""
@@ -66,6 +70,13 @@ def command(
     row = catalog.tables()[task]
     check_output(row, format=format, output=output)
     report = make_report(
-        row, home(), attacks=attack or (), paper=not no_paper, seeds=seeds, missing=lacking, made_by=made_by
+        row,
+        home(),
+        attacks=attack or (),
+        paper=not no_paper,
+        seeds=seeds,
+        missing=None if wanted.filter.narrows else lacking,  # what was left out is not missing
+        made_by=made_by,
+        wanted=wanted.filter,
     )
     write(report, format=format, output=output, as_json=json)

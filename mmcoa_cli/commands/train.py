@@ -17,8 +17,12 @@ EXAMPLES = {
     "mmcoa train --method tecoa --dataset digits --model tiny-clip --mlm tiny-mlm": "Use no network",
     "mmcoa train --shots 5 --seed 0,1,2": "Train three runs, and print one table",
     "mmcoa train --resume RUN --epochs 20": "Go on after the last whole epoch, up to 20",
+    "mmcoa train --shots 50 --test-limit 1000 --test-steps 20": "Make the test at the end a small one",
+    "mmcoa train --dry-run": "Say how long it takes on this machine, how much memory and disk",
 }
-WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluate", "keep", "json"}
+OF_TEST = {"test_limit", "test_steps", "evaluate_every"}
+WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluate", "keep", "json", "dry_run"}
+WITH_RESUME |= {*OF_TEST, "track", "micro_batch"}
 
 
 def command(
@@ -34,12 +38,17 @@ def command(
             autocompletion=one(known.runs),
         ),
     ] = None,
-    keep: o.Keep = "all",
+    keep: o.Keep = "last",
     no_evaluate: Annotated[bool, typer.Option("--no-evaluate", help="Train, and test nothing.")] = False,
+    test: groups.TestAfter,
+    conduct: groups.Conduct,
+    dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:  # fmt: skip
     """Train a defence on a dataset; then test it clean and under the image, text and multimodal attack."""
     run = ""
+    if no_evaluate:
+        refuse_unused(context, OF_TEST, by="--no-evaluate tests nothing")
     if resume:
         from ..jobs.continuing import spec_to_go_on_with
         from ..settings import home
@@ -51,8 +60,12 @@ def command(
         options = training.chosen(context, tested=not no_evaluate)
         runs = [train_spec(**options, seed=number) for number in seed]
     from ..jobs.worker import Start
-    from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans import direct, dry  # what was typed is right: only now is it worth the time
     from ..reports import results
 
-    outcomes = direct.train(runs, Start(**vars(start)), tested=not no_evaluate, resume=run, keep=kept(keep))
-    results.show(outcomes, as_json=json)
+    size = None if no_evaluate else test.size()
+    jobs = direct.training_jobs(runs, test=size, resume=run, keep=kept(keep), conduct=conduct.chosen())
+    if dry_run:
+        dry.show(jobs, Start(**vars(start)), as_json=json)
+        return
+    results.show(direct.carry_out(jobs, Start(**vars(start))), as_json=json)

@@ -23,7 +23,7 @@ from store.errors import UserError
 
 from ..attacks.bert_attack import TextTarget, attack_prompts
 from ..attacks.compat import LEAK, parts
-from ..attacks.pgd import ascend, last, pgd_iterates, random_start
+from ..attacks.pgd import ascend, last, pgd, pgd_iterates, random_start
 from ..attacks.settings import PgdSettings
 from ..models.victim import Victim
 from .batch import Batch
@@ -126,6 +126,12 @@ class Step(Asked):
         self.victim, self._images, self.indices, self.class_prompts = victim, images, indices, class_prompts
         self.attacks, self._original, self._backward = attacks, original, backward
         self.seed, self.epoch, self.settings, self.compat = seed, epoch, settings, compat
+        self.micro_batch: int | None = None  # images that the image attack has in memory at once
+
+    def forget(self) -> None:
+        """Hold nothing of what was computed."""
+        for name in ("images", "_moving", "_still"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def images(self) -> Tensor:
@@ -184,11 +190,13 @@ class Step(Asked):
         The part `leak` of `compat` is the exception the released code makes: its PGD also adds the gradient of every
         step's cross-entropy to the weights' gradients, so that they end in the update.
         """
-        classify, own = self._on_slice(self.logits), self.batch.own_labels
-        trajectory = pgd_iterates(classify, self.images, own, settings=self._pgd, start=self._start())
+        classify, whole = self._on_slice(self.logits), (self.images, self.batch.own_labels, self._start())
         if LEAK in parts(self.compat):
-            trajectory = self._leaking(trajectory)
-        return last(trajectory, self._pgd)
+            images, own, start = whole
+            trajectory = pgd_iterates(classify, images, own, settings=self._pgd, start=start)
+            return last(self._leaking(trajectory), self._pgd)
+        pieces = zip(*(part.split(self.micro_batch or len(part)) for part in whole), strict=True)
+        return torch.cat([pgd(classify, x, y, settings=self._pgd, start=delta) for x, y, delta in pieces])
 
     def adv_prompts(self, classes: list[int]) -> list[str]:
         """t' of these classes by BERT-Attack (Eq. 4), all together, against the weights of this moment."""

@@ -5,9 +5,20 @@ from __future__ import annotations
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+
+@dataclass(frozen=True)
+class Lap:
+    """Seconds of a step, and those of them in which images were waited for."""
+
+    seconds: float
+    waited: float
 
 
 class Clock:
@@ -17,7 +28,23 @@ class Clock:
         self.device, self.seconds = device, 0.0
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        self._begun = time.perf_counter()
+        self._begun = self._lap = time.perf_counter()
+        self._waited = 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Inside, nothing is computed: images are read."""
+        since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._waited += time.perf_counter() - since
+
+    def lap(self) -> Lap:
+        """What the last step took: what is asked of the device before (its loss) has it waited for."""
+        began, self._lap = self._lap, time.perf_counter()
+        waited, self._waited = self._waited, 0.0
+        return Lap(self._lap - began, waited)
 
     def stop(self) -> None:
         """Set `seconds`, when the device has done all that it was given."""

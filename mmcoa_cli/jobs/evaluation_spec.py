@@ -148,12 +148,13 @@ def evaluation_spec(
     return EvaluationSpec(checkpoint, tuple(datasets), tuple(attacks) or base.usual(), options=of_attacks, **of_spec)
 
 
-def evaluation_after(spec: TrainSpec) -> EvaluationSpec:
-    """The evaluation a run ends with: its own dataset, all attacks, the radius it was trained with, 100 steps."""
+def evaluation_after(spec: TrainSpec, *, limit: int | None = None, steps: int | None = None) -> EvaluationSpec:
+    """The evaluation a run ends with: its own dataset, all attacks, the radius it was trained with; all images and 100
+    steps where not fewer are asked for."""
     attack = spec.image_attack
     return evaluation_spec(
         "", (spec.dataset,), mlm=spec.mlm, eps=attack.eps, alpha=attack.alpha, seed=spec.seed,
-        batch_size=spec.batch_size, precision=spec.precision, compat=spec.compat,
+        batch_size=spec.batch_size, precision=spec.precision, compat=spec.compat, limit=limit, steps=steps,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from store.errors import UserError
 from .. import attacks
 from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
-from ..models.epochs import FIRST, path_of
+from ..models.epochs import FIRST, epochs_of, has_kept, path_of
 from ..models.present import Present
 from ..models.runs import epoch_before_the_last, require_whole, zero_shot_id
 from ..models.ways import End, Way
@@ -73,7 +73,7 @@ class Known:
         """What the store has of a job's training, and of its test (of `subject`, where nothing is trained), if it has
         all of it."""
         run = None if job.resume else self.run(job.train) if job.train else subject.run if subject else None
-        if run is None or self._index is None or (job.train and not self._whole(run)):
+        if run is None or self._index is None or (job.train and not self._whole(run, job.keep)):
             return None
         trials = self.trials(run, job.evaluate) if job.evaluate else []
         if job.evaluate and not (trials and all(trial.stored(self._index) == trial.spec.attacks for trial in trials)):
@@ -81,8 +81,11 @@ class Known:
         ids = [trial.evaluation_id(attack) for trial in trials for attack in trial.spec.attacks]
         return Outcome(run.id if job.train else "", ids)
 
-    def _whole(self, run: Run) -> bool:
-        """Whether a run is as it was saved; whoever does the work says what is wrong, or mends it."""
+    def _whole(self, run: Run, keep: int | None) -> bool:
+        """Whether a run is as it was saved, with the epochs it is to keep; whoever does the work says what is wrong, or
+        mends it."""
+        if run.kind == "train" and not has_kept(self.home.checkpoints / run.id, epochs_of(run), keep=keep):
+            return False
         try:
             if run.kind == "train":
                 require_whole(run, self.home)

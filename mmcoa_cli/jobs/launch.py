@@ -27,6 +27,7 @@ from store.errors import UserError
 from ..settings import home
 from ..terminal.checks import within
 from ..terminal.console import say
+from ..terminal.ending import naming
 from ..terminal.signals import NUMBERS, stop
 from .known import Known
 from .preflight import Resolved, resolve, warn
@@ -50,13 +51,15 @@ def run(job: Job, start: Start | None = None, *, resolved: Resolved | None = Non
     within("--processes", start.processes)
     warn(job)
     resolved = resolved or resolve(job, home())
-    if found := Known(home()).outcome(job, resolved.subject):
+    known = Known(home())
+    if found := known.outcome(job, resolved.subject):
         if found.run:
             say(f"run {found.run} is in the store already")
         return found
-    if start == Start():
-        return perform(job, resolved.subject)
-    return _in_processes(job, resolved.subject, start)
+    with naming(known.run_id(job.train) if job.train and job.train.row.loss else ""):
+        if start == Start():
+            return perform(job, resolved.subject)
+        return _in_processes(job, resolved.subject, start)
 
 
 def _in_processes(job: Job, subject: Subject | None, start: Start) -> Outcome:

@@ -19,6 +19,7 @@ from ..models.runs import NO_RUN, through_wrapper
 from ..settings import Home
 from ..terminal.console import say
 from .subject import Subject, find_subject
+from .tracking import require_tracker
 from .training_spec import TrainSpec
 from .worker import Job
 
@@ -34,12 +35,14 @@ class Resolved:
     subject: Subject | None = None
 
 
-def resolve(job: Job, home: Home) -> Resolved:
-    """See that the datasets are in the store, bring the models there that are not, and find what is tested.
+def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
+    """See that the datasets are in the store, bring the models there that are not, and find what is tested; without
+    `fetch` the models are left where they are, and what is tested is not looked for.
 
     Raises UserError that says what is missing, how to get it, and what needs no network.
     """
     train, test = job.train, job.evaluate
+    require_tracker(job.conduct.track)
     trains = train is not None and bool(catalog.lookup(catalog.methods(), train.method, "method").loss)
     takes_captions = test is not None and tasks.lookup(test.task).captions
     for name in dict.fromkeys([*([train.dataset] if train and trains else []), *(test.datasets if test else [])]):
@@ -52,6 +55,8 @@ def resolve(job: Job, home: Home) -> Resolved:
         _require_test_images(name, home, after_training=train is not None)
     if test and not train:
         _require_checkpoint(test.checkpoint, home)
+    if not fetch:
+        return Resolved(job)
     try:
         for name in _models(job, home):
             ensure_clip(name, home)

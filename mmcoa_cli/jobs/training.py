@@ -8,61 +8,79 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from store.files import lock, replacing
+from store.checkpoints import drop_state
+from store.files import discard, lock, replacing
 from store.index import Index
 from store.schema import Run
 
 from .. import catalog
-from ..models.epochs import epochs_in, epochs_of, last_epoch, take_over
+from ..models.epochs import epochs_in, epochs_of, has_kept, last_epoch, path_of, take_over
 from ..models.runs import now, zero_shot_run
 from ..settings import Home
 from ..terminal.console import say
+from .conduct import Conduct
 from .continuing import require_continuable
+from .evaluation_spec import EvaluationSpec
 from .training_plan import Plan, make_plan, run_row
 from .training_spec import TrainSpec
 from .training_steps import train_epochs
 
 
-def train(spec: TrainSpec, home: Home, accelerator: Accelerator, *, resumed: str = "", keep: int | None = None) -> Run:
+def train(
+    spec: TrainSpec,
+    home: Home,
+    accelerator: Accelerator,
+    *,
+    resumed: str = "",
+    keep: int | None = None,
+    conduct: Conduct | None = None,
+    watched: EvaluationSpec | None = None,
+) -> Run:
     """Train (or finish, or find) the run that `spec` describes. Returns its row of the index. Of its epochs the last
-    `keep` stay, all where that is None.
+    `keep` stay, all where that is None; of a complete run that keeps one, the optimizer's state goes. `conduct` says
+    how it is watched, by the test `watched`.
 
     `resumed` is the run to go on with: `spec` is its own, perhaps with more epochs, which make another run. Raises
     UserError for names that are not there, options that do not fit, and a run that cannot be gone on with. A method
     that trains nothing gives the zero-shot run of the model.
-    """
+    """  # fmt: skip
     row = catalog.lookup(catalog.methods(), spec.method, "method")
     index = Index(home.database_url)
     if not row.loss:
         wrapped = {"wrapper": row.wrapper, "settings": spec.wrapper_settings}
         return zero_shot_run(spec.model, home, index, method=row.name, **wrapped)
-    if resumed and (found := _decided(_finished(resumed, spec, home, index))):  # whatever its model is by now
+    if resumed and (found := _decided(_finished(resumed, spec, home, index, keep))):  # whatever its model is by now
         return _told(found, accelerator)
     plan = make_plan(spec, home)
     if resumed:
         require_continuable(resumed, plan.run, plan.identity, home)
     if accelerator.is_main_process:
         say(f"run {plan.run}")
-    if found := _decided(_finished(plan.run, spec, home, index)):
+    if found := _decided(_finished(plan.run, spec, home, index, keep)):
         return _told(found, accelerator)
-    run = run_row(plan)
+    run, epochs = run_row(plan), partial(train_epochs, keep=keep, conduct=conduct, watched=watched)
     if not accelerator.is_main_process:
-        train_epochs(plan, home, accelerator, keep=keep)
+        epochs(plan, home, accelerator)
         return run
     with lock(home.runs / plan.run, what=f"run {plan.run}"):
+        _begin_again(index.run(run.id), home.checkpoints / run.id, spec, keep)
         index.save_run(run)
         _write_run(plan, home)
         if plan.victim.note:
             say(plan.victim.note)
         if resumed != plan.run and resumed:
             _take_over(resumed, plan, home, index)
-        train_epochs(plan, home, accelerator, keep=keep)
+        epochs(plan, home, accelerator)
         run = replace(run, status="complete", weights=plan.victim.digest(), finished_at=now())
         index.save_run(run)
+        if keep == 1:
+            drop_state(path_of(home.checkpoints / run.id, spec.epochs))
     return run
 
 
@@ -78,12 +96,19 @@ def _told(run: Run, accelerator: Accelerator) -> Run:
     return run
 
 
-def _finished(run_id: str, spec: TrainSpec, home: Home, index: Index) -> Run | None:
-    """The run of this id, where it has all of the epochs of `spec` and the last of them is whole."""
-    run = index.run(run_id)
+def _finished(run_id: str, spec: TrainSpec, home: Home, index: Index, keep: int | None) -> Run | None:
+    """The run of this id, where it has the last `keep` of the epochs of `spec` and the very last is whole."""
+    run, folder = index.run(run_id), home.checkpoints / run_id
     if run is None or run.status != "complete" or epochs_of(run) != spec.epochs:
         return None
-    return run if last_epoch(home.checkpoints / run_id, spec.epochs) else None
+    return run if has_kept(folder, spec.epochs, keep=keep) and last_epoch(folder, spec.epochs) else None
+
+
+def _begin_again(known: Run | None, folder: Path, spec: TrainSpec, keep: int | None) -> None:
+    """Where a run is complete and more of its epochs are asked for than were kept, it has to be trained again."""
+    if known and known.status == "complete" and not has_kept(folder, spec.epochs, keep=keep):
+        say(f"run {known.id} did not keep these epochs: it is trained again, to the same weights")
+        discard(folder)
 
 
 def _take_over(resumed: str, plan: Plan, home: Home, index: Index) -> None:
@@ -97,7 +122,8 @@ def _take_over(resumed: str, plan: Plan, home: Home, index: Index) -> None:
         done = take_over(home.checkpoints / resumed, target, spec=spec)
     for epoch in index.epochs(resumed)[:done]:
         index.save_epoch(replace(epoch, run_id=plan.run))
-    say(f"going on after epoch {done} of run {resumed}" if done else f"run {resumed} has no epoch to go on from")
+    lost = f"run {resumed} has no epoch to go on from: --keep all keeps the optimizer's state of a run that is complete"
+    say(f"going on after epoch {done} of run {resumed}" if done else lost)
 
 
 def _write_run(plan: Plan, home: Home) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from store.index import Index
 from store.schema import Epoch
 
 from .. import __version__
 from ..datasets.pixels import load_pixels, to_unit
-from ..defences import loss_of
 from ..defences.batch import Batch
 from ..defences.optimizers import make_optimizer, make_schedule
 from ..defences.step import Module, Original, Step
@@ -31,14 +32,30 @@ from ..randomness import shuffled
 from ..settings import Home, require_space
 from ..terminal.console import progress, say
 from .clock import Clock
+from .conduct import Conduct
+from .evaluation_spec import EvaluationSpec
 from .offline import OfflineFeatures
+from .tracking import tracker
 from .training_plan import Plan
+from .updates import Update
+from .watching import Watch
 
 
-def train_epochs(plan: Plan, home: Home, accelerator: Accelerator, *, keep: int | None = None) -> None:
-    """Every epoch that is not there yet, from the last whole one on. Of all epochs the last `keep` stay."""
+def train_epochs(
+    plan: Plan,
+    home: Home,
+    accelerator: Accelerator,
+    *,
+    keep: int | None = None,
+    conduct: Conduct | None = None,
+    watched: EvaluationSpec | None = None,
+) -> None:
+    """Every epoch that is not there yet, from the last whole one on. Of all epochs the last `keep` stay.
+
+    `watched` is the test that is made after every so many epochs, where `conduct` asks for it.
+    """  # fmt: skip
     accelerator.wait_for_everyone()  # the first process may have waited for another run of the same
-    spec, loss_function = plan.spec, loss_of(plan.row.loss)
+    spec, conduct = plan.spec, conduct or Conduct()
     victim = plan.victim.to(accelerator.device).use_precision(spec.precision)
     victim.freeze(spec.tune)
     weights = [weight for weight in victim.parameters() if weight.requires_grad]
@@ -47,42 +64,40 @@ def train_epochs(plan: Plan, home: Home, accelerator: Accelerator, *, keep: int 
     done = resume(folder, victim, plain, epochs=spec.epochs)
     an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
     schedule = make_schedule(spec.optimization, plain, done=done, epochs=spec.epochs, an_epoch=an_epoch)
-    # not the schedule: Accelerate would step it once for each process, and all processes take one step
-    module, optimizer = accelerator.prepare(victim, plain)
-    total, quiet = spec.epochs * len(plan.indices), not accelerator.is_main_process
-    if not quiet:
+    if accelerator.is_main_process:
         _tell_what_is_lost(plan.run, folder, done)
         left = spec.epochs - done
         _require_space(plan, home, weights, epochs=min(left, keep + 1) if keep else left)
+    update = Update.prepared(plan, plain, schedule, accelerator, micro_batch=conduct.micro_batch)
     original = original_of(plan, home, accelerator)
-    title, seen = f"{plan.row.name} on {spec.dataset}", done * len(plan.indices)
-    with progress(title, total=total, unit="images", done=seen, quiet=quiet) as task:
+    watch = Watch(plan, watched, home, accelerator, every=conduct.evaluate_every if watched else None)
+    title, total, seen = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices), done * len(plan.indices)
+    quiet = not accelerator.is_main_process
+    with (
+        tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=done * an_epoch) as log,
+        progress(title, total=total, unit="images", done=seen, quiet=quiet) as task,
+    ):
         for epoch in range(done, spec.epochs):
             losses, clock = [], Clock(victim.device)
-            for step in steps(plan, module, accelerator, original=original, epoch=epoch):
-                optimizer.zero_grad()
-                loss = loss_function(step)
-                accelerator.backward(loss)
-                optimizer.step()
-                schedule.step()
-                losses.append(require_finite_loss(loss.item(), lr=spec.lr))
-                note = f"epoch {epoch + 1}/{spec.epochs}, loss {losses[-1]:.3f}"
-                task.advance(len(step.labels), note=note)
+            for step in steps(plan, update.module, accelerator, original=original, epoch=epoch, clock=clock):
+                losses.append(require_finite_loss(update(step), lr=spec.lr))
+                task.advance(len(step.labels), note=f"epoch {epoch + 1}/{spec.epochs}, loss {losses[-1]:.3f}")
+                log.step(clock.lap(), images=len(step.labels), loss=losses[-1], lr=float(schedule.get_last_lr()[0]))
             clock.stop()
             what = f"run {plan.run} after epoch {epoch + 1}"
             require_finite_weights(_module(victim), what, hint=smaller_lr(spec.lr))
             if accelerator.is_main_process:
                 row = _row(plan, clock, number=epoch + 1, losses=losses, processes=accelerator.num_processes)
-                Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
-                about = {"run": plan.run, "loss": row.loss, **spec.document()}
-                save_epoch(folder, victim, plain, epoch=row.epoch, spec=about)
-                if keep:
-                    drop_earlier(folder, keep=keep)
+                _save(row, plan, home, plain, keep=keep)
             accelerator.wait_for_everyone()
+            log.epoch(epoch + 1, loss=float(np.mean(losses)), seconds=clock.seconds, tested=watch.after(epoch + 1))
 
 
-def steps(plan: Plan, module: Module, accelerator: Accelerator, *, original: Original, epoch: int) -> Iterator[Step]:
-    """The epoch's batches in the order of (seed, epoch), each cut into one slice a process."""
+def steps(
+    plan: Plan, module: Module, accelerator: Accelerator, *, original: Original, epoch: int, clock: Clock | None = None
+) -> Iterator[Step]:
+    """The epoch's batches in the order of (seed, epoch), each cut into one slice a process; `clock` counts the time in
+    which images are waited for."""
     order = shuffled(plan.indices, plan.spec.seed, epoch=epoch + 1)
     labels, device = plan.dataset.labels("train"), plan.victim.device
     for start in range(0, len(order), plan.spec.batch_size):
@@ -96,7 +111,7 @@ def steps(plan: Plan, module: Module, accelerator: Accelerator, *, original: Ori
             plan.victim,
             module,
             Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes, batch),
-            images=partial(_images, plan, own),
+            images=partial(_images, plan, own, clock),
             indices=own.tolist(),
             class_prompts=plan.prompts,
             attacks=plan.attacks,
@@ -118,8 +133,17 @@ def original_of(plan: Plan, home: Home, accelerator: Accelerator) -> Original:
     return Original(load, plan.prompts, OfflineFeatures(plan, home, accelerator) if plan.row.offline else None)
 
 
-def _images(plan: Plan, numbers: npt.NDArray[np.int64]) -> Tensor:
-    return to_unit(load_pixels(plan.dataset, "train", numbers), plan.victim.device)
+def _images(plan: Plan, numbers: npt.NDArray[np.int64], clock: Clock | None) -> Tensor:
+    with clock.waiting() if clock else nullcontext():
+        return to_unit(load_pixels(plan.dataset, "train", numbers), plan.victim.device)
+
+
+def _save(row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int | None) -> None:
+    folder, about = home.checkpoints / plan.run, {"run": plan.run, "loss": row.loss, **plan.spec.document()}
+    Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
+    save_epoch(folder, plan.victim, optimizer, epoch=row.epoch, spec=about)
+    if keep:
+        drop_earlier(folder, keep=keep)
 
 
 def _row(plan: Plan, clock: Clock, *, number: int, losses: list[float], processes: int) -> Epoch:

@@ -26,6 +26,7 @@ from ..attacks.base import for_texts, parts, section
 from ..attacks.compat import TIES
 from ..attacks.compat import parts as parts_of
 from ..datasets.library import attacked_at, open_for
+from ..datasets.pixels import Pixels, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
 from ..models.digests import SCHEME
 from ..models.present import data_key
@@ -35,6 +36,9 @@ from .evaluation_spec import EvaluationSpec
 from .subject import Subject
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from ..tasks.base import Column
 
 VERSION = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
@@ -67,6 +71,7 @@ class Trial:
     dataset: Dataset
     template: str = ""
     split: str = SPLIT
+    quiet: bool = False  # whether no progress is shown
 
     @cached_property
     def task(self) -> tasks.Task:
@@ -87,6 +92,10 @@ class Trial:
         dataset = self.dataset.asked_with(self.template) if self.template else self.dataset
         return tasks.Drawn(dataset, self.split, self.indices)
 
+    @property
+    def name(self) -> str:
+        return self.dataset.info.name
+
     @cached_property
     def labels(self) -> Ints:
         return self.drawn.labels
@@ -99,6 +108,14 @@ class Trial:
     @cached_property
     def texts(self) -> list[str]:
         return self.task.texts(self.drawn)
+
+    def pixels(self, block: range) -> Pixels:
+        """The clean images of a block, (b, S, S, 3) in 0..255."""
+        return load_pixels(self.dataset, self.split, self.indices[block.start : block.stop])
+
+    def as_attacked(self, pixels: Pixels, device: torch.device) -> Tensor:
+        """The same as an attack takes them, (b, 3, S, S) in [0, 1]."""
+        return to_unit(pixels, device)
 
     @property
     def limited(self) -> bool:

@@ -19,6 +19,7 @@ from ..loading import end_without_search, loading
 from ..settings import home
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
+from .conduct import Conduct
 from .evaluation_spec import EvaluationSpec, from_document
 from .training_spec import TrainSpec
 
@@ -34,12 +35,14 @@ LOOK = 0.25  # seconds between two looks whether it is alive
 class Job:
     """Train, then evaluate; either may be left out. After a training run the evaluation's checkpoint is that run.
 
-    `resume` is the run that the training goes on with, `keep` how many of the last epochs stay (None: all)."""
+    `resume` is the run that the training goes on with, `keep` how many of the last epochs stay (None: all). Where one
+    does, the optimizer's state goes with the others when the run is complete."""
 
     train: TrainSpec | None = None
     evaluate: EvaluationSpec | None = None
     resume: str = ""
-    keep: int | None = None
+    keep: int | None = 1
+    conduct: Conduct = field(default_factory=Conduct)
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,13 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
         if job.train and test and test.takes_words:
             load_mlm(test.mlm, home())  # what keeps it from being loaded is told before the first step
         if job.train:
-            run = train(job.train, home(), accelerator, resumed=job.resume, keep=job.keep)
+            run = train(
+                job.train, home(), accelerator, resumed=job.resume, keep=job.keep, conduct=job.conduct, watched=test
+            )
             test = replace(test, checkpoint=run.id) if test else None
             subject = subject_of(run, test, home()) if test else None
-        evaluations = evaluate(test, subject, home(), accelerator) if test and subject else []
+        most = job.conduct.micro_batch
+        evaluations = evaluate(test, subject, home(), accelerator, micro_batch=most) if test and subject else []
         return Outcome(run.id if run else "", evaluations)
     finally:
         if processes > 1:
@@ -171,6 +177,7 @@ def _job(document: dict[str, Any]) -> tuple[Job, Subject | None]:
         from_document(test) if test else None,
         document["resume"],
         document["keep"],
+        Conduct(**document["conduct"]),
     )
     return job, subject.from_document(tested) if tested else None
 

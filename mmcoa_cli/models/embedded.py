@@ -125,7 +125,8 @@ def _train_mlm(sentences: Sequence[str], tokenizer: Any, *, name: str) -> Any:
     steps = MLM_EPOCHS * -(-len(encoded) // MLM_BATCH)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.02, total_iters=steps)
     rng = np.random.default_rng(SEED)
-    with progress(name, total=MLM_EPOCHS * len(encoded), unit="sentences") as task, warnings.catch_warnings():
+    total = MLM_EPOCHS * len(encoded)
+    with progress(f"training {name}", total=total, unit="sentences") as task, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(MLM_EPOCHS):
             order = rng.permutation(len(encoded))

@@ -57,6 +57,12 @@ def last_epoch(folder: Path, epochs: int) -> Path | None:
     return epoch if damage(epoch) is None else None
 
 
+def has_kept(folder: Path, epochs: int, *, keep: int | None) -> bool:
+    """Whether the last `keep` of a run's `epochs` are there, all where that is None."""
+    first = max(FIRST, epochs - keep + 1) if keep else FIRST
+    return all(path_of(folder, number).is_dir() for number in range(first, epochs + 1))
+
+
 def damage(epoch: Path) -> str | None:
     """What keeps an epoch from being a model, in words; None where nothing does."""
     try:

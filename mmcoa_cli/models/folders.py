@@ -139,7 +139,7 @@ def _about_clip(clip: Clip) -> dict[str, Any]:
             )
     model = clip.config["model_cfg"]
     return {
-        "architecture": _architecture(model),
+        "architecture": in_words(model),
         "parameters": sum(weight.numel() for weight in clip.parameters()),
         "image_size": clip.image_size,
         "context_length": model["text_cfg"].get("context_length", 77),
@@ -158,7 +158,8 @@ def _require_predictions(mlm: MaskedLM) -> None:
         raise UserError(f"{mlm.name} gives no finite numbers", hint=AGREE)
 
 
-def _architecture(model: Mapping[str, Any]) -> str:
+def in_words(model: Mapping[str, Any]) -> str:
+    """The architecture of open_clip's `model_cfg`: "ViT of 12 layers, width 768, ..."."""
     vision, text = model["vision_cfg"], model["text_cfg"]
     if vision.get("timm_model_name"):
         image = f"timm's {vision['timm_model_name']}"

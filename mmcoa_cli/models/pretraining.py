@@ -140,7 +140,8 @@ def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> No
         clip.parameters(), lr=spec.lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1, fused=True
     )
     done, saved = resume(folder, clip, optimizer, epochs=spec.epochs), time.monotonic()
-    with progress(spec.name, total=spec.epochs * len(labels), unit="images", done=done * len(labels)) as task:
+    title, total = f"training {spec.name}", spec.epochs * len(labels)
+    with progress(title, total=total, unit="images", done=done * len(labels)) as task:
         for epoch in range(done, spec.epochs):
             clip.model.train()  # from scratch, so BatchNorm learns its statistics
             order = shuffled(np.arange(len(labels)), spec.seed, epoch=epoch + 1)

@@ -107,7 +107,7 @@ def require_whole(run: Run, home: Home, epoch: int | None = None) -> None:
         raise UserError(f"run {run.id} is not finished", hint=again)
     if not folder.exists():
         kept = ",".join(str(number_of(there)) for there in epochs_in(folder.parent))
-        hint = f"--epochs {kept}, or train with --keep all"
+        hint = f"--epochs {kept}, or train all of them again: {again} --keep all"
         raise UserError(f"epoch {epoch} of run {run.id} was not kept", hint=hint)
     try:
         verify(folder, name=folder.name)

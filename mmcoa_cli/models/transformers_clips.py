@@ -1,4 +1,4 @@
-"""transformers' configuration of a CLIP, as one of open_clip: of a folder with config.json of model_type "clip"."""
+"""transformers' configuration of a CLIP, as one of open_clip, and back: config.json of model_type "clip"."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .digests import read_json
 
 WHOLE, PARTS = "clip", ("clip_vision_model", "clip_text_model")
 ACTIVATIONS = {"quick_gelu": True, "gelu": False}
+SPECIAL = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}  # what transformers calls them
 END = 49407  # the last token of CLIP's vocabulary: that of the end of a text
 OTHER_PARTS = ("preprocessor_config.json", "tokenizer.json", "vocab.json", "merges.txt")
 BICUBIC = 3
@@ -113,9 +114,7 @@ def _check_tokenizer(folder: Path, words: Any, *, name: str) -> None:
     vocabulary = found.get("model", {}).get("vocab") if isinstance(found, dict) else read_json(folder / "vocab.json")
     if vocabulary is None:
         return  # a model without a tokenizer has CLIP's
-    ours = dict(own.encoder)
-    for special, there in (("<start_of_text>", "<|startoftext|>"), ("<end_of_text>", "<|endoftext|>")):
-        ours[there] = ours.pop(special)
+    ours = {SPECIAL.get(token, token): number for token, number in own.encoder.items()}
     words_of = {token: number for token, number in dict(vocabulary).items() if number <= END}
     merges = found.get("model", {}).get("merges") if isinstance(found, dict) else None
     pairs = [tuple(one.split(" ")) if isinstance(one, str) else tuple(one) for one in merges or own.bpe_ranks]

@@ -77,18 +77,19 @@ class Composer:
     def _of_run(self, run: TrainSpec, cells: Sequence[Cell]) -> Iterator[Step]:
         found, label = self.known.run(run) if self.known else None, _label(cells[0]) + self.note
         seconds = 0.0 if found else self.speed.training(run, self.data[run.dataset]) if self.speed else None
-        left = self._left_by(run) if not found else 0
-        title = f"train {label} on {run.dataset}"
-        yield Step(Job(run), title, run, None, label, found is not None, seconds, left, self.start)
         there = [own for cell in cells if (own := in_run(cell, run))]
+        keep = None if any(cell.epoch for cell in there) else Job.keep  # all, where those before the last are tested
+        left = self._left_by(run, keep) if not found else 0
+        title = f"train {label} on {run.dataset}"
+        yield Step(Job(run, keep=keep), title, run, None, label, found is not None, seconds, left, self.start)
         checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
         yield from self._between(run, found, checkpoint, there, label)
         for spec in self._tests(checkpoint, [cell for cell in there if cell.w is None]):
             yield self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found)
 
-    def _left_by(self, run: TrainSpec) -> float:
+    def _left_by(self, run: TrainSpec, keep: int | None) -> float:
         """What it leaves on disk, as far as that is known."""
-        return self.speed.disk.training(run, self.data[run.dataset]) if self.speed and self.speed.disk else 0
+        return self.speed.disk.training(run, self.data[run.dataset], keep) if self.speed and self.speed.disk else 0
 
     def _between(
         self, run: TrainSpec, found: Run | None, checkpoint: str, cells: Sequence[Cell], label: str

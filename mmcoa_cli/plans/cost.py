@@ -11,6 +11,7 @@ from ..attacks.base import effort, for_texts, needs_masked_lm
 from ..attacks.compat import LEAK, parts
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from ..jobs.training_spec import TrainSpec
+from .memory import Memory
 from .selection import Data
 
 PROMPT_STEPS = 4  # of the terms of a size
@@ -62,12 +63,13 @@ class Disk:
     weights: Mapping[str, float]
     examples: Mapping[str, Mapping[int, tuple[float, float]]]
 
-    def training(self, spec: TrainSpec, data: Data) -> float:
-        """Of every epoch, of the optimizer's state, which has two numbers for each weight, and of the training images
-        that are attacked before the first."""
+    def training(self, spec: TrainSpec, data: Data, keep: int | None) -> float:
+        """Of the epochs that are kept (all, where that is None), beside several of the optimizer's state, which has two
+        numbers for each weight, and of the training images that are attacked before the first."""
         offline = offline_test(spec)
         images = self._of_set(offline.attacks[0], data.pixel_size, images_of(spec, data)) if offline else 0
-        return (spec.epochs + 2) * self.weights[spec.method] + images
+        kept = min(spec.epochs, keep or spec.epochs) + (0 if keep == 1 else 2)
+        return kept * self.weights[spec.method] + images
 
     def between(self, spec: TrainSpec, models: int) -> float:
         """Of the models on the way to a run."""
@@ -103,6 +105,7 @@ class Speed:
     device: str = ""
     ranks: int = 1  # devices that share the images
     disk: Disk | None = None
+    memory: Memory | None = None
 
     def training(self, spec: TrainSpec, data: Data) -> float:
         """Seconds of a run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,9 +16,9 @@ from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Outcome, Start
 from ..settings import Home
 from ..terminal.console import print_error, say
+from ..terminal.durations import closely, duration
 from ..terminal.errors import explained
 from .steps import Between, Fetch, Step
-from .wording import duration
 
 Made = tuple[str, str | TrainSpec]  # by the kind of step that makes it
 FAILURES = (UserError, OSError, RuntimeError)  # RuntimeError: the accelerator's memory, for one
@@ -92,7 +93,11 @@ class Execution:
 
             interpolate(job.start, job.goal, self.home, steps=job.steps)
             return None
-        return launch.run(job, self.start, resolved=self.resolved.get(job))
+        began = time.monotonic()
+        outcome = launch.run(job, self.start, resolved=self.resolved.get(job))
+        if step.seconds:
+            say(f"took {closely(time.monotonic() - began)}, {closely(step.seconds)} expected", style="dim")
+        return outcome
 
     def _missed(self, step: Step) -> str:
         """The step that failed and that this one needs, empty where there is none."""

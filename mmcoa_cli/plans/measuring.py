@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
@@ -41,11 +41,16 @@ from ..jobs.training_steps import original_of
 from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
 from ..jobs.worker import Start, compute_repeatably
+from ..models.library import mlm_path
 from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
 from .cost import Cost, Disk, Size, Speed, steps_of
+from .memory import Held, Memory, free_memory, taken
 from .order import PAPER, Order, Scale
+
+if TYPE_CHECKING:
+    from .dry import Typed
 
 NAMES = ("cat", "pickup truck", "oak tree", "airplane", "aquarium fish", "bottle", "dining room table", "sun")
 FEW, MANY = 2, len(NAMES)  # classes, and the fewest images
@@ -57,7 +62,7 @@ AGAIN = 2  # measurements of each size, of which the shortest counts
 WEIGHED, FEWER, SMALL, DISK_STEPS = 32, 8, 100, 10
 
 
-def measure(order: Order, home: Home, *, side: int, sides: Mapping[int, str] | None = None) -> Speed:
+def measure(order: Order | Typed, home: Home, *, side: int, sides: Mapping[int, str] | None = None) -> Speed:
     """Time the models of `order`, which must be in the store, on this machine, with images of `side` pixels squared.
 
     `sides` are those of which it is measured what an attacked image takes on disk, each with the name of a dataset
@@ -76,6 +81,7 @@ def measure(order: Order, home: Home, *, side: int, sides: Mapping[int, str] | N
             word={name: word for name, (_, word) in trained.items()},
             device=bench.device.type, ranks=min(order.start.processes, torch.cuda.device_count()) or 1,
             disk=Disk(bench.weights, {name: bench.bytes_of(name, sides or {side: ""}) for name in tested}),
+            memory=Memory(taken(bench.device), bench.weights, bench.held.fitted(), free_memory(bench.device)),
         )  # fmt: skip
 
 
@@ -83,7 +89,7 @@ def measure(order: Order, home: Home, *, side: int, sides: Mapping[int, str] | N
 class Bench:
     """A store of its own at `home`, with the models of `order` and datasets of noise."""
 
-    order: Order
+    order: Order | Typed
     home: Home
     store: Home  # that of the models and the datasets
     side: int
@@ -93,6 +99,7 @@ class Bench:
     load: float  # seconds
     load_words: float
     weights: dict[str, float] = field(default_factory=dict)  # bytes of what each method trains
+    held: Held = field(default_factory=Held)
 
     @property
     def device(self) -> torch.device:
@@ -154,11 +161,15 @@ class Bench:
                 self.accelerator.backward(loss_of(plan.row.loss)(step))
                 optimizer.step()
 
-        update()  # the first makes the moments
+        prompts = len(plan.dataset.info.class_names)
+        with self.held.of(plan.row.name, images=n, prompts=min(n, prompts), weights=victim.parameters()):
+            update()  # the first makes the moments
         return min(_seconds(update, self.device) for _ in range(AGAIN))
 
     def _examples(self, name: str, n: int, steps: int, classes: int) -> float:
         """Seconds until the examples of `n` images are stored; by another seed they are others."""
+        with self.held.of(name, images=n, prompts=min(n, classes), weights=self.victim.parameters()):
+            self._making(name, n, steps, _dataset(classes), AGAIN + 1)()
         made = [self._making(name, n, steps, _dataset(classes), seed) for seed in range(AGAIN + 1)]
         return min(_seconds(one, self.device) for one in made)
 
@@ -199,7 +210,7 @@ class Bench:
 
 
 @contextmanager
-def _bench(order: Order, home: Home, side: int) -> Iterator[Bench]:
+def _bench(order: Order | Typed, home: Home, side: int) -> Iterator[Bench]:
     """A bench in a folder of its own, with the models of `home`; nothing is said meanwhile."""
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     quiet, err.quiet = err.quiet, True
@@ -211,7 +222,9 @@ def _bench(order: Order, home: Home, side: int) -> Iterator[Bench]:
                 images = _noise(order.block + MANY, side)
                 _write(own, _dataset(classes), NAMES[:classes], {"train": images, "test": images})
             load, victim = _timed(lambda: _hashed(load_base(order.model, own)), accelerator.device)
-            load_words, mlm = _timed(lambda: _hashed(load_mlm(order.mlm, own)), accelerator.device)
+            load_words, mlm = 0.0, None
+            if mlm_path(order.mlm, own).exists():  # else nothing that is measured takes words from it
+                load_words, mlm = _timed(lambda: _hashed(load_mlm(order.mlm, own)), accelerator.device)
             victim = victim.to(accelerator.device).use_precision(order.precision)
             yield Bench(order, own, home, side, accelerator, victim, mlm, load, load_words)
     finally:
@@ -254,7 +267,7 @@ def _write(home: Home, name: str, class_names: Sequence[str], images: Mapping[st
                 out.add(split, image, number % len(class_names))
 
 
-def _start(order: Order) -> float:
+def _start(order: Order | Typed) -> float:
     """Seconds until a process is as far as this one: each job starts its own where there are several."""
     return 0.0 if order.start == Start() else time.time() - psutil.Process().create_time()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .. import catalog
 from ..catalog import Kind
 from ..jobs.training_spec import TrainSpec
 from ..jobs.typed_jobs import command_of
@@ -81,6 +82,8 @@ class Step:
 
 
 def fetching(name: str, kind: Kind, *, size: int = 0, here: bool = False) -> Step:
-    """The step that brings it into the store."""
+    """The step that brings it into the store; a stand-in is trained there."""
     seconds, left = (0.0, 0) if here else (None, size)
-    return Step(Fetch(name, kind), f"fetch {name}", cached=here, seconds=seconds, bytes=left)
+    row = {Kind.clip: catalog.models().get(name), Kind.mlm: catalog.mlms().get(name)}.get(kind)
+    title = f"train the stand-in {name}" if row and row.embedded else f"fetch {name}"
+    return Step(Fetch(name, kind), title, cached=here, seconds=seconds, bytes=left)

@@ -10,10 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..terminal.durations import duration
 from .plan import Plan
 from .steps import Fetch, Step
-
-MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def table(plan: Plan) -> RenderableType:
@@ -36,21 +35,6 @@ def table(plan: Plan) -> RenderableType:
     titles = [Text(title, style="bold") for title in dict.fromkeys(table.title for table in order.tables)]
     head = [*titles, Text(settings, style="dim"), Text()]
     return Group(*head, *_fetches(plan), lines, Text(), *_sums(plan), *_left_out(plan.left_out))
-
-
-def duration(seconds: float | None) -> str:
-    """ "40 s", "12 min", "3 h 10 min", "2 days 4 h"; "?" for None."""
-    if seconds is None:
-        return "?"
-    if seconds < 1.5 * MINUTE:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 1.5 * HOUR:
-        return f"{round(seconds / MINUTE)} min"
-    if seconds < 2 * DAY:
-        hours, minutes = divmod(round(seconds / MINUTE / 10) * 10, 60)
-        return f"{hours} h" + (f" {minutes} min" if minutes and hours < 10 else "")
-    days, hours = divmod(round(seconds / HOUR), 24)
-    return f"{days:,} days" + (f" {hours} h" if hours and days < 3 else "")
 
 
 def size(count: float) -> str:

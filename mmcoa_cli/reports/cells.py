@@ -14,6 +14,7 @@ from .rows import Row
 from .wording import number, percent, plain
 
 NONE = "–"
+LEAST = 0.001  # smaller p-values are not told apart
 MEAN = object()  # the place of the average, which no column is called as
 
 
@@ -147,7 +148,17 @@ def _success_ends(cell: Measured) -> str:
     return "–".join(percent(end) for end in found[1:]) if found else NONE
 
 
+def _behind(cell: Measured) -> str:
+    """ "−3.20, p 0.012"."""
+    behind = cell.first.behind
+    if behind is None or not behind.by:
+        return NONE if behind is None else "best"
+    p = [] if behind.p is None else [f"p {behind.p:.2g}" if behind.p >= LEAST else f"p < {LEAST}"]
+    return ", ".join([f"−{number(cell.first, behind.by)}", *p])
+
+
 DETAILS = (
+    Detail("against the best", _behind, lambda row: row.behind is not None, False),
     Detail("paper", _paper, lambda row: row.paper is not None),
     Detail("attack success", _success, lambda row: row.own_success is not None, False),
     Detail("95% interval", _success_ends, lambda row: row.own_success is not None, False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +13,10 @@ from store.errors import UserError
 from ..names import meant
 
 if TYPE_CHECKING:
+    from store.index import Index
     from store.schema import Run
+
+    from .rows import Row
 
 AGO = re.compile(r"(\d{1,5})([dh])")
 Names = tuple[str, ...]
@@ -51,6 +54,11 @@ class Filter:
             and one.created_at >= self.since
         )
 
+    @property
+    def narrows(self) -> bool:
+        """Whether it leaves anything out."""
+        return self != Filter()
+
     def none_of(self, runs: Iterable[Run], *, datasets: Iterable[str]) -> UserError:
         """What to say where nothing is wanted of what there is: the first name that nothing has."""
         runs, there = list(runs), sorted(set(datasets))
@@ -66,6 +74,14 @@ class Filter:
                     hint = meant(name, found) or f"there are {', '.join(dict.fromkeys(found))}"
                     return UserError(f"the index holds nothing for {option} {name}", hint=hint)
         return UserError("the index holds nothing that is all of that", hint="leave out a filter; mmcoa runs lists all")
+
+
+def chosen(rows: Sequence[Row], wanted: Filter, index: Index) -> list[Row]:
+    """Those of `rows` that are wanted. Raises UserError where there is none."""
+    found = [row for row in rows if wanted.takes(row, run=row.run, datasets=(row.dataset,))]
+    if not found:
+        raise wanted.none_of(index.runs(), datasets={row.dataset for row in rows})
+    return found
 
 
 def moment(text: str) -> str:

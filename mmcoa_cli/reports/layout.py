@@ -18,6 +18,7 @@ Key = tuple[Any, ...]
 OF_RUN = ("method", "shots", "source")  # fields in which only other runs differ
 OF_RUNS = (*OF_RUN, "w")  # and models between two
 OF_WEIGHTS = (*OF_RUNS, "epoch")  # and other weights of the same
+BY_RUN = (*OF_WEIGHTS, "model", "training")  # what a run has one value of
 
 
 class Layout:
@@ -29,7 +30,7 @@ class Layout:
 
     def __init__(self, table: TableRow) -> None:
         self.table = table
-        self.free = (*table.lines, table.columns)
+        self.free = (*table.lines, table.columns, *(BY_RUN if "run" in table.lines else ()))
         self.spreads = "dataset" in self.free or table.cell == MEAN
         spread = ("dataset",) if self.spreads else ()
         self.apart = tuple(name for name in (*AXES, *table.options) if name not in (*self.free, *spread))

@@ -13,7 +13,7 @@ from .layout import OF_RUNS, OF_WEIGHTS, Key, Layout
 from .rows import Row
 
 Cells = dict[Any, list[Row]]
-PLAIN = (*AXES, "metric")  # fields whose values need no name before them
+PLAIN = (*AXES, "metric", "run", "model")  # fields whose values need no name before them
 APART: tuple[Callable[[Row], str], ...] = (  # what is told, one after the other, of lines that are called alike
     lambda row: row.training or "the paper's settings",
     lambda row: f"on {row.train_part}" if row.train_part else "on all images",

@@ -68,7 +68,8 @@ def panels(rows: Sequence[Row], *, table: TableRow, seeds: bool = False) -> list
         return (
             *(part for name in fields for part in layout.place(name, row.get(name))),
             *(() if layout.spreads else (row.dataset,)),
-            *(row.model, row.task, "" if "metric" in layout.free else row.measure),
+            *("" if "model" in layout.free else row.model, row.task),
+            "" if "metric" in layout.free else row.measure,
             *(() if layout.spreads else (row.limit is not None, *_test_set(row))),
             *(row.compat, row.precision, 0 if seeds else row.seed),
             tuple(sorted(agreement(row.threat, layout.free).items())) if "attack" in fields else (),

@@ -12,14 +12,16 @@ from pathlib import Path
 from store.errors import UserError
 from store.index import Index
 
-from ..catalog.tables import TIME, TableRow
+from ..catalog.tables import BEST, TIME, TableRow
 from ..models.present import Present
 from ..settings import Home, home
 from ..terminal.checks import require_folder
 from ..terminal.console import print_json, say, show
+from .comparing import compared
 from .content import Missing, Report, report_of
 from .figures import ENDINGS as ENDINGS_OF_PICTURES
 from .figures import draw, is_picture
+from .filters import Filter, chosen
 from .formats import document, render, save
 from .reading import attacks_of, rows
 from .rows import Row
@@ -40,9 +42,10 @@ def make_report(
     seeds: bool = False,
     missing: Callable[..., Missing] | None = None,
     made_by: Callable[[Sequence[Row]], list[str]] | None = None,
+    wanted: Filter | None = None,
 ) -> Report:
     """What the index of `home` holds for the table, what it lacks, if `missing` tells (`plans.lacking`), and by which
-    commands it was made (`plans.made_by`).
+    commands it was made (`plans.made_by`). Only what is `wanted` of it, where that is told.
 
     Raises UserError when it holds nothing, and for unknown attacks.
     """
@@ -50,6 +53,8 @@ def make_report(
     shown = attacks_of(table, attacks) or table.attacks
     with _uncollected():
         found = rows(index, table, attacks=attacks, paper=paper, present=Present(home))
+        found = chosen(found, wanted, index) if wanted else found
+        found = compared(found, table, home, index) if table.cell == BEST else found
         lacking = missing(index.runs(), found, table=table, attacks=shown, home=home) if missing else None
         report = replace(report_of(found, table, seeds=seeds, missing=lacking), made_by=made_by)
         return time_report(report, index) if table.cell == TIME else report

@@ -11,6 +11,15 @@ from .threats import Threat
 
 
 @dataclass(frozen=True)
+class Behind:
+    """By how much a result is behind the best one on the same samples, and the p-value of that; None where samples are
+    not told apart. The best is behind by 0."""
+
+    by: float
+    p: float | None
+
+
+@dataclass(frozen=True)
 class Row:
     """One result. `value`, `ci95`, `paper` and `attack_success_rate` are fractions in [0, 1].
 
@@ -85,6 +94,7 @@ class Row:
     task: str
     # of the attack on this very metric, where its task has several, with the ends of its interval
     own_success: tuple[float, float, float] | None = None
+    behind: Behind | None = None  # the best of its table, where a table compares
 
     def get(self, name: str) -> Any:
         """A field, an option of the attack, what the index says of the measurement, or what it says of the run and
@@ -132,10 +142,15 @@ class Row:
         return self.distinct_prompts is not None and self.distinct_prompts != self.prompts
 
 
-HIDDEN = ("threat", "setting", "spec", "epochs", "task", "own_success")
+HIDDEN = ("threat", "setting", "spec", "epochs", "task", "own_success", "behind")
 COLUMNS = tuple(found.name for found in fields(Row) if found.name not in HIDDEN)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name
 UNLISTED = ("seed", "version", "mlm_name", "random_start", "max_candidates", "min_score")
+
+
+def _compared(row: Row) -> dict[str, float | None]:
+    """How far a result is behind the best, where a table compares."""
+    return {"behind_best": row.behind.by, "p": row.behind.p} if row.behind else {"behind_best": None, "p": None}
 
 
 def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -144,8 +159,14 @@ def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
     told = {(threat, epoch): {**({"epoch": epoch} if epoch else {}), **threat.options} for threat, epoch in kinds}
     further = dict.fromkeys(name for options in told.values() for name in options)
     names = [name for name in further if name not in (*COLUMNS, *UNLISTED)]
+    compares = any(row.behind for row in rows)
     beside = {kind: {name: options.get(name) for name in names} for kind, options in told.items()}
     return [
-        {**{name: fields[name] for name in COLUMNS}, "ci95": [*row.ci95], **beside[row.threat, row.before_the_last]}
+        {
+            **{name: fields[name] for name in COLUMNS},
+            "ci95": [*row.ci95],
+            **beside[row.threat, row.before_the_last],
+            **(_compared(row) if compares else {}),
+        }
         for row, fields in ((row, vars(row)) for row in rows)
     ]

@@ -71,7 +71,7 @@ def about(panel: Panel) -> str:
         source, shots = panel.fields["source"], panel.fields.get("shots")
         trained = ", ".join([f"trained on {source}", *([value_words("shots", shots)] if shots else [])])
         told.append(trained if source else "zero-shot")
-    return " · ".join([*told, model_name(row)])
+    return " · ".join([*told, *([] if "model" in panel.layout.free else [model_name(row)])])
 
 
 def _title(panel: Panel) -> str:
@@ -134,6 +134,7 @@ def _notes(grid: Grid, printed: str) -> list[str]:
     """The explanations that a panel and its `printed` cells call for."""
     rows = grid.panel.rows
     called = {
+        "behind": any(row.behind and row.behind.p is not None for row in rows),
         "widths": not grid.ends,
         "averages": grid.averaged or bool(grid.panel.datasets),
         "unequal": grid.counted,

@@ -59,6 +59,7 @@ def _latex(text: str) -> str:
 
 TEMPLATES: dict[str, tuple[Callable[[str], str], dict[str, Any]]] = {
     "tables.md.jinja": (_markdown, {}),
+    "card.md.jinja": (_markdown, {}),
     "tables.tex.jinja": (_latex, BRACES),
     "page.html.jinja": (visible, {"autoescape": True}),
 }

@@ -10,6 +10,8 @@ from .paper import NOTES
 from .rows import Row
 
 EXPLANATIONS = {  # of signs and words, in the order in which they are printed
+    "behind": "p: of the difference to the best, on the same images (exact McNemar test); of many comparisons some are "
+    "small by chance",
     "widths": "±: the larger side of the 95% Wilson interval; both ends are in --format csv and json",
     "averages": "± of an average: the datasets' half widths, added in squares, over their number; it is about the "
     "choice of test images, not of datasets",

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from store.errors import UserError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from store.dataset_info import DatasetInfo
-    from store.datasets import Dataset
 
     from ..attacks.base import Loss
     from ..models.victim import Victim
@@ -45,11 +44,20 @@ class Metric:
     high: float | None = None
 
 
+class Data(Protocol):
+    """What a task asks of a dataset: one of the store, or images that are given."""
+
+    @property
+    def info(self) -> DatasetInfo: ...
+    def labels(self, split: str) -> Ints: ...
+    def captions(self, split: str) -> list[list[str]]: ...
+
+
 @dataclass(frozen=True)
 class Drawn:
     """The images that a task is run on: some of a split, by their numbers."""
 
-    dataset: Dataset
+    dataset: Data
     split: str
     indices: Ints
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Interval = tuple[float, float]
 
@@ -32,6 +37,15 @@ def of_pairs(differences: Sequence[float]) -> Interval:
     middle = total / more
     reach = z * math.sqrt(max(0.0, squares - total * total / more)) / more
     return max(-1.0, middle - reach), min(1.0, middle + reach)
+
+
+def sign_test(differences: npt.NDArray[np.float64]) -> float:
+    """The p-value, of both sides, that as many samples go one way as the other: where each is right or wrong, the exact
+    test of McNemar (1947). Samples without a difference say nothing."""
+    from scipy.special import bdtr
+
+    up, down = int((differences > 0).sum()), int((differences < 0).sum())
+    return min(1.0, 2 * float(bdtr(min(up, down), up + down, 0.5)))
 
 
 def of_difference(one: float, of_one: Interval, other: float, of_other: Interval) -> Interval:

@@ -39,6 +39,15 @@ def not_negative(option: str, value: int) -> None:
         raise UserError(f"{option} {value} is out of range", hint=f"{option} 0")
 
 
+def require_new(folder: Path) -> None:
+    """Raises UserError where a folder cannot be made, or has something in it: nothing is written over."""
+    require_folder(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is no folder", hint="name one that is not there yet")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty", hint="name a folder that is not there yet")
+
+
 def require_folder(file: Path) -> None:
     """Raises UserError where the folder that `file` is to be written into is not there."""
     if not file.parent.is_dir():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from itertools import groupby
@@ -32,8 +32,14 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+        self._is_asked = bool(options.get("force_terminal"))
         if "width" not in options and self.width < NARROWEST:
             self.width = NARROWEST
+
+    @property
+    def live(self) -> bool:
+        """Whether lines can be drawn over. FORCE_COLOR makes a terminal of a log, for its colours alone."""
+        return self.is_terminal and not self.is_dumb_terminal and (self._is_asked or self.file.isatty())
 
     def render_str(self, text: str, **options: Any) -> Text:  # before a table measures its cells
         return super().render_str(visible(text, keep="\n"), **options)
@@ -116,34 +122,86 @@ def _one_line(text: str) -> str:
 
 
 class Task:
-    """One running progress bar."""
+    """Work that is under way: what is done of it is shown as a bar, or in lines."""
 
-    def __init__(self, progress: Any, task_id: Any) -> None:
-        self._progress, self._id = progress, task_id
+    def __init__(self, show: Callable[[int, str], None], done: int) -> None:
+        self._show, self._done = show, done
 
     def advance(self, count: int = 1, *, note: str = "") -> None:
         """Count `count` more units as done, and show `note` (a loss, an accuracy) behind the speed."""
-        self._progress.update(self._id, advance=count, **({"note": note} if note else {}))
+        self.reach(self._done + count, note=note)
 
-    def reach(self, done: int) -> None:
+    def reach(self, done: int, *, note: str = "") -> None:
         """Count `done` units as done in all."""
-        self._progress.update(self._id, completed=done)
+        self._done = done
+        self._show(done, note)
+
+    @property
+    def done(self) -> int:
+        return self._done
 
 
 @contextmanager
 def progress(description: str, *, total: int | None, unit: str, done: int = 0, quiet: bool = False) -> Iterator[Task]:
     """Show a bar on stderr: the share done, the speed in `unit` per second and the time left.
 
-    `done` units were finished earlier (a resumed run) and do not count in the speed. Where stderr is no terminal,
-    print one closing line; with `quiet` print nothing (in workers other than the first).
+    `done` units were finished earlier (a resumed run) and do not count in the speed. Where nothing can be drawn over,
+    print lines (`plain_progress.py`); with `quiet` print nothing (in workers other than the first).
     """
+    if quiet or _drawn:  # of two bars at once only the outer one can be drawn
+        yield Task(lambda reached, note: None, done)
+        return
+    show = _bar if err.live else _lines
+    with show(visible(description), total=total, unit=unit, done=done) as task:
+        yield task
+
+
+@contextmanager
+def waiting(description: str) -> Iterator[None]:
+    """Tell in lines that something is under way whose progress others show, where nothing can be drawn over."""
+    with progress(description, total=None, unit="", quiet=err.live):
+        yield
+
+
+@contextmanager
+def _lines(description: str, *, total: int | None, unit: str, done: int) -> Iterator[Task]:
+    from .plain_progress import Heart, PlainProgress
+
+    plain = PlainProgress(description, total, unit, lambda line: err.print(visible(line), soft_wrap=True), done)
+    plain.begin()
+    heart = Heart(plain.tell)
+    whole = False
+    try:
+        yield Task(plain.reach, done)
+        whole = True
+    finally:
+        heart.stop()
+        plain.end(whole=whole)
+
+
+_drawn: list[str] = []
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    _drawn.append("a bar")
+    try:
+        yield
+    finally:
+        _drawn.pop()
+
+
+@contextmanager
+def _bar(description: str, *, total: int | None, unit: str, done: int) -> Iterator[Task]:
     from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
+
+    from .plain_progress import per_second
 
     class Speed(ProgressColumn):
         def render(self, task: Any) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if speed is None else _per_second(speed, unit), style="cyan")
+            return Text("" if speed is None else per_second(speed, unit), style="cyan")
 
     one_line, note = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis", ratio=1)
     columns = (
@@ -155,19 +213,12 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=note),
     )
-    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, expand=False) as bar:
-        task = bar.add_task(visible(description), total=total, completed=done, note="")
-        try:
-            yield Task(bar, task)
-            bar.update(task, total=bar.tasks[0].completed)  # that is the whole, where fewer came than were expected
-        finally:
-            if not quiet and not err.is_terminal:
-                err.print(bar.get_renderable())  # in one piece, whatever ends the program meanwhile
+    with _alone(), Progress(*columns, console=err, expand=False) as bar:
+        task = bar.add_task(description, total=total, completed=done, note="")
 
+        def show(reached: int, note: str) -> None:
+            fields: dict[str, Any] = {"note": note} if note else {}
+            bar.update(task, completed=reached, **fields)
 
-def _per_second(speed: float, unit: str) -> str:
-    if unit == "bytes":
-        from rich.filesize import decimal
-
-        return f"{decimal(int(speed))}/s"
-    return f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.1f} {unit}/s"
+        yield Task(show, done)
+        bar.update(task, total=bar.tasks[0].completed)  # that is the whole, where fewer came than were expected

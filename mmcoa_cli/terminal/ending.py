@@ -16,6 +16,15 @@ from .signals import Stopped, raised, stopped
 
 SAID = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal was closed"}
 GO_ON = "type the same command again to go on"
+_run: list[str] = []  # the id of the run that is being trained
+
+
+@contextmanager
+def naming(run: str) -> Iterator[None]:
+    """Have a signal within the block end with the run's id (empty where there is none)."""
+    _run[:] = [run] if run else []
+    yield
+    _run.clear()  # not where an error leaves the block: that is when it is said
 
 
 @contextmanager
@@ -98,13 +107,17 @@ def _say(stop: Stopped) -> None:
     from .console import print_error
 
     with suppress(OSError):
-        print_error(UserError(_what(stop), hint=GO_ON))
+        print_error(UserError(_what(stop), hint=_go_on()))
 
 
 def _say_at_once(stop: Stopped) -> None:
     """Print the same from another thread, whatever the main one is doing. A progress bar may have hidden the cursor."""
     cursor = "\x1b[?25h\n" if os.isatty(2) else ""
-    os.write(2, f"{cursor}error: {_what(stop)}\nhint: {GO_ON}\n".encode())
+    os.write(2, f"{cursor}error: {_what(stop)}\nhint: {_go_on()}\n".encode())
+
+
+def _go_on() -> str:
+    return f"{GO_ON} with run {_run[0]}" if _run else GO_ON
 
 
 def _what(stop: Stopped) -> str:

@@ -13,7 +13,12 @@ from store.errors import Lost, UserError
 from .typed import typed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-MEMORY = re.compile(r"can't allocate memory|not enough memory|Storage size calculation overflowed|out of memory", re.I)
+MEMORY = re.compile(  # the last is oneDNN's, of a CPU
+    r"can't allocate memory|not enough memory|Storage size calculation overflowed|out of memory"
+    r"|^could not create a primitive$",
+    re.IGNORECASE,
+)
+ACCELERATORS = "OutOfMemoryError"  # torch's, which is not imported for it
 SMALLER = "try again with a smaller --batch-size"
 
 
@@ -24,9 +29,9 @@ def explained(error: Exception) -> UserError:
         return UserError(str(error), hint=f"remove it and type: {fetch}" if error.damaged else fetch)
     if isinstance(error, UserError):
         return error
-    if type(error).__name__ == "OutOfMemoryError":
+    if type(error).__name__ == ACCELERATORS:
         return UserError("the accelerator is out of memory", hint=SMALLER)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and MEMORY.search(str(error))):
+    if is_out_of_memory(error):
         return UserError("there is not enough memory", hint=f"{SMALLER}, or with fewer --processes")
     if isinstance(error, OSError) and error.errno is not None:
         return _of_a_file(error)
@@ -35,6 +40,13 @@ def explained(error: Exception) -> UserError:
     return UserError(
         f"{type(error).__name__}: {error}", hint="this is a bug in mmcoa; add --debug to see where, and report it"
     )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it says that memory ran out, of the accelerator or of the machine."""
+    if isinstance(error, MemoryError) or type(error).__name__ == ACCELERATORS:
+        return True
+    return isinstance(error, RuntimeError) and bool(MEMORY.search(str(error)))
 
 
 def _of_a_file(error: OSError) -> UserError:

@@ -27,10 +27,11 @@ from store.errors import UserError
 from store.keys import digest_file
 
 from ...settings import require_space
+from ...terminal.console import waiting
 
 Choose = Callable[[Sequence[str]], list[str]]
 TIMEOUT = 10  # seconds to find out that there is no network; the hub's own retries take a minute
-_HTTP_ERROR: Any = HfHubHTTPError.__mro__[1]  # of the HTTP library that the installed huggingface_hub uses
+HTTP_ERROR: Any = HfHubHTTPError.__mro__[1]  # of the HTTP library that the installed huggingface_hub uses
 DATA, WHAT = (".parquet", ".tar"), "an archive, a folder of images or a copy of the repository"
 
 
@@ -47,7 +48,8 @@ def repository_folder(repository: str, *, revision: str, choose: Choose, name: s
     with _hub_errors(repository, revision, name=name, page=repository, what="a model"):
         info = huggingface_hub.HfApi().model_info(repository, revision=revision or None)
         names = [file.rfilename for file in info.siblings or ()]
-        paths = [Path(huggingface_hub.hf_hub_download(repository, n, revision=info.sha)) for n in choose(names)]
+        with waiting(f"downloading {repository}"):
+            paths = [Path(huggingface_hub.hf_hub_download(repository, n, revision=info.sha)) for n in choose(names)]
     return paths[0].parent
 
 
@@ -79,11 +81,12 @@ def dataset_folder(
 def _download(repository: str, file: Any, commit: str, target: Path, *, name: str) -> None:
     if not (target / file.rfilename).resolve().is_relative_to(target.resolve()):
         raise UserError(f"{repository} lists the unsafe path {file.rfilename!r}", hint="do not trust this repository")
-    path = Path(
-        huggingface_hub.hf_hub_download(
-            repository, file.rfilename, repo_type="dataset", revision=commit, local_dir=target
+    with waiting(f"downloading {file.rfilename} of {repository}"):
+        path = Path(
+            huggingface_hub.hf_hub_download(
+                repository, file.rfilename, repo_type="dataset", revision=commit, local_dir=target
+            )
         )
-    )
     expected = getattr(file.lfs, "sha256", None)
     if expected is not None and digest_file(path) != expected:
         path.unlink()
@@ -124,7 +127,7 @@ def _hub_errors(
             f"{constants.ENDPOINT} has no {repository} {revision}".rstrip(),
             hint=f"mmcoa fetch --list, or {_hint(name, what)}",
         ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, _HTTP_ERROR, ValueError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, HTTP_ERROR, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         reason = str(error).strip().splitlines()[0]
@@ -157,12 +160,15 @@ def _snapshot(repository: str, revision: str, *, kind: str) -> Path | None:
 def _require_network(repository: str, name: str, *, what: str) -> None:
     if constants.HF_HUB_OFFLINE:
         raise UserError(f"{repository} is not in the local cache, and HF_HUB_OFFLINE is set", hint=_hint(name, what))
+    require_answer(repository, hint=_hint(name, what))
+
+
+def require_answer(repository: str, *, hint: str) -> None:
+    """Raises UserError where the hub does not answer."""
     try:
         requests.head(constants.ENDPOINT, timeout=TIMEOUT)
     except requests.RequestException as error:
-        raise UserError(
-            f"cannot reach {constants.ENDPOINT} for {repository} (no network?)", hint=_hint(name, what)
-        ) from error
+        raise UserError(f"cannot reach {constants.ENDPOINT} for {repository} (no network?)", hint=hint) from error
 
 
 def _hint(name: str, what: str) -> str:

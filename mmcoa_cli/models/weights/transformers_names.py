@@ -1,4 +1,4 @@
-"""A CLIP as transformers writes it, by open_clip's names: the same numbers, arranged otherwise."""
+"""A CLIP as transformers writes it, by open_clip's names, and back: the same numbers, arranged otherwise."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ PARTS = {
     "mlp.fc2": "mlp.c_proj",
 }  # fmt: skip
 QKV = ("q_proj", "k_proj", "v_proj")
+BLOCK = re.compile(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+)[._](weight|bias)")  # in_proj_weight is one name
+JOINED = "attn.in_proj"
 
 
 def is_transformers(names: Mapping[str, Weight]) -> bool:
@@ -60,6 +62,32 @@ def as_open_clip(tensors: Mapping[str, Weight]) -> dict[str, Weight]:
                 parts = attention.setdefault(f"{block}.attn.in_proj_{layer[4]}", {})
                 parts[layer[3].removeprefix("self_attn.")] = weight
     return found | {name: _joined(parts) for name, parts in attention.items() if len(parts) == len(QKV)}
+
+
+def as_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of an open_clip CLIP by transformers' names: what `as_open_clip` undoes. What has none there is left
+    out."""
+    whole, turned, norms, parts = (
+        {ours: theirs for theirs, ours in of.items()} for of in (WHOLE, TURNED, NORMS, PARTS)
+    )
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        norm, _, kind = name.rpartition(".")
+        block = BLOCK.fullmatch(name)
+        if name in whole:
+            found[whole[name]] = tensor
+        elif name in turned:
+            found[turned[name]] = tensor.T.contiguous()
+        elif norm in norms:
+            found[f"{norms[norm]}.{kind}"] = tensor
+        elif block:
+            layer = f"{'vision' if block[1] else 'text'}_model.encoder.layers.{block[2]}"
+            if block[3] == JOINED:
+                three = zip(QKV, tensor.chunk(len(QKV)), strict=True)
+                found |= {f"{layer}.self_attn.{part}.{block[4]}": of.contiguous() for part, of in three}
+            elif block[3] in parts:
+                found[f"{layer}.{parts[block[3]]}.{block[4]}"] = tensor
+    return found
 
 
 def _joined(parts: Mapping[str, Weight]) -> Weight:

@@ -38,7 +38,7 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Complete:
         ("mmcoa ev", ["evaluate"]),
         ("mmcoa evaluate --norm ", ["linf", "l2"]),
         ("mmcoa evaluate --precision b", ["bf16"]),
-        ("mmcoa evaluate --compat ", ["none", "release"]),
+        ("mmcoa evaluate --compat re", ["release"]),
         ("mmcoa evaluate --attack im", ["image"]),
         ("mmcoa evaluate --attack clean,te", ["clean,text"]),
         ("mmcoa evaluate --dataset cifar10,d", ["cifar10,digits", "cifar10,dtd"]),

@@ -12,6 +12,7 @@ from mmcoa_cli import catalog
 from mmcoa_cli.app import program
 from mmcoa_cli.attacks.base import every_option
 from mmcoa_cli.commands import groups
+from mmcoa_cli.jobs.conduct import Conduct
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_after, evaluation_spec
 from mmcoa_cli.jobs.training_spec import TrainSpec, options_of, train_spec
 from mmcoa_cli.jobs.typed_jobs import command_of
@@ -74,6 +75,16 @@ def test_a_test(attacks: tuple[str, ...]) -> None:
 def test_epochs_that_are_kept(keep: int | None, word: str) -> None:
     _, context = typed(command_of(Job(train_spec("tecoa", dataset="digits"), keep=keep)), groups.Training)
     assert context.params["keep"] == word and kept(word) == keep
+
+
+def test_a_training_that_is_watched_and_its_small_test() -> None:
+    spec, conduct = train_spec("tecoa", dataset="digits"), Conduct(16, "wandb", 2)
+    command = command_of(Job(spec, evaluation_after(spec, limit=50, steps=7), conduct=conduct))
+    size, context = typed(command, groups.TestAfter)
+    assert size.size() == {"limit": 50, "steps": 7}
+    assert groups.Conduct(**{f.name: context.params[f.name] for f in fields(groups.Conduct)}).chosen() == conduct
+    training, _ = typed(command, groups.Training)
+    assert train_spec(**training.chosen(context, tested=True)) == spec
 
 
 def test_an_epoch_that_is_tested() -> None:

@@ -7,18 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import typer
 from click.testing import Result as Ended
 from PIL import Image
 from typer.testing import CliRunner
 
+from mmcoa_cli.app import app
 from mmcoa_cli.commands import report
 from store.errors import UserError
 from store.index import Index
 from store.schema import Result, Run
 
-app = typer.Typer()
-app.command("report")(report.command)
 RUN = Run(
     id="clip-ViT-B-32", kind="zero-shot", method="clip", model="ViT-B-32", model_origin="published", weights=None,
     source="", shots="0",
@@ -52,7 +50,7 @@ def index(home: Path) -> Index:
 
 
 def mmcoa(*arguments: str) -> Ended:
-    return CliRunner().invoke(app, list(arguments), catch_exceptions=True)
+    return CliRunner().invoke(app, ["report", *arguments], catch_exceptions=True)
 
 
 def test_the_table_goes_to_stdout(index: Index) -> None:
@@ -213,3 +211,13 @@ def test_the_rows_of_a_figure_without_a_picture(pictured: None, folder: Path) ->
     result = mmcoa("--task", "fig3", "--format", "csv", "--output", "rows.csv")
     assert result.stdout == "" and (folder / "rows.csv").read_text(encoding="utf8").count("\n") == 3
     assert [path.name for path in folder.iterdir()] == ["rows.csv"]
+
+
+def test_a_report_may_show_some_of_what_there_is(index: Index) -> None:
+    index.save_results([IMAGE, replace(CLEAN, evaluation="e3", dataset="cifar100", created_at="2026-02-01")])
+    rows = json.loads(mmcoa("--task", "iid", "--json", "--dataset", "cifar10").stdout)["rows"]
+    assert {row["dataset"] for row in rows} == {"cifar10"} and len(rows) == 2
+    assert "missing" not in mmcoa("--task", "iid", "--since", "2026-01-15").stdout
+    assert "cifar10 " not in mmcoa("--task", "iid", "--since", "2026-01-15").stdout
+    ended = mmcoa("--task", "iid", "--method", "mmcao")
+    assert ended.exit_code == 1 and "--method mmcao" in str(ended.exception)

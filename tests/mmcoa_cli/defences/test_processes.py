@@ -41,14 +41,15 @@ import json, sys
 from accelerate import Accelerator
 from mmcoa_cli import plugins
 from mmcoa_cli.settings import home
+from mmcoa_cli.jobs.conduct import Conduct
 from mmcoa_cli.jobs.training_spec import TrainSpec
 from mmcoa_cli.jobs.training import train
 
 plugins.load()
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2
-for spec in json.loads(sys.argv[1]):
-    train(TrainSpec(**spec), home(), accelerator)
+for spec, most in json.loads(sys.argv[1]):
+    train(TrainSpec(**spec), home(), accelerator, conduct=Conduct(micro_batch=most))
 accelerator.end_training()
 """
 OPTIONS: dict[str, Any] = {
@@ -69,6 +70,7 @@ CASES: list[tuple[dict[str, Any], int]] = [  # what a run is like, and how many 
     ({"method": "vp", "batch_size": 17, "lr": 1.0, "prompt_tokens": 2}, 3),
     ({"method": "advpt", "batch_size": 17, "lr": 1.0}, 3),
 ]
+IN_PIECES = {0: 3, 3: 4, 4: 3, 8: 5}  # of which case so many images are in a process's memory at once
 MOVES_LITTLE = ("pmg-aft", "vp", "advpt")  # by stochastic gradient descent: first steps are small beside its rate
 
 
@@ -110,7 +112,7 @@ def in_two_processes(specs: list[TrainSpec], home: Home, env: dict[str, str], se
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(memory.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": "0",
     }  # fmt: skip
-    document = json.dumps([asdict(spec) for spec in specs])
+    document = json.dumps([(asdict(spec), IN_PIECES.get(number)) for number, spec in enumerate(specs)])
     ranks = [{**together, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
     both = [Started(server, [document], variables, script.parent, script=str(script)) for variables in ranks]
     said = [process.communicate(timeout=300) for process in both]

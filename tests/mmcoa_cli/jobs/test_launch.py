@@ -244,7 +244,10 @@ def assert_stopped(command: Any, said: str, code: int) -> None:
     ended, out, err = command.end()
     assert (ended, out) == (code, "")
     assert "Traceback" not in err and "torch" not in err
-    assert err.splitlines()[-2:] == [
+    lines = err.splitlines()
+    (run,) = [line.removeprefix("run ") for line in lines if line.startswith("run ")]
+    assert run.startswith("mmcoa-digits-2shot-")
+    assert lines[-2:] == [
         f"error: {said}; what was finished is kept",
-        "hint: type the same command again to go on",
+        f"hint: type the same command again to go on with run {run}",
     ]

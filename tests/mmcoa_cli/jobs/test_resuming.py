@@ -11,6 +11,7 @@ import pytest
 from accelerate import Accelerator
 from torch import Tensor
 
+from mmcoa_cli.jobs import training_steps
 from mmcoa_cli.jobs.continuing import spec_to_go_on_with
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
@@ -111,6 +112,39 @@ def test_an_altered_configuration_is_not_evaluated(home: Home, accelerator: Acce
     replaced(path, path.read_bytes().replace(b"0.48", b"0.47"))
     with pytest.raises(UserError, match=r"is damaged: .*open_clip_config\.json"):
         run_of(run, home, Index(home.database_url))
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_run_that_keeps_one_epoch_goes_on_from_it(
+    new_home: Callable[[str], Home], accelerator: Accelerator, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Complete, it has the weights of its last epoch and nothing else; more of them are the same, trained again."""
+    home, other = new_home("home"), new_home("other")
+    drop = training_steps.drop_earlier
+
+    def interrupted(folder: Path, *, keep: int) -> None:
+        drop(folder, keep=keep)
+        if len(Index(home.database_url).epochs(folder.name)) == after:
+            raise Interrupted
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(training_steps, "drop_earlier", interrupted)
+        train(SPEC, home, accelerator, keep=1)
+    (run,) = [run.id for run in Index(home.database_url).runs()]
+    assert [path.name for path in epochs_in(home.checkpoints / run)] == [f"epoch-00{after}"]
+    assert train(SPEC, home, accelerator, keep=1).id == run
+    expected = weights(other, train(SPEC, other, accelerator).id)
+    (last,) = epochs_in(home.checkpoints / run)
+    assert last.name == "epoch-003" and not (last / "state.safetensors").exists()
+    assert same(weights(home, run), expected)
+    assert train(SPEC, home, accelerator, keep=1).finished_at == Index(home.database_url).runs()[0].finished_at
+    train(SPEC, home, accelerator, keep=2)
+    assert [path.name for path in epochs_in(home.checkpoints / run)] == ["epoch-002", "epoch-003"]
+    assert same(weights(home, run), expected)
 
 
 def test_more_epochs_are_those_of_a_longer_run(new_home: Callable[[str], Home], accelerator: Accelerator) -> None:

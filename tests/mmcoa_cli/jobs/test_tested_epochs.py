@@ -57,7 +57,11 @@ def test_several_processes_test_the_same_epoch(home: Home, run: str) -> None:
 @pytest.mark.parametrize(
     ("epoch", "error", "hint"),
     [
-        (1, "epoch 1 of run .* was not kept", "--epochs 2,3,4"),
+        (
+            1,
+            "epoch 1 of run .* was not kept",
+            "--epochs 2,3,4, or train all of them again: mmcoa train --resume",
+        ),
         (5, "has no epoch 5", "it has 4"),
         (0, "--epochs 0 is not positive", "--help"),
     ],

@@ -56,7 +56,9 @@ def test_several_devices_share_the_images(speed: Speed) -> None:
 def test_what_is_left_on_disk() -> None:
     examples = {"clean": {8: (10.0, 2.0)}, "image": {8: (20.0, 8.0), 100: (20.0, 3000.0)}, "embedding": {8: (9.0, 7.0)}}
     disk = Disk({"tecoa": 100.0, "advpt": 1.0}, examples)
-    assert disk.training(train_spec("tecoa", dataset="digits", epochs=3), DATA) == 3 * 100 + 2 * 100
+    spec = train_spec("tecoa", dataset="digits", epochs=3)
+    sizes = [disk.training(spec, DATA, keep) for keep in (None, 1, 2, 9)]
+    assert sizes == [500, 100, 400, 500]  # with the optimizer's state, or without
     spec, larger = evaluation_spec("", ("digits",), limit=50), replace(DATA, pixel_size=16)
     assert disk.test(spec, replace(DATA, pixel_size=8), attacks=["clean", "image"]) == 10 + 50 * 2 + 20 + 50 * 8
     assert disk.test(spec, larger, attacks=["image"]) == 20 + 50 * 8 * 4
@@ -75,7 +77,7 @@ def test_training_images_that_are_attacked_before_the_first_step(speed: Speed) -
     a_step = 32 + 20 * 4 + 20 * 2 * spec.image_attack.steps + 10 * 0.5 + 10 * 8
     assert speed.training(spec, DATA) == 64 + 20 + 20 * 5 * 2 + a_step
     disk = Disk({"advpt": 100.0}, {"embedding": {224: (9.0, 7.0)}})
-    assert disk.training(spec, DATA) == 3 * 100 + 9 + 20 * 7
+    assert disk.training(spec, DATA, None) == 3 * 100 + 9 + 20 * 7
 
 
 def test_a_leak_takes_its_own_time(speed: Speed) -> None:

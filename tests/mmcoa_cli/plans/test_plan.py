@@ -154,7 +154,7 @@ def test_epochs_are_tests_of_one_run(nowhere: Home) -> None:
 
 
 def test_figure_8_interpolates_between_its_runs_and_tests_each_model(nowhere: Home, speed: Speed) -> None:
-    disk = Disk({"tecoa": 100.0, "mmcoa": 100.0}, dict.fromkeys(speed.attacks, (1.0, 0.0)), 224)
+    disk = Disk({"tecoa": 100.0, "mmcoa": 100.0}, {name: {224: (1.0, 0.0)} for name in speed.attacks})
     whole = replace(speed, disk=disk)
     steps = compose(Order(("fig8",)), PAPER, [of_the_paper("fig8")], known=Known(nowhere), speed=whole).steps
     counts = Counter(step.kind for step in steps)

@@ -12,8 +12,9 @@ from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.plans.cost import Speed
 from mmcoa_cli.plans.order import PAPER, Order
 from mmcoa_cli.plans.plan import Plan, compose
-from mmcoa_cli.plans.wording import duration, table
+from mmcoa_cli.plans.wording import table
 from mmcoa_cli.settings import Home
+from mmcoa_cli.terminal.durations import duration
 
 from .conftest import of_the_paper
 

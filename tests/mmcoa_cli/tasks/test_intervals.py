@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mmcoa_cli.tasks.intervals import of_difference, of_pairs, wilson
+from mmcoa_cli.tasks.intervals import of_difference, of_pairs, sign_test, wilson
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (10, 10), (1, 3), (559, 1000), (8452, 10_000), (1, 1)])
 def test_the_interval_is_that_of_scipy(correct: int, n: int) -> None:
     expected = binomtest(correct, n).proportion_ci(method="wilson")
     assert wilson(correct, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("won", "lost"), [(0, 0), (1, 0), (12, 2), (30, 31), (0, 40)])
+def test_the_sign_test_is_the_exact_binomial_one(won: int, lost: int) -> None:
+    expected = binomtest(won, won + lost).pvalue if won + lost else 1.0
+    assert sign_test(np.array([1.0] * won + [-0.5] * lost + [0.0] * 7)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_difference_of_independent_shares():

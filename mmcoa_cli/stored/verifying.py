@@ -1,10 +1,9 @@
-"""What lies in the store, kind by kind, and whether it is intact: all of it read again, nothing taken from memory."""
+"""Whether what is stored is intact: all of it read again, nothing taken from memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import RenderableType
 from rich.filesize import decimal
@@ -14,23 +13,10 @@ from rich.text import Text
 from store.errors import UserError
 from store.verification import FOLDER, remembered_digest
 
-from .settings import Home
-from .terminal.console import progress
-from .terminal.errors import explained
-
-DATASET, MODEL, MLM, CHECKPOINT, EXAMPLES, INDEX = "dataset", "model", "masked LM", "checkpoint", "example set", "index"
-KINDS = (DATASET, MODEL, MLM, CHECKPOINT, EXAMPLES, INDEX)
-SHORTEST_KEY = 4  # characters of a key that name an example set
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing that is stored: a file, or a folder of files. `names` are what it answers to."""
-
-    kind: str
-    name: str
-    path: Path
-    names: tuple[str, ...] = ()
+from ..settings import Home
+from ..terminal.console import progress
+from ..terminal.errors import explained
+from .items import CHECKPOINT, DATASET, EXAMPLES, INDEX, KINDS, MLM, MODEL, Item, answers, items, size_of
 
 
 @dataclass(frozen=True)
@@ -46,15 +32,15 @@ class Finding:
 
 def verify(home: Home, names: list[str], *, quiet: bool) -> list[Finding]:
     """Look at all of the store, or at what `names` name. Raises UserError for a name that nothing has."""
-    items = [item for item in _items(home) if not names or any(_answers(item, name) for name in names)]
+    chosen = [item for item in items(home) if not names or any(answers(item, name) for name in names)]
     for name in names:
-        if not any(_answers(item, name) for item in items):
+        if not any(answers(item, name) for item in chosen):
             hint = "mmcoa store verify looks at everything; a key is named by 4 characters or more"
             raise UserError(f"nothing in the store is called {name!r}", hint=hint)
-    sizes = {item: size_of(item.path) for item in items}
+    sizes = {item: size_of(item.path) for item in chosen}
     found = []
     with progress("verifying", total=sum(sizes.values()), unit="bytes", quiet=quiet) as task:
-        for item in items:
+        for item in chosen:
             reason, advice = _look(item, home)
             found.append(Finding(item.kind, item.name, sizes[item], reason, advice))
             task.advance(sizes[item])
@@ -86,37 +72,6 @@ def verdict(found: list[Finding]) -> UserError | None:
     return UserError(f"damaged: {shown}{more}", hint=damaged[0].advice)
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
-
-
-def _items(home: Home) -> Iterator[Item]:
-    for path in sorted(home.datasets.glob("[!.]*.h5")):
-        yield Item(DATASET, path.stem, path)
-    for kind, folder in ((MODEL, home.clips), (MLM, home.mlms)):
-        for path in sorted(folder.glob("[!.]*")):
-            if path.is_dir():
-                yield Item(kind, path.name, path)
-    for path in sorted(home.checkpoints.glob("[!.]*/epoch-[0-9]*")):
-        run = path.parent.name
-        yield Item(CHECKPOINT, f"{run}/{path.name}", path, (run, path.name))
-    for path in sorted(home.examples.glob("[!.]*.h5")):
-        yield Item(EXAMPLES, path.stem, path)
-    file = home.root / "index.db"
-    if home.database_url.startswith("sqlite:") and file.is_file():
-        yield Item(INDEX, file.name, file)
-
-
-def _answers(item: Item, name: str) -> bool:
-    from .names import store_name
-
-    if item.kind == EXAMPLES:
-        return len(name) >= SHORTEST_KEY and item.name.startswith(name)
-    return name in (item.name, *item.names) or store_name(name) == item.name
-
-
 def _look(item: Item, home: Home) -> tuple[str, str]:
     """What is wrong, and what to type."""
     try:
@@ -136,7 +91,7 @@ def _dataset(item: Item, _: Home) -> tuple[str, str]:
 
 
 def _model(item: Item, _: Home) -> tuple[str, str]:
-    from .models.digests import verify as verify_model
+    from ..models.digests import verify as verify_model
 
     for file in sorted(item.path.rglob("*")):
         if file.is_file() and FOLDER not in file.parts:

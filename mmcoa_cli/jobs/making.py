@@ -1,0 +1,275 @@
+"""One example set in the making, block by block: of a trial of the store, or of images that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import attacks
+from ..attacks import Attack
+from ..attacks.base import Batch, Texts, effort
+from ..tasks.base import Drawn, Logits, Task
+from ..terminal.console import Task as Progress
+from ..terminal.console import progress
+from .evaluation_spec import EvaluationSpec
+from .pieces import Pieces
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..models.masked_lm import MaskedLM
+    from ..models.victim import Victim
+    from ..tasks.base import Columns, Ints
+
+
+class Tried(Protocol):
+    """What is asked of a trial while its examples are made: one of the store, or images that are given."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def quiet(self) -> bool: ...
+    @property
+    def spec(self) -> EvaluationSpec: ...
+    @property
+    def task(self) -> Task: ...
+    @property
+    def drawn(self) -> Drawn: ...
+    @property
+    def indices(self) -> Ints: ...
+    @property
+    def labels(self) -> Ints: ...
+    @property
+    def own(self) -> Ints: ...
+    @property
+    def texts(self) -> list[str]: ...
+    def settings(self, attack: Attack) -> Any: ...
+    def pixels(self, block: range) -> Any: ...
+    def as_attacked(self, pixels: Any, device: torch.device) -> Tensor: ...
+
+
+class Process(Protocol):
+    """One of the processes that share the work."""
+
+    @property
+    def is_main_process(self) -> bool: ...
+    def wait_for_everyone(self) -> None: ...
+
+
+class Examples(Protocol):
+    """An example set in the making, and when it is made: one of the store, or in memory."""
+
+    def blocks(self) -> list[range]: ...
+    def write_block(self, number: int, columns: Columns, images: tuple[Any, Any] | None = None) -> None: ...
+    def made(self, name: str) -> npt.NDArray[Any]: ...
+    def finish(
+        self, *, texts: Mapping[str, Sequence[str]], notes: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> None: ...
+    def holds(self, name: str) -> bool: ...
+    def columns(self, name: str) -> npt.NDArray[Any]: ...
+    def values(self, name: str) -> npt.NDArray[Any]: ...
+    def texts(self, name: str) -> list[str]: ...
+    def images(self, start: int, stop: int, clean: Any) -> npt.NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Making:
+    """One example set in the making; `needed` are those of the attacks that it needs, `shown` has the images of a task
+    that looks at another one's."""
+
+    trial: Tried
+    victim: Victim
+    mlm: MaskedLM | None
+    process: Process
+    attack: Attack
+    examples: Examples
+    needed: Mapping[str, Examples]
+    shown: Examples | None = None
+    micro_batch: int | None = None  # images in memory at once, at most
+    quiet: bool = False
+
+    @property
+    def makes_images(self) -> bool:
+        return bool(self.attack.images) and self.shown is None
+
+    def blocks(self, numbers: list[int]) -> None:
+        """Make these blocks, and the whole of all when the other processes have made theirs."""
+        trial, blocks, process = self.trial, self.examples.blocks(), self.process
+        steps = effort(self.settings) if self.makes_images else 1
+        total, mine = steps * len(trial.indices), steps * sum(len(blocks[i]) for i in numbers)
+        quiet = self.quiet or trial.quiet or not process.is_main_process
+        unit = "steps" if steps > 1 else "images"  # a step of one image
+        if trial.task.texts_first:
+            self.adv_texts  # noqa: B018  (prompts are attacked before the clock of the blocks runs)
+        with progress(self.title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
+            for number in numbers:
+                self._block(number, blocks[number], task)
+        process.wait_for_everyone()
+        if process.is_main_process:
+            self.examples.finish(**self._extras())
+
+    def _block(self, number: int, block: range, task: Progress) -> None:
+        pixels = self.trial.pixels(block)
+        made = self.pieces.of(
+            block, lambda rows: self._piece(pixels[rows.start - block.start :][: len(rows)], rows, task)
+        )
+        columns = {name: np.concatenate([columns[name] for _, columns in made]) for name in made[0][1]}
+        images = np.concatenate([images for images, _ in made]) if self.makes_images else None
+        self.examples.write_block(number, columns, None if images is None else (pixels, images))
+
+    def _piece(self, pixels: Any, rows: range, task: Progress) -> tuple[Any, dict[str, Any]]:
+        """Some images of a block as the attack leaves them, where it makes any, and what came out for each."""
+        done = task.done
+        try:
+            images = self._images(pixels, rows, task)
+            with torch.no_grad():
+                columns = self._columns(rows, images)
+        except Exception:
+            task.reach(done)  # they are done again
+            raise
+        return images.cpu().numpy() if self.makes_images else None, columns
+
+    def _images(self, pixels: Any, block: range, task: Progress) -> Tensor:
+        """The images of a block as the attack leaves them: made, as another attack made them, or clean."""
+        device = self.victim.device
+        if self.attack.images and self.makes_images:
+            clean = self.trial.as_attacked(pixels, device)
+            return self.attack.images(self._batch(clean, block, partial(task.advance, len(block))))
+        task.advance(len(block))
+        stored = self.needed[self.attack.images_of] if self.attack.images_of else self.shown
+        if stored:
+            return torch.from_numpy(stored.images(block.start, block.stop, pixels)).to(device)
+        return self.trial.as_attacked(pixels, device)
+
+    def _batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
+        trial, rows, victim = self.trial, slice(block.start, block.stop), self.victim
+        labels = torch.from_numpy(trial.own[rows]).to(images.device)
+        own_rows, own_texts = self._own_texts(block, labels)
+        return Batch(
+            victim=victim,
+            images=images,
+            labels=labels,
+            indices=trial.indices[rows].tolist(),
+            settings=self.settings,
+            seed=trial.spec.seed,
+            logits=lambda x: self.clean_answer(x),
+            answer=lambda x: self.answer(x),
+            loss=lambda: trial.task.loss(
+                victim, images, labels, clean=lambda: self.clean_answer, settings=self.settings
+            ),
+            class_features=self._class_features,
+            own_rows=own_rows,
+            own_texts=own_texts,
+            on_step=on_step,
+        )
+
+    def _own_texts(self, block: range, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Each text that belongs to an image of the block: the row of that, and the text's number."""
+        if self.owners is None:
+            return torch.arange(len(labels), device=labels.device), labels
+        numbers = ((self.owners >= block.start) & (self.owners < block.stop)).nonzero()[:, 0]
+        return self.owners[numbers] - block.start, numbers
+
+    def _columns(self, block: range, images: Tensor) -> dict[str, Any]:
+        trial, rows = self.trial, slice(block.start, block.stop)
+        after = trial.task.judge(self.victim, images, trial.own[rows], answer=lambda: self.answer)
+        before = after
+        if self.baseline:
+            # an older version stored fewer columns
+            before = {name: self.baseline.columns(name)[rows] for name in after if self.baseline.holds(name)}
+        return {"index": trial.indices[rows], "label": trial.labels[rows], **after, **trial.task.compare(before, after)}
+
+    @property
+    def title(self) -> str:
+        return f"{self.attack.name} on {self.trial.name}"
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        return Pieces(self.title, self.micro_batch)
+
+    @cached_property
+    def baseline(self) -> Examples | None:
+        """The clean examples, where they are not these."""
+        clean = (self.needed[need] for need in self.attack.needs if attacks.lookup(need).changes_nothing)
+        return next(clean, None)
+
+    @cached_property
+    def settings(self) -> Any:
+        return self.trial.settings(self.attack)
+
+    @cached_property
+    def adv_texts(self) -> list[str] | None:
+        """Every text's adversarial version; None where the attack leaves them clean, or none is looked at."""
+        if self.shown:
+            return None
+        if self.attack.prompts_of:
+            return self.needed[self.attack.prompts_of].texts("adversarial_prompts")
+        if not self.attack.prompts:
+            return None
+        trial = self.trial
+        texts = Texts(
+            victim=self.victim,
+            prompts=trial.texts,
+            names=trial.drawn.dataset.info.class_names,
+            settings=self.settings,
+            mlm=self.mlm,
+            seed=trial.spec.seed,
+            owners=self.owners,
+            image_features=self._image_features,
+        )
+        return self.attack.prompts(texts)
+
+    @cached_property
+    def clean_answer(self) -> Logits:
+        return self.trial.task.logits(self.victim, self.trial.texts)
+
+    @cached_property
+    def answer(self) -> Logits:
+        """What the victim says of images, against the texts as the attack leaves them."""
+        if self.adv_texts is None:
+            return self.clean_answer
+        return self.trial.task.logits(self.victim, self.adv_texts)
+
+    def _class_features(self, attack: str) -> Tensor:
+        """The class prompts as an attack that this one needs has left them, embedded: (K, D)."""
+        if attack not in self._features:
+            texts: Sequence[str] = self.trial.texts
+            if attacks.lookup(attack).changes_texts:
+                texts = self.needed[attack].texts("adversarial_prompts")
+            self._features[attack] = self.victim.embed_texts(texts)
+        return self._features[attack]
+
+    @cached_property
+    def _features(self) -> dict[str, Tensor]:
+        return {}
+
+    def _image_features(self, attack: str) -> Tensor:
+        """The embeddings of all images as this attack, once all blocks are made, or one that it needs has left them."""
+        made = self.needed[attack].columns if attack in self.needed else self.examples.made
+        return torch.from_numpy(made("embedding")).to(self.victim.device)
+
+    @cached_property
+    def owners(self) -> Tensor | None:
+        """The image that each text belongs to; None for texts of classes."""
+        found = self.trial.task.owners(self.trial.drawn)
+        return None if found is None else torch.from_numpy(found).to(self.victim.device)
+
+    def _extras(self) -> dict[str, Any]:
+        """What the whole set holds beside its blocks: the texts, what is to be known of them, and what is known of all
+        samples together."""
+        trial, victim, changed = self.trial, self.victim, self.adv_texts
+        before = self.baseline.values if self.baseline else None
+        texts = {"prompts": trial.texts} | ({} if changed is None else {"adversarial_prompts": changed})
+        return {
+            "texts": texts,
+            "notes": trial.task.notes(victim, trial.drawn, trial.texts, changed),
+            "arrays": trial.task.arrays(
+                victim, trial.drawn, changed or trial.texts, column=self.examples.made, before=before
+            ),
+        }

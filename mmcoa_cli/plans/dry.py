@@ -1,0 +1,249 @@
+"""What typed jobs would take on this machine: time, memory and disk. Nothing of them is done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from store.index import Index
+
+from ..attacks import lookup
+from ..attacks.base import with_needs
+from ..catalog import MethodRow
+from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.known import Known
+from ..jobs.preflight import resolve
+from ..jobs.training_spec import TrainSpec
+from ..jobs.worker import Job, Start
+from ..models.epochs import epochs_in, number_of
+from ..models.library import clip_path, is_clip, mlm_path
+from ..models.runs import NO_RUN
+from ..settings import Home, home
+from ..terminal.console import out, print_json, say
+from ..terminal.durations import duration
+from .cost import images_of, tested
+from .direct import steps_of
+from .order import Scale
+from .selection import Data, look_up
+from .settings import Settings
+from .steps import Step
+from .wording import size
+
+if TYPE_CHECKING:
+    from .cost import Speed
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What is measured for a job: as an `Order` is, by a model, methods, attacks and settings."""
+
+    model: str
+    mlm: str
+    precision: str
+    compat: str
+    block: int
+    start: Start
+    methods: tuple[MethodRow, ...]
+    attacks: tuple[str, ...]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    test: Mapping[str, Any] = field(default_factory=dict)
+    explain: bool = False
+
+    def settings(self, scale: Scale) -> Settings:
+        """Those that were typed, with so many images and steps in the test."""
+        return Settings(self.model, self.training, {**self.test, "limit": scale.limit, "steps": scale.steps})
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A job, what is left of it, and what that takes; None where nothing was measured."""
+
+    step: Step
+    run: str
+    cached: bool
+    seconds: float | None
+    bytes: float | None
+    memory: float | None
+
+    def document(self) -> dict[str, Any]:
+        about = {
+            "kind": self.step.kind,
+            "title": self.step.title,
+            "command": self.step.command,
+            "run": self.run or None,
+        }
+        numbers = {"seconds": self.seconds, "bytes": self.bytes, "memory": self.memory}
+        return {**about, "cached": self.cached, **{n: None if v is None else round(v) for n, v in numbers.items()}}
+
+
+def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
+    """Print what the jobs would take. Nothing is fetched, trained or stored.
+
+    Raises UserError, as the jobs would, for datasets, runs and options that cannot be.
+    """
+    store = home()
+    for job in jobs:
+        resolve(job, store, fetch=False)
+    found = list(_estimates(jobs, start, store))
+    free_disk, free = _free_disk(store), next((speed.memory.free for _, speed in found if speed and speed.memory), None)
+    estimates = [estimate for estimate, _ in found]
+    if as_json:
+        sums = {f"estimated_{name}": _sum(getattr(one, name) for one in estimates) for name in ("seconds", "bytes")}
+        document = {**sums, "free_bytes": free_disk, "free_memory": None if free is None else round(free)}
+        print_json({**document, "steps": [estimate.document() for estimate in estimates]})
+        return
+    for line in _lines(estimates, free_disk, free, next((speed.device for _, speed in found if speed), "")):
+        out.print(line, soft_wrap=True)
+
+
+def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[tuple[Estimate, Speed | None]]:
+    """Each job's, with what it is based on: a measurement serves all jobs that are alike but for the seed."""
+    known, measured = Known(store), list[tuple[Typed, Any]]()
+    for step in steps_of(jobs, start):
+        job = step.work
+        assert isinstance(job, Job)
+        left = _left(job, known)
+        if left is None:
+            yield Estimate(step, known.run_id(job.train) if job.train else "", True, 0.0, 0.0, 0.0), None
+            continue
+        typed, side = _typed(left, start, store), _data(left, store)[0].pixel_size
+        speed = next((speed for one, speed in measured if one == typed), ...)
+        if speed is ...:
+            speed = _measured(typed, store, side)
+            measured.append((typed, speed))
+        yield _estimate(step, left, speed, known), speed
+
+
+def _left(job: Job, known: Known) -> Job | None:
+    """What is to be done of a job: the epochs that are not there, the attacks that were not run. None for nothing."""
+    train, test = job.train, job.evaluate
+    if train and train.row.loss:
+        run = known.run(train)
+        begun = [] if run else epochs_in(known.home.checkpoints / (known.run_id(train) or "-"))
+        done = number_of(begun[-1]) if begun else 0
+        train = None if run else replace(train, epochs=train.epochs - done) if done else train
+        train = None if train and train.epochs < 1 else train
+    elif train:
+        run, train = known.run(train), None
+    else:
+        assert test
+        run = _run(test.checkpoint, known.home)
+    missing = known.missing(run, test) if test else ()
+    if test:
+        test = None if not missing else test.changed(attacks=_made_for(missing))
+    return replace(job, train=train, evaluate=test) if train or test else None
+
+
+def _made_for(missing: Iterable[str]) -> tuple[str, ...]:
+    return tuple(attack.name for attack in with_needs(missing))
+
+
+def _run(checkpoint: str, store: Home) -> Any:
+    if is_clip(checkpoint, store):
+        return Known(store).zero_shot(checkpoint, method="clip")
+    return Index(store.database_url).find_run(checkpoint, otherwise=NO_RUN)
+
+
+def _typed(job: Job, start: Start, store: Home) -> Typed:
+    """What has to be measured for a job. A run takes as long as the model that it was made of."""
+    train, test = job.train, job.evaluate
+    spec: TrainSpec | EvaluationSpec = train or test  # type: ignore[assignment]
+    flat = {f.name: getattr(train, f.name) for f in fields(TrainSpec) if f.name not in OWN} if train else {}
+    tests = {f.name: getattr(test, f.name) for f in fields(EvaluationSpec) if f.name not in NOT_OF_TEST} if test else {}
+    return Typed(
+        model=train.model if train else _base(test.checkpoint if test else "", store),
+        mlm=spec.mlm, precision=spec.precision, compat=spec.compat, block=spec.batch_size, start=start,
+        methods=(train.row,) if train else (), attacks=test.attacks if test else (),
+        training={**flat, **(train.options if train else {})}, test={**tests, **(test.options if test else {})},
+    )  # fmt: skip
+
+
+OWN = ("method", "dataset", "shots", "model", "seed", "epochs", "options")
+NOT_OF_TEST = (
+    "checkpoint", "datasets", "attacks", "task", "limit", "pixel_size", "epoch", "seed", "options",
+)  # fmt: skip
+
+
+def _base(checkpoint: str, store: Home) -> str:
+    """The model that a run was made of, or that is tested as it comes."""
+    name = checkpoint
+    while name and not is_clip(name, store):
+        name = Index(store.database_url).find_run(name, otherwise=NO_RUN).model
+    return name
+
+
+def _data(job: Job, store: Home) -> list[Data]:
+    names = [*([job.train.dataset] if job.train else []), *(job.evaluate.datasets if job.evaluate else [])]
+    return [data for name in names if (data := look_up(name, store))]
+
+
+def _measured(typed: Typed, store: Home, side: int) -> Speed | None:
+    """None where a model is not here, and for an attack on captions, which noise has none of."""
+    words = any(attack.masked_lm for attack in with_needs(typed.attacks)) or any(
+        lookup(name).masked_lm for row in typed.methods for name in row.attacks
+    )
+    here = clip_path(typed.model, store).exists() and (not words or mlm_path(typed.mlm, store).exists())
+    if not here or any(lookup(name).on == "captions" for name in typed.attacks):
+        return None
+    say("measuring what this machine does: a minute, or less", style="dim")
+    from .measuring import measure
+
+    return measure(typed, store, side=side)
+
+
+def _estimate(step: Step, job: Job, speed: Speed | None, known: Known) -> Estimate:
+    train, test, store = job.train, job.evaluate, known.home
+    whole = step.work.train if isinstance(step.work, Job) else None
+    run = known.run_id(whole) if whole else ""
+    if speed is None:
+        return Estimate(step, run, False, None, None, None)
+    seconds, left, memory = 0.0, 0.0, list[float]()
+    if train and (data := look_up(train.dataset, store)):
+        seconds += speed.training(train, data)
+        left += speed.disk.training(train, data, job.keep) if speed.disk else 0.0
+        if speed.memory:
+            images, most = images_of(train, data), job.conduct.micro_batch
+            memory.append(speed.memory.training(train, data, images=images, most=most))
+    for name in test.datasets if test else ():
+        spec, data = test.on(name), look_up(name, store)  # type: ignore[union-attr]
+        if data:
+            seconds += speed.test(spec, data, attacks=spec.attacks)
+            left += speed.disk.test(spec, data, attacks=spec.attacks) if speed.disk else 0.0
+            if speed.memory:
+                memory.append(speed.memory.test(spec, data, attacks=spec.attacks, images=tested(spec, data)))
+    return Estimate(step, run, False, seconds, left, max(memory, default=None))
+
+
+def _lines(found: Sequence[Estimate], free_disk: int, free: float | None, device: str) -> Iterator[str]:
+    for one in found:
+        about = "is in the store already" if one.cached else _about(one)
+        yield f"{one.step.title}{f' (run {one.run})' if one.run else ''}: {about}"
+    todo = [one for one in found if not one.cached]
+    if any(one.seconds is None for one in todo):
+        yield "no time: it is measured when the models are here (mmcoa fetch NAME), and not for attacks on captions"
+    if not todo or any(one.seconds is None for one in todo):
+        return
+    if len(todo) > 1:
+        seconds, left = (_sum(getattr(one, name) for one in todo) for name in ("seconds", "bytes"))
+        yield f"all: about {duration(seconds)}, {size(left or 0)} on disk"
+    there = f"{size(free_disk)} on disk" + (f", {size(free)} of memory" if free else "")
+    yield f"free here: {there}; estimated from a short measurement on this {device}, of which nothing is kept"
+
+
+def _about(one: Estimate) -> str:
+    if one.seconds is None:
+        return "not measured"
+    parts = [f"about {duration(one.seconds)}", f"{size(one.bytes or 0)} on disk"]
+    return ", ".join([*parts, *([f"{size(one.memory)} of memory"] if one.memory else [])])
+
+
+def _sum(values: Iterable[float | None]) -> int | None:
+    every = list(values)
+    return None if None in every else round(sum(value or 0 for value in every))
+
+
+def _free_disk(store: Home) -> int:
+    there = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
+    return shutil.disk_usage(there).free

@@ -1,0 +1,68 @@
+"""Checkpoints compared: how far each result is behind the best one of its table, and whether that is chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from store.errors import UserError
+from store.examples import stored_set
+from store.index import Index
+
+from ..catalog import TableRow
+from ..settings import Home
+from ..tasks import TASKS
+from ..tasks.intervals import sign_test
+from .pivot import panels
+from .rows import Behind, Row
+
+if TYPE_CHECKING:
+    Floats = npt.NDArray[np.float64]
+
+
+def compared(rows: Sequence[Row], table: TableRow, home: Home, index: Index) -> list[Row]:
+    """The rows, each with what it is behind the best of its column; nothing beside a column of one result."""
+    sets, behind = _Sets(home, index), dict[tuple[str, str], Behind]()
+    for panel in panels(rows, table=table):
+        for column in (*panel.columns, *panel.others):
+            cells = [line.cells[column][0] for line in panel.lines if column in line.cells]
+            best = max(cells, key=lambda row: row.value)
+            if len(cells) > 1:
+                behind |= {(row.evaluation, row.metric): sets.behind(row, best) for row in cells}
+    return [replace(row, behind=behind.get((row.evaluation, row.metric))) for row in rows]
+
+
+class _Sets:
+    """What each sample counted in results, from the stored example sets."""
+
+    def __init__(self, home: Home, index: Index) -> None:
+        self._home, self._index = home, index
+        self._credits: dict[tuple[str, str], Floats | None] = {}
+
+    def behind(self, row: Row, best: Row) -> Behind:
+        """How far `row` is behind `best`, with the p-value where the samples of both are there and the same."""
+        if row is best:
+            return Behind(0.0, None)
+        own, others = self._of(row), self._of(best)
+        if own is None or others is None or len(own) != len(others):
+            return Behind(best.value - row.value, None)
+        return Behind(best.value - row.value, sign_test(others - own))
+
+    def _of(self, row: Row) -> Floats | None:
+        """None where nothing says what each counted, as of examples that were removed."""
+        key = (row.evaluation, row.metric)
+        if key not in self._credits:
+            self._credits[key] = self._read(row)
+        return self._credits[key]
+
+    def _read(self, row: Row) -> Floats | None:
+        try:
+            (main, *_) = self._index.evaluation(row.evaluation)
+            found = stored_set(self._home.examples / f"{main.examples}.h5")
+            return TASKS[row.task].credits(row.metric, found.values)
+        except (UserError, KeyError, ValueError):
+            return None

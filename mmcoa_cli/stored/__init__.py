@@ -1,0 +1,1 @@
+"""What lies in the store: listed, verified, removed, and moved to another one."""

@@ -1,0 +1,91 @@
+"""`--dry-run` of train, evaluate and attack: what they would take here, and that nothing of it is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner, Result
+
+from mmcoa_cli.app import app
+from mmcoa_cli.plans.memory import Held
+from mmcoa_cli.settings import Home
+from store.errors import UserError
+
+MODELS = ("--model", "vit", "--mlm", "mlm")
+TRAIN = ("train", "--method", "tecoa", "--dataset", "digits", "--shots", "2", *MODELS, "--epochs", "2", "--steps", "2")
+KEYS = {"kind", "title", "command", "run", "cached", "seconds", "bytes", "memory"}
+
+
+def mmcoa(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def document(*words: str) -> dict[str, Any]:
+    ended = mmcoa(*words, "--json")
+    assert ended.exit_code == 0, ended.exception
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+def files(home: Home) -> set[tuple[Path, int]]:
+    """All files and when they were written, but for the memory of checksums."""
+    every = [path for path in home.root.rglob("*") if path.is_file() and ".verified" not in path.parts]
+    return {(path, path.stat().st_mtime_ns) for path in every}
+
+
+@pytest.mark.slow
+def test_a_training_is_estimated_and_then_found(home: Home) -> None:
+    before = files(home)
+    (step,) = (found := document(*TRAIN, "--dry-run", "--test-limit", "20", "--test-steps", "2"))["steps"]
+    assert files(home) == before and set(step) == KEYS
+    assert step["kind"] == "train" and step["run"].startswith("tecoa-digits-2shot-") and not step["cached"]
+    assert step["command"].endswith("--test-limit 20 --test-steps 2")
+    assert 0 < step["seconds"] == found["estimated_seconds"] and found["free_memory"] > step["memory"] > 10**7
+    run = document(*TRAIN, "--test-limit", "20", "--test-steps", "2")["run"]
+    assert run == step["run"]
+    written = sum(path.stat().st_size for folder in (home.checkpoints, home.examples) for path in folder.rglob("*.*"))
+    assert 0.7 < step["bytes"] / written < 1.5
+    shown = mmcoa(*TRAIN, "--dry-run", "--test-limit", "20", "--test-steps", "2")
+    assert shown.stdout == f"train tecoa, 2 on digits, seed 0 (run {run}): is in the store already\n"
+
+
+def test_a_test_is_estimated(home: Home) -> None:
+    words = ("evaluate", "--checkpoint", "vit", "--dataset", "digits", "--attack", "clean,image", "--steps", "3")
+    before = files(home)
+    shown = mmcoa(*words, "--limit", "40", "--dry-run")
+    assert shown.exit_code == 0, shown.exception
+    first, last = shown.stdout.splitlines()
+    assert first.startswith("test vit: about ") and " on disk, " in first and first.endswith(" of memory")
+    assert last.startswith("free here: ") and last.endswith("on this cpu, of which nothing is kept")
+    assert files(home) == before
+
+
+def test_a_model_that_is_not_here_is_not_fetched(home: Home) -> None:
+    shown = mmcoa("attack", "image", "--checkpoint", "ViT-B-32", "--dataset", "digits", "--dry-run")
+    assert shown.exit_code == 0, shown.exception
+    first, second = shown.stdout.splitlines()
+    assert first == "test ViT-B-32: not measured"
+    assert second.startswith("no time: it is measured when the models are here (mmcoa fetch NAME)")
+
+
+def test_what_cannot_be_is_told(home: Home) -> None:
+    ended = mmcoa("train", "--dataset", "stl10", "--dry-run")
+    assert isinstance(ended.exception, UserError) and "stl10 is not in the store" in str(ended.exception)
+
+
+def test_what_is_held_for_the_gradients() -> None:
+    """Of a product of 8 rows the input (8 x 100 floats) is held, and what the cosine was taken of (8 x 50); weights are
+    there anyway, and of two losses one after the other the greater counts."""
+    layer, held = nn.Linear(100, 50), Held()
+    with held.of("one", images=8, prompts=0, weights=layer.parameters()):
+        for rows in (8, 4):
+            layer(torch.ones(rows, 100)).cos().sum().backward()
+    assert held.seen["one"] == [(8, 0, 8 * 100 * 4 + 8 * 50 * 4)]
+    with held.of("one", images=4, prompts=0, weights=layer.parameters()):
+        layer(torch.ones(4, 100)).cos().sum().backward()
+    assert held.fitted()["one"] == pytest.approx((0, 600, 0), abs=1e-6)
