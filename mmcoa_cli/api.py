@@ -100,7 +100,9 @@ def evaluate(
     return the rows as `results` does. What is stored is not computed again. `options` are those of `mmcoa evaluate`."""
     attacks, datasets = _names(attack) or usual(), _names(dataset)
     specs = [evaluation_spec(name, datasets, attacks, epoch=epoch, **options) for name in _names(checkpoint)]
-    return _table(of_outcomes.document(direct.evaluate(specs, Start()))["rows"])
+    done = direct.evaluate(specs, Start())
+    done.end()
+    return _table(of_outcomes.document(done.outcomes)["rows"])
 
 
 def results(*, run: Names = (), dataset: Names = (), attack: Names = (), method: Names = (), model: Names = ()) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import catalog
@@ -37,13 +38,14 @@ def show(*, as_json: bool) -> None:
     from .reports import results
     from .terminal import console
 
-    outcomes = carry_out(training_jobs(specs(), test={}), Start())
-    results.show(outcomes, as_json=as_json)
-    for line in () if as_json else closing(home(), outcomes):
+    done = carry_out(training_jobs(specs(), test={}), Start())
+    results.show(done.outcomes, as_json=as_json)
+    done.end()
+    for line in () if as_json else closing(home(), done.outcomes):
         console.show(line)
 
 
-def closing(home: Home, outcomes: list[Outcome]) -> list[str]:
+def closing(home: Home, outcomes: Sequence[Outcome]) -> list[str]:
     """Where each thing lies, and what to type next."""
     places = [
         ("datasets and models", f"{home.datasets}, {home.models}"),

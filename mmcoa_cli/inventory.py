@@ -51,6 +51,8 @@ def fetch(
     class_names: Path | None = None,
     template: str | None = None,
     skip_broken: bool = False,
+    train_fraction: float | None = None,
+    seed: int = 0,
     replace: bool = False,
     base: str = "",
     arch: str = "",
@@ -58,8 +60,9 @@ def fetch(
     """Bring a dataset, a CLIP or a masked LM into the store; do nothing when it is there.
 
     `class_names` (a file) and `template` are for a dataset of one's own; `skip_broken` leaves out images that cannot be
-    used; `base` and `arch` are for a CLIP from `source`; `replace` fetches it anew in place of what is here. Raises
-    UserError, also where something else is here under that name.
+    used; of a dataset without splits `train_fraction` of each class, drawn by `seed`, is for training; `base` and
+    `arch` are for a CLIP from `source`; `replace` fetches it anew in place of what is here. Raises UserError, also
+    where something else is here under that name.
     """
     if source is not None and source.exists() and not (source.is_file() or source.is_dir()):
         raise UserError(f"{source} is neither a file nor a folder", hint="save what comes from it to a file first")
@@ -68,10 +71,16 @@ def fetch(
         raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
     if kind is not Kind.dataset and skip_broken:
         raise UserError(f"--skip-broken is for images, and {name} is a model", hint="leave it out")
+    if kind is not Kind.dataset and train_fraction is not None:
+        raise UserError(f"--train-fraction is for images, and {name} is a model", hint="leave it out")
     if kind is not Kind.clip and (base or arch):
         raise UserError(f"--base and --arch are for a CLIP, and {name} is none", hint="--kind clip, if it is one")
     if kind is Kind.dataset:
-        return _fetch_dataset(name, home, source, class_names, template, skip_broken=skip_broken, replace=replace)
+        from .datasets.splitting import Fraction
+
+        fraction = None if train_fraction is None else Fraction(train_fraction, seed)
+        given = {"skip_broken": skip_broken, "replace": replace, "fraction": fraction}
+        return _fetch_dataset(name, home, source, class_names, template, **given)
     if kind is Kind.clip:
         new = fetch_clip(name, home, source=source, base=base, arch=arch, replace=replace)
         path = clip_path(name, home)
@@ -86,9 +95,7 @@ def _fetch_dataset(
     source: Path | None,
     class_names: Path | None,
     template: str | None,
-    *,
-    skip_broken: bool,
-    replace: bool,
+    **given: Any,
 ) -> Fetched:
     from store.datasets import Dataset
 
@@ -99,7 +106,7 @@ def _fetch_dataset(
 
     names = class_names_in(class_names) if class_names else None
     said = require_template(template) if template is not None else None
-    new = fetch_dataset(name, home, Asked(source, names, said, skip_broken, replace))
+    new = fetch_dataset(name, home, Asked(source, names, said, **given))
     path = dataset_path(name, home)
     with Dataset.open(path) as dataset:
         return Fetched(name, Kind.dataset, path, size_of(path), new, summary_of(dataset))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from store.errors import UserError
+from store.near import near
 from store.printable import is_printable, visible
 
 _LETTERS = re.compile(r"[^A-Za-z0-9._-]")
@@ -39,6 +39,5 @@ def require_printable(text: str, what: str) -> str:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """A question that names those of `known` that `name` is close to; empty where it is close to none."""
-    named = {one.lower(): one for one in known}
-    close = [named[one] for one in get_close_matches(name.lower(), named, n=3, cutoff=0.4)]
+    close = near(name, known)
     return f"did you mean {' or '.join(close)}?" if close else ""

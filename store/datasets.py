@@ -128,7 +128,8 @@ class Dataset:
     def _group(self, split: str) -> Any:
         if split not in self._file:
             raise UserError(
-                f"{self.info.name} has no split called {split!r}", hint=f"it has {', '.join(self.info.splits)}"
+                f"{self.info.name} has no split called {split!r}",
+                hint=f"it has {', '.join(self.info.splits)}",
             )
         return self._file[split]
 

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +30,7 @@ from . import schema
 from .databases import explanation, new_engine, parsed_url
 from .errors import UserError
 from .files import lock
+from .near import near
 from .row_checks import check, check_all, parsed
 from .schema import Epoch, Link, Result, Run
 from .upgrading import bring_up_to_date
@@ -123,12 +123,15 @@ class Index:
         query = select(schema.epochs).where(_EPOCH.run_id == run_id).order_by(_EPOCH.epoch)
         return [Epoch(*list(row)) for row in self._rows(schema.epochs, query)]
 
-    def find_run(self, beginning: str, *, otherwise: str = "") -> Run:
+    def find_run(
+        self, beginning: str, *, otherwise: str = "", others: Iterable[str] = (), kinds: Iterable[str] = ()
+    ) -> Run:
         """The run whose id is or begins with `beginning`.
 
-        Raises UserError when none or several do; `otherwise` is the hint where there is no run at all.
+        Raises UserError when none or several do. Its hint names what may be meant: runs, those of these `kinds` if any
+        are named, and `others` that could be typed as well; `otherwise` is the hint where there is nothing to name.
         """
-        rows = self._rows(schema.runs, select(_RUN.id).order_by(_RUN.created_at, _RUN.id))
+        rows = self._rows(schema.runs, select(_RUN.id, _RUN.kind).order_by(_RUN.created_at, _RUN.id))
         ids = [str(row.id) for row in rows]
         found = [one for one in ids if one == beginning] or [
             one for one in ids if beginning and one.startswith(beginning)
@@ -138,7 +141,8 @@ class Index:
             return run
         if found:
             raise UserError(f"{len(found)} runs begin with {beginning!r}", hint=f"type more: {', '.join(found[:5])}")
-        close = get_close_matches(beginning, ids, n=3, cutoff=0.3) or ids[-3:]
+        fitting = [str(row.id) for row in rows if not kinds or row.kind in kinds]
+        close = near(beginning, (*fitting, *others)) or fitting[-3:]
         hint = f"did you mean {' or '.join(close)}?" if close else otherwise
         raise UserError(f"there is no run or model called {beginning!r}", hint=hint)
 

@@ -70,6 +70,14 @@ def written(number: Fraction) -> str:
     return str(number) if number.denominator <= DENOMINATOR else repr(float(number))
 
 
+def in_levels(text: str) -> str:
+    """A radius, and beside one that is not written in them how many of the 255 levels of a pixel that is."""
+    levels = fraction(text) * LEVELS
+    return (
+        text if text.endswith(f"/{LEVELS}") or levels < Fraction(1, 100) else f"{text} ({float(levels):.3g}/{LEVELS})"
+    )
+
+
 def _short_decimal(number: Fraction) -> str:
     """ "0.5" for 1/2; empty where that would take more than `PLACES` decimals."""
     if (number * 10**PLACES).denominator != 1:

@@ -11,7 +11,7 @@ from store.errors import UserError
 from ..terminal.checks import one_of, within
 from ..terminal.literals import Norm
 from .compat import OF_TEXT, of_text, parts
-from .radii import LEVELS, canonical, fraction, radius, written
+from .radii import LEVELS, canonical, fraction, in_levels, radius, written
 
 NORMS: tuple[str, ...] = get_args(Norm)
 
@@ -34,7 +34,7 @@ class BallSettings:
         return canonical(text, option)
 
     def in_words(self) -> str:
-        return f"{'L-inf' if self.norm == 'linf' else 'L2'}, eps {self.eps}"
+        return f"L-inf, eps {in_levels(self.eps)}" if self.norm == "linf" else f"L2, eps {self.eps}"
 
 
 @dataclass(frozen=True)

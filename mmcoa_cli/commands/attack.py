@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from store.errors import UserError
+
+from ..attacks import base
 from ..jobs.evaluation_spec import evaluation_spec
 from ..jobs.training_spec import DEFAULT_MODEL
 from ..terminal.choices import choice
@@ -32,6 +35,11 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
+    if base.lookup(attack).changes_nothing:
+        raise UserError(
+            f"{attack} attacks nothing: it is the test of the images as they are",
+            hint=f"mmcoa evaluate --checkpoint {checkpoint} --dataset {dataset} --attack {attack}",
+        )
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = evaluation_spec(checkpoint, dataset, (attack,), **options)
     from ..jobs.worker import Start
@@ -42,4 +50,6 @@ def command(
     if dry_run:
         dry.show(jobs, Start(**vars(start)), as_json=json)
         return
-    results.show(direct.carry_out(jobs, Start(**vars(start))), as_json=json, files=True)
+    done = direct.carry_out(jobs, Start(**vars(start)))
+    results.show(done.outcomes, as_json=json, files=True)
+    done.end()

@@ -40,4 +40,6 @@ def command(
     if dry_run:
         dry.show(jobs, Start(**vars(start)), as_json=json)
         return
-    results.show(direct.carry_out(jobs, Start(**vars(start))), as_json=json)
+    done = direct.carry_out(jobs, Start(**vars(start)))
+    results.show(done.outcomes, as_json=json)
+    done.end()

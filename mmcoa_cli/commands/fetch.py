@@ -28,6 +28,7 @@ EXAMPLES = {
     "mmcoa fetch --task ood": "Fetch all datasets that a table of the paper needs",
     "mmcoa fetch imagenet --from /data/imagenet": "Take train/WNID and val/WNID, or the official tars",
     "mmcoa fetch mybirds --from birds.zip": "Take train/CLASS/ and test/CLASS/, parquet, or webdataset",
+    "mmcoa fetch mybirds --from birds --train-fraction 0.8": "Divide CLASS/IMAGE into train and test",
     "mmcoa fetch mycoco --from coco": "Take images with captions: dataset_coco.json, metadata.csv, or the like",
     "mmcoa fetch mybirds --from birds --class-names names.txt --replace": "Replace what is here",
     "mmcoa fetch fare2 --from fare_eps_2.pt --base ViT-L-14:openai": "Complete an image encoder",
@@ -72,6 +73,17 @@ SkipBroken = Annotated[
     bool,
     typer.Option("--skip-broken", help="Leave out images that cannot be used, and say which.", rich_help_panel=DATASET),
 ]
+TrainFraction = Annotated[
+    float | None,
+    typer.Option(
+        metavar="FRACTION", help="Divide images without splits: this part of each class to train on, the rest to test.",
+        show_default="as they come", rich_help_panel=DATASET,
+    ),
+]  # fmt: skip
+SplitSeed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="Draw that part by this seed.", show_default="0", rich_help_panel=DATASET),
+]
 Base = Annotated[
     str,
     typer.Option(
@@ -99,6 +111,8 @@ def command(
     class_names: ClassNames = None,
     template: Template = None,
     skip_broken: SkipBroken = False,
+    train_fraction: TrainFraction = None,
+    seed: SplitSeed = None,
     base: Base = "",
     arch: Arch = "",
     json: o.Json = False,
@@ -114,11 +128,13 @@ def command(
         found = inventory.listing(home())
         print_json(found) if json else out.print(_table(found))
         return
+    if seed is not None and train_fraction is None:
+        raise typer.BadParameter("--seed draws what --train-fraction asks for; give that too")
     wanted = _wanted(names, all_, task, from_)
     said = (lambda _: None) if json else _say
     fetched, failed = inventory.fetch_each(
         wanted, home(), said, source=from_, kind=kind, class_names=class_names, template=template,
-        skip_broken=skip_broken, replace=replace, base=base, arch=arch,
+        skip_broken=skip_broken, train_fraction=train_fraction, seed=seed or 0, replace=replace, base=base, arch=arch,
     )  # fmt: skip
     if json:
         documents = [{**vars(one), "about": one.about.document() if one.about else None} for one in fetched]

@@ -16,12 +16,16 @@ from store.errors import UserError
 
 from .. import catalog
 from ..attacks import base
+from ..catalog import MethodRow
 from ..jobs import conduct
 from ..jobs.evaluation_spec import EvaluationSpec
-from ..jobs.training_spec import DEFAULT_DATASET, DEFAULT_MLM, DEFAULT_MODEL, kinds_of, options_of, unused
+from ..jobs.training_spec import DEFAULT_MLM, TrainSpec, kinds_of, options_of, train_spec, unused
 from ..reports.filters import Filter, moment
+from ..terminal.console import say
 from ..terminal.given import given, refuse_unused, typed_as
+from ..terminal.options_file import read_from
 from ..terminal.settings_options import fields_of, parse
+from . import grid
 from . import options as o
 
 
@@ -59,14 +63,15 @@ class Test:
 
 @dataclass(frozen=True)
 class Training:
-    """The options of `train` that decide the weights; those left out (None) have the paper's values."""
+    """The options of `train` that decide the weights; those left out (None) have the paper's values. Several of one
+    (`grid.AXES`) are a run for each."""
 
-    method: o.Method = "mmcoa"
-    dataset: o.Dataset = DEFAULT_DATASET
-    shots: o.Shots = "full"
-    model: o.Model = DEFAULT_MODEL
+    method: grid.Methods = grid.METHODS
+    dataset: grid.Datasets = grid.DATASETS
+    shots: grid.Shots = grid.SHOTS
+    model: grid.Models = grid.MODELS
     epochs: o.Epochs = None
-    lr: o.LearningRate = None
+    lr: grid.Rates = None
     optimizer: o.Optimizer = None
     tune: o.TuneEncoders = None
     contrast: o.Contrast = "batch"
@@ -77,19 +82,26 @@ class Training:
     steps: o.TrainingSteps = 10
     mlm: o.Mlm = DEFAULT_MLM
     compat: o.Compat = "none"
+    seed: grid.Seeds = grid.SEEDS
     option: o.TrainingMore = None
     batch_size: o.TrainingBatchSize = None
     precision: o.Precision = "fp32"
 
-    def chosen(self, context: typer.Context, *, tested: bool) -> dict[str, Any]:
-        """The method and the options that were typed, with those of `-o`; the method has its own for the others.
+    def runs(self, context: typer.Context, *, tested: bool) -> list[TrainSpec]:
+        """A run for each combination of what was typed, each once: of a method with those of the options, also of `-o`,
+        that it has or the test after it, if it is `tested`.
 
-        Raises UserError for those that the method does not have, nor the test after it, if it is `tested`.
+        Raises UserError for options that nothing has a use for, and for too many runs.
         """
-        row, by = catalog.methods()[self.method], f"--method {self.method}"
-        refuse_unused(context, unused(row, tested=tested), by=f"{by} has no use for it")
-        have = {name: kind for name, kind in fields_of(kinds_of(row)).items() if name in options_of(row)}
-        return {"method": self.method} | _typed(context, self) | _more(context, self, have, of=by)
+        rows, by = [catalog.methods()[name] for name in self.method], f"--method {self.method}"
+        nobodys = set.intersection(*(unused(row, tested=tested) for row in rows))
+        refuse_unused(context, nobodys, by=f"{by} has no use for it")
+        have = {row.name: {n: k for n, k in fields_of(kinds_of(row)).items() if n in options_of(row)} for row in rows}
+        for name in set(_typed(context, self)) - nobodys:
+            _tell_whose(name, rows, tested=tested)
+        more = _more(context, self, {n: kind for of_row in have.values() for n, kind in of_row.items()}, of=by)
+        chosen = {**_typed(context, self), "method": self.method, "seed": self.seed}
+        return [*dict.fromkeys(_run(cell, more, have, tested=tested) for cell in grid.cells(chosen))]
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,22 @@ class Wanted:
         return Filter(**names, since=moment(self.since) if self.since else "")
 
 
+def _run(
+    cell: Mapping[str, Any], more: Mapping[str, Any], have: Mapping[str, Mapping[str, Any]], *, tested: bool
+) -> TrainSpec:
+    """The run of one combination, of what its method has a use for; `more` are those of `-o`, which that method has."""
+    useless = unused(catalog.methods()[cell["method"]], tested=tested)
+    own = {name: value for name, value in more.items() if name in have[cell["method"]]}
+    return train_spec(**{name: value for name, value in cell.items() if name not in useless} | own)
+
+
+def _tell_whose(name: str, rows: Sequence[MethodRow], *, tested: bool) -> None:
+    """Say which of several methods have no use for an option that others have."""
+    without = [row.name for row in rows if name in unused(row, tested=tested)]
+    if without:
+        say(f"{typed_as(name)} is not an option of {', '.join(without)}, which is trained without it")
+
+
 def _typed(context: typer.Context, options: Test | Training) -> dict[str, Any]:
     """Those of the options that were typed as such."""
     names = {*given(context)} - {"option"}
@@ -147,9 +175,18 @@ def _typed(context: typer.Context, options: Test | Training) -> dict[str, Any]:
 
 
 def _more(context: typer.Context, options: Test | Training, have: Mapping[str, Any], *, of: str) -> dict[str, Any]:
-    """Those that were typed as `-o NAME=VALUE`. Raises UserError for one that was typed as an option too."""
+    """Those that were typed as `-o NAME=VALUE`, or stand in the file of options and were not typed.
+
+    Raises UserError for one that was typed as an option too.
+    """
     more = parse(options.option or (), have, of=of)
     for name in more:
-        if name in _typed(context, options):
+        if name in given(context, in_file=False):
             raise UserError(f"{typed_as(name)} is given twice", hint=f"leave out -o {name}, or {typed_as(name)}")
-    return more
+    file = read_from(context)
+    if file is None:
+        return more
+    try:
+        return parse([f"{name}={value}" for name, value in file.more.items()], have, of=of) | more
+    except UserError as error:
+        raise UserError(f"{file.path}: {error}", hint=error.hint) from error

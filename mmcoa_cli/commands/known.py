@@ -29,11 +29,16 @@ def settings() -> list[str]:
     return [f"{name}=" for name in base.every_option()]
 
 
-def training_settings() -> list[str]:
-    """The beginnings of what `-o` takes in training."""
+def training_options() -> list[str]:
+    """Options that only some methods have."""
     from ..jobs.training_spec import options_of
 
-    return [f"{name}=" for name in dict.fromkeys(n for row in catalog.methods().values() for n in options_of(row))]
+    return [*dict.fromkeys(name for row in catalog.methods().values() for name in options_of(row))]
+
+
+def training_settings() -> list[str]:
+    """The beginnings of what `-o` takes in training."""
+    return [f"{name}=" for name in training_options()]
 
 
 def datasets() -> list[str]:

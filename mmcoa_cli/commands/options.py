@@ -20,7 +20,6 @@ from .output import Json as Json
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
 SETTINGS, MACHINE, OUTPUT, FILTERS, AFTER = "Settings", "Machine", "Output", "Filters", "Test"
 N = "N"  # what a number is called in the help
-SEEDS = c.Numbers((0,))
 DATASETS, ATTACKS = c.Names((DEFAULT_DATASET,)), c.Names(base.usual())
 
 Attacks = Annotated[
@@ -95,9 +94,6 @@ TestedEpochs = Annotated[
         show_default="the last",
     ),
 ]  # fmt: skip
-Dataset = Annotated[
-    str, typer.Option(metavar="NAME", help="Train on this dataset.", autocompletion=c.one(known.datasets))
-]
 Datasets = Annotated[
     c.Names,
     typer.Option(
@@ -114,10 +110,6 @@ PixelSize = Annotated[
 Task = Annotated[
     str, typer.Option(help=f"Measure this task: {c.listed(lambda: TASKS)}.", **c.choice(lambda: TASKS, "TASK"))
 ]
-Method = Annotated[
-    str,
-    typer.Option(help=f"Train with this method: {c.listed(catalog.methods)}.", **c.choice(catalog.methods, "METHOD")),
-]
 Model = Annotated[
     str,
     typer.Option(
@@ -125,22 +117,12 @@ Model = Annotated[
         autocompletion=c.one(known.models),
     ),
 ]  # fmt: skip
-
-Shots = Annotated[str, typer.Option(metavar="N|full", help="Train on N images of each class, or on all.")]
-
 Epochs = Annotated[
     int | None,
     typer.Option(
         metavar=N, help="Train for N epochs.", show_default="the method's in the paper", rich_help_panel=TRAINING
     ),
 ]
-LearningRate = Annotated[
-    float | None,
-    typer.Option(
-        "--lr", metavar="RATE", help="Train with this learning rate.", show_default="the method's in the paper",
-        rich_help_panel=TRAINING,
-    ),
-]  # fmt: skip
 Optimizer = Annotated[
     literals.Optimizer | None,
     typer.Option(help="Train with this optimizer.", show_default="the method's", rich_help_panel=TRAINING),
@@ -216,13 +198,6 @@ NoCollisions = Annotated[
     typer.Option("--no-collisions", help="Never write the name of another class.", rich_help_panel=TEXT),
 ]
 
-Seeds = Annotated[
-    c.Numbers,
-    typer.Option(
-        "--seed", metavar="N,...", help="Draw everything random from this seed; of several, train a run of each.",
-        parser=c.numbers, rich_help_panel=SETTINGS,
-    ),
-]  # fmt: skip
 Seed = Annotated[int, typer.Option(metavar=N, help="Draw everything random from this seed.", rich_help_panel=SETTINGS)]
 Compat = Annotated[
     str,

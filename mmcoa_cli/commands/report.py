@@ -13,7 +13,7 @@ from .. import catalog
 from ..terminal.choices import Names, choice, choices, listed
 from ..terminal.literals import Format
 from . import known
-from . import options as o
+from . import output as o
 from .groups import Wanted
 
 EXAMPLES = {

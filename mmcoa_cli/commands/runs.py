@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
+
+from store.errors import UserError
 
 from ..terminal.choices import one
 from . import known
@@ -15,6 +18,7 @@ EXAMPLES = {
     "mmcoa runs": "List the runs, the newest first, with their clean and their lowest robust accuracy",
     "mmcoa runs --dataset cifar10 --method mmcoa,tecoa --since 7d": "List some of them",
     "mmcoa runs RUN": "Print all of one: its settings, losses, files, results, and the command that made it",
+    "mmcoa runs RUN --toml": "Print its options as a file for mmcoa train --config",
 }
 
 
@@ -29,6 +33,9 @@ def command(
     ] = None,
     *,
     wanted: Wanted,
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print the options of a run as a file that `mmcoa train --config` takes.")
+    ] = False,
     json: o.Json = False,
 ) -> None:
     """List the runs: what they are made of, when, how long it took, and what came out."""
@@ -36,6 +43,11 @@ def command(
     from ..settings import home
     from ..terminal.console import out, print_json
 
+    if toml:
+        if not run or json:
+            raise UserError("--toml prints the options of one run", hint="mmcoa runs RUN --toml > run.toml")
+        sys.stdout.write(one_run.options_file(run, home()))
+        return
     if run:
         found = one_run.described(run, home())
         print_json(found.document()) if json else one_run.print_described(found)

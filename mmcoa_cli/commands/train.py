@@ -6,22 +6,22 @@ from typing import Annotated
 
 import typer
 
-from ..jobs.training_spec import train_spec
 from ..terminal.choices import kept, one
 from ..terminal.given import given, refuse_unused
-from . import groups, known
+from . import grid, groups, known
 from . import options as o
 
 EXAMPLES = {
     "mmcoa train --method mmcoa --shots 5": "Start from OpenAI's ViT-B-32, on CIFAR-100",
     "mmcoa train --method tecoa --dataset digits --model tiny-clip --mlm tiny-mlm": "Use no network",
-    "mmcoa train --shots 5 --seed 0,1,2": "Train three runs, and print one table",
+    "mmcoa train --method tecoa,mmcoa --shots 1,5 --seed 0,1,2": "Train twelve runs, and print one table",
+    "mmcoa train --config run.toml --lr 1e-5": "Take the other options from a file",
     "mmcoa train --resume RUN --epochs 20": "Go on after the last whole epoch, up to 20",
     "mmcoa train --shots 50 --test-limit 1000 --test-steps 20": "Make the test at the end a small one",
     "mmcoa train --dry-run": "Say how long it takes on this machine, how much memory and disk",
 }
 OF_TEST = {"test_limit", "test_steps", "evaluate_every"}
-WITH_RESUME = {"resume", "epochs", "processes", "accelerate_config", "no_evaluate", "keep", "json", "dry_run"}
+WITH_RESUME = {"config", "resume", "epochs", "processes", "accelerate_config", "no_evaluate", "keep", "json", "dry_run"}
 WITH_RESUME |= {*OF_TEST, "track", "micro_batch"}
 
 
@@ -30,7 +30,7 @@ def command(
     training: groups.Training,
     start: groups.Start,
     *,
-    seed: o.Seeds = o.SEEDS,
+    config: grid.Config = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -57,8 +57,7 @@ def command(
         run, spec = spec_to_go_on_with(resume, home(), epochs=training.epochs)
         runs = [spec]
     else:
-        options = training.chosen(context, tested=not no_evaluate)
-        runs = [train_spec(**options, seed=number) for number in seed]
+        runs = training.runs(context, tested=not no_evaluate)
     from ..jobs.worker import Start
     from ..plans import direct, dry  # what was typed is right: only now is it worth the time
     from ..reports import results
@@ -68,4 +67,6 @@ def command(
     if dry_run:
         dry.show(jobs, Start(**vars(start)), as_json=json)
         return
-    results.show(direct.carry_out(jobs, Start(**vars(start))), as_json=json)
+    done = direct.carry_out(jobs, Start(**vars(start)))
+    results.show(done.outcomes, as_json=json)
+    done.end()

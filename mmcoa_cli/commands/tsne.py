@@ -51,8 +51,9 @@ def command(
     from ..settings import home
     from ..terminal.console import print_json, show
 
-    done = [outcome.evaluations for outcome in evaluate(specs, Start())]
-    planes = planes_of([of_evaluations(evaluations, home()) for evaluations in done], home())
+    done = evaluate(specs, Start())
+    done.end()
+    planes = planes_of([of_evaluations(outcome.evaluations, home()) for outcome in done.outcomes], home())
     draw_planes(planes, output)
     if json:
         print_json({"picture": str(output), "maps": [one.document() for one in planes.every]})

@@ -17,6 +17,7 @@ from store.printable import visible
 from ..catalog import TEMPLATE, DatasetRow
 from ..names import require_printable
 from .sources.folder_walk import paths_below
+from .splitting import Fraction
 
 MAX_LISTED = 200_000  # files of a folder that are looked at, to see whether it has changed
 MAX_NAMES = 16 << 20  # bytes of a file of class names
@@ -35,6 +36,7 @@ class Asked:
     template: str | None = None
     skip_broken: bool = False
     replace: bool = False
+    fraction: Fraction | None = None  # how images without splits are divided
 
     def row(self, name: str) -> DatasetRow:
         """The row of a dataset of one's own."""
@@ -46,6 +48,7 @@ class Asked:
             "from": visible(str(self.source.resolve())) if self.source else "",
             "content": content_digest(self.source) if self.source else "",
             "class_names": "" if self.class_names is None else "given",
+            **({"train_fraction": str(self.fraction)} if self.fraction else {}),
         }
 
 
@@ -75,6 +78,11 @@ def _differences(info: DatasetInfo, asked: Asked) -> Iterator[str]:
         template = template or TEMPLATE
         if names is None and info.request.get("class_names"):
             yield "its class names were given by --class-names"
+    if asked.source is not None or asked.fraction is not None:
+        before, now = info.request.get("train_fraction", ""), str(asked.fraction or "")
+        if before != now:
+            how = f"for training it has {before}" if before else "its splits are those of its source"
+            yield f"{how}, not {f'--train-fraction {now}' if now else 'those of its source'}"
     if names is not None and names != info.class_names:
         yield f"its classes are called {_first_that_differ(info.class_names, names)}"
     if template is not None and template != info.template:

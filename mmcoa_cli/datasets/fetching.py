@@ -25,6 +25,7 @@ from .formats.layouts import recognised
 from .formats.readers import EMBEDDED
 from .library import absent, dataset_path
 from .samples import Recognised
+from .splitting import divide
 from .writing import write_dataset
 
 
@@ -41,6 +42,8 @@ def fetch_dataset(name: str, home: Home, asked: Asked | None = None) -> bool:
             f"{name} has its class names and template in the catalog",
             hint=f"fetch it under a name of its own: mmcoa fetch my-{store_name(name)} --from PATH --template ...",
         )
+    if row is not None and asked.fraction is not None:
+        raise UserError(f"{name} has its own splits", hint="leave out --train-fraction")
     if row is None and asked.source is None:
         if not dataset_path(name, home).exists():
             raise absent(name, home)
@@ -101,8 +104,11 @@ def _take(row: DatasetRow, home: Home, target: Path, asked: Asked, *, scratch: P
         found = Recognised(row, EMBEDDED[row.reader](row), row.bytes, None)
         write_dataset(found, target, origin="embedded", expected=row.splits, asked=asked)
     elif asked.source is not None:
+        whole = scratch / "whole.h5" if asked.fraction else target
         with recognised(row, asked.source, scratch=scratch) as found:
-            write_dataset(found, target, origin=asked.source.name, expected=row.splits, asked=asked)
+            left_out = write_dataset(found, whole, origin=asked.source.name, expected=row.splits, asked=asked)
+        if asked.fraction:
+            divide(whole, target, asked.fraction, left_out=left_out)
     else:
         _take_first(row, home, target, asked, scratch=scratch)
 

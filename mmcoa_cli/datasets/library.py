@@ -74,5 +74,5 @@ def absent(name: str, home: Home) -> UserError:
     if name in catalog.datasets():
         return UserError(f"the dataset {name} is not in the store", hint=f"mmcoa fetch {name}")
     known = [*catalog.datasets(), *registered_datasets(home)]
-    own = f"a dataset of your own: mmcoa fetch {store_name(name)} --from FOLDER"
+    own = f"a dataset of your own: mmcoa fetch {store_name(name)} --from PATH"
     return UserError(f"there is no dataset called {name!r}", hint=f"{meant(name, known)} {own}".strip())

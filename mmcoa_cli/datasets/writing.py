@@ -33,9 +33,12 @@ def write_dataset(
     expected: Mapping[str, int],
     asked: Asked,
     whole: bool = False,
-) -> None:
-    """Write what was found. Raises UserError for images that cannot be used, unless it is asked for to leave them out,
-    and where it is to be `whole` and is not as many images as `expected`."""
+) -> dict[str, list[str]]:
+    """Write what was found. Returns the files that are left out, by the reason.
+
+    Raises UserError for images that cannot be used, unless it is asked for to leave them out, and where it is to be
+    `whole` and is not as many images as `expected`.
+    """
     row = found.row
     for class_name in row.class_names:
         require_printable(class_name, "the class name")
@@ -57,11 +60,12 @@ def write_dataset(
             raise broken.error() if broken.count else _empty(row, origin)
         if whole and {split: n + broken.splits.get(split, 0) for split, n in counts.items()} != dict(expected):
             raise UserError(f"{origin} holds {counts} images, {row.name} has {dict(expected)}", hint="report it")
-        left_out = {**found.left_out, BROKEN: broken.paths}
-        out.note(changes=changes, left_out={why: [*map(visible, paths)] for why, paths in left_out.items()})
+        left_out = {why: [*map(visible, paths)] for why, paths in {**found.left_out, BROKEN: broken.paths}.items()}
+        out.note(changes=changes, left_out=left_out)
     if broken.count:
         say(f"left out, as they cannot be used: {broken}")
     _say_part(target)
+    return left_out
 
 
 @dataclass

@@ -33,7 +33,7 @@ def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tu
 
     Raises UserError when there is no such run, and for fewer epochs than it has.
     """
-    found = Index(home.database_url).find_run(run, otherwise=NO_RUN)
+    found = Index(home.database_url).find_run(run, otherwise=NO_RUN, kinds=("train",))
     if found.kind != "train":
         raise UserError(f"{found.id} was not trained", hint="mmcoa train --method mmcoa")
     spec = spec_of(found)

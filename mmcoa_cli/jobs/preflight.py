@@ -12,18 +12,18 @@ from store.index import Index
 
 from .. import catalog, tasks
 from ..attacks.base import needs_masked_lm
-from ..datasets.library import dataset_path, other_kind
+from ..datasets.library import absent, dataset_path, other_kind
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip
-from ..models.runs import NO_RUN, through_wrapper
+from ..models.runs import find_run, through_wrapper
 from ..settings import Home
 from ..terminal.console import say
+from ..terminal.typed import typed
 from .subject import Subject, find_subject
 from .tracking import require_tracker
 from .training_spec import TrainSpec
 from .worker import Job
 
-OTHERS = "fetch it with a folder called test: mmcoa fetch NAME --from PATH"
 OFFLINE = "with no network: mmcoa demo, or --dataset digits --model tiny-clip --mlm tiny-mlm"
 
 
@@ -60,10 +60,13 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
     try:
         for name in _models(job, home):
             ensure_clip(name, home)
+    except UserError as error:
+        raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+    try:
         for name in _mlms(job):
             ensure_mlm(name, home)
     except UserError as error:
-        raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+        raise UserError(str(error), hint=f"{error.hint}; {_without_words(job)}; {OFFLINE}") from error
     return Resolved(job, find_subject(test, home) if test and not train else None)
 
 
@@ -98,7 +101,7 @@ def _mlms(job: Job) -> Iterator[str]:
 def _require_checkpoint(name: str, home: Home) -> None:
     """Raises UserError where it is neither a model nor a run."""
     if not (is_clip(name, home) or through_wrapper(name, home)):
-        Index(home.database_url).find_run(name, otherwise=NO_RUN)
+        find_run(name, home)
 
 
 def _require_training_images(spec: TrainSpec, home: Home) -> None:
@@ -108,7 +111,7 @@ def _require_training_images(spec: TrainSpec, home: Home) -> None:
         return
     with Dataset.open(path) as dataset:
         if not dataset.info.splits.get("train"):
-            raise UserError(f"{spec.dataset} has no training images", hint="mmcoa fetch --list shows what others have")
+            raise UserError(f"{spec.dataset} has no training images", hint=_divided(spec.dataset))
         few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
 
 
@@ -119,8 +122,25 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
         return
     with Dataset.open(path) as dataset:
         if not dataset.info.splits.get("test"):
-            trains = f"--no-evaluate trains on it all the same, or {OTHERS}" if after_training else OTHERS
-            raise UserError(f"{name} has no test images to evaluate on", hint=trains)
+            anyway = "--no-evaluate trains on it all the same, or " if after_training else ""
+            raise UserError(f"{name} has no test images to evaluate on", hint=f"{anyway}{_divided(name)}")
+
+
+def _without_words(job: Job) -> str:
+    """What can be done of a job where no masked LM is to be had: what changes no text."""
+    if job.train is None:
+        return "--attack clean,image needs none"
+    if not needs_masked_lm(job.train.row.attacks):
+        return "--no-evaluate trains without one, and evaluate --attack clean,image tests without one"
+    return "--method tecoa --no-evaluate trains without one, and evaluate --attack clean,image tests without one"
+
+
+def _divided(name: str) -> str:
+    """How to get the split that a dataset does not have."""
+    if name in catalog.datasets():
+        return "mmcoa fetch --list shows what others have"
+    own = typed("fetch", {"from": "PATH", "train_fraction": 0.8, "replace": True}, names=[name])
+    return f"divide what it has: {own}; or take folders called train and test"
 
 
 def _require_kind(name: str, home: Home, *, captions: bool) -> None:
@@ -136,7 +156,7 @@ def _require_dataset(name: str, home: Home) -> None:
     if dataset_path(name, home).exists() or (row and row.embedded):
         return
     if row is None:
-        catalog.lookup(catalog.datasets(), name, "dataset")
+        raise absent(name, home)
     raise UserError(
         f"the dataset {name} is not in the store",
         hint=f"mmcoa fetch {name}, or mmcoa fetch {name} --from PATH; {OFFLINE}",

@@ -19,7 +19,7 @@ from ..names import store_name
 from ..settings import Home
 from .digests import model_digest, verify
 from .epochs import epochs_in, epochs_of, number_of, path_of, require_own
-from .library import clip_path, ensure_clip, is_clip
+from .library import clip_path, ensure_clip, is_clip, registered
 from .origins import read_record
 from .partial import Partial, checkpoint_digest, is_partial, read_partial
 from .victim import wrapper_row
@@ -59,10 +59,16 @@ def run_of(checkpoint: str, home: Home, index: Index) -> Run:
         wrapper = catalog.methods()[method].wrapper
         settings = wrapper_row(wrapper).settings_of({})
         return zero_shot_run(model, home, index, method=method, wrapper=wrapper, settings=settings)
-    run = run or index.find_run(checkpoint, otherwise=NO_RUN)
+    run = run or find_run(checkpoint, home)
     if run.kind != ZERO_SHOT:
         require_whole(run, home)
     return run
+
+
+def find_run(beginning: str, home: Home) -> Run:
+    """The run whose id is or begins with that. Raises UserError that names the runs and models that may be meant."""
+    own = [read_record(home.clips / name).name or name for name in registered(home.clips)]
+    return Index(home.database_url).find_run(beginning, otherwise=NO_RUN, others=(*catalog.models(), *own))
 
 
 def zero_shot_id(method: str, model: str) -> str:

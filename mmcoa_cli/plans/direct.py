@@ -1,8 +1,11 @@
-"""Plans that are typed: a training with its test, the same by several seeds, several checkpoints."""
+"""Plans that are typed: a training with its test, a grid of them, several checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from store.errors import UserError
 
 from ..jobs.conduct import Conduct
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
@@ -10,8 +13,21 @@ from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Outcome, Start
 from ..settings import home
-from .execution import Execution
+from .execution import Execution, verdict
 from .steps import Step
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of each job that was done; and what the command ends with where one of several was not."""
+
+    outcomes: Sequence[Outcome]
+    failure: UserError | None = None
+
+    def end(self) -> None:
+        """Raises that."""
+        if self.failure:
+            raise self.failure
 
 
 def training_jobs(
@@ -33,25 +49,34 @@ def test_jobs(specs: Sequence[EvaluationSpec]) -> list[Job]:
     return [Job(evaluate=spec) for spec in specs]
 
 
-def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> list[Outcome]:
+def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> Done:
     """Test each run or model."""
     return carry_out(test_jobs(specs), start)
 
 
 def steps_of(jobs: Sequence[Job], start: Start) -> list[Step]:
     """The jobs as the steps of a plan."""
-    return [Step(job, _title(job), start=start) for job in jobs]
+    return [Step(job, title, start=start) for job, title in zip(jobs, _titles(jobs), strict=True)]
 
 
-def carry_out(jobs: Sequence[Job], start: Start) -> list[Outcome]:
-    """Do these jobs; what keeps any from being done is told before the first, where it can be known."""
-    return Execution(home(), start, {job: resolve(job, home()) for job in jobs}).all_of(steps_of(jobs, start))
+def carry_out(jobs: Sequence[Job], start: Start) -> Done:
+    """Do these jobs; what keeps any from being done is told before the first, where it can be known. Where one of
+    several fails later, the others are done all the same."""
+    steps = steps_of(jobs, start)
+    execution = Execution(home(), start, {job: resolve(job, home()) for job in jobs})
+    if len(steps) == 1:
+        return Done(execution.all_of(steps))
+    return Done(execution.outcomes, verdict(execution.what_can_be(steps), steps))
 
 
-def _title(job: Job) -> str:
-    if spec := job.train:
-        if not spec.row.loss:
-            return f"test {spec.method}, zero-shot on {spec.dataset}, seed {spec.seed}"
-        return f"train {spec.method}, {spec.shots} on {spec.dataset}, seed {spec.seed}"
-    test = job.evaluate
-    return f"test {test.checkpoint}{f' after epoch {test.epoch}' if test.epoch else ''}" if test else ""
+def _titles(jobs: Sequence[Job]) -> Iterator[str]:
+    """What each job is, with what sets it apart from others."""
+    specs = [job.train for job in jobs if job.train]
+    varied = [name for name in ("model", "lr") if len({getattr(spec, name) for spec in specs}) > 1]
+    for job in jobs:
+        if spec := job.train:
+            apart = "".join(f", {name} {getattr(spec, name)}" for name in varied if spec.row.loss or name != "lr")
+            made = f"train {spec.method}, {spec.shots}" if spec.row.loss else f"test {spec.method}, zero-shot"
+            yield f"{made} on {spec.dataset}{apart}, seed {spec.seed}"
+        elif test := job.evaluate:
+            yield f"test {test.checkpoint}{f' after epoch {test.epoch}' if test.epoch else ''}"

@@ -40,6 +40,7 @@ class Execution:
     home: Home
     start: Start = field(default_factory=Start)
     resolved: Mapping[Job, Resolved] = field(default_factory=dict)  # jobs whose names have been looked up already
+    outcomes: list[Outcome] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     lost: dict[Made, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
 
@@ -55,7 +56,8 @@ class Execution:
                 self._fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
                 continue
             try:
-                self._do(step)
+                if outcome := self._do(step):
+                    self.outcomes.append(outcome)
             except FAILURES as error:
                 reason = explained(error)
                 print_error(reason)

@@ -12,14 +12,17 @@ from rich.text import Text
 
 from store.errors import UserError
 from store.index import Index
+from store.printable import visible
 from store.schema import Epoch, Run
 
+from ..jobs.evaluation_spec import evaluation_after
 from ..jobs.training_spec import stored_spec
 from ..jobs.typed_jobs import command_of_training
 from ..models.runs import INTERPOLATED, NO_RUN, made_again
 from ..settings import Home
 from ..terminal.console import out, show
 from ..terminal.durations import closely
+from ..terminal.options_file import as_toml
 from .reading import together
 from .runs import NONE, Accuracy, Listed, accuracy, listed_run
 from .wording import percent
@@ -87,6 +90,22 @@ def command_that_made(run: Run) -> str:
         return command_of_training(stored_spec(run.method, run.spec))
     except (UserError, TypeError):  # of an index from elsewhere
         return made_again(run)
+
+
+def options_file(name: str, home: Home) -> str:
+    """The options of `mmcoa train` that make this run, as a file for `--config`.
+
+    Raises UserError for one that was not trained, or whose settings make no sense here.
+    """
+    run = Index(home.database_url).find_run(name, otherwise=NO_RUN)
+    if run.kind != "train":
+        raise UserError(f"{run.id} was not trained, and has no options of training", hint="mmcoa runs lists the runs")
+    try:
+        spec = stored_spec(run.method, run.spec)
+    except TypeError as error:
+        raise UserError(f"the settings of {run.id} make no sense here: {error}", hint=made_again(run)) from error
+    options = spec.to_type(evaluation_after(spec))
+    return f"# {visible(run.id)}\n# found by: mmcoa train --config FILE\n{as_toml(options)}"
 
 
 def _files(run: Run, home: Home) -> dict[str, int]:

@@ -97,7 +97,7 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
     if report.figure and picture:
         draw(report, picture, home())
         if kind == "table" and not as_json:
-            show(str(picture))
+            show(f"drawn: {picture}")
         else:
             say(f"written to {picture}")
     elif output:

@@ -32,9 +32,9 @@ def show(outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False) -> 
         console.show(f"{result.main.attack}: {examples_path(result.main, home())}")
         for _, name, clean, adversarial in _prompts(result):
             console.show(f"  {name}: {clean} -> {adversarial}")
+    if untested := [outcome.run for outcome in outcomes if outcome.run and not outcome.evaluations]:
+        say(f"next: mmcoa evaluate --checkpoint {','.join(untested)} --dataset DATASET")
     for outcome in outcomes:
-        if outcome.run and not outcome.evaluations:
-            say(f"next: mmcoa evaluate --checkpoint {outcome.run} --dataset DATASET")
         if outcome.run:
             console.show(f"run {outcome.run}")
 

@@ -29,6 +29,13 @@ class Numbers(tuple[int, ...]):
         return ",".join(map(str, self))
 
 
+class Rates(tuple[float, ...]):
+    """Several numbers, typed with commas between them."""
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+
 def names(text: str | Iterable[str]) -> Names:
     """ "a, b" as ("a", "b"); the names themselves where they are taken apart already. Raises a usage error for none."""
     found = Names(filter(None, (name.strip() for name in text.split(",")))) if isinstance(text, str) else Names(text)
@@ -48,11 +55,23 @@ def numbers(text: str | Iterable[int]) -> Numbers:
     return found
 
 
+def rates(text: str | float | Iterable[float]) -> Rates:
+    """ "1e-6,1e-5" as (1e-6, 1e-5), each once. Raises a usage error for what is no number."""
+    if not isinstance(text, str):
+        return Rates([text] if isinstance(text, float) else text)
+    try:
+        found = Rates(dict.fromkeys(float(number) for number in names(text)))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number, nor several with commas between them.") from None
+    return found
+
+
 def keeping(text: str) -> str:
-    """The text itself. Raises a usage error for what is neither all, nor last, nor a number above 0."""
-    if text not in ("all", "last") and not (text.isdecimal() and int(text) > 0):
+    """The text, in small letters. Raises a usage error for what is neither all, nor last, nor a number above 0."""
+    word = text.lower()
+    if word not in ("all", "last") and not (text.isdecimal() and int(text) > 0):
         raise typer.BadParameter(f"{text!r} is neither all, nor last, nor a number of epochs.")
-    return text
+    return word
 
 
 def kept(text: str) -> int | None:
@@ -90,11 +109,14 @@ def listed(rows: Rows) -> str:
 
 
 def checked(name: str, rows: Iterable[str]) -> str:
-    """`name` itself. Raises a usage error, with the nearest of `rows`, where it is none of them."""
+    """The one of `rows` that `name` is, in capitals or not. Raises a usage error, with the nearest of them, where it is
+    none."""
     known = list(rows)
-    if name in known:
-        return name
-    close = get_close_matches(name.lower(), known, n=1)
+    alike = [name] if name in known else [one for one in known if one.lower() == name.lower()]
+    if len(alike) == 1:
+        return alike[0]
+    lowered = {one.lower(): one for one in known}
+    close = [lowered[one] for one in get_close_matches(name.lower(), lowered, n=1)]
     meant = f" Did you mean {close[0]!r}?" if close else ""
     raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, known))}.{meant}")
 

@@ -11,6 +11,9 @@ from typer.core import TyperCommand, TyperOption
 from store.errors import UserError
 
 from .on_demand import with_plain_flags
+from .options_file import read_from
+
+FILE = "DEFAULT_MAP"  # where an option is from that stands in a file (`options_file.py`), in click's words
 
 
 class OnceEach(TyperCommand):
@@ -34,17 +37,27 @@ class OnceEach(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-def given(context: typer.Context) -> list[str]:
-    """Name the parameters that were typed, in the order of --help."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+def given(context: typer.Context, *, in_file: bool = True) -> list[str]:
+    """Name the parameters that were typed, or stand in a file of options, in the order of --help."""
+    return [name for name in context.params if _source(context, name) in ("COMMANDLINE", *([FILE] if in_file else []))]
 
 
 def refuse_unused(context: typer.Context, unused: Iterable[str], *, by: str, hint: str = "leave it out") -> None:
     """Raises UserError that names the typed options among `unused`; `by` says what has no use for them."""
-    found = [typed_as(name) for name in given(context) if name in set(unused)]
+    found = [where(context, name) for name in given(context) if name in set(unused)]
     if found:
         raise UserError(f"{', '.join(found)} would be ignored: {by}", hint=hint)
+
+
+def where(context: typer.Context, name: str) -> str:
+    """The option as it is typed, with the file that it stands in, if any."""
+    file = read_from(context)
+    return f"{name} (in {file.path})" if file and _source(context, name) == FILE else typed_as(name)
+
+
+def _source(context: typer.Context, name: str) -> str:
+    source = context.get_parameter_source(name)
+    return source.name if source is not None else ""
 
 
 def typed_as(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -48,8 +49,10 @@ def test_a_command_says_what_it_does_and_shows_how(name: str, one: Any) -> None:
 
 
 @pytest.mark.parametrize("line", EXAMPLES)
-def test_an_example_can_be_typed(line: str) -> None:
+def test_an_example_can_be_typed(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is parsed, and not run."""
+    (tmp_path / "run.toml").write_text("epochs = 1\n", encoding="utf8")
+    monkeypatch.chdir(tmp_path)
     command, words = PROGRAM, shlex.split(line)[1:]
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -41,3 +42,43 @@ def test_a_wrong_name_costs_nothing(home: Home, wrong: str) -> None:
     ended = mmcoa("evaluate", "--checkpoint", wrong, *TEST)
     assert isinstance(ended.exception, UserError) and "nobody" in str(ended.exception)
     assert not Index(home.database_url).results() and not list(home.examples.glob("*"))
+
+
+def test_a_grid_is_a_run_of_each_and_one_table(home: Home) -> None:
+    """Each method takes the options that it has; what is there is not trained again."""
+    grid = ("--dataset", "digits", "--model", "vit", "--epochs", "1", "--method", "ft-standard,TeCoA", "--steps", "1")
+    first = mmcoa("train", *grid, "--shots", "1", "--lr", "1e-5", "--no-evaluate", "--json")
+    done = json.loads(first.stdout)["runs"]
+    assert [run.rsplit("-", 1)[0] for run in done] == ["ft-standard-digits-1shot", "tecoa-digits-1shot"]
+    assert "--steps is not an option of ft-standard" in first.stderr
+    more = mmcoa("train", *grid, "--shots", "1,2", "--lr", "1e-5,1e-4", "--no-evaluate", "--json")
+    runs = json.loads(more.stdout)["runs"]
+    assert len(set(runs)) == 8 and set(done) < set(runs)
+    assert all(f"run {run} is in the store already" in more.stderr for run in done)
+    assert "8/8 train tecoa, 2 on digits, lr 0.0001, seed 0" in " ".join(more.stderr.split())
+    assert len([run for run in Index(home.database_url).runs() if run.kind == "train"]) == 8
+
+
+def test_what_fails_of_a_grid_leaves_the_others(home: Home) -> None:
+    """A learning rate that ends in no number is told, and the run after it is trained."""
+    ended = mmcoa("train", *TRAIN[:-1], "3", "--lr", "1e6,1e-6", "--no-evaluate")
+    assert isinstance(ended.exception, UserError) and "1 of 2 steps failed" in str(ended.exception)
+    assert "lr 1000000.0" in str(ended.exception) and ended.stdout.startswith("run ft-standard-digits-1shot-")
+    assert [run.status for run in Index(home.database_url).runs() if run.kind == "train"].count("complete") == 1
+
+
+def test_too_many_runs_are_refused(home: Home) -> None:
+    many = ",".join(map(str, range(40)))
+    ended = mmcoa("train", *TRAIN, "--seed", many, "--lr", ",".join(f"1e-{n}" for n in range(30)))
+    assert isinstance(ended.exception, UserError) and "1,200 runs" in str(ended.exception)
+
+
+def test_a_run_prints_the_file_that_finds_it_again(home: Home, tmp_path: Path) -> None:
+    options = ("--lr", "1e-5", "--batch-size", "7", "-o", "betas=0.5,0.75", "--seed", "3")
+    run = json.loads(mmcoa("train", *TRAIN, *options, "--no-evaluate", "--json").stdout)["run"]
+    file = tmp_path / "run.toml"
+    file.write_text(mmcoa("runs", run, "--toml").stdout, encoding="utf8")
+    again = mmcoa("train", "--config", str(file), "--no-evaluate", "--json")
+    assert json.loads(again.stdout)["run"] == run and f"run {run} is in the store already" in again.stderr
+    other = mmcoa("train", "--config", str(file), "--no-evaluate", "--json", "--seed", "4")
+    assert json.loads(other.stdout)["run"] != run
