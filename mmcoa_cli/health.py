@@ -28,6 +28,7 @@ from .settings import Home
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 STYLES = {OK: "green", WARN: "bold yellow", FAIL: "bold red", SKIP: "dim"}
 GB = 10**9
+MOST_COMMANDS = 3  # that one advice names
 SHOWN = ("torch", "open_clip_torch", "transformers", "accelerate", "sqlalchemy", "h5py")
 REINSTALL = "reinstall mmcoa into a new virtual environment"
 
@@ -218,12 +219,21 @@ def _unfinished(home: Home) -> Iterator[Check]:
     yield Check("store", "examples", OK, f"{finished} whole example sets")
     sets = sorted(home.examples.glob("*.parts"))
     if sets:
-        advice = f"type the evaluate or attack command again to finish them, or remove {_shown(sets)}"
-        yield Check("store", "unfinished examples", WARN, f"{len(sets)} sets, {_size(sets)}", advice)
+        yield Check("store", "unfinished examples", WARN, f"{len(sets)} sets, {_size(sets)}", _to_finish(sets, home))
     remains = sorted(_inside(home, "*.partial"))
     if remains:
         advice = f"the interrupted command, typed again, goes on or cleans up; or remove {_shown(remains)}"
         yield Check("store", "remains", WARN, f"{len(remains)} of interrupted commands, {_size(remains)}", advice)
+
+
+def _to_finish(sets: list[Path], home: Home) -> str:
+    """What to type for example sets that are not whole, one after the other."""
+    from .jobs.unfinished import command_for
+
+    known = dict.fromkeys(command for part in sets if (command := command_for(part.stem, home)))
+    again = "; then ".join([*known][:MOST_COMMANDS]) or "type the evaluate or attack command again"
+    more = f" (and {len(known) - MOST_COMMANDS} more)" if len(known) > MOST_COMMANDS else ""
+    return f"to finish them: {again}{more}; or remove {_shown(sets)}"
 
 
 def _network(_: Home) -> Iterator[Check]:

@@ -225,7 +225,7 @@ def _models(folder: Path, rows: Mapping[str, ModelRow] | Mapping[str, MlmRow]) -
         here, record = (folder / file_name).exists(), _record(folder / file_name)
         name = names.get(file_name) or record.name or file_name
         origin = record.origin.kind if here else STAND_IN if rows[name].stand_in else PUBLISHED
-        size = size_of(folder / file_name) if here else None
+        size = size_of(folder / file_name) if here else (rows[name].bytes if name in rows else 0) or None
         source = record.origin.source or None
         found.append({"name": name, "bytes": size, "here": here, "origin": origin, "source": source})
     return found

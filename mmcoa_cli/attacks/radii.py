@@ -73,9 +73,7 @@ def written(number: Fraction) -> str:
 def in_levels(text: str) -> str:
     """A radius, and beside one that is not written in them how many of the 255 levels of a pixel that is."""
     levels = fraction(text) * LEVELS
-    return (
-        text if text.endswith(f"/{LEVELS}") or levels < Fraction(1, 100) else f"{text} ({float(levels):.3g}/{LEVELS})"
-    )
+    return text if text.endswith(f"/{LEVELS}") else f"{text} ({float(levels):.3g}/{LEVELS})"
 
 
 def _short_decimal(number: Fraction) -> str:

@@ -124,6 +124,7 @@ class ModelRow:
     config: str = ""  # a JSON file beside the catalog: the architecture of an embedded stand-in
     trained_on: str = ""  # the dataset an embedded stand-in is trained on
     epochs: int = 0
+    bytes: int = 0  # of the download
     embedded: bool = False
     stand_in: bool = False
 
@@ -135,6 +136,7 @@ class MlmRow:
     name: str
     repository: str = ""
     revision: str = ""
+    bytes: int = 0  # of the download
     embedded: bool = False
     stand_in: bool = False
 

@@ -23,6 +23,7 @@ from ..models.masked_lm import MaskedLM
 from ..models.runs import now, seen_with
 from ..models.subjects import load_mlm, load_subject
 from ..settings import Home
+from . import unfinished
 from .evaluation_spec import EvaluationSpec
 from .making import Making
 from .subject import Subject
@@ -79,6 +80,8 @@ class Maker:
         with examples.lock() if first else nullcontext():
             # the first process looks for all: another run may finish this very set at any moment
             found = examples.missing() if first and not examples.complete else None
+            if found:
+                unfinished.remember(self.trial, name)
             (missing,) = broadcast_object_list([found])
             if missing is not None:
                 attack = attacks.lookup(name)
@@ -91,4 +94,6 @@ class Maker:
             elif first:
                 examples.finish()  # removes the parts of a set whose run was killed when it was whole
             self.accelerator.wait_for_everyone()
+            if first:
+                unfinished.forget(examples.key, self.trial.home)
         return examples

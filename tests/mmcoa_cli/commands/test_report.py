@@ -191,14 +191,14 @@ def pictured(index: Index) -> None:
 def test_a_figure_is_drawn_here_and_its_rows_are_printed(pictured: None, folder: Path) -> None:
     result = mmcoa("--task", "fig4")
     assert result.exit_code == 0, result.exception
-    assert result.stdout.splitlines()[0] == "fig4.png" and "10.00" in result.stdout
+    assert result.stdout.splitlines()[0] == "drawn: fig4.png" and "10.00" in result.stdout
     with Image.open(folder / "fig4.png") as picture:
         assert picture.format == "PNG"
 
 
 def test_a_figure_goes_where_it_is_told(pictured: None, folder: Path) -> None:
     result = mmcoa("--task", "fig3", "--output", "one.pdf")
-    assert result.stdout.splitlines()[0] == "one.pdf"
+    assert result.stdout.splitlines()[0] == "drawn: one.pdf"
     assert (folder / "one.pdf").read_bytes().startswith(b"%PDF-")
     result = mmcoa("--task", "fig3", "--output", "two.png", "--json")
     assert json.loads(result.stdout)["task"] == "fig3" and (folder / "two.png").exists()
