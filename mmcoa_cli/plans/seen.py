@@ -116,7 +116,7 @@ class Collection:
     def seen(self) -> Iterator[Seen]:
         """Every run or model with results, finished runs without any, and models that runs started from. Results with a
         part of --compat were made to explain others, and are no beginning of more."""
-        whole = [row for row in self.rows if row.compat in WHOLE]
+        whole = [row for row in self.rows if row.compat in ("", *WHOLE)]
         on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(whole, lambda r: (r.run,))}
         tested = INTERPOLATED if self.table.between else "train"
 

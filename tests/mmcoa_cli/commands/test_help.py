@@ -15,6 +15,7 @@ from mmcoa_cli import catalog
 from mmcoa_cli.app import VERBS, app
 from mmcoa_cli.app import verb as module_of
 from mmcoa_cli.attacks import ATTACKS
+from mmcoa_cli.commands import known
 from mmcoa_cli.jobs.training_spec import PRECISIONS
 from mmcoa_cli.plans.order import PRESETS
 from mmcoa_cli.reports.formats import FORMATS
@@ -62,8 +63,8 @@ def test_an_example_can_be_typed(line: str, tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("verb", "rows"),
     [
-        ("report", catalog.tables()), ("report", ATTACKS), ("reproduce", catalog.tables()), ("attack", ATTACKS),
-        ("evaluate", ATTACKS), ("train", catalog.methods()), ("fetch", catalog.tables()),
+        ("report", catalog.tables()), ("report", ATTACKS), ("reproduce", dict.fromkeys(known.reproducible())),
+        ("attack", ATTACKS), ("evaluate", ATTACKS), ("train", catalog.methods()), ("fetch", catalog.tables()),
     ],
 )  # fmt: skip
 def test_help_lists_what_there_is_to_choose_from(verb: str, rows: dict[str, object]) -> None:

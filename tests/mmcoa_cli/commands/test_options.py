@@ -33,6 +33,9 @@ USUAL = {  # words beside which the option stands: the dataset is not there, so 
     "tsne": ["--checkpoint", "vit", "--dataset", "nothing-here"],
     "reproduce": ["table1", "--dry-run"],
     "fetch": ["nothing-here"],
+    "export": ["nothing-here", "out"],
+    "push": ["nothing-here", "a/b", "--dry-run"],
+    "doctor": ["--checkpoint", "nothing-here"],
 }
 ENOUGH = 10  # values, with numbers among them, that typer refuses by itself: then it is a choice among words
 VERBS: dict[str, Any] = app.program().commands
