@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import handing as h
-from . import options as o
+from . import output as o
 
 EXAMPLES = {
     "mmcoa export RUN robust-clip": "Write a folder that open_clip.create_model('local-dir:robust-clip') loads",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from . import handing as h
-from . import options as o
+from . import output as o
 
 EXAMPLES = {
     "mmcoa push RUN mylab/clip-mmcoa --dry-run": "Show what would be sent, and the card",

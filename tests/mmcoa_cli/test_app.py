@@ -73,11 +73,11 @@ def test_a_verb_loads_no_other_and_its_help_no_pydantic() -> None:
     """What takes most of the start of a typer program, beside typer and rich."""
     loaded = "import sys; from mmcoa_cli.app import main\ntry: main()\nexcept SystemExit: print(*sys.modules)"
     ended = subprocess.run(
-        [sys.executable, "-c", loaded, "doctor", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", loaded, "demo", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     names = set(ended.stdout.split())
     assert {name for name in names if name.startswith("mmcoa_cli.commands.")} == {
-        "mmcoa_cli.commands.doctor", "mmcoa_cli.commands.output",
+        "mmcoa_cli.commands.demo", "mmcoa_cli.commands.output",
     }  # fmt: skip
     assert not {"pydantic", "mmcoa_cli.attacks", "mmcoa_cli.jobs"} & names
 

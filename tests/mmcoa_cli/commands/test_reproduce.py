@@ -55,9 +55,6 @@ def test_a_dry_run_writes_nothing(home: Home) -> None:
     kinds = [step["kind"] for step in plan["steps"]]
     assert (kinds.count("train"), kinds.count("evaluate")) == (3, 4)
     assert any("trained on digits instead of imagenet" in line for line in plan["left_out"])
-    shown = mmcoa("reproduce", "table2", "--dry-run", *SMALLEST)
-    assert "trained on digits" in shown.stdout and "not as in the paper" in shown.stdout
-    assert files(home) == before
 
 
 def test_a_dry_run_without_the_models(home: Home) -> None:
@@ -66,6 +63,8 @@ def test_a_dry_run_without_the_models(home: Home) -> None:
     assert plan["estimated_seconds"] is None
     assert {step["title"]: step["cached"] for step in plan["steps"]}["fetch ViT-B-32"] is False
     assert "when the models are here" in " ".join(mmcoa(*words).stdout.split())
+    shown = mmcoa("reproduce", "table2", *words[2:])
+    assert "trained on digits" in shown.stdout and "not as in the paper" in shown.stdout
     several = document("reproduce", "table1", "table4", "fig7", *words[2:])
     trained = [step["command"] for step in several["steps"] if step["kind"] == "train"]
     assert several["name"] == "table1,table4,fig7" and len({*trained}) == len(trained) == 3 + 2 + 2
