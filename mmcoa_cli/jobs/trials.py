@@ -26,7 +26,6 @@ from ..attacks.base import for_texts, parts, section
 from ..attacks.compat import TIES
 from ..attacks.compat import parts as parts_of
 from ..datasets.library import attacked_at, open_for
-from ..datasets.pixels import Pixels, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
 from ..models.digests import SCHEME
 from ..models.present import data_key
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from ..datasets.pixels import Pixels
     from ..tasks.base import Column
 
 VERSION = 2  # part of every key: raise it when the same attack's set would hold other columns or notes
@@ -111,10 +111,14 @@ class Trial:
 
     def pixels(self, block: range) -> Pixels:
         """The clean images of a block, (b, S, S, 3) in 0..255."""
+        from ..datasets.pixels import load_pixels  # with Pillow, which finding what is stored does without
+
         return load_pixels(self.dataset, self.split, self.indices[block.start : block.stop])
 
     def as_attacked(self, pixels: Pixels, device: torch.device) -> Tensor:
         """The same as an attack takes them, (b, 3, S, S) in [0, 1]."""
+        from ..datasets.pixels import to_unit
+
         return to_unit(pixels, device)
 
     @property
