@@ -117,7 +117,7 @@ def test_weights_are_the_same_after_a_kill(
     spec = TRAIN.changed(epochs=6)
     whole, killed = new_home("whole"), new_home("killed")
     run = make_plan(spec, whole).run
-    first = typed(killed, *train_words(spec), "--no-evaluate")
+    first = typed(killed, *train_words(spec), "--no-evaluate", "--keep", "all")
     first.until(lambda: epochs_in(killed.checkpoints / run))
     kill(first.process)
     assert train(spec, whole, accelerator).id == run
@@ -126,8 +126,8 @@ def test_weights_are_the_same_after_a_kill(
     assert (row.id, row.status) == (run, "running")
     copy = Home(killed.root.with_name("again"), f"sqlite:///{killed.root.with_name('again')}/index.db")
     shutil.copytree(killed.root, copy.root)
-    again = typed(killed, "train", "--resume", run[:-2], "--no-evaluate", "--json")
-    with_two = typed(copy, *train_words(spec), "--no-evaluate", "--processes", "2")
+    again = typed(killed, "train", "--resume", run[:-2], "--no-evaluate", "--keep", "all", "--json")
+    with_two = typed(copy, *train_words(spec), "--no-evaluate", "--keep", "all", "--processes", "2")
     code, out, err = again.end()
     assert code == 0, err
     assert json.loads(out) == {"rows": [], "run": run}

@@ -11,6 +11,7 @@ import pytest
 
 from mmcoa_cli import attacks, catalog
 from mmcoa_cli.catalog import Cell
+from mmcoa_cli.commands import known
 from mmcoa_cli.jobs.training_spec import TrainSpec
 from mmcoa_cli.jobs.worker import Start
 from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale, remember, remembered
@@ -79,7 +80,7 @@ def test_a_figure_of_the_same_runs_has_the_same_size(tmp_path: Path) -> None:
 
 
 def test_rows_ask_for_what_exists() -> None:
-    for row in catalog.tables().values():
+    for row in map(catalog.tables().__getitem__, known.reproducible()[:-1]):
         assert set(row.methods) <= set(catalog.methods())
         assert row.title and row.task and row.sources
         asked = Order((row.name,)).attacks
