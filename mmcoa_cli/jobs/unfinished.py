@@ -46,4 +46,4 @@ def command_for(key: str, home: Home) -> str:
 
 
 def _place(key: str, home: Home) -> Path:
-    return home.runs / "unfinished-examples" / key
+    return home.runs / ".unfinished-examples" / key

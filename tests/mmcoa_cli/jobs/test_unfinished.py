@@ -37,7 +37,7 @@ def test_the_command_for_an_unfinished_set_finishes_it(home: Home) -> None:
 
 
 def test_what_stands_there_is_one_command(home: Home) -> None:
-    place = home.runs / "unfinished-examples"
+    place = home.runs / ".unfinished-examples"
     place.mkdir(parents=True)
     for key, text in {
         "a": "mmcoa evaluate x; rm -r /",

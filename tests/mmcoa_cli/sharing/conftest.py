@@ -21,7 +21,7 @@ UNDER = {"eps": "8/255", "alpha": "4/255", "steps": 2}
 @pytest.fixture
 def run(home: Home) -> str:
     """A run of two epochs whose last was tested clean and under an attack, on all 500 test images."""
-    made = launch.run(Job(train_spec("tecoa", **SMALL, lr=1e-2))).run
+    made = launch.run(Job(train_spec("tecoa", **SMALL, lr=1e-2), keep=None)).run
     launch.run(Job(evaluate=evaluation_spec(made, ("digits",), ("clean", "image"), **UNDER)))
     return made
 

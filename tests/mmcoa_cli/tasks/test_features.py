@@ -51,7 +51,7 @@ def test_groups_that_are_apart_stay_apart_and_a_seed_is_a_plane() -> None:
 
 def test_the_cosine_is_that_of_the_two_embeddings(home: Home) -> None:
     spec = spec_of()
-    (outcome,) = evaluate([spec], Start())
+    (outcome,) = evaluate([spec], Start()).outcomes
     (trial,) = trials_of(spec, find_subject(spec, home), home)
     assert trial.source is not None
     pixels = load_pixels(open_dataset("digits", home), "test", trial.indices)
