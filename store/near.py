@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-LEAST = 0.4  # of the likeness of two names, which is 1 where they are the same
+LEAST = 0.55  # of the likeness of two names, which is 1 where they are the same
 AS_GOOD = 0.15  # below the nearest: what is further off than that was not meant
 
 

@@ -43,7 +43,7 @@ def stored(spec: EvaluationSpec, home: Home) -> tuple[Tensor, Tensor, list[str],
 
 def train(method: str, **options: Any) -> str:
     usual = {"dataset": "digits", "shots": "2", "model": "vit", "epochs": 2, "batch_size": 10, "steps": 1}
-    return launch.run(Job(train_spec(method, **usual, **options))).run
+    return launch.run(Job(train_spec(method, **usual, **options), keep=None)).run
 
 
 @pytest.mark.parametrize("attack", ["clean", "image", "text", "multimodal", "co-attack", "autoattack", "embedding"])

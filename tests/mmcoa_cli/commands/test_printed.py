@@ -14,7 +14,7 @@ from mmcoa_cli.attacks.base import every_option
 from mmcoa_cli.commands import groups
 from mmcoa_cli.jobs.conduct import Conduct
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_after, evaluation_spec
-from mmcoa_cli.jobs.training_spec import TrainSpec, options_of, train_spec
+from mmcoa_cli.jobs.training_spec import options_of, train_spec
 from mmcoa_cli.jobs.typed_jobs import command_of
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.terminal.choices import kept
@@ -46,9 +46,7 @@ def test_a_training(method: str) -> None:
     spec = train_spec(method, dataset="digits", model="vit", **own, **weights, **GENERAL if row.loss else {})
     training, context = typed(command_of(Job(spec)), groups.Training)
     assert context.params["no_evaluate"]
-    (seed,) = context.params["seed"]
-    again: TrainSpec = train_spec(**training.chosen(context, tested=False), seed=seed)
-    assert again == spec
+    assert training.runs(context, tested=False) == [spec]
 
 
 @pytest.mark.parametrize("method", catalog.methods())
@@ -56,7 +54,7 @@ def test_a_training_with_its_test(method: str) -> None:
     spec = train_spec(method, dataset="digits", model="vit", mlm="other", eps="2/255", seed=3)
     training, context = typed(command_of(Job(spec, evaluation_after(spec))), groups.Training)
     assert not context.params["no_evaluate"]
-    assert train_spec(**training.chosen(context, tested=True), seed=3) == spec
+    assert training.runs(context, tested=True) == [spec]
 
 
 @pytest.mark.parametrize("attacks", [("clean",), ("image",), ("text", "clean"), ("multimodal",)])
@@ -84,7 +82,7 @@ def test_a_training_that_is_watched_and_its_small_test() -> None:
     assert size.size() == {"limit": 50, "steps": 7}
     assert groups.Conduct(**{f.name: context.params[f.name] for f in fields(groups.Conduct)}).chosen() == conduct
     training, _ = typed(command, groups.Training)
-    assert train_spec(**training.chosen(context, tested=True)) == spec
+    assert training.runs(context, tested=True) == [spec]
 
 
 def test_an_epoch_that_is_tested() -> None:

@@ -281,7 +281,7 @@ def test_a_download_that_lacks_images_is_refused(server: Any, home: Home, archiv
     [
         ("cifar10", "cifar10 is not in the store", "mmcoa fetch cifar10"),
         ("cifar11", "no dataset called 'cifar11'", "did you mean cifar10"),
-        ("birds", "no dataset called 'birds'", "mmcoa fetch birds --from FOLDER"),
+        ("birds", "no dataset called 'birds'", "mmcoa fetch birds --from PATH"),
         ("../x", "cannot be a name", "begin it with"),
         ("", "cannot be a name", "begin it with"),
     ],
