@@ -49,7 +49,7 @@ def train(
     `resumed` is the run to go on with: `spec` is its own, perhaps with more epochs, which make another run. Raises
     UserError for names that are not there, options that do not fit, and a run that cannot be gone on with. A method
     that trains nothing gives the zero-shot run of the model.
-    """  # fmt: skip
+    """
     row = catalog.lookup(catalog.methods(), spec.method, "method")
     index = Index(home.database_url)
     if not row.loss:

@@ -53,7 +53,7 @@ def train_epochs(
     """Every epoch that is not there yet, from the last whole one on. Of all epochs the last `keep` stay.
 
     `watched` is the test that is made after every so many epochs, where `conduct` asks for it.
-    """  # fmt: skip
+    """
     accelerator.wait_for_everyone()  # the first process may have waited for another run of the same
     spec, conduct = plan.spec, conduct or Conduct()
     victim = plan.victim.to(accelerator.device).use_precision(spec.precision)

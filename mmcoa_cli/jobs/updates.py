@@ -41,7 +41,7 @@ class Update:
         *,
         micro_batch: int | None = None,
     ) -> Update:
-        """Of the plan's victim; at most `micro_batch` images are in memory at once."""  # fmt: skip
+        """Of the plan's victim; at most `micro_batch` images are in memory at once."""
         encoders = InPieces(plan.victim, micro_batch)
         # not the schedule: Accelerate would step it once for each process, and all processes take one step
         module, prepared = accelerator.prepare(encoders, optimizer)
