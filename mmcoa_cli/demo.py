@@ -49,7 +49,7 @@ def closing(home: Home, outcomes: Sequence[Outcome]) -> list[str]:
     """Where each thing lies, and what to type next."""
     places = [
         ("datasets and models", f"{home.datasets}, {home.models}"),
-        ("the weights of every epoch", home.checkpoints / outcomes[-1].run),
+        ("the weights of a run", home.checkpoints / outcomes[-1].run),
         ("adversarial examples", home.examples),
         ("the index of results", home.root / "index.db"),
     ]

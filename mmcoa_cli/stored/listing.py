@@ -129,19 +129,21 @@ def chosen(inventory: Inventory, group: str) -> list[Entry]:
 
 
 def table(entries: Sequence[Entry]) -> RenderableType:
-    """A line a thing, kind by kind, and what all of it takes."""
+    """A line a thing, kind by kind, and what all of it takes; below a thing what it uses, and what uses it."""
     if not entries:
         return Text("nothing is stored")
+    names = [entry.name[:SHOWN] if entry.kind == EXAMPLES else entry.name for entry in entries]
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for title in ("kind", "name", "size", "since"):  # in one piece: a name is copied
-        grid.add_column(Text(title, style="dim"), no_wrap=True, justify="right" if title == "size" else "left")
-    for title in ("uses", "used by"):
-        grid.add_column(Text(title, style="dim"), overflow="fold")
+    grid.add_column(Text("kind", style="dim"), no_wrap=True)
+    grid.add_column(Text("name", style="dim"), overflow="fold", min_width=max(map(len, names)))  # copied in one piece
+    grid.add_column(Text("size", style="dim"), no_wrap=True, justify="right")
+    grid.add_column(Text("since", style="dim"), no_wrap=True)
     grid.show_header = True
-    for entry in entries:
-        name = entry.name[:SHOWN] if entry.kind == EXAMPLES else entry.name
-        size = decimal(entry.bytes) if entry.paths else "–"
-        grid.add_row(entry.kind, name, size, entry.since[:10], _short(entry.uses), _short(entry.used_by))
+    for name, entry in zip(names, entries, strict=True):
+        grid.add_row(entry.kind, name, decimal(entry.bytes) if entry.paths else "–", entry.since[:10])
+        links = (("uses", entry.uses), ("used by", entry.used_by))
+        if told := "; ".join(f"{word} {_short(of)}" for word, of in links if of):
+            grid.add_row("", Text(f"  {told}", style="dim"))
     grid.add_row("", f"{len(entries)} in all", decimal(sum(entry.bytes for entry in entries)))
     return grid
 
