@@ -2,8 +2,8 @@
 
 Other figures leave runs of their own in the index: of one encoder, of one loss, between two models, under other radii.
 A table that has `every` result of its task (`report --task iid`) shows these too. What stands in for the paper's
-training sets and shots is not left out: where a table has no run of its own ones, it has those of others. A model as it
-comes stands on the table's datasets, and beside runs.
+training sets, shots and radii is not left out: where a table has no result of its own ones, it has those of others. A
+model as it comes stands on the table's datasets, and beside runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def standing(rows: Sequence[Row], table: TableRow) -> list[Row]:
     """Those of `rows` that stand in the table, in their order."""
     if table.every:
         return list(rows)
-    found = [row for row in rows if _is_named(row, table)]
+    found = _under_its_attacks([row for row in rows if _is_named(row, table)], table)
     sources = _own({row.source for row in found if row.source}, table.sources)
     shots = {source: shots_of(table, {row.shots for row in found if row.source == source}) for source in sources}
     found = [row for row in found if not row.source or row.shots in shots.get(row.source, ())]
@@ -51,10 +51,14 @@ def is_named(run: Document, table: TableRow, *, method: str, w: float | None) ->
 def _is_named(row: Row, table: TableRow) -> bool:
     if not is_named(row.spec if row.source and not row.way else {}, table, method=row.method, w=_between(row, table)):
         return False
-    epochs = table.axis("epoch")
-    if row.before_the_last and row.epoch not in epochs:
-        return False
-    return all(_attacked_so(row, table, option) for option in _varied(table))
+    return not row.before_the_last or row.epoch in table.axis("epoch")
+
+
+def _under_its_attacks(rows: Sequence[Row], table: TableRow) -> list[Row]:
+    """Those under attacks with the table's options; of an attack that never ran with them, those under any."""
+    own = {id(row) for row in rows if all(_attacked_so(row, table, option) for option in _varied(table))}
+    there = {row.attack for row in rows if id(row) in own}
+    return [row for row in rows if id(row) in own or row.attack not in there]
 
 
 def _between(row: Row, table: TableRow) -> float | None:

@@ -42,6 +42,15 @@ def between(index: Index, run: Run, w: float) -> Run:
     return made
 
 
+def test_an_attack_of_another_radius_stands_in_where_the_tables_own_never_ran(index: Index, add: Add) -> None:
+    add("mmcoa", EVERY, eps="4/255")
+    assert {(row.attack, row.eps) for row in shown(index, "table1")} == {
+        ("image", "4/255"), ("multimodal", "4/255"), ("text", None), ("clean", None),
+    }  # fmt: skip
+    add("mmcoa", {"image": 5000})
+    assert {row.eps for row in shown(index, "table1") if row.attack == "image"} == {"1/255"}
+
+
 def test_runs_of_other_figures_are_no_lines_of_table_1(index: Index, add: Add) -> None:
     own = {add(method, EVERY).id for method in ("clip", "ft-standard", "tecoa", "mmcoa")}
     own |= {add("mmcoa", EVERY, training={"epochs": 3, "lr": 1e-4}).id}  # as its user has trained it
