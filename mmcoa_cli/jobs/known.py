@@ -61,6 +61,10 @@ class Known:
         found = self._index.run(Way(start, End(run.id, weights)).run_id(w))
         return found if found and path_of(self.home.checkpoints / found.id, FIRST).is_dir() else None
 
+    def keeps_all(self, run: Run) -> bool:
+        """Whether the weights after each of its epochs are there."""
+        return has_kept(self.home.checkpoints / run.id, epochs_of(run), keep=None)
+
     def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
         """The attacks of `spec` under which the run, as it is now, was not tested yet on all datasets of `spec`."""
         trials = self.trials(run, spec) if run else []

@@ -40,6 +40,9 @@ class Knows(Protocol):
     def zero_shot(self, model: str, *, method: str) -> Run | None:
         """The row among the runs of a model as it comes."""
 
+    def keeps_all(self, run: Run) -> bool:
+        """Whether it can be tested as it was after each of its epochs."""
+
     def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
         """The attacks of `spec` under which the run was not tested yet."""
 
@@ -76,16 +79,18 @@ class Composer:
 
     def _of_run(self, run: TrainSpec, cells: Sequence[Cell]) -> Iterator[Step]:
         found, label = self.known.run(run) if self.known else None, _label(cells[0]) + self.note
-        seconds = 0.0 if found else self.speed.training(run, self.data[run.dataset]) if self.speed else None
         there = [own for cell in cells if (own := in_run(cell, run))]
-        keep = None if any(cell.epoch for cell in there) else Job.keep  # all, where those before the last are tested
-        left = self._left_by(run, keep) if not found else 0
-        title = f"train {label} on {run.dataset}"
-        yield Step(Job(run, keep=keep), title, run, None, label, found is not None, seconds, left, self.start)
         checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
+        specs = self._tests(checkpoint, [cell for cell in there if cell.w is None])
+        tests = [self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found) for spec in specs]
+        keep = None if any(spec.epoch for spec in specs) else Job.keep  # all, where those before the last are tested
+        early = any(spec.epoch and not step.cached for spec, step in zip(specs, tests, strict=True))
+        done = found is not None and not (early and self.known and not self.known.keeps_all(found))
+        seconds = 0.0 if done else self.speed.training(run, self.data[run.dataset]) if self.speed else None
+        left, title = 0 if done else self._left_by(run, keep), f"train {label} on {run.dataset}"
+        yield Step(Job(run, keep=keep), title, run, None, label, done, seconds, left, self.start)
         yield from self._between(run, found, checkpoint, there, label)
-        for spec in self._tests(checkpoint, [cell for cell in there if cell.w is None]):
-            yield self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found)
+        yield from tests
 
     def _left_by(self, run: TrainSpec, keep: int | None) -> float:
         """What it leaves on disk, as far as that is known."""
