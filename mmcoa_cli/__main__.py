@@ -6,11 +6,12 @@ from .terminal.ending import in_words
 
 
 def main() -> None:
+    """Run what was typed."""
     with in_words():
-        from .loading import end_without_search, loading
+        from .loading import end_without_search, uncollected
 
         end_without_search()
-        with loading():
+        with uncollected():
             from .plugins import load
 
             load()  # first: the command line lists what there is to choose from

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
-from store.verification import FOLDER as MEMORY
 
 from . import catalog
 from .catalog import DatasetRow, Kind, MlmRow, ModelRow
@@ -21,6 +20,7 @@ from .models.origins import PUBLISHED, STAND_IN, Record, read_record
 from .models.words import ModelSummary
 from .names import store_name
 from .settings import Home
+from .stored.items import size_of
 from .terminal.console import print_error
 
 if TYPE_CHECKING:
@@ -166,11 +166,6 @@ def listing(home: Home) -> dict[str, list[dict[str, Any]]]:
         "models": _models(home.clips, catalog.models()),
         "mlms": _models(home.mlms, catalog.mlms()),
     }
-
-
-def size_of(path: Path) -> int:
-    """The bytes of a file, or of all files in a folder."""
-    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file() and p.parent.name != MEMORY)
 
 
 def _kind_of_path(source: Path) -> Kind:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def loading() -> Iterator[None]:
-    """For a block of imports."""
+def uncollected() -> Iterator[None]:
+    """For a block of imports, or one that makes ten thousands of objects that stay."""
     before = gc.isenabled()
     gc.disable()
     try:

@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from rich.filesize import decimal
@@ -14,6 +15,9 @@ from rich.filesize import decimal
 from store.errors import UserError
 
 from .names import require_printable
+
+if TYPE_CHECKING:
+    from store.index import Index
 
 ANOTHER = "set MMCOA_HOME to a folder you may write to"
 
@@ -58,6 +62,13 @@ class Home:
         """The file of the index, where it is one."""
         address, _, path = self.database_url.partition(":///")
         return Path(unquote(path.partition("?")[0])) if path and address.startswith("sqlite") else None
+
+    def index_if_there(self) -> Index | None:
+        """The index; None where there is no file of one yet, which opening it would begin."""
+        from store.index import Index
+
+        file = self.index_file
+        return Index(self.database_url) if file is None or file.exists() else None
 
 
 def home() -> Home:

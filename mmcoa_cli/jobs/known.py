@@ -126,7 +126,4 @@ class Known:
 
     @cached_property
     def _index(self) -> Index | None:
-        from store.index import Index
-
-        file = self.home.index_file
-        return Index(self.home.database_url) if file is None or file.exists() else None
+        return self.home.index_if_there()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 
 from .. import plugins
-from ..loading import end_without_search, loading
+from ..loading import end_without_search, uncollected
 from ..settings import home
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
@@ -67,7 +67,7 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
     Raises UserError when this is not one of that many.
     """
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
-    with loading():
+    with uncollected():
         import torch
         from accelerate import Accelerator
 

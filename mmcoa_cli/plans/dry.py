@@ -68,6 +68,7 @@ class Estimate:
     memory: float | None
 
     def document(self) -> dict[str, Any]:
+        """As JSON has it."""
         about = {
             "kind": self.step.kind,
             "title": self.step.title,

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from store.errors import UserError
 from store.examples import stored_set
-from store.index import Index
 
 from ..catalog import TableRow
 from ..settings import Home
 from ..tasks import TASKS
 from ..tasks.intervals import sign_test
+from .example_files import ENDING
 from .pivot import panels
 from .rows import Behind, Row
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 
-def compared(rows: Sequence[Row], table: TableRow, home: Home, index: Index) -> list[Row]:
+def compared(rows: Sequence[Row], table: TableRow, home: Home) -> list[Row]:
     """The rows, each with what it is behind the best of its column; nothing beside a column of one result."""
-    sets, behind = _Sets(home, index), dict[tuple[str, str], Behind]()
+    sets, behind = _Sets(home), dict[tuple[str, str], Behind]()
     for panel in panels(rows, table=table):
         for column in (*panel.columns, *panel.others):
             cells = [line.cells[column][0] for line in panel.lines if column in line.cells]
@@ -39,8 +39,8 @@ def compared(rows: Sequence[Row], table: TableRow, home: Home, index: Index) -> 
 class _Sets:
     """What each sample counted in results, from the stored example sets."""
 
-    def __init__(self, home: Home, index: Index) -> None:
-        self._home, self._index = home, index
+    def __init__(self, home: Home) -> None:
+        self._home = home
         self._credits: dict[tuple[str, str], Floats | None] = {}
 
     def behind(self, row: Row, best: Row) -> Behind:
@@ -61,8 +61,7 @@ class _Sets:
 
     def _read(self, row: Row) -> Floats | None:
         try:
-            (main, *_) = self._index.evaluation(row.evaluation)
-            found = stored_set(self._home.examples / f"{main.examples}.h5")
+            found = stored_set(self._home.examples / f"{row.examples}{ENDING}")
             return TASKS[row.task].credits(row.metric, found.values)
         except (UserError, KeyError, ValueError):
             return None

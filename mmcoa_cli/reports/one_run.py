@@ -20,6 +20,7 @@ from ..jobs.training_spec import stored_spec
 from ..jobs.typed_jobs import command_of_training
 from ..models.runs import INTERPOLATED, NO_RUN, made_again
 from ..settings import Home
+from ..stored.items import size_of
 from ..terminal.console import out, show
 from ..terminal.durations import closely
 from ..terminal.options_file import as_toml
@@ -110,8 +111,6 @@ def options_file(name: str, home: Home) -> str:
 
 def _files(run: Run, home: Home) -> dict[str, int]:
     """The folders that hold something of this run alone, with the bytes in each."""
-    from ..inventory import size_of
-
     folders = [home.checkpoints / run.id, home.runs / run.id]
     return {str(folder): size_of(folder) for folder in folders if folder.is_dir()}
 

@@ -33,8 +33,8 @@ OF_THREAT = (  # fields of a row that are options of attacks
     "image_version", "text_version",
 )  # fmt: skip
 OF_RESULT = (
-    "dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "created_at", "seconds", "device",
-    "version",
+    "dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "examples", "created_at", "seconds",
+    "device", "version",
 )  # fmt: skip
 USUAL = (  # what a run says of itself that is never unusual
     "seed", "shots", "model", "mlm", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights",
@@ -225,15 +225,19 @@ def _with_paper(told: dict[str, Any], numbers: str) -> Row:
 
 def _training(method: str, spec: Mapping[str, Any]) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
-    unusual = _unusual_in(method, json.dumps({name: value for name, value in spec.items() if name not in USUAL}))
+    told = _unusual_in(method, json.dumps({name: value for name, value in spec.items() if name not in USUAL}))
     warmup = spec.get("shortened_warmup")  # of a run that is too short for the method's own
-    return unusual if warmup is None else ", ".join(filter(None, [unusual, f"warm-up of {warmup} steps"]))
+    return told if warmup is None else ", ".join(filter(None, [told, f"warm-up of {warmup} steps"]))
 
 
 @lru_cache(maxsize=1024)  # of many runs, which differ in their seeds or images, few are trained otherwise
 def _unusual_in(method: str, spec: str) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in unusual(method, spec).items())
+
+
+def unusual(method: str, spec: str) -> dict[str, Any]:
+    """The training settings that are not the paper's, by what the index says of a run; none of one from elsewhere."""
     try:
-        changed = stored_spec(method, spec).unusual()
-    except (UserError, TypeError):  # of an index from elsewhere
-        return ""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in changed.items())
+        return stored_spec(method, spec).unusual()
+    except (UserError, TypeError):
+        return {}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from store.errors import UserError
 from store.index import Index
 
 from ..catalog.tables import BEST, TIME, TableRow
+from ..loading import uncollected
 from ..models.present import Present
 from ..settings import Home, home
 from ..terminal.checks import require_folder
@@ -51,25 +50,13 @@ def make_report(
     """
     index = Index(home.database_url)
     shown = attacks_of(table, attacks) or table.attacks
-    with _uncollected():
+    with uncollected():
         found = rows(index, table, attacks=attacks, paper=paper, present=Present(home))
         found = chosen(found, wanted, index) if wanted else found
-        found = compared(found, table, home, index) if table.cell == BEST else found
+        found = compared(found, table, home) if table.cell == BEST else found
         lacking = missing(index.runs(), found, table=table, attacks=shown, home=home) if missing else None
         report = replace(report_of(found, table, seeds=seeds, missing=lacking), made_by=made_by)
         return time_report(report, index) if table.cell == TIME else report
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's search for garbage, which would look at ten thousands of rows over and over and find none."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def check_output(table: TableRow, *, format: str | None, output: Path | None) -> None:

@@ -92,6 +92,7 @@ class Row:
     spec: Mapping[str, Any]  # of the run
     epochs: int  # of its run
     task: str
+    examples: str  # the key of its example set
     # of the attack on this very metric, where its task has several, with the ends of its interval
     own_success: tuple[float, float, float] | None = None
     behind: Behind | None = None  # the best of its table, where a table compares
@@ -142,7 +143,7 @@ class Row:
         return self.distinct_prompts is not None and self.distinct_prompts != self.prompts
 
 
-HIDDEN = ("threat", "setting", "spec", "epochs", "task", "own_success", "behind")
+HIDDEN = ("threat", "setting", "spec", "epochs", "task", "examples", "own_success", "behind")
 COLUMNS = tuple(found.name for found in fields(Row) if found.name not in HIDDEN)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name
 UNLISTED = ("seed", "version", "mlm_name", "random_start", "max_candidates", "min_score")

@@ -13,11 +13,10 @@ from store.schema import Run
 
 from ..attacks.base import ATTACKS
 from ..attacks.settings import PgdSettings
-from ..jobs.training_spec import stored_spec
 from ..settings import Home
 from ..terminal.durations import closely
 from .filters import Filter
-from .reading import Evaluated, together
+from .reading import Evaluated, together, unusual
 from .threats import Threat
 from .wording import percent
 
@@ -98,7 +97,7 @@ def listed_run(run: Run, index: Index, tests: Sequence[Evaluated]) -> Listed:
         model=run.model,
         dataset=run.source,
         shots=run.shots,
-        settings=unusual(run),
+        settings=_settings(run),
         seed=run.seed,
         status=run.status,
         created_at=run.created_at,
@@ -116,15 +115,10 @@ def accuracy(one: Evaluated) -> Accuracy:
     return Accuracy(**told, eps=eps, ci95=(main.low, main.high))
 
 
-def unusual(run: Run) -> dict[str, Any]:
+def _settings(run: Run) -> dict[str, Any]:
     """The settings of its training that are not the paper's."""
-    if run.kind != "train":
-        return {}
-    try:
-        found = stored_spec(run.method, run.spec).unusual()
-    except (UserError, TypeError):  # of an index from elsewhere
-        found = {}
-    return {**found, **({"compat": run.compat} if run.compat != "none" else {})}
+    compat = {"compat": run.compat} if run.compat != "none" else {}
+    return {**unusual(run.method, run.spec), **compat} if run.kind == "train" else {}
 
 
 def took(run: Run, index: Index) -> float | None:

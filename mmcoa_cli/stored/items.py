@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from store.verification import FOLDER as MEMORY
+
 from ..names import store_name
 from ..settings import Home
 
@@ -25,14 +27,14 @@ class Item:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Bytes of a file, or of all files in a folder but what remembers that they were checked."""
     return sum(map(_bytes, [path] if path.is_file() else path.rglob("*")))
 
 
 def _bytes(file: Path) -> int:
     """0 for a folder, and for a file that another process has removed meanwhile."""
     try:
-        return file.stat().st_size if file.is_file() else 0
+        return file.stat().st_size if file.is_file() and file.parent.name != MEMORY else 0
     except FileNotFoundError:
         return 0
 

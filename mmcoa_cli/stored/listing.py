@@ -56,10 +56,7 @@ class Inventory:
 
     @cached_property
     def index(self) -> Index | None:
-        from store.index import Index
-
-        file = self.home.index_file
-        return Index(self.home.database_url) if file is None or file.exists() else None
+        return self.home.index_if_there()
 
     @cached_property
     def runs(self) -> list[Run]:
