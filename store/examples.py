@@ -124,7 +124,7 @@ class ExampleSet:
         if any(len(values) != rows for values in (*columns.values(), *(images or ()))):
             raise ValueError(f"block {number} has {rows} samples")
         with lock(part, what="a block of examples"):
-            if part.exists():
+            if part.exists() or self.complete:  # another process may have finished the set while this one waited
                 return
             with replacing(part) as partial, writing(partial) as file:
                 for name, values in columns.items():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from .errors import UserError
 
@@ -49,20 +49,31 @@ def lock(
     Whoever holds it may take it again. When another process holds it, `on_wait` is called once, or a
     warning says that it is waited for `what`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     file_lock = FileLock(path.with_name(f"{path.name}.lock"), is_singleton=True)  # a singleton can be taken again
     try:
-        file_lock.acquire(timeout=0)
+        _acquire(file_lock, path.parent, timeout=0)
     except Timeout:
         if on_wait is None:
             log.warning("waiting for another process that writes %s", what)
         else:
             on_wait()
-        file_lock.acquire(poll_interval=poll_seconds)
+        _acquire(file_lock, path.parent, timeout=-1, poll_seconds=poll_seconds)
     try:
         yield
     finally:
         file_lock.release()
+
+
+def _acquire(file_lock: BaseFileLock, folder: Path, *, timeout: float, poll_seconds: float = 0.05) -> None:
+    """Take `file_lock`, a file in `folder`, which is made. Raises Timeout as the lock does."""
+    for attempt in range(10):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file_lock.acquire(timeout=timeout, poll_interval=poll_seconds)
+            return
+        except FileNotFoundError:  # whoever held it removed the folder, as the one does who finishes a set of examples
+            if attempt == 9:
+                raise
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 
 from store.errors import UserError
 from store.examples import ExampleSet
+from store.files import lock
 from store.hdf5 import open_finished
 
 Start = Callable[[str], Any]
@@ -21,6 +22,7 @@ SPEC = {"model": "abc", "prompts": [f"This is a photo of a {i}" for i in range(5
 SET = """
 import numpy as np
 from store.examples import ExampleSet
+from store.files import lock
 
 rng = np.random.default_rng(0)
 clean = rng.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
@@ -177,6 +179,26 @@ def test_two_processes_make_one_set(tmp_path: Path, other: Start) -> None:
     assert second.finish() == checksum
     examples = ExampleSet(tmp_path, {"key": 1}, n=20, block_size=6)
     assert examples.verify()
+    assert not examples.parts.exists()
+
+
+def test_a_set_may_be_finished_while_another_process_waits_for_a_block(tmp_path: Path, other: Start) -> None:
+    """The folder of the blocks, and the lock that is waited for in it, are gone when the wait ends."""
+    waiting = other(
+        f"{SET}\nexamples.missing()\nimport logging\n"
+        "class Told(logging.Handler):\n"
+        "    def emit(self, record): pause()\n"
+        "logging.getLogger('store').addHandler(Told())\nwrite(0)\nexamples.finish()\nprint(examples.checksum)"
+    )
+    examples = ExampleSet(tmp_path, {"key": 1}, n=20, block_size=6)
+    examples.missing()
+    with lock(examples._part(0), what="a block"):
+        waiting.paused()
+        for number, block in enumerate(examples.blocks()):
+            labels = np.arange(block.start, block.stop)
+            examples.write_block(number, {"label": labels, "prediction": labels * 2})
+        examples.finish()
+    assert waiting.go().finish() == f"{examples.checksum}\n"
     assert not examples.parts.exists()
 
 
