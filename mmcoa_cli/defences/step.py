@@ -27,6 +27,7 @@ from ..attacks.pgd import ascend, last, pgd, pgd_iterates, random_start
 from ..attacks.settings import PgdSettings
 from ..models.victim import Victim
 from .batch import Batch
+from .pieces import number_of_pieces
 
 TEXT_BATCH = 512
 Module = Callable[..., Any]  # a victim, or what Accelerate made of one: called as `Victim.forward`
@@ -195,7 +196,9 @@ class Step(Asked):
             images, own, start = whole
             trajectory = pgd_iterates(classify, images, own, settings=self._pgd, start=start)
             return last(self._leaking(trajectory), self._pgd)
-        pieces = zip(*(part.split(self.micro_batch or len(part)) for part in whole), strict=True)
+        rows = len(self.indices)
+        number = number_of_pieces(rows, self.micro_batch, own=rows, largest=max(self.batch.sizes))
+        pieces = zip(*(part.tensor_split(number) for part in whole), strict=True)
         return torch.cat([pgd(classify, x, y, settings=self._pgd, start=delta) for x, y, delta in pieces])
 
     def adv_prompts(self, classes: list[int]) -> list[str]:

@@ -72,11 +72,13 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
         from accelerate import Accelerator
 
         from ..models.subjects import load_mlm
+        from . import sharding
         from .evaluation import evaluate
         from .subject import subject_of
         from .training import train
 
     compute_repeatably(torch)
+    conduct = replace(job.conduct, divided=sharding.taken_over())
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     try:
@@ -90,7 +92,7 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
             load_mlm(test.mlm, home())  # what keeps it from being loaded is told before the first step
         if job.train:
             run = train(
-                job.train, home(), accelerator, resumed=job.resume, keep=job.keep, conduct=job.conduct, watched=test
+                job.train, home(), accelerator, resumed=job.resume, keep=job.keep, conduct=conduct, watched=test
             )
             test = replace(test, checkpoint=run.id) if test else None
             subject = subject_of(run, test, home()) if test else None

@@ -37,6 +37,7 @@ from .foreign_code import check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
+from .whole import whole
 
 TEXT_BATCH = 512
 forbid_foreign_code()
@@ -179,8 +180,9 @@ class Clip(nn.Module):
         return digest_of(digest_arrays(weights), {CLIP_CONFIG: digest_of_config(self.config), **self._digests})
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weights as open_clip names them, on the CPU: what a checkpoint stores."""
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        """The weights as open_clip names them, on the CPU: what a checkpoint stores. Every process asks, where they are
+        divided among several."""
+        return {name: whole(tensor) for name, tensor in self.model.state_dict().items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the weights of a checkpoint."""

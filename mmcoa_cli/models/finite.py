@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from store.errors import UserError
 
+from .whole import own_part
+
 OVERFLOW = "the model overflows: in training take a smaller --lr, in bf16 --precision fp32"
 
 
@@ -22,7 +24,7 @@ def require_finite(tensor: Tensor, what: str, *, hint: str = OVERFLOW) -> Tensor
 def require_finite_weights(model: nn.Module, name: str, *, hint: str) -> None:
     """Raises UserError, with the first of the weights that are not finite, unless all are."""
     for of, weight in model.state_dict().items():
-        if weight.is_floating_point() and not weight.isfinite().all():
+        if weight.is_floating_point() and not own_part(weight).isfinite().all():
             raise UserError(f"{name} has weights that are not finite numbers ({of})", hint=hint)
 
 
