@@ -14,6 +14,7 @@ from torch import Tensor
 from .. import attacks
 from ..attacks import Attack
 from ..attacks.base import Batch, Texts, effort
+from ..models.precision import computing_in
 from ..tasks.base import Drawn, Logits, Task
 from ..terminal.console import Task as Progress
 from ..terminal.console import progress
@@ -112,7 +113,8 @@ class Making:
                 self._block(number, blocks[number], task)
         process.wait_for_everyone()
         if process.is_main_process:
-            self.examples.finish(**self._extras())
+            with computing_in(self.victim, "fp32"):
+                self.examples.finish(**self._extras())
 
     def _block(self, number: int, block: range, task: Progress) -> None:
         pixels = self.trial.pixels(block)
@@ -128,7 +130,7 @@ class Making:
         done = task.done
         try:
             images = self._images(pixels, rows, task)
-            with torch.no_grad():
+            with torch.no_grad(), computing_in(self.victim, "fp32"):
                 columns = self._columns(rows, images)
         except Exception:
             task.reach(done)  # they are done again
@@ -223,18 +225,21 @@ class Making:
             owners=self.owners,
             image_features=self._image_features,
         )
-        return self.attack.prompts(texts)
+        with computing_in(self.victim, trial.spec.precision):  # also where they are first asked for by what judges
+            return self.attack.prompts(texts)
 
     @cached_property
     def clean_answer(self) -> Logits:
-        return self.trial.task.logits(self.victim, self.trial.texts)
+        with computing_in(self.victim, "fp32"):  # the texts: once, and the same for the attack and for what judges it
+            return self.trial.task.logits(self.victim, self.trial.texts)
 
     @cached_property
     def answer(self) -> Logits:
         """What the victim says of images, against the texts as the attack leaves them."""
         if self.adv_texts is None:
             return self.clean_answer
-        return self.trial.task.logits(self.victim, self.adv_texts)
+        with computing_in(self.victim, "fp32"):
+            return self.trial.task.logits(self.victim, self.adv_texts)
 
     def _class_features(self, attack: str) -> Tensor:
         """The class prompts as an attack that this one needs has left them, embedded: (K, D)."""

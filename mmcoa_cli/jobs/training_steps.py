@@ -35,6 +35,7 @@ from .conduct import Conduct
 from .evaluation_spec import EvaluationSpec
 from .offline import OfflineFeatures
 from .reckoning import Losses, Taken
+from .recomputing import recomputes
 from .sharding import divide, of_divided, require_divisible
 from .tracking import tracker
 from .training_plan import Ints, Plan
@@ -98,21 +99,24 @@ def _begun(
     """What takes the steps, the optimizer in it, and the number of the epoch that the run goes on after; the victim is
     as that left it, on the device, divided among the processes where that is asked for."""
     spec, victim, folder = plan.spec, plan.victim, home.checkpoints / plan.run
+    make = partial(make_optimizer, spec.optimization, fast=spec.fast)
     if not conduct.divided:  # else a device may not hold all of it
-        victim = victim.to(accelerator.device)
-    victim.use_precision(spec.precision).freeze(spec.tune)
-    plain = make_optimizer(spec.optimization, _trained(victim))
+        victim = victim.to(accelerator.device).use_precision(spec.precision)
+    victim.freeze(spec.tune)
+    plain = make(_trained(victim))
     done = resume(folder, victim, plain, epochs=spec.epochs)
     if accelerator.is_main_process:
         _tell_what_is_lost(plan.run, folder, done)
         left = spec.epochs - done
         _require_space(plan, home, _trained(victim), epochs=min(left, keep + 1) if keep else left)
+    if recomputes(plan, conduct, accelerator):
+        victim.clip.model.set_grad_checkpointing(True)
     encoders = InPieces(victim, conduct.micro_batch)
     if conduct.divided:
         require_divisible(spec)
         divide(encoders, accelerator)
-        victim.to(accelerator.device)
-        plain = of_divided(plain, _trained(victim), partial(make_optimizer, spec.optimization))
+        victim = victim.to(accelerator.device).use_precision(spec.precision)
+        plain = of_divided(plain, _trained(victim), make)
     an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
     schedule = make_schedule(spec.optimization, plain, done=done, epochs=spec.epochs, an_epoch=an_epoch)
     return Update.prepared(plan, encoders, plain, schedule, accelerator, divided=conduct.divided), plain, done

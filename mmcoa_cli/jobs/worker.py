@@ -77,7 +77,7 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
         from .subject import subject_of
         from .training import train
 
-    compute_repeatably(torch)
+    choose_kernels(torch, fast=any(spec.fast for spec in (job.train, job.evaluate) if spec))
     conduct = replace(job.conduct, divided=sharding.taken_over())
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
@@ -104,14 +104,20 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
             accelerator.end_training()  # ends the process group: a worker that exits without may abort
 
 
-def compute_repeatably(torch: Any) -> None:
-    """On a GPU take the kernels that give the same bits every time, and full float32 where fp32 is asked for."""
-    if torch.cuda.is_available():
+def choose_kernels(torch: Any, *, fast: bool = False) -> None:
+    """On a GPU take the kernels that give the same bits every time, or the `fast` ones; either way full float32, which
+    a victim gives up where its precision says so."""
+    if not torch.cuda.is_available():
+        return
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    if fast:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = True
+    else:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ from .digests import (
 )
 from .foreign_code import check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
+from .precision import choose
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 from .whole import whole
@@ -161,12 +162,12 @@ class Clip(nn.Module):
         )
 
     def use_precision(self, precision: str) -> Clip:
-        """Run both encoders in "fp32" or "bf16" from now on; pixels, embeddings, losses and weights stay float32.
+        """Run both encoders in "fp32", "tf32" or "bf16" from now on; pixels, embeddings, losses and weights stay
+        float32.
 
-        Raises UserError for bf16 on a CPU that has no instructions for it, where it is hundreds of times slower.
+        Raises UserError for one that the device does not have.
         """
-        if precision == "bf16" and self.device.type == "cpu" and not _cpu_computes_bf16():
-            raise UserError("this CPU has no bf16 instructions", hint="--precision fp32")
+        choose(precision, self.device)
         self.precision = precision
         return self
 
@@ -198,11 +199,6 @@ class Clip(nn.Module):
     def _takes_short_texts(self) -> bool:
         causal = isinstance(self.model, open_clip.CLIP) and self.model.attn_mask is not None
         return causal and self.model.text_pool_type == "argmax"
-
-
-def _cpu_computes_bf16() -> bool:
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(probe() for probe in probes if probe is not None)
 
 
 def _encode_short_texts(model: Any, tokens: Tensor) -> Tensor:
