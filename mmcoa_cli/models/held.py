@@ -31,7 +31,7 @@ def needed(victim: Victim, images: int, *, side: int, parts: int = 1) -> float:
     with counted(victim.parameters()) as held:
         victim.encode_images(torch.zeros(FEW, 3, side, side, device=victim.device))
     trained = sum(weight.nbytes for weight in victim.parameters() if weight.requires_grad)
-    return MOMENTS * trained / parts + PASSING * images * held.most / FEW
+    return float(MOMENTS * trained / parts + PASSING * images * held.most / FEW)
 
 
 class Count:

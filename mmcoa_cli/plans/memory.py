@@ -73,7 +73,7 @@ class Held:
 
 def taken(device: torch.device) -> float:
     """Bytes that this process has taken there."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
     import torch
 
     if device.type == "cuda":
