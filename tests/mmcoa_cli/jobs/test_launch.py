@@ -190,6 +190,26 @@ def test_a_worker_that_dies_is_told_of_in_one_line(home: Home, typed: Callable[.
     ]
 
 
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_told_of_in_one_line(home: Home, typed: Callable[..., Any]) -> None:
+    command = typed(home, *train_words(TRAIN.changed(epochs=2000)), "--processes", "2", MMCOA_WAIT="20")
+    command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
+    psutil.Process(command.process.pid).children()[-1].suspend()
+    code, out, err = command.end()
+    assert (code, out) == (1, "")
+    assert "Traceback" not in err
+    assert err.splitlines()[-2:] == [
+        "error: a worker process did not answer for 20 s; what was finished is kept",
+        "hint: type the same command again to go on; MMCOA_WAIT=SECONDS waits longer",
+    ]
+
+
+def test_how_long_processes_wait_is_a_number(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMCOA_WAIT", "long")
+    with pytest.raises(UserError, match="MMCOA_WAIT=long is no number of seconds"):
+        perform(Job(evaluate=EVALUATE))
+
+
 SIGNALS = [
     (signal.SIGINT, "interrupted", "1"),
     (signal.SIGINT, "interrupted", "2"),
