@@ -258,8 +258,12 @@ Fast = Annotated[
     ),
 ]
 Processes = Annotated[
-    int, typer.Option(metavar=N, help="Share the work among N processes, usually one a GPU.", rich_help_panel=MACHINE)
-]
+    int,
+    typer.Option(
+        metavar=N, help="Share the work among N processes, usually one a GPU.", rich_help_panel=MACHINE,
+        show_default="1, or what the file of --accelerate-config says",
+    ),
+]  # fmt: skip
 AccelerateConfig = Annotated[
     Path | None,
     typer.Option(

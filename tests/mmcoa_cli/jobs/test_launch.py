@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,30 @@ def test_a_process_that_is_not_one_of_as_many_as_asked_says_so(home: Home) -> No
     with pytest.raises(UserError, match="2 processes were asked for and 1 started") as raised:
         perform(Job(evaluate=EVALUATE), processes=2)
     assert "--processes 1" in raised.value.hint
+
+
+def test_the_command_that_starts_processes(home: Home, tmp_path: Path) -> None:
+    job, file = Job(TRAIN), tmp_path / "two.yaml"
+    assert launch.command_line(job, None, Start()) == ""
+    *variables, python, module, name, document, port = shlex.split(launch.command_line(job, None, Start(2)))
+    assert {"WORLD_SIZE=2", "RANK=0", "MASTER_PORT=PORT"} <= set(variables)
+    assert (python, module, name, port) == (sys.executable, "-m", "mmcoa_cli.jobs.worker", "PORT")
+    assert TrainSpec(**json.loads(document)["train"]) == TRAIN
+    file.write_text("num_processes: 3\nuse_cpu: true\n", encoding="utf8")
+    for start, processes in ((Start(1, file), "3"), (Start(2, file), "2")):
+        words = shlex.split(launch.command_line(job, None, start))
+        assert words[1:7] == [
+            "-m",
+            "accelerate.commands.launch",
+            "--config_file",
+            str(file),
+            "--num_processes",
+            processes,
+        ]
+        assert json.loads(words[-2])["processes"] == int(processes)
+    file.write_text("[", encoding="utf8")
+    with pytest.raises(UserError, match="is no configuration"):
+        launch.command_line(job, None, Start(1, file))
 
 
 def test_no_process_at_all(home: Home) -> None:
