@@ -11,6 +11,7 @@ from typing import Any
 
 from store.errors import UserError
 from store.files import lock
+from store.shared_disk import disk_of
 
 from ..jobs.launch import imports
 from ..jobs.worker import Start
@@ -21,7 +22,6 @@ from ..terminal.console import say
 from . import records
 from .grouping import Errand, command_of, errands
 from .records import Record
-from .shared_disk import disk_of
 from .work import Work
 
 AGAIN = 1000  # times that a job may queue again
@@ -59,15 +59,24 @@ class Allocation:
         }
 
 
-def submit(steps: Sequence[Step], allocation: Allocation, start: Start, home: Home, *, file: Path) -> list[Record]:
-    """Hand in what is left of a plan and is in no job yet; all jobs of the plan, as `file` records them.
+def submit(
+    steps: Sequence[Step],
+    allocation: Allocation,
+    start: Start,
+    home: Home,
+    *,
+    file: Path,
+    seen: Sequence[Record] = (),
+) -> list[Record]:
+    """Hand in what is left of a plan and is in no job yet; all jobs of the plan, as `file` records them. `seen` are the
+    jobs that waited or ran when it was looked at what is left.
 
     Raises UserError where there is no such cluster, or where it refuses a job.
     """
     _require_locks(home)
     with lock(file, what="the jobs of this plan"):
         every = records.read(file)
-        waiting = {command for record in records.active(every) for command in record.commands}
+        waiting = {command for record in (*seen, *records.active(every)) for command in record.commands}
         left = [step for step in steps if command_of(step) not in waiting]
         ids: list[str] = []
         for errand in _fitting(errands(left), allocation.on):
@@ -123,14 +132,12 @@ def _require_locks(home: Home) -> None:
     disk = disk_of(home.root)
     if disk.fault:
         raise UserError(
-            f"locks on {disk.mounted} ({disk.kind}, {disk.fault}) do not hold between machines: jobs could spoil each"
-            " other's files",
+            f"locks on {disk.mounted} ({disk.kind}, {disk.fault}) do not hold between machines: jobs could spoil"
+            " each other's files",
             hint="set MMCOA_HOME to another shared disk, or have this one mounted with its locks",
         )
     if disk.shared and home.index_file:
-        say(
-            f"the index is one file on {disk.mounted} ({disk.kind}): with many jobs set MMCOA_DATABASE_URL to PostgreSQL"
-        )
+        say(f"the index is a file on {disk.mounted} ({disk.kind}): with many jobs set MMCOA_DATABASE_URL to PostgreSQL")
 
 
 def _last_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from ..jobs.worker import Start
 from ..plans.steps import Step
 
+GRACE = 90.0  # seconds in which the state of an epoch may be written, after SIGUSR2 (`submission.WARNED`)
 CANCELLED = {"CANCELLED", "COMPLETING"}  # what Slurm calls a job whose end a person asked for
 
 
@@ -36,7 +37,7 @@ class Work:
 
         queue_again = self._handlers()
         try:
-            with raised():
+            with raised(grace=GRACE):
                 plugins.load()
                 return self._done()
         except Stopped as stop:

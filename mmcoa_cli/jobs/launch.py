@@ -36,7 +36,7 @@ from .worker import LAUNCHER, OUTCOME, Job, Outcome, Start, perform
 
 HOST = "127.0.0.1"
 LOOK = 0.05  # seconds between two looks at the workers
-GRACE = 5.0  # seconds in which workers may remove what is half written
+GRACE = 60.0  # seconds in which workers may remove what is half written, and save the state of an epoch
 
 
 def run(job: Job, start: Start | None = None, *, resolved: Resolved | None = None) -> Outcome:

@@ -10,6 +10,7 @@ from store.errors import UserError
 
 from ..catalog import TableRow
 from ..catalog.tables import TIME
+from ..cluster import records
 from ..cluster import status as cluster
 from ..cluster.submission import Allocation, submit
 from ..reports import formats
@@ -22,7 +23,7 @@ from .execution import Execution, verdict
 from .explained import explained
 from .lacking import lacking
 from .made_by import made_by
-from .order import Order, file_of, remember
+from .order import Order, file_of, remember, remembered
 from .plan import Plan, make_plan
 from .wording import table
 
@@ -48,8 +49,9 @@ def reproduce(
     store = home()
     if status:
         return _status(order, store, as_json=as_json)
-    there = allocation and order.preset == "paper"  # a measurement here would say nothing of the cluster
-    plan = make_plan(order, store, fetch_models=not dry_run, measured=not there)
+    waiting = records.active(records.read(_jobs(order, store))) if allocation else []
+    chosen = order.preset == "paper" or remembered(order, store)  # to choose a size takes a measurement
+    plan = make_plan(order, store, fetch_models=not dry_run, measured=not (allocation and chosen))
     if dry_run:
         print_json(plan.document()) if as_json else out.print(table(plan))
         return
@@ -57,7 +59,7 @@ def reproduce(
     if order.preset == "quick":
         remember(order, plan.scale, store)
     if allocation:
-        return _hand_in(plan, allocation, store, as_json=as_json)
+        return _hand_in(plan, allocation, store, seen=waiting, as_json=as_json)
     failures = Execution(store, order.start).what_can_be(plan.steps)
     trained = {"source": (order.source,)} if order.source else {}
     found = {shown.name: _report(shown.narrowed(**trained), plan, store) for shown in order.tables}
@@ -74,7 +76,7 @@ def reproduce(
         raise error
 
 
-def _hand_in(plan: Plan, allocation: Allocation, store: Home, *, as_json: bool) -> None:
+def _hand_in(plan: Plan, allocation: Allocation, store: Home, *, seen: list[records.Record], as_json: bool) -> None:
     """Fetch what is missing here, where there is a network, and hand the rest to the cluster.
 
     Raises UserError where something could not be fetched; what needs none of it is handed in first.
@@ -83,7 +85,7 @@ def _hand_in(plan: Plan, allocation: Allocation, store: Home, *, as_json: bool) 
     execution = Execution(store, plan.order.start)
     failures = execution.what_can_be(fetches)
     rest = [step for step in plan.steps if step.kind != "fetch" and not execution.missed(step)]
-    found = submit(rest, allocation, plan.order.start, store, file=_jobs(plan.order, store))
+    found = submit(rest, allocation, plan.order.start, store, file=_jobs(plan.order, store), seen=seen)
     if as_json:
         print_json({**plan.document(), "failures": failures, "jobs": found})
     elif found:

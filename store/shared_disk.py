@@ -12,7 +12,7 @@ ALONE = {
     "nfs": ("nolock", "local_lock=flock", "local_lock=all"),
     "nfs4": ("local_lock=flock", "local_lock=all"),
     "lustre": ("localflock", "noflock"),
-    "cifs": ("nobrl", "nobrl,"),
+    "cifs": ("nobrl",),
     "smb3": ("nobrl",),
 }
 SHARED = {
