@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -48,14 +49,14 @@ class Update:
         pieces = Pieces(f"training with {plan.row.name}", micro_batch)
         return cls(loss_of(plan.row.loss), encoders, module, prepared, schedule, accelerator, pieces)
 
-    def __call__(self, step: Step) -> float:
-        """Take the step; the loss before it."""
+    def __call__(self, step: Step) -> Tensor:
+        """Take the step; the loss before it, a scalar that is still on the device."""
         loss = self._gradients(step)
         self.optimizer.step()
         self.schedule.step()
         return loss
 
-    def _gradients(self, step: Step) -> float:
+    def _gradients(self, step: Step) -> Tensor:
         """Leave the loss's gradients in the weights. Where memory runs out, in smaller pieces: the step is the same.
 
         Raises UserError where it does not suffice for one image, and in one of several processes, which all would have
@@ -69,13 +70,13 @@ class Update:
             step.forget()
             self.encoders.most = self.pieces.most
 
-    def _backward(self, step: Step) -> float:
+    def _backward(self, step: Step) -> Tensor:
         step.micro_batch = self.pieces.most
         self.optimizer.zero_grad()
         try:
             loss = self.loss(step)
             self.accelerator.backward(loss)
-            return float(loss.item())
+            return loss.detach()
         except Exception as error:
             if self.accelerator.num_processes == 1 or not is_out_of_memory(error):
                 raise
