@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from .batches import Fed, feed_of, slices
 from .clock import Clock, Waits
 from .conduct import Conduct
 from .evaluation_spec import EvaluationSpec
+from .midway import Reached, kept, reached
 from .offline import OfflineFeatures
 from .reckoning import Losses, Taken
 from .tracking import tracker
@@ -61,8 +63,10 @@ def train_epochs(
     plain = make_optimizer(spec.optimization, weights)
     folder = home.checkpoints / plan.run
     done = resume(folder, victim, plain, epochs=spec.epochs)
+    before = reached(folder, plan, plain, epoch=done + 1)
     an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
-    schedule = make_schedule(spec.optimization, plain, done=done, epochs=spec.epochs, an_epoch=an_epoch)
+    taken = done * an_epoch + before.steps
+    schedule = make_schedule(spec.optimization, plain, taken=taken, epochs=spec.epochs, an_epoch=an_epoch)
     if accelerator.is_main_process:
         _tell_what_is_lost(plan.run, folder, done)
         left = spec.epochs - done
@@ -70,33 +74,41 @@ def train_epochs(
     update = Update.prepared(plan, plain, schedule, accelerator, micro_batch=conduct.micro_batch)
     original = original_of(plan, home, accelerator)
     watch = Watch(plan, watched, home, accelerator, every=conduct.evaluate_every if watched else None)
-    title, total, seen = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices), done * len(plan.indices)
+    title, total = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices)
+    seen = done * len(plan.indices) + before.steps * spec.batch_size
     quiet = not accelerator.is_main_process
     waits = Waits()
     with (
-        tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=done * an_epoch) as log,
-        feed_of(plan, accelerator, first=done, workers=conduct.workers) as feed,
+        tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=taken) as log,
+        feed_of(plan, accelerator, first=done, after=before.steps, workers=conduct.workers) as feed,
         progress(title, total=total, unit="images", done=seen, quiet=quiet) as task,
     ):
         for epoch in range(done, spec.epochs):
-            clock = Clock(victim.device)
+            begun = before if epoch == done else Reached()
+            clock = Clock(victim.device, before=begun.lap)
 
             def tell(taken: Taken, epoch: int = epoch) -> None:
                 task.advance(taken.images, note=f"epoch {epoch + 1}/{spec.epochs}, loss {taken.loss:.3f}")
                 log.step(taken.lap, images=taken.images, loss=taken.loss, lr=taken.lr)
 
-            losses = Losses(clock, tell, lr=spec.lr)
-            fed = Fed(feed, clock, first=(epoch - done) * an_epoch)
-            for step in steps(plan, update.module, accelerator, original=original, epoch=epoch, fed=fed):
-                losses.add(update(step), images=len(step.labels), lr=float(schedule.get_last_lr()[0]))
-            losses.flush()
-            clock.stop()
-            waits.add(clock)
-            what = f"run {plan.run} after epoch {epoch + 1}"
-            require_finite_weights(_module(victim), what, hint=smaller_lr(spec.lr))
-            if accelerator.is_main_process:
-                row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
-                _save(row, plan, home, plain, keep=keep)
+            losses = Losses(clock, tell, lr=spec.lr, before=begun.losses)
+            fed = Fed(feed, clock, first=(epoch - done) * an_epoch - before.steps)
+            keeps = kept(folder, plan, plain, losses, clock, epoch=epoch + 1) if not quiet else nullcontext()
+            with keeps:
+                batches = steps(
+                    plan, update.module, accelerator, original=original, epoch=epoch, fed=fed, after=begun.steps
+                )
+                for step in batches:
+                    add = partial(losses.add, images=len(step.labels), lr=float(schedule.get_last_lr()[0]))
+                    update(step, add)
+                losses.flush()
+                clock.stop()
+                waits.add(clock)
+                what = f"run {plan.run} after epoch {epoch + 1}"
+                require_finite_weights(_module(victim), what, hint=smaller_lr(spec.lr))
+                if accelerator.is_main_process:
+                    row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
+                    _save(row, plan, home, plain, keep=keep)
             accelerator.wait_for_everyone()
             log.epoch(epoch + 1, loss=losses.mean, seconds=clock.seconds, tested=watch.after(epoch + 1))
     if not quiet and waits.told:
@@ -104,12 +116,19 @@ def train_epochs(
 
 
 def steps(
-    plan: Plan, module: Module, accelerator: Accelerator, *, original: Original, epoch: int, fed: Fed | None = None
+    plan: Plan,
+    module: Module,
+    accelerator: Accelerator,
+    *,
+    original: Original,
+    epoch: int,
+    fed: Fed | None = None,
+    after: int = 0,
 ) -> Iterator[Step]:
-    """The epoch's batches, each cut into one slice a process; `fed` has the images, which are read as they are needed
-    where that is None."""
+    """The epoch's batches `after` so many, each cut into one slice a process; `fed` has the images, which are read as
+    they are needed where that is None."""
     labels, device = plan.dataset.labels("train"), plan.victim.device
-    for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch)):
+    for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch, after=after), after):
         yield Step(
             plan.victim,
             module,

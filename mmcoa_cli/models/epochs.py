@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,29 +144,29 @@ def resume(folder: Path, victim: Victim, optimizer: torch.optim.Optimizer, *, ep
     return 0
 
 
-def save_midway(
-    folder: Path, victim: Victim, optimizer: Any, *, epoch: int, losses: Sequence[float], spec: dict[str, Any]
-) -> None:
-    """Write the state of `epoch` (from 1) after the steps that had these losses, in place of an earlier one."""
-    document = {"epoch": epoch, "losses": list(losses), **spec}
+def save_midway(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
+    """Write the state that `epoch` (from 1) is interrupted in, in place of an earlier one."""
+    document = {"epoch": epoch, **spec}
     save_checkpoint(folder / MIDWAY, tensors=victim.tensors(), spec=document, state=state_of(optimizer))
 
 
-def resume_midway(folder: Path, victim: Victim, optimizer: torch.optim.Optimizer, *, epoch: int) -> list[float]:
-    """Load the state that `epoch` (from 1) was interrupted in into both; the losses of the steps that were taken, none
-    where there is no such state."""
+def resume_midway(
+    folder: Path, victim: Victim, optimizer: torch.optim.Optimizer, *, epoch: int
+) -> dict[str, Any] | None:
+    """Load the state that `epoch` (from 1) was interrupted in into both; its specification, None where there is no such
+    state, or it is damaged."""
     midway = folder / MIDWAY
     try:
         spec = load_spec(midway) if midway.is_dir() else {}
         if spec.get("run") != folder.name or spec.get("epoch") != epoch:
-            return []
+            return None
         found = _own(victim, load_tensors(midway), load_state(midway))
     except UserError:
-        return []
+        return None
     if found is None:
-        return []
+        return None
     _restore(victim, optimizer, *found)
-    return [float(loss) for loss in spec["losses"]]
+    return spec
 
 
 def drop_midway(folder: Path) -> None:
