@@ -31,9 +31,9 @@ def render(report: Report, *, format: str = "table", width: int = 100, home: Hom
     """
     writers: dict[str, Callable[[], str]] = {
         "table": lambda: text_table(report, width=width),
-        "markdown": lambda: filled("tables.md.jinja", title=report.table.title, sheets=report.sheets()),
+        "markdown": lambda: filled("tables.md.jinja", title=report.title, sheets=report.sheets()),
         "latex": lambda: filled("tables.tex.jinja", table=report.table.name, sheets=report.sheets()),
-        "html": lambda: page([part_of(report, home)], title=report.table.title),
+        "html": lambda: page([part_of(report, home)], title=report.title),
         "csv": lambda: _csv(report.dicts()),
         "json": lambda: as_json(document(report)),
     }

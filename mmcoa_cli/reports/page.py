@@ -80,7 +80,7 @@ def part_of(report: Report, home: Home | None = None) -> Part:
     rows = [row for row in report.rows if row.evaluation]
     return Part(
         anchor=report.table.name,
-        title=report.table.title,
+        title=report.title,
         sheets=sheets,
         notes=list(dict.fromkeys(note for sheet in sheets for note in sheet.notes)),
         svg=svg(report.figure, home) if report.figure else "",

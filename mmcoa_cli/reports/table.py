@@ -49,7 +49,7 @@ def _lines(report: Report, width: int) -> Iterator[Styled]:
     known = {text: number for number, text in enumerate(EXPLANATIONS.values())}
     notes = list(dict.fromkeys(note for sheet in sheets for note in sheet.notes))
     notes.sort(key=lambda note: known.get(note, -1))
-    yield from _wrapped([report.table.title], width, "bold")
+    yield from _wrapped([report.title], width, "bold")
     yield from _wrapped(captions if len(captions) == 1 else [], width)
     for sheet in sheets:
         yield BLANK

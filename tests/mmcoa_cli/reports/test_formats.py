@@ -39,7 +39,7 @@ def percents(row: Row) -> str:
 def test_the_table_of_one_run(index: Index, add: Add) -> None:
     add("mmcoa", ALL, collisions=1)
     assert report(index, width=80) == (
-        "Table I: trained and tested on the same dataset\n"
+        "Table I: trained and tested on cifar10\n"
         "Clean accuracy, and robust accuracy under each attack, in percent\n"
         "\n"
         "cifar10 · ViT-B-32\n"
