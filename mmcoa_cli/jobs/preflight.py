@@ -14,8 +14,8 @@ from .. import catalog, tasks
 from ..attacks.base import needs_masked_lm
 from ..datasets.library import absent, dataset_path, other_kind
 from ..datasets.sampling import few_shot
-from ..models.library import ensure_clip, ensure_mlm, is_clip
-from ..models.runs import find_run, through_wrapper
+from ..models.library import ensure_clip, ensure_mlm, is_clip, registered, require_clip_name, require_mlm_name
+from ..models.runs import require_known
 from ..settings import Home
 from ..terminal.console import say
 from ..terminal.typed import typed
@@ -54,19 +54,23 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
         _require_kind(name, home, captions=takes_captions)
         _require_test_images(name, home, after_training=train is not None)
     if test and not train:
-        _require_checkpoint(test.checkpoint, home)
+        require_known(test.checkpoint, home)
     if not fetch:
         return Resolved(job)
+    for name in _models(job, home):
+        require_clip_name(name, home)
+    for name in _mlms(job):
+        require_mlm_name(name, home)
     try:
         for name in _models(job, home):
             ensure_clip(name, home)
     except UserError as error:
-        raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+        raise _elsewhere(error, OFFLINE) from error
     try:
         for name in _mlms(job):
             ensure_mlm(name, home)
     except UserError as error:
-        raise UserError(str(error), hint=f"{error.hint}; {_without_words(job)}; {OFFLINE}") from error
+        raise _elsewhere(error, *_other_words(home), _without_words(job), OFFLINE) from error
     return Resolved(job, find_subject(test, home) if test and not train else None)
 
 
@@ -98,12 +102,6 @@ def _mlms(job: Job) -> Iterator[str]:
         yield job.evaluate.mlm
 
 
-def _require_checkpoint(name: str, home: Home) -> None:
-    """Raises UserError where it is neither a model nor a run."""
-    if not (is_clip(name, home) or through_wrapper(name, home)):
-        find_run(name, home)
-
-
 def _require_training_images(spec: TrainSpec, home: Home) -> None:
     """Raises UserError where there are none, or fewer of a class than `shots`."""
     path = dataset_path(spec.dataset, home)
@@ -124,6 +122,16 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
         if not dataset.info.splits.get("test"):
             anyway = "--no-evaluate trains on it all the same, or " if after_training else ""
             raise UserError(f"{name} has no test images to evaluate on", hint=f"{anyway}{_divided(name)}")
+
+
+def _elsewhere(error: UserError, *ways: str) -> UserError:
+    """`error`, with other ways to go on in its hint, unless that asks which name was meant."""
+    return error if error.hint.endswith("?") else UserError(str(error), hint="; ".join([error.hint, *ways]))
+
+
+def _other_words(home: Home) -> list[str]:
+    """The masked LMs that are here, as they are typed."""
+    return [f"--mlm {name} is here" for name in registered(home.mlms)[:1]]
 
 
 def _without_words(job: Job) -> str:
