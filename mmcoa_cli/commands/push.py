@@ -42,4 +42,4 @@ def command(
     for file, size in sent.files.items():
         show(f"{file}  {size:,} bytes")
     for line in ["", *sent.card.splitlines()] if dry_run else [sent.address]:
-        show(line)
+        show(line, whole=True)

@@ -110,7 +110,7 @@ def _require_training_images(spec: TrainSpec, home: Home) -> None:
     with Dataset.open(path) as dataset:
         if not dataset.info.splits.get("train"):
             raise UserError(f"{spec.dataset} has no training images", hint=_divided(spec.dataset))
-        few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
+        few_shot(dataset.labels("train"), spec.shots, seed=spec.seed, names=dataset.info.class_names)
 
 
 def _require_test_images(name: str, home: Home, *, after_training: bool) -> None:
