@@ -12,6 +12,8 @@ from ..names import meant, store_name
 from ..other_kinds import DATASET, of_another_kind
 from ..settings import Home
 
+BROKEN = "images that cannot be used"  # why files are left out of a dataset
+
 
 def dataset_path(name: str, home: Home) -> Path:
     """The file that holds, or would hold, the dataset."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from store.dataset_info import DatasetInfo
 from store.datasets import Dataset
 from store.errors import UserError
 from store.index import Index
 
 from .. import catalog, tasks
 from ..attacks.base import needs_masked_lm
-from ..datasets.library import absent, dataset_path, other_kind
+from ..datasets.library import BROKEN, absent, dataset_path, other_kind
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip, registered, require_clip_name, require_mlm_name
 from ..models.runs import require_known
@@ -109,7 +110,7 @@ def _require_training_images(spec: TrainSpec, home: Home) -> None:
         return
     with Dataset.open(path) as dataset:
         if not dataset.info.splits.get("train"):
-            raise UserError(f"{spec.dataset} has no training images", hint=_divided(spec.dataset))
+            raise UserError(f"{spec.dataset} has no training images", hint=_divided(dataset.info))
         few_shot(dataset.labels("train"), spec.shots, seed=spec.seed, names=dataset.info.class_names)
 
 
@@ -121,7 +122,7 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
     with Dataset.open(path) as dataset:
         if not dataset.info.splits.get("test"):
             anyway = "--no-evaluate trains on it all the same, or " if after_training else ""
-            raise UserError(f"{name} has no test images to evaluate on", hint=f"{anyway}{_divided(name)}")
+            raise UserError(f"{name} has no test images to evaluate on", hint=f"{anyway}{_divided(dataset.info)}")
 
 
 def _elsewhere(error: UserError, *ways: str) -> UserError:
@@ -143,12 +144,19 @@ def _without_words(job: Job) -> str:
     return "--method tecoa --no-evaluate trains without one, and evaluate --attack clean,image tests without one"
 
 
-def _divided(name: str) -> str:
-    """How to get the split that a dataset does not have."""
-    if name in catalog.datasets():
+def _divided(info: DatasetInfo) -> str:
+    """How to get the split that a dataset does not have: from where it was taken, without what was left out then."""
+    if info.name in catalog.datasets():
         return "mmcoa fetch --list shows what others have"
-    own = typed("fetch", {"from": "PATH", "train_fraction": 0.8, "replace": True}, names=[name])
-    return f"divide what it has: {own}; or take folders called train and test"
+    how: dict[str, Any] = {"from": info.request.get("from") or "PATH", "train_fraction": 0.8, "replace": True}
+    if info.template != catalog.TEMPLATE:
+        how["template"] = info.template
+    if info.request.get("class_names"):
+        how["class_names"] = "FILE"
+    if info.left_out_counts.get(BROKEN):
+        how["skip_broken"] = True
+    own = typed("fetch", how, names=[info.name])
+    return f"take folders called train and test, or divide what it has: {own}"
 
 
 def _require_kind(name: str, home: Home, *, captions: bool) -> None:

@@ -123,10 +123,10 @@ def _print(console: Terminal, line: Text, *, whole: bool = False) -> None:
 
 
 def _breaks(text: str, width: int) -> Iterator[int]:
-    """Where lines of `width` columns end: before a word. A longer word, such as a path, stays whole."""
+    """Where lines of `width` columns end: before a word, unless that is longer itself, as a path may be."""
     start = 0
     for word in re.finditer(r"\S+", text):
-        if word.start() > start and cell_len(text[start : word.end()]) > width:
+        if word.start() > start and cell_len(text[start : word.end()]) > width >= cell_len(word[0]):
             start = word.start()
             yield start
 
