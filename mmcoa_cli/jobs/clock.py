@@ -79,7 +79,8 @@ class Clock:
             return str(torch.cuda.get_device_name(self.device))
         if self.device.type != "cpu":
             return f"{platform.machine()} {self.device.type}"
-        return f"{_cpu()}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"{_cpu()}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 @dataclass
