@@ -15,10 +15,12 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from store.errors import UserError
 from store.keys import digest_arrays
 
+from . import text_tree
 from .architectures import NO_MODEL, first_line, shapes_of
 from .digests import (
     CLIP_CONFIG,
@@ -35,10 +37,10 @@ from .digests import (
 )
 from .foreign_code import check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
+from .text_batches import Row, by_length, distinct, tokens_of
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 
-TEXT_BATCH = 512
 forbid_foreign_code()
 
 
@@ -124,30 +126,48 @@ class Clip(nn.Module):
         return self._resizes[side].to(self.device)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """g: tokens (K, L) as `tokenize` gives them -> unit embeddings (K, D)."""
-        encode = _encode_short_texts if self._takes_short_texts else type(self.model).encode_text
+        """g: tokens (K, L) as `tokenize` gives them -> unit embeddings (K, D).
+
+        Without gradients any number of texts in bounded memory: equal rows of tokens are encoded once, and so is what
+        rows have in common, where the text encoder allows.
+        """
         with self._autocast():
-            features = encode(self.model, tokens)
+            features = self._text_features(tokens) if torch.is_grad_enabled() else self._each_once(tokens)
         return F.normalize(features.float(), dim=-1)
+
+    def _text_features(self, tokens: Tensor) -> Tensor:
+        encode = _encode_short_texts if self._takes_short_texts else type(self.model).encode_text
+        features: Tensor = encode(self.model, tokens)
+        return features
+
+    def _each_once(self, tokens: Tensor) -> Tensor:
+        tower = text_tree.tower_of(self.model) if self.precision == "fp32" else None
+        short = tower is not None or self._takes_short_texts
+        last = tokens.argmax(dim=1) if short else torch.full((len(tokens),), tokens.shape[1] - 1)
+        rows, which = distinct(tokens, last)
+        if tower is not None:
+            found = text_tree.encode(tower, rows)
+        else:
+            found = by_length(rows, lambda some: self._text_features(some.to(self.device)))
+        return found[torch.from_numpy(which).to(found.device)]
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Strings -> tokens (K, L), L the longest text's length: with a causal mask, padding changes nothing."""
-        tokens: Tensor = self.tokenizer(list(texts))
-        if self._takes_short_texts:
-            tokens = tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
-        return tokens.to(self.device)
+        rows = [torch.from_numpy(row) for row in self._tokens(texts)]
+        return pad_sequence(rows, batch_first=True).long().to(self.device)
 
     def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Each text as the model sees it: its tokens, where the first end of text is what is read up to there."""
-        tokens: Tensor = self.tokenizer(list(texts))
-        rows, ends = tokens.tolist(), tokens.argmax(dim=1).tolist()
-        return [tuple(row[: end + 1] if self._takes_short_texts else row) for row, end in zip(rows, ends, strict=True)]
+        return [tuple(row.tolist()) for row in self._tokens(texts)]
+
+    def _tokens(self, texts: Sequence[str]) -> list[Row]:
+        short = self._takes_short_texts
+        return [tokens_of(text, self.tokenizer, short=short) for text in texts]
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """g of any number of strings, in batches, without gradients: (n, D)."""
-        batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
-        return torch.cat([self.encode_texts(self.tokenize(batch)) for batch in batches])
+        """g of any number of strings, without gradients: (n, D)."""
+        return self.encode_texts(self.tokenize(texts))
 
     def forward(self, images: Tensor | None = None, tokens: Tensor | None = None, *, raw: bool = False) -> Any:
         """Both encoders and the scale in one call, as distributed training needs it: (B, D), (K, D), scalar. What is
