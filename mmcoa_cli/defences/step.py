@@ -9,7 +9,7 @@ trained is called through the module that Accelerate prepared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -202,12 +202,7 @@ class Step(Asked):
         target = self.attacks.text
         if target is None:
             raise _not_named("text attack", 'attacks = ["text"]')
-        chosen = replace(
-            target,
-            prompts=[target.prompts[k] for k in classes],
-            candidates=[target.candidates[k] for k in classes],
-        )
-        return attack_prompts(self.embed_texts, chosen)
+        return attack_prompts(self.embed_texts, target.of(classes))
 
     @property
     def _pgd(self) -> PgdSettings:

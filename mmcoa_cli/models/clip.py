@@ -20,7 +20,6 @@ from torch.nn.utils.rnn import pad_sequence
 from store.errors import UserError
 from store.keys import digest_arrays
 
-from . import text_tree
 from .architectures import NO_MODEL, first_line, shapes_of
 from .digests import (
     CLIP_CONFIG,
@@ -37,7 +36,8 @@ from .digests import (
 )
 from .foreign_code import check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
-from .text_batches import Row, by_length, distinct, tokens_of
+from .text_batches import Row, tokens_of
+from .text_encoding import features_once, takes_short_texts, text_features
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 
@@ -132,24 +132,11 @@ class Clip(nn.Module):
         rows have in common, where the text encoder allows.
         """
         with self._autocast():
-            features = self._text_features(tokens) if torch.is_grad_enabled() else self._each_once(tokens)
+            if torch.is_grad_enabled():
+                features = text_features(self.model, tokens)
+            else:
+                features = features_once(self.model, tokens, trees=self.precision == "fp32")
         return F.normalize(features.float(), dim=-1)
-
-    def _text_features(self, tokens: Tensor) -> Tensor:
-        encode = _encode_short_texts if self._takes_short_texts else type(self.model).encode_text
-        features: Tensor = encode(self.model, tokens)
-        return features
-
-    def _each_once(self, tokens: Tensor) -> Tensor:
-        tower = text_tree.tower_of(self.model) if self.precision == "fp32" else None
-        short = tower is not None or self._takes_short_texts
-        last = tokens.argmax(dim=1) if short else torch.full((len(tokens),), tokens.shape[1] - 1)
-        rows, which = distinct(tokens, last)
-        if tower is not None:
-            found = text_tree.encode(tower, rows)
-        else:
-            found = by_length(rows, lambda some: self._text_features(some.to(self.device)))
-        return found[torch.from_numpy(which).to(found.device)]
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Strings -> tokens (K, L), L the longest text's length: with a causal mask, padding changes nothing."""
@@ -161,7 +148,7 @@ class Clip(nn.Module):
         return [tuple(row.tolist()) for row in self._tokens(texts)]
 
     def _tokens(self, texts: Sequence[str]) -> list[Row]:
-        short = self._takes_short_texts
+        short = takes_short_texts(self.model)
         return [tokens_of(text, self.tokenizer, short=short) for text in texts]
 
     @torch.no_grad()
@@ -212,27 +199,10 @@ class Clip(nn.Module):
             of_image_encoder = name.startswith("visual.")
             weight.requires_grad_(tune == "both" or of_image_encoder == (tune == "image"))
 
-    @property
-    def _takes_short_texts(self) -> bool:
-        causal = isinstance(self.model, open_clip.CLIP) and self.model.attn_mask is not None
-        return causal and self.model.text_pool_type == "argmax"
-
 
 def _cpu_computes_bf16() -> bool:
     probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(probe() for probe in probes if probe is not None)
-
-
-def _encode_short_texts(model: Any, tokens: Tensor) -> Tensor:
-    """open_clip's `CLIP.encode_text` for L tokens instead of the whole context (tested to be equal)."""
-    length = tokens.shape[1]
-    x = model.token_embedding(tokens) + model.positional_embedding[:length]
-    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
-    x = model.ln_final(x)[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=-1)]
-    if model.text_projection is not None:
-        x = model.text_projection(x) if isinstance(model.text_projection, nn.Linear) else x @ model.text_projection
-    features: Tensor = x
-    return features
 
 
 def load_clip(folder: Path, *, name: str) -> Clip:

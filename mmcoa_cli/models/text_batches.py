@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +19,19 @@ Row = npt.NDArray[np.int32]
 BATCH = 512
 BEHIND = -1  # in place of tokens behind the end of a row
 REMEMBERED = 2**16  # texts: about 30 MB
+
+AS_THEY_COME = ContextVar("as_they_come", default=False)
+
+
+@contextmanager
+def as_they_come(yes: bool = True) -> Iterator[None]:
+    """Inside, texts are encoded as they come, each as often as it comes: for numbers whose last bits decide something,
+    which depend on what is computed beside them."""
+    token = AS_THEY_COME.set(yes)
+    try:
+        yield
+    finally:
+        AS_THEY_COME.reset(token)
 
 
 @lru_cache(maxsize=REMEMBERED)
