@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -23,7 +22,7 @@ class Benches(Index):
 
     def save(self, measures: Sequence[Measure]) -> None:
         """Add a bench, whole or not at all. Raises UserError for values that no database would keep."""
-        rows: list[dict[str, Any]] = [{**asdict(one), "setting": written(one.setting)} for one in measures]
+        rows: list[dict[str, Any]] = [{**vars(one), "setting": written(one.setting)} for one in measures]
         for row in rows:
             require_values(schema.measures, row)
         if rows:
