@@ -50,6 +50,11 @@ class Test:
     precision: o.Precision = "fp32"
     fast: o.Fast = False
 
+    def general(self, context: typer.Context) -> dict[str, Any]:
+        """The options that were typed and that no attack has to have."""
+        own = {one.name for one in fields(EvaluationSpec)}
+        return {name: value for name, value in _typed(context, self).items() if name in own}
+
     def chosen(self, context: typer.Context, attacks: Sequence[str], *, by: str) -> dict[str, Any]:
         """The options that were typed, with those of `-o`; attacks have their own defaults for the others.
 

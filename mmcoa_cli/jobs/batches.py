@@ -18,11 +18,13 @@ from .clock import Clock
 from .training_plan import Ints, Plan
 
 
-def slices(plan: Plan, accelerator: Accelerator, epoch: int) -> Iterator[tuple[Ints, Ints, list[int]]]:
-    """Each batch of an epoch in the order of (seed, epoch): the numbers of its images, those of this process's slice,
-    and how many each process has."""
+def slices(
+    plan: Plan, accelerator: Accelerator, epoch: int, *, after: int = 0
+) -> Iterator[tuple[Ints, Ints, list[int]]]:
+    """Each batch of an epoch in the order of (seed, epoch) `after` so many: the numbers of its images, those of this
+    process's slice, and how many each process has."""
     order = shuffled(plan.indices, plan.spec.seed, epoch=epoch + 1)
-    for start in range(0, len(order), plan.spec.batch_size):
+    for start in range(after * plan.spec.batch_size, len(order), plan.spec.batch_size):
         batch = order[start : start + plan.spec.batch_size]
         parts = np.array_split(batch, accelerator.num_processes)
         own = parts[accelerator.process_index]
@@ -31,15 +33,18 @@ def slices(plan: Plan, accelerator: Accelerator, epoch: int) -> Iterator[tuple[I
 
 
 def feed_of(
-    plan: Plan, accelerator: Accelerator, *, first: int, workers: int | None
+    plan: Plan, accelerator: Accelerator, *, first: int, after: int = 0, workers: int | None
 ) -> AbstractContextManager[feeding.Feed]:
-    """What reads the images of this process's slices, from the epoch after the `first` on."""
+    """What reads the images of this process's slices, from the epoch after the `first` on, `after` so many batches."""
     device, processes = plan.victim.device, accelerator.num_processes
     reading = feeding.chosen(
         plan.dataset, len(plan.indices), batch=math.ceil(plan.spec.batch_size / processes), device=device,
         cores=feeding.cores_here(), processes=processes, asked=workers,
     )  # fmt: skip
-    epochs = (slices(plan, accelerator, epoch) for epoch in range(first, plan.spec.epochs))
+    epochs = (
+        slices(plan, accelerator, epoch, after=after if epoch == first else 0)
+        for epoch in range(first, plan.spec.epochs)
+    )
     own = (own for epoch in epochs for _, own, _ in epoch)
     return feeding.fed(plan.dataset, plan.indices, own, reading, pinned=device.type == "cuda")
 

@@ -25,15 +25,19 @@ class Lap:
     waited: float
 
 
-class Clock:
-    """Runs from its beginning to `stop`. `waited` are the seconds in which images were waited for."""
+NOTHING = Lap(0.0, 0.0)
 
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.seconds = device, 0.0
+
+class Clock:
+    """Runs from its beginning to `stop`. `waited` are the seconds in which images were waited for. `before` is what it
+    counted until an interruption."""
+
+    def __init__(self, device: torch.device, *, before: Lap = NOTHING) -> None:
+        self.device, self.seconds, self._before = device, 0.0, before.seconds
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         self._begun = self._lap = time.perf_counter()
-        self.waited, self._told = 0.0, 0.0
+        self.waited, self._told = before.waited, before.waited
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -54,7 +58,7 @@ class Clock:
         """Set `seconds`, when the device has done all that it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.seconds = time.perf_counter() - self._begun
+        self.seconds = self._before + time.perf_counter() - self._begun
 
     @property
     def peak_memory(self) -> int | None:
@@ -75,7 +79,8 @@ class Clock:
             return str(torch.cuda.get_device_name(self.device))
         if self.device.type != "cpu":
             return f"{platform.machine()} {self.device.type}"
-        return f"{_cpu()}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"{_cpu()}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 @dataclass

@@ -3,7 +3,7 @@ that the device was given to do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +27,22 @@ class Taken:
 
 
 class Losses:
-    """`tell` hears of each step, in order, some when others have been taken since. `lr` is the run's own."""
+    """`tell` hears of each step, in order, some when others have been taken since. `lr` is the run's own, `before` are
+    the losses of the steps that were taken before an interruption."""
 
-    def __init__(self, clock: Clock, tell: Callable[[Taken], None], *, lr: float, every: int | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        tell: Callable[[Taken], None],
+        *,
+        lr: float,
+        every: int | None = None,
+        before: Sequence[float] = (),
+    ) -> None:
         self._clock, self._tell, self._lr = clock, tell, lr
         self._every = every or (1 if clock.device.type == "cpu" else EVERY)
         self._waiting: list[tuple[Tensor, int, float]] = []
-        self.read: list[float] = []
+        self.read = list(before)
 
     def add(self, loss: Tensor, *, images: int, lr: float) -> None:
         """A step's loss, a scalar on the device. Raises UserError where one that is read now is no number."""
@@ -52,6 +61,10 @@ class Losses:
         for value, (_, images, lr) in zip(values, taken, strict=True):
             self.read.append(require_finite_loss(value, lr=self._lr))
             self._tell(Taken(images, share, value, lr))
+
+    def all(self) -> list[float]:
+        """Of all steps, without telling of those that were not read yet."""
+        return [*self.read, *(float(loss) for loss, _, _ in self._waiting)]
 
     @property
     def mean(self) -> float:

@@ -11,6 +11,7 @@ from accelerate.utils import broadcast_object_list
 from ..models.held import free_memory, needed
 from ..models.victim import Victim
 from ..terminal.console import say
+from ..terminal.errors import is_out_of_memory
 from .conduct import Conduct
 from .training_plan import Plan
 
@@ -38,7 +39,13 @@ def estimated(
     victim: Victim, images: int, *, side: int, parts: int, device: torch.device, free: float | None = None
 ) -> str:
     """About how much memory a step on so many images takes, and what is free, in words where that does not suffice."""
-    takes, free = needed(victim, images, side=side, parts=parts), free_memory(device) if free is None else free
+    try:
+        takes = needed(victim, images, side=side, parts=parts)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return "more memory than there is"
+    free = free_memory(device) if free is None else free
     if takes <= SPARE * free:
         return ""
     return f"about {takes / GIB:.1f} GiB of memory, where {free / GIB:.1f} are free"

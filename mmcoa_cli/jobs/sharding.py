@@ -68,7 +68,7 @@ def blocks_of(module: nn.Module) -> Iterator[nn.Module]:
     """The parts that a tower has many of: the elements of a list of modules of one class, none of them in another."""
     for child in module.children():
         elements = [*child.children()] if isinstance(child, (nn.ModuleList, nn.Sequential)) else []
-        alike = len(elements) > 1 and len({type(one) for one in elements}) == 1
+        alike = len(elements) > 1 and all(isinstance(one, type(elements[0])) for one in elements)
         if alike and any(True for _ in elements[0].parameters()):
             yield from elements
         else:

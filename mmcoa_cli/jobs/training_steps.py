@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from .batches import Fed, feed_of, slices
 from .clock import Clock, Waits
 from .conduct import Conduct
 from .evaluation_spec import EvaluationSpec
+from .midway import Reached, kept, reached
 from .offline import OfflineFeatures
 from .reckoning import Losses, Taken
 from .recomputing import recomputes
@@ -58,35 +60,43 @@ def train_epochs(
     """
     accelerator.wait_for_everyone()  # the first process may have waited for another run of the same
     spec, conduct, quiet = plan.spec, conduct or Conduct(), not accelerator.is_main_process
-    update, plain, done = _begun(plan, home, accelerator, conduct=conduct, keep=keep)
+    update, plain, done, before = _begun(plan, home, accelerator, conduct=conduct, keep=keep)
     original = original_of(plan, home, accelerator)
     watch = Watch(plan, watched, home, accelerator, every=conduct.evaluate_every if watched else None)
-    an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
-    title, total, seen = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices), done * len(plan.indices)
+    an_epoch, folder = math.ceil(len(plan.indices) / spec.batch_size), home.checkpoints / plan.run
+    title, total = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices)
+    seen, first = done * len(plan.indices) + before.steps * spec.batch_size, done * an_epoch + before.steps
     waits = Waits()
     with (
-        tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=done * an_epoch) as log,
-        feed_of(plan, accelerator, first=done, workers=conduct.workers) as feed,
+        tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=first) as log,
+        feed_of(plan, accelerator, first=done, after=before.steps, workers=conduct.workers) as feed,
         progress(title, total=total, unit="images", done=seen, quiet=quiet) as task,
     ):
         for epoch in range(done, spec.epochs):
-            clock = Clock(plan.victim.device)
+            begun = before if epoch == done else Reached()
+            clock = Clock(plan.victim.device, before=begun.lap)
 
             def tell(taken: Taken, epoch: int = epoch) -> None:
                 task.advance(taken.images, note=f"epoch {epoch + 1}/{spec.epochs}, loss {taken.loss:.3f}")
                 log.step(taken.lap, images=taken.images, loss=taken.loss, lr=taken.lr)
 
-            losses, fed = Losses(clock, tell, lr=spec.lr), Fed(feed, clock, first=(epoch - done) * an_epoch)
-            for step in steps(plan, update.module, accelerator, original=original, epoch=epoch, fed=fed):
-                losses.add(update(step), images=len(step.labels), lr=update.rate)
-            losses.flush()
-            clock.stop()
-            waits.add(clock)
-            what = f"run {plan.run} after epoch {epoch + 1}"
-            require_finite_weights(_module(plan.victim), what, hint=smaller_lr(spec.lr))
-            row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
-            if conduct.divided or not quiet:
-                _save(row, plan, home, plain, keep=keep, writes=not quiet)
+            losses = Losses(clock, tell, lr=spec.lr, before=begun.losses)
+            fed = Fed(feed, clock, first=(epoch - done) * an_epoch - before.steps)
+            alone = not quiet and not conduct.divided  # else this process cannot save what all have a part of
+            with kept(folder, plan, plain, losses, clock, epoch=epoch + 1) if alone else nullcontext():
+                batches = steps(
+                    plan, update.module, accelerator, original=original, epoch=epoch, fed=fed, after=begun.steps
+                )
+                for step in batches:
+                    update(step, partial(losses.add, images=len(step.labels), lr=update.rate))
+                losses.flush()
+                clock.stop()
+                waits.add(clock)
+                what = f"run {plan.run} after epoch {epoch + 1}"
+                require_finite_weights(_module(plan.victim), what, hint=smaller_lr(spec.lr))
+                row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
+                if conduct.divided or not quiet:
+                    _save(row, plan, home, plain, keep=keep, writes=not quiet)
             accelerator.wait_for_everyone()
             log.epoch(epoch + 1, loss=losses.mean, seconds=clock.seconds, tested=watch.after(epoch + 1))
     if not quiet and waits.told:
@@ -95,9 +105,9 @@ def train_epochs(
 
 def _begun(
     plan: Plan, home: Home, accelerator: Accelerator, *, conduct: Conduct, keep: int | None
-) -> tuple[Update, Optimizer, int]:
-    """What takes the steps, the optimizer in it, and the number of the epoch that the run goes on after; the victim is
-    as that left it, on the device, divided among the processes where that is asked for."""
+) -> tuple[Update, Optimizer, int, Reached]:
+    """What takes the steps, the optimizer in it, the number of the epoch that the run goes on after, and how far the
+    next one had come; the victim is as that left it, on the device, divided where that is asked for."""
     spec, victim, folder = plan.spec, plan.victim, home.checkpoints / plan.run
     make = partial(make_optimizer, spec.optimization, fast=spec.fast)
     if not conduct.divided:  # else a device may not hold all of it
@@ -105,6 +115,7 @@ def _begun(
     victim.freeze(spec.tune)
     plain = make(_trained(victim))
     done = resume(folder, victim, plain, epochs=spec.epochs)
+    before = reached(folder, plan, plain, epoch=done + 1)
     if accelerator.is_main_process:
         _tell_what_is_lost(plan.run, folder, done)
         left = spec.epochs - done
@@ -118,8 +129,9 @@ def _begun(
         victim = victim.to(accelerator.device).use_precision(spec.precision)
         plain = of_divided(plain, _trained(victim), make)
     an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
-    schedule = make_schedule(spec.optimization, plain, done=done, epochs=spec.epochs, an_epoch=an_epoch)
-    return Update.prepared(plan, encoders, plain, schedule, accelerator, divided=conduct.divided), plain, done
+    taken = done * an_epoch + before.steps
+    schedule = make_schedule(spec.optimization, plain, taken=taken, epochs=spec.epochs, an_epoch=an_epoch)
+    return Update.prepared(plan, encoders, plain, schedule, accelerator, divided=conduct.divided), plain, done, before
 
 
 def _trained(victim: Victim) -> list[nn.Parameter]:
@@ -127,12 +139,19 @@ def _trained(victim: Victim) -> list[nn.Parameter]:
 
 
 def steps(
-    plan: Plan, module: Module, accelerator: Accelerator, *, original: Original, epoch: int, fed: Fed | None = None
+    plan: Plan,
+    module: Module,
+    accelerator: Accelerator,
+    *,
+    original: Original,
+    epoch: int,
+    fed: Fed | None = None,
+    after: int = 0,
 ) -> Iterator[Step]:
-    """The epoch's batches, each cut into one slice a process; `fed` has the images, which are read as they are needed
-    where that is None."""
+    """The epoch's batches `after` so many, each cut into one slice a process; `fed` has the images, which are read as
+    they are needed where that is None."""
     labels, device = plan.dataset.labels("train"), plan.victim.device
-    for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch)):
+    for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch, after=after), after):
         yield Step(
             plan.victim,
             module,

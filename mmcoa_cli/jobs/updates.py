@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..defences import Loss, loss_of
 from ..defences.pieces import InPieces
 from ..defences.step import Module, Step
 from ..terminal.errors import is_out_of_memory
+from ..terminal.signals import held
 from .pieces import Pieces
 from .training_plan import Plan
 
@@ -55,12 +57,14 @@ class Update:
         """The learning rate of the next step."""
         return float(self.schedule.get_last_lr()[0])
 
-    def __call__(self, step: Step) -> Tensor:
-        """Take the step; the loss before it, a scalar that is still on the device."""
+    def __call__(self, step: Step, taken: Callable[[Tensor], None]) -> None:
+        """Take the step, and tell `taken` the loss before it, a scalar that is still on the device. A signal is raised
+        before the step, or when it is taken and told."""
         loss = self._gradients(step)
-        self.optimizer.step()
-        self.schedule.step()
-        return loss
+        with held():
+            self.optimizer.step()
+            self.schedule.step()
+            taken(loss)
 
     def _gradients(self, step: Step) -> Tensor:
         """Leave the loss's gradients in the weights. Where memory runs out, in smaller pieces: the step is the same.

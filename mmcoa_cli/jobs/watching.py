@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from accelerate import Accelerator
 
-from ..models.subjects import load_mlm, load_subject
+from ..models.stored_lm import stored_mlm
+from ..models.subjects import load_subject
 from ..models.victim import Victim
 from ..models.whole import is_divided
 from ..settings import Home
@@ -40,7 +41,7 @@ class Watch:
         found: dict[str, float] = {}
         with self._own_home() as own:
             subject = Subject(run_row(self.plan), f"after epoch {epoch}", words_of(self.spec, self.home))
-            mlm = load_mlm(self.spec.mlm, self.home) if self.spec.takes_words else None
+            mlm = stored_mlm(self.spec.mlm, self.home) if self.spec.takes_words else None
             for trial in trials_of(self.spec, subject, self.home):
                 maker = Maker(replace(trial, home=own), self.accelerator, self._victim(epoch), mlm, quiet=True)
                 for attack in self.spec.attacks:
