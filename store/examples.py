@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UserError
-from .example_content import ARRAYS, LAYOUT, TEXTS, append, checksum, read_images, write_images
+from .example_content import ARRAYS, LAYOUT, TEXTS, Joining, checksum, read_images, write_images
 from .example_reading import lines_of, reading, require_content, said_of
 from .files import lock, replacing
 from .hdf5 import DAMAGE, finish, new_array, open_finished, sealed, writing
@@ -30,6 +30,7 @@ from .hdf5_limits import attribute, refuse_unbounded
 from .keys import canonical_json, key_of
 
 NOT_WHOLE, AGAIN = "an example set is not whole", "type the same command again to go on"
+ALTERED = "its content is not what was written"
 
 log = logging.getLogger(__name__)
 
@@ -132,13 +133,15 @@ class ExampleSet:
                 if images is not None:
                     write_images(file, *images)
                 rows_of = {"key": self.key, "start": self.blocks()[number].start, "rows": rows}
-                finish(file, **rows_of, checksum=checksum(file))
+                finish(file, **rows_of, checksum=checksum(file, block_size=rows))
 
     def made(self, name: str) -> Array:
         """A column of a set whose blocks are all made, but which is not finished. Raises UserError as `finish` does."""
         found = []
         for number, block in enumerate(self.blocks()):
-            with self._read_part(self._part(number), block) as source:
+            with self._read_part(self._part(number), block) as (source, expected):
+                if checksum(source, block_size=len(block)) != expected:
+                    raise ValueError(ALTERED)
                 found.append(np.asarray(source[name][:]))
         return np.concatenate(found)
 
@@ -166,22 +169,24 @@ class ExampleSet:
         if not all(part.exists() for part in parts):
             raise UserError(NOT_WHOLE, hint=AGAIN)
         with replacing(self.path) as partial, writing(partial) as file:
+            whole = Joining(file, self.n)
             for part, block in zip(parts, self.blocks(), strict=True):
-                with self._read_part(part, block) as source:
-                    append(file, source, block.start, self.n)
+                with self._read_part(part, block) as (source, expected):
+                    if whole.add(source, block.start) != expected:
+                        raise ValueError(ALTERED)
                 file.check()
             for name, values in arrays.items():
                 new_array(file, f"{ARRAYS}{name}", values)
             for name, lines in texts.items():
                 new_array(file, f"{TEXTS}{name}", np.frombuffer(canonical_json(list(lines)).encode(), np.uint8))
             texts_of = {"spec": canonical_json(self.spec), "notes": canonical_json(notes)}
-            found = checksum(file, *texts_of.values())
+            found = whole.checksum(*texts_of.values())
             finish(file, **texts_of, block_size=self.block_size, layout=LAYOUT, checksum=found)
 
     @contextmanager
-    def _read_part(self, part: Path, block: range) -> Iterator[Any]:
-        """The file of a block. Raises UserError where it is not what was written of it; it is removed, to be made
-        again."""
+    def _read_part(self, part: Path, block: range) -> Iterator[tuple[Any, str]]:
+        """The file of a block, and the checksum that its content had. Raises UserError where it, or what the block of
+        this reads of it, is not what was written; it is removed, to be made again."""
         if not part.exists():
             raise UserError(NOT_WHOLE, hint=AGAIN)
         try:
@@ -190,9 +195,7 @@ class ExampleSet:
                 if [said["key"], said["start"], said["rows"]] != [self.key, block.start, len(block)]:
                     raise ValueError("it is another block")
                 refuse_unbounded(source)
-                if checksum(source) != said["checksum"]:
-                    raise ValueError("its content is not what was written")
-                yield source
+                yield source, str(said["checksum"])
         except DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the system: the file itself may be whole
                 raise
@@ -254,7 +257,7 @@ class ExampleSet:
             return columns, {name: lines_of(array) for name, array in file.get(TEXTS, {}).items()}, arrays
 
     def _part(self, number: int) -> Path:
-        return self.parts / f"block-{number:06d}.h5"  # not as the first layout called them: its blocks are made again
+        return self.parts / f"block-{number:06d}.{LAYOUT}.h5"  # those of another layout are made again
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
