@@ -55,3 +55,13 @@ def require_content(path: Path, file: Any, *, again: bool = False) -> None:
 
     if not verified(path, compute, str(said["checksum"]), descriptor=descriptor(file), again=again):
         raise ValueError("its content is not what was written")
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a finished example set, in words, after all of it was read again; None where it is intact."""
+    try:
+        with open_finished(path) as file:
+            require_content(path, file, again=True)
+    except DAMAGE as error:
+        return str(error)
+    return None

@@ -30,7 +30,7 @@ from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_state, load_tensors
 from store.errors import UserError
-from store.examples import damage
+from store.example_reading import damage
 from store.index import Index
 
 from .conftest import SMALL_RUN
