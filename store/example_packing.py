@@ -44,7 +44,7 @@ def pack(image: Floats, clean: Bytes) -> bytes:
     pieces = (
         _smaller(_plane(up, clean.shape), zlib.Z_HUFFMAN_ONLY),
         _smaller(_plane(between, clean.shape), zlib.Z_RLE) if len(places) else b"",
-        _smaller(symbols, zlib.Z_HUFFMAN_ONLY),
+        _smaller(symbols, zlib.Z_RLE),
         _smaller(_planes(_unsigned(steps)), zlib.Z_RLE),
     )
     return HEAD.pack(*ends, len(places), len(steps), *map(len, pieces)) + b"".join(pieces)

@@ -28,7 +28,7 @@ from .passes import Pass
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from ..models.masked_lm import MaskedLM
+    from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
     from ..tasks.base import Columns, Ints
 
@@ -179,7 +179,7 @@ class Attacked:
         return float(self.credit.mean())
 
 
-def attacked(trial: Given, victim: Victim, mlm: MaskedLM | None) -> Attacked:
+def attacked(trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> Attacked:
     """What the one attack of a trial makes. Raises UserError for prompts that the victim cannot tell apart."""
     trial.task.require(victim, trial.drawn)
     attack = attacks.lookup(trial.spec.attacks[0])
@@ -197,7 +197,7 @@ def attacked(trial: Given, victim: Victim, mlm: MaskedLM | None) -> Attacked:
     )
 
 
-def _made(name: str, trial: Given, victim: Victim, mlm: MaskedLM | None) -> dict[str, Held]:
+def _made(name: str, trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> dict[str, Held]:
     """The sets of an attack and of all that it needs."""
     sets: dict[str, UnderWay] = {}
     held: dict[str, Held] = {}

@@ -21,7 +21,7 @@ from .needed import ADVERSARIAL, Examples, Made, Need
 from .pieces import Pieces
 
 if TYPE_CHECKING:
-    from ..models.masked_lm import MaskedLM
+    from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
     from ..tasks.base import Ints
 
@@ -59,7 +59,7 @@ class Making:
 
     trial: Tried
     victim: Victim
-    mlm: MaskedLM | None
+    mlm: AnyMaskedLM | None
     attack: Attack
     examples: Examples
     needed: Mapping[str, Need]
