@@ -101,7 +101,7 @@ class Maker:
                 held.enter_context(examples.lock())
             # the first process looks for all: another run may finish a set at any moment
             (missing,) = broadcast_object_list([{name: self._missing(name) for name in wanted}])
-            todo = {name: frozenset(blocks) for name, blocks in missing.items() if blocks is not None}
+            todo = {name: blocks for name, blocks in missing.items() if blocks is not None}
             source = self._source(todo)
             for wave in waves([attacks.lookup(name) for name in todo], self.trial):
                 self._make(wave, todo, source)
@@ -139,14 +139,18 @@ class Maker:
         replace(self, trial=self.trial.source).all(name for name in todo if attacks.lookup(name).images)
         return self.trial.source
 
-    def _make(self, wave: Sequence[Attack], todo: Mapping[str, frozenset[int]], source: Trial | None) -> None:
+    def _make(self, wave: Sequence[Attack], todo: Mapping[str, Sequence[int]], source: Trial | None) -> None:
+        """All sets of a wave. A block is made by one process, for all attacks that lack it."""
+        every = sorted({number for attack in wave for number in todo[attack.name]})
+        own = every[self.accelerator.process_index :: self.accelerator.num_processes]
         sets: dict[str, UnderWay] = {}
         for attack in wave:
             examples, name = self.trial.examples(attack.name), attack.name
             needed = {need: sets.get(need) or Finished(self.trial.examples(need)) for need in self._needs(attack)}
             shown = source.examples(name) if source and attack.images else None
             parts = (self.trial, self.victim, self.mlm, attack, examples, needed, shown)
-            sets[name] = UnderWay(Making(*parts, micro_batch=self.micro_batch, todo=todo[name]))
+            mine = tuple(number for number in own if number in todo[name])
+            sets[name] = UnderWay(Making(*parts, micro_batch=self.micro_batch, todo=mine))
         try:
             Pass([*sets.values()], self.accelerator, quiet=self.quiet, seconds=self.seconds).run()
         finally:

@@ -38,7 +38,7 @@ NAME = "images"
 class Alone:
     """One process that shares the work with none."""
 
-    is_main_process, process_index, num_processes = True, 0, 1
+    is_main_process, num_processes = True, 1
 
     def wait_for_everyone(self) -> None:
         """There is nobody."""
@@ -204,7 +204,7 @@ def _made(name: str, trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> d
     for attack in with_needs([name]):
         held[attack.name] = Held(len(trial.labels), trial.spec.batch_size)
         needed = {need: sets[need] for need in attack.needs}
-        todo = frozenset(range(len(held[attack.name].blocks())))
+        todo = tuple(range(len(held[attack.name].blocks())))
         sets[attack.name] = UnderWay(Making(trial, victim, mlm, attack, held[attack.name], needed, todo=todo))
     Pass([*sets.values()], Alone()).run()
     return held

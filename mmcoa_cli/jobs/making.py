@@ -65,7 +65,7 @@ class Making:
     needed: Mapping[str, Need]
     shown: Examples | None = None
     micro_batch: int | None = None  # images in memory at once, at most
-    todo: frozenset[int] = frozenset()  # the blocks that are not made
+    todo: tuple[int, ...] = ()  # the blocks that this process makes, in their order
 
     @property
     def makes_images(self) -> bool:

@@ -31,8 +31,6 @@ class Process(Protocol):
     @property
     def is_main_process(self) -> bool: ...
     @property
-    def process_index(self) -> int: ...
-    @property
     def num_processes(self) -> int: ...
     def wait_for_everyone(self) -> None: ...
 
@@ -57,9 +55,8 @@ class Pass:
         """
         for under_way in self.sets:
             self._try(under_way.making, under_way.making.prepare)  # before the clock of the blocks runs
-        missing = sorted({number for under_way in self.sets for number in under_way.making.todo})
-        own = missing[self.process.process_index :: self.process.num_processes]
-        with self._told(own) as task, _Writer() as writer:
+        own = sorted({number for under_way in self.sets for number in under_way.making.todo})
+        with self._told() as task, _Writer() as writer:
             for number, pixels in _ahead(own, self._pixels):
                 self._block(number, pixels, task, writer)
         self.process.wait_for_everyone()
@@ -96,12 +93,12 @@ class Pass:
         return making.trial.pixels(making.examples.blocks()[number])
 
     @contextmanager
-    def _told(self, own: Sequence[int]) -> Iterator[Progress]:
+    def _told(self) -> Iterator[Progress]:
         """Progress in steps, where an image takes several."""
         every = [under_way.making for under_way in self.sets]
         samples = [len(block) for block in every[0].examples.blocks()]
         total = sum(making.steps * sum(samples) for making in every)
-        mine = sum(making.steps * samples[number] for making in every for number in making.todo.intersection(own))
+        mine = sum(making.steps * samples[number] for making in every for number in making.todo)
         unit = "steps" if any(making.steps > 1 for making in every) else "images"
         title = f"{', '.join(making.attack.name for making in every)} on {every[0].trial.name}"
         quiet = self.quiet or every[0].trial.quiet or not self.process.is_main_process
