@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from store.datasets import Dataset
 from store.errors import UserError
 
 from .. import catalog
 from ..names import meant, store_name
 from ..settings import Home
+
+if TYPE_CHECKING:
+    from store.datasets import Dataset
 
 
 def dataset_path(name: str, home: Home) -> Path:
@@ -27,6 +30,8 @@ def open_dataset(name: str, home: Home) -> Dataset:
 
     Raises UserError, with what to type, when it is neither.
     """
+    from store.datasets import Dataset
+
     path = dataset_path(name, home)
     if not path.exists():
         row = catalog.datasets().get(name)
