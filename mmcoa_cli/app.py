@@ -38,6 +38,8 @@ VERBS = {  # in the order of `mmcoa --help`, each with the first line of its own
     "export": "Write a run's model, with a card and its results, for use without mmcoa.",
     "push": "Send a run's model to the Hugging Face hub, with a card and its results.",
     "store": "Look after what is stored.",
+    "bench": "Measure the speed of this machine: attacks, training, data, store and start, against what it could do, "
+    "against the paper's released code, and against other libraries where they are installed.",
     "doctor": "Check this machine and this store, or with --checkpoint a model for gradient masking; say what to do.",
     "demo": "Fetch, train four methods, attack and report on embedded digits: a few minutes on two cores, no network.",
 }

@@ -20,11 +20,11 @@ from ..terminal.console import progress, say
 from .asked import Asked
 from .decoders import path_of, prepared_ahead
 from .decoding import Prepared
+from .library import BROKEN
 from .samples import Recognised, Sample
 from .summary import in_words
 
 NAMED = 5  # broken images that an error names
-BROKEN = "images that cannot be used"  # why files are left out
 
 
 def write_dataset(
