@@ -131,6 +131,7 @@ def command(
     if seed is not None and train_fraction is None:
         raise typer.BadParameter("--seed draws what --train-fraction asks for; give that too")
     wanted = _wanted(names, all_, task, from_)
+    inventory.tell_needs_of(wanted, home(), source=from_, replace=replace)
     said = (lambda _: None) if json else _say
     fetched, failed = inventory.fetch_each(
         wanted, home(), said, source=from_, kind=kind, class_names=class_names, template=template,

@@ -127,9 +127,10 @@ class Conduct:
     evaluate_every: o.EvaluateEvery = None
     track: o.Track = None
     micro_batch: o.MicroBatch = None
+    workers: o.Workers = None
 
     def chosen(self) -> conduct.Conduct:
-        return conduct.Conduct(self.micro_batch, self.track or "", self.evaluate_every)
+        return conduct.Conduct(self.micro_batch, self.track or "", self.evaluate_every, self.workers)
 
 
 @dataclass(frozen=True)

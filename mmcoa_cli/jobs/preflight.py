@@ -63,12 +63,12 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
     for name in _mlms(job):
         require_mlm_name(name, home)
     try:
-        for name in _models(job, home):
+        for name in models_of(job, home):
             ensure_clip(name, home)
     except UserError as error:
         raise _elsewhere(error, OFFLINE) from error
     try:
-        for name in _mlms(job):
+        for name in mlms_of(job):
             ensure_mlm(name, home)
     except UserError as error:
         raise _elsewhere(error, *_other_words(home), _without_words(job), OFFLINE) from error
@@ -87,7 +87,7 @@ def warn(job: Job) -> None:
             say(f"warning: {caution}")
 
 
-def _models(job: Job, home: Home) -> Iterator[str]:
+def models_of(job: Job, home: Home) -> Iterator[str]:
     """The models that are loaded: what a training starts from, unless it is a run, or what is tested as it comes."""
     if job.train:
         if is_clip(job.train.model, home) or Index(home.database_url).run(job.train.model) is None:
@@ -96,7 +96,8 @@ def _models(job: Job, home: Home) -> Iterator[str]:
         yield job.evaluate.checkpoint
 
 
-def _mlms(job: Job) -> Iterator[str]:
+def mlms_of(job: Job) -> Iterator[str]:
+    """The masked LMs that words are taken from."""
     if job.train and needs_masked_lm(job.train.row.attacks):
         yield job.train.mlm
     if job.evaluate and job.evaluate.takes_words:

@@ -33,6 +33,7 @@ from .wording import percent
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+WORTH_TELLING = 0.05
 BARS = "▁▂▃▄▅▆▇█"
 GIB = 2**30
 NUMBER = 12  # characters of the longest numbers, intervals and days
@@ -190,7 +191,13 @@ def _epochs(epochs: Sequence[Epoch]) -> Iterator[Sequence[str]]:
         memory = f"{epoch.peak_memory / GIB:.2f} GiB" if epoch.peak_memory else NONE
         speed = f"{epoch.images / epoch.seconds:,.3g}" if epoch.seconds else NONE
         device = f"{epoch.processes} x {epoch.device}" if epoch.processes > 1 else epoch.device
-        yield str(epoch.epoch), f"{epoch.loss:.4f}", closely(epoch.seconds), speed, memory, device
+        yield str(epoch.epoch), f"{epoch.loss:.4f}", _took(epoch), speed, memory, device
+
+
+def _took(epoch: Epoch) -> str:
+    """How long, and the share of it in which images were waited for, where that is worth mentioning."""
+    share = (epoch.waited or 0.0) / epoch.seconds if epoch.seconds else 0.0
+    return closely(epoch.seconds) + (f", {share:.0%} waiting for images" if share >= WORTH_TELLING else "")
 
 
 def _results(results: Sequence[Accuracy]) -> Iterator[Sequence[str]]:

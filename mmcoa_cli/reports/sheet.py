@@ -32,6 +32,7 @@ class Sheet:
     lines: list[Printed]
     remarks: list[str]
     notes: list[str]
+    marked: bool = False  # whether any of its values is the best of several
 
 
 def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2, beside: Sequence[Row] = ()) -> Sheet:
@@ -48,6 +49,7 @@ def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2, beside: Sequ
         lines,
         [plain(line) for line in [*trainings(panel.lines), *overestimates(panel.lines, beside)]],
         _notes(grid, "".join(cell for line in lines for cell in line.cells)),
+        any(line.best for line in lines),
     )
 
 
