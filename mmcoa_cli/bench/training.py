@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from store.dataset_writing import DatasetWriter
 from store.datasets import Dataset
@@ -75,14 +76,14 @@ def update_of(plan: Plan, accelerator: Accelerator) -> Update:
     plan.victim.clip.freeze(plan.spec.tune)
     row = replace(plan.spec.optimization, lr=0.0)
     optimizer = make_optimizer(row, list(plan.victim.clip.parameters()))
-    schedule = make_schedule(row, optimizer, done=0, epochs=1000, an_epoch=len(plan.indices))
+    schedule = make_schedule(row, optimizer, taken=0, epochs=1000, an_epoch=len(plan.indices))
     return Update.prepared(plan, optimizer, schedule, accelerator)
 
 
 def _epoch(bench: Bench, plan: Plan, update: Update, accelerator: Accelerator, number: int) -> None:
-    original = original_of(plan, bench.home, accelerator)
+    original, losses = original_of(plan, bench.home, accelerator), list[Tensor]()
     for step in steps(plan, update.module, accelerator, original=original, epoch=number + 1):
-        update(step)
+        update(step, losses.append)
     update.optimizer.zero_grad()
 
 
