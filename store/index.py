@@ -124,12 +124,19 @@ class Index:
         return [Epoch(*list(row)) for row in self._rows(schema.epochs, query)]
 
     def find_run(
-        self, beginning: str, *, otherwise: str = "", others: Iterable[str] = (), kinds: Iterable[str] = ()
+        self,
+        beginning: str,
+        *,
+        otherwise: str = "",
+        others: Iterable[str] = (),
+        kinds: Iterable[str] = (),
+        instead: str = "",
     ) -> Run:
         """The run whose id is or begins with `beginning`.
 
         Raises UserError when none or several do. Its hint names what may be meant: runs, those of these `kinds` if any
-        are named, and `others` that could be typed as well; `otherwise` is the hint where there is nothing to name.
+        are named, and `others` that could be typed as well; `otherwise` is the hint where there is nothing to name,
+        and `instead`, if any, the hint whatever there is.
         """
         rows = self._rows(schema.runs, select(_RUN.id, _RUN.kind).order_by(_RUN.created_at, _RUN.id))
         ids = [str(row.id) for row in rows]
@@ -143,7 +150,7 @@ class Index:
             raise UserError(f"{len(found)} runs begin with {beginning!r}", hint=f"type more: {', '.join(found[:5])}")
         fitting = [str(row.id) for row in rows if not kinds or row.kind in kinds]
         close = near(beginning, (*fitting, *others)) or fitting[-3:]
-        hint = f"did you mean {' or '.join(close)}?" if close else otherwise
+        hint = instead or (f"did you mean {' or '.join(close)}?" if close else otherwise)
         raise UserError(f"there is no run or model called {beginning!r}", hint=hint)
 
     def evaluation(self, evaluation: str) -> list[Result]:

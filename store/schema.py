@@ -68,6 +68,7 @@ epochs = Table(
     Column("precision", String(20), nullable=False),
     Column("version", String(40), nullable=False),
     Column("created_at", String(40), nullable=False),
+    Column("waited", Float),
 )
 
 measures = Table(
@@ -159,6 +160,7 @@ class Epoch:
     precision: str
     version: str
     created_at: str
+    waited: float | None = None  # seconds of them in which images were waited for; None where that was not recorded
 
 
 @dataclass(frozen=True)
