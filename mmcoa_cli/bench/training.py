@@ -94,7 +94,7 @@ def update_of(plan: Plan, accelerator: Accelerator) -> Update:
     plan.victim.clip.freeze(plan.spec.tune)
     row = replace(plan.spec.optimization, lr=0.0)
     optimizer = ready(make_optimizer(row, list(plan.victim.clip.parameters())))
-    schedule = make_schedule(row, optimizer, done=0, epochs=1000, an_epoch=len(plan.indices))
+    schedule = make_schedule(row, optimizer, taken=0, epochs=1000, an_epoch=len(plan.indices))
     return Update.prepared(plan, optimizer, schedule, accelerator)
 
 
@@ -111,7 +111,7 @@ def ready(optimizer: Optimizer) -> Optimizer:
 def _epoch(bench: Bench, plan: Plan, update: Update, accelerator: Accelerator, number: int) -> None:
     original = original_of(plan, bench.home, accelerator)
     for step in steps(plan, update.module, accelerator, original=original, epoch=number + 1):
-        update(step)
+        update(step, lambda loss: None)
     update.optimizer.zero_grad()
 
 

@@ -58,9 +58,9 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
         require_known(test.checkpoint, home)
     if not fetch:
         return Resolved(job)
-    for name in _models(job, home):
+    for name in models_of(job, home):
         require_clip_name(name, home)
-    for name in _mlms(job):
+    for name in mlms_of(job):
         require_mlm_name(name, home)
     try:
         for name in models_of(job, home):
