@@ -59,7 +59,7 @@ def test_a_bench_is_kept_and_compared(home: Home, typed: Callable[..., Any]) -> 
         (("text", "--mlm", "bert"), "mmcoa fetch bert"),
         (("data", "--compare", "x"), "mmcoa bench --list"),
         (("data", "--compare", "last"), "leave --compare out"),
-        (("data", "--rounds", "0"), "--help"),
+        (("data", "--rounds", "0"), "above 0"),
         (("data", "--rounds", "5000"), "--rounds 5"),
         (("data", "--classes", "1"), "--classes 10,100,1000"),
         (("data", "--list"), "leave it out"),
