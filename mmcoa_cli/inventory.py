@@ -5,12 +5,14 @@ Nothing heavy is imported before something is fetched.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
+from store.verification import remembered
 
 from . import catalog
 from .catalog import DatasetRow, Kind, MlmRow, ModelRow
@@ -20,6 +22,7 @@ from .models.origins import PUBLISHED, STAND_IN, Record, read_record
 from .models.words import ModelSummary
 from .names import store_name
 from .settings import Home
+from .space import tell_needs
 from .stored.items import size_of
 from .terminal.console import print_error
 
@@ -129,6 +132,24 @@ def fetch_each(
     return fetched, failed
 
 
+def tell_needs_of(names: Sequence[str], home: Home, *, source: Path | None, replace: bool) -> None:
+    """Say what fetching these takes of the disk, where that is known: what stays, and a download until it is read."""
+    rows: Mapping[str, Any] = {**catalog.datasets(), **catalog.models(), **catalog.mlms()}
+    wanted = [name for name in names if replace or not _is_here(name, home)]
+    sizes = {name: rows[name].bytes if name in rows else 0 for name in wanted}
+    if source and source.exists():
+        sizes = {name: count or size_of(source) for name, count in sizes.items()}
+    downloads = [count for name, count in sizes.items() if name in catalog.datasets() and not rows[name].embedded]
+    on_the_way = 0 if source else max(downloads, default=0)
+    tell_needs({"what stays": sum(sizes.values()), "a download until it is read": on_the_way}, home)
+
+
+def _is_here(name: str, home: Home) -> bool:
+    from .datasets.library import dataset_path
+
+    return any(path(name, home).exists() for path in (dataset_path, clip_path, mlm_path))
+
+
 def summary(failed: Mapping[str, UserError], *, of: int) -> UserError:
     """Make one error of those that `fetch_each` could not fetch."""
     if of == 1:
@@ -187,28 +208,30 @@ def _datasets(home: Home) -> list[dict[str, Any]]:
     for name in [*rows, *(name for name in registered_datasets(home) if name not in rows)]:
         path = dataset_path(name, home)
         info = _info(path)
-        row = info or rows.get(name) or DatasetRow(name)
-        found.append(
-            {
-                "name": row.name,
-                "classes": len(row.class_names),
-                "splits": {split: row.splits[split] for split in ORDER if split in row.splits},
-                "bytes": size_of(path) if info else rows[name].bytes if name in rows else None,
-                "here": info is not None,
-                "part": "; ".join(info.parts.values()) if info else "",
-            }
-        )
+        row = rows.get(name) or DatasetRow(name)
+        said = info or {"name": row.name, "classes": len(row.class_names), "splits": row.splits, "part": ""}
+        size = size_of(path) if info else row.bytes if name in rows else None
+        splits = {split: said["splits"][split] for split in ORDER if split in said["splits"]}
+        part = said.pop("part")
+        found.append({**said, "splits": splits, "bytes": size, "here": info is not None, "part": part})
     return found
 
 
-def _info(path: Path) -> Any:
-    """Read what a dataset's file says of itself; None where it is missing or damaged."""
-    from store.datasets import Dataset
+def _info(path: Path) -> dict[str, Any] | None:
+    """What a listing says of a dataset's file, remembered until that changes; None where it is missing or damaged."""
+
+    def read() -> str:
+        from store.datasets import Dataset
+
+        info = Dataset.info_of(path)
+        part = "; ".join(info.parts.values())
+        return json.dumps({"name": info.name, "classes": len(info.class_names), "splits": info.splits, "part": part})
 
     if not path.exists():
         return None
     try:
-        return Dataset.info_of(path)
+        said: dict[str, Any] = json.loads(remembered(path, "listing", read))
+        return said
     except UserError:
         return None
 

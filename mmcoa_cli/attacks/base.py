@@ -54,7 +54,7 @@ class Batch:
 
     def start(self) -> Tensor:
         """delta_0 of each image, from the generator of (seed, its number)."""
-        from .pgd import random_start
+        from .starts import random_start
 
         return random_start(self.settings, self.images, indices=self.indices, seed=self.seed, epoch=self.epoch)
 

@@ -23,8 +23,9 @@ from store.errors import UserError
 
 from ..attacks.bert_attack import TextTarget, attack_prompts
 from ..attacks.compat import LEAK, parts
-from ..attacks.pgd import ascend, last, pgd, pgd_iterates, random_start
+from ..attacks.pgd import ascend, last, pgd, pgd_iterates
 from ..attacks.settings import PgdSettings
+from ..attacks.starts import random_start
 from ..models.victim import Victim
 from .batch import Batch
 

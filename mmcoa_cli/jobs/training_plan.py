@@ -83,7 +83,7 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     dataset = open_classes(spec.dataset, home)
     template = spec.template or template_of_base(spec.model, home)
     info, base = replace(dataset.info, template=template or dataset.info.template), load_base(spec.model, home)
-    indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
+    indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed, names=dataset.info.class_names)
     prompts = class_prompts(info.class_names, info.template)
     weights, victim = base.digest(), _trained(spec, base, prompts)
     require_distinct_prompts(victim, prompts, info.class_names)

@@ -34,6 +34,7 @@ from .digests import (
     verify,
     weights_of,
 )
+from .fast_vit import quicken
 from .foreign_code import check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
 from .text_batches import Row, tokens_of
@@ -78,6 +79,7 @@ class Clip(nn.Module):
         for statistic in ("mean", "std"):
             value = torch.tensor(preprocess[statistic], dtype=torch.float32).view(3, 1, 1)
             self.register_buffer(statistic, value, persistent=False)
+        quicken(self.model.visual)
 
     @property
     def scale(self) -> Tensor:

@@ -18,6 +18,7 @@ from .pictures import prompts
 from .reading import Evaluated, rows_of, together
 from .rows import as_dicts
 from .table import print_table
+from .titles import closing
 
 
 def show(outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False) -> None:
@@ -33,7 +34,7 @@ def show(outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False) -> 
         for _, name, clean, adversarial in _prompts(result):
             console.show(f"  {name}: {clean} -> {adversarial}")
     if untested := [outcome.run for outcome in outcomes if outcome.run and not outcome.evaluations]:
-        say(f"next: mmcoa evaluate --checkpoint {','.join(untested)} --dataset DATASET")
+        say(f"next: mmcoa evaluate --checkpoint {','.join(untested)} --dataset {','.join(_trained_on(untested))}")
     for outcome in outcomes:
         if outcome.run:
             console.show(f"run {outcome.run}")
@@ -54,11 +55,17 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return answer
 
 
+def _trained_on(runs: Sequence[str]) -> list[str]:
+    """The datasets that these runs were trained on, each once."""
+    index = Index(home().database_url)
+    return [*dict.fromkeys(run.source for name in runs if (run := index.run(name)))]
+
+
 def _report(results: Sequence[Evaluated]) -> Report:
     """In the first of the catalog's tables that is of their task; they are all of one."""
     tables, task = catalog.tables().values(), results[0].main.task
     table = next((table for table in tables if table.tested_in == task), catalog.tables()["iid"])
-    return report_of(rows_of(results, numbers=table.numbers), table)
+    return report_of(rows_of(results, numbers=table.numbers), closing(table))
 
 
 def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:
