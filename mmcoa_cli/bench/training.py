@@ -39,13 +39,14 @@ def races(bench: Bench) -> Iterator[Race]:
     dataset, accelerator = _dataset(bench), Accelerator(cpu=bench.device.type == "cpu")
     sized, side = bench.sized, bench.clip.image_size
     of = f"{sized.training_batch_size} images of {side} pixels, {bench.few} classes"
+    steps_of_pgd = f"{sized.training_steps} step{'s' if sized.training_steps > 1 else ''} of PGD"
     plain = ready(optimizer_of(bench.release.model, lr=0.0))
     for method, loop in LOOPS.items():
         plan = plan_of(bench, method, dataset)
         update = update_of(plan, accelerator)
         images, flops = float(len(plan.indices)), _flops(bench, method)
         yield Race(
-            "train", f"a step of {method}, {of}, {sized.training_steps} of PGD", "image",
+            "train", f"a step of {method}, {of}, {steps_of_pgd}", "image",
             [
                 Entrant(OURS, partial(_epoch, bench, plan, update, accelerator), images),
                 bench.machine.products(flops),
