@@ -68,7 +68,7 @@ def plainly(bench: Bench, images: Tensor, labels: Tensor, tokens: Tensor, *, ste
         found = attack_pgd(
             bench.release, images, labels, tokens, alpha=settings.step_size, steps=steps, eps=radius(settings.eps)
         )
-        bench.clip.zero_grad()
+        bench.release.model.zero_grad()
     return found
 
 
@@ -92,7 +92,7 @@ def _peers(
     bench: Bench, images: Tensor, labels: Tensor, settings: PgdSettings, units: float
 ) -> tuple[list[Entrant], list[tuple[str, str]]]:
     """Those that are installed, and of the others what to type."""
-    model = Module(bench.clip, bench.clip.embed_texts(bench.prompts(bench.few))).eval()
+    model = Module(bench.release, bench.prompts(bench.few)).eval()
     found, left = list[Entrant](), list[tuple[str, str]]()
     for name, peer in PEERS.items():
         if not peer.version:
@@ -112,5 +112,5 @@ def _then_clean(bench: Bench, attack: object) -> Tensor:
     assert callable(attack)
     with as_released():
         found: Tensor = attack()
-        bench.clip.zero_grad()
+        bench.release.model.zero_grad()
     return found

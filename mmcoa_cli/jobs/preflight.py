@@ -92,7 +92,7 @@ def models_of(job: Job, home: Home) -> Iterator[str]:
     if job.train:
         if is_clip(job.train.model, home) or Index(home.database_url).run(job.train.model) is None:
             yield job.train.model
-    elif job.evaluate and is_clip(job.evaluate.checkpoint, home):
+    elif job.evaluate and job.evaluate.checkpoint and is_clip(job.evaluate.checkpoint, home):
         yield job.evaluate.checkpoint
 
 
