@@ -19,6 +19,7 @@ from ..terminal.console import Task as Progress
 from ..terminal.console import progress
 from .evaluation_spec import EvaluationSpec
 from .pieces import Pieces
+from .refilled import refilled
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -108,26 +109,30 @@ class Making:
         if trial.task.texts_first:
             self.adv_texts  # noqa: B018  (prompts are attacked before the clock of the blocks runs)
         with progress(self.title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
+            images = refilled(self, [blocks[number] for number in numbers], told=task.advance)
             for number in numbers:
-                self._block(number, blocks[number], task)
+                self._block(number, blocks[number], task, next(images, None))
         process.wait_for_everyone()
         if process.is_main_process:
             self.examples.finish(**self._extras())
 
-    def _block(self, number: int, block: range, task: Progress) -> None:
+    def _block(self, number: int, block: range, task: Progress, images: Tensor | None) -> None:
         pixels = self.trial.pixels(block)
-        made = self.pieces.of(
-            block, lambda rows: self._piece(pixels[rows.start - block.start :][: len(rows)], rows, task)
-        )
-        columns = {name: np.concatenate([columns[name] for _, columns in made]) for name in made[0][1]}
-        images = np.concatenate([images for images, _ in made]) if self.makes_images else None
-        self.examples.write_block(number, columns, None if images is None else (pixels, images))
 
-    def _piece(self, pixels: Any, rows: range, task: Progress) -> tuple[Any, dict[str, Any]]:
+        def piece(rows: range) -> tuple[Any, dict[str, Any]]:
+            some = slice(rows.start - block.start, rows.stop - block.start)
+            return self._piece(pixels[some], rows, task, None if images is None else images[some])
+
+        made = self.pieces.of(block, piece)
+        columns = {name: np.concatenate([columns[name] for _, columns in made]) for name in made[0][1]}
+        adv_images = np.concatenate([images for images, _ in made]) if self.makes_images else None
+        self.examples.write_block(number, columns, None if adv_images is None else (pixels, adv_images))
+
+    def _piece(self, pixels: Any, rows: range, task: Progress, made: Tensor | None) -> tuple[Any, dict[str, Any]]:
         """Some images of a block as the attack leaves them, where it makes any, and what came out for each."""
         done = task.done
         try:
-            images = self._images(pixels, rows, task)
+            images = self._images(pixels, rows, task) if made is None else made
             with torch.no_grad():
                 columns = self._columns(rows, images)
         except Exception:
@@ -140,14 +145,14 @@ class Making:
         device = self.victim.device
         if self.attack.images and self.makes_images:
             clean = self.trial.as_attacked(pixels, device)
-            return self.attack.images(self._batch(clean, block, partial(task.advance, len(block))))
+            return self.attack.images(self.batch(clean, block, partial(task.advance, len(block))))
         task.advance(len(block))
         stored = self.needed[self.attack.images_of] if self.attack.images_of else self.shown
         if stored:
             return torch.from_numpy(stored.images(block.start, block.stop, pixels)).to(device)
         return self.trial.as_attacked(pixels, device)
 
-    def _batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
+    def batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
         trial, rows, victim = self.trial, slice(block.start, block.stop), self.victim
         labels = torch.from_numpy(trial.own[rows]).to(images.device)
         own_rows, own_texts = self._own_texts(block, labels)
@@ -160,7 +165,7 @@ class Making:
             seed=trial.spec.seed,
             logits=lambda x: self.clean_answer(x),
             answer=lambda x: self.answer(x),
-            loss=lambda: trial.task.loss(
+            goal=lambda: trial.task.goal(
                 victim, images, labels, clean=lambda: self.clean_answer, settings=self.settings
             ),
             class_features=self._class_features,
