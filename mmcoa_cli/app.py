@@ -24,7 +24,7 @@ from .terminal.on_demand import group
 
 VERBS = (
     "fetch", "train", "pretrain", "attack", "evaluate", "interpolate", "report", "runs", "reproduce", "list", "show",
-    "tsne", "export", "push", "store", "doctor", "demo",
+    "tsne", "export", "push", "store", "bench", "doctor", "demo",
 )  # fmt: skip
 
 

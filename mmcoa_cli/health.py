@@ -21,6 +21,7 @@ from rich.text import Text
 
 from store.errors import UserError
 from store.printable import visible
+from store.shared_disk import disk_of
 
 from . import __version__
 from .settings import Home
@@ -30,6 +31,7 @@ STYLES = {OK: "green", WARN: "bold yellow", FAIL: "bold red", SKIP: "dim"}
 GB = 10**9
 MOST_COMMANDS = 3  # that one advice names
 SHOWN = ("torch", "open_clip_torch", "transformers", "accelerate", "sqlalchemy", "h5py")
+ONE_MACHINE = "use this store from one machine at a time, or have the disk mounted with its locks"
 REINSTALL = "reinstall mmcoa into a new virtual environment"
 
 
@@ -166,6 +168,7 @@ def _devices() -> Iterator[Check]:
 
 def _store(home: Home) -> Iterator[Check]:
     yield _writable(home.root)
+    yield from _locks(home.root)
     yield from _index(home)
     yield from _verified(home)
     yield from _unfinished(home)
@@ -180,6 +183,18 @@ def _writable(root: Path) -> Check:
     except OSError as error:
         reason = f"{found}: cannot be written to ({error.strerror})"
         return Check("store", "folder", FAIL, reason, "set MMCOA_HOME to a folder you may write to")
+
+
+def _locks(root: Path) -> Iterator[Check]:
+    """Of a disk that other machines see, whether a lock that one holds is one for all."""
+    disk = disk_of(root)
+    if disk.shared:
+        place = f"{disk.mounted} ({disk.kind})"
+        yield (
+            Check("store", "locks", WARN, f"on {place} they hold on one machine alone ({disk.fault})", ONE_MACHINE)
+            if disk.fault
+            else Check("store", "locks", OK, f"between machines, on {place}")
+        )
 
 
 def _index(home: Home) -> Iterator[Check]:

@@ -20,6 +20,7 @@ from .models.origins import PUBLISHED, STAND_IN, Record, read_record
 from .models.words import ModelSummary
 from .names import store_name
 from .settings import Home
+from .space import tell_needs
 from .stored.items import size_of
 from .terminal.console import print_error
 
@@ -127,6 +128,24 @@ def fetch_each(
             if len(names) > 1:
                 print_error(error)
     return fetched, failed
+
+
+def tell_needs_of(names: Sequence[str], home: Home, *, source: Path | None, replace: bool) -> None:
+    """Say what fetching these takes of the disk, where that is known: what stays, and a download until it is read."""
+    rows: Mapping[str, Any] = {**catalog.datasets(), **catalog.models(), **catalog.mlms()}
+    wanted = [name for name in names if replace or not _is_here(name, home)]
+    sizes = {name: rows[name].bytes if name in rows else 0 for name in wanted}
+    if source and source.exists():
+        sizes = {name: count or size_of(source) for name, count in sizes.items()}
+    downloads = [count for name, count in sizes.items() if name in catalog.datasets() and not rows[name].embedded]
+    on_the_way = 0 if source else max(downloads, default=0)
+    tell_needs({"what stays": sum(sizes.values()), "a download until it is read": on_the_way}, home)
+
+
+def _is_here(name: str, home: Home) -> bool:
+    from .datasets.library import dataset_path
+
+    return any(path(name, home).exists() for path in (dataset_path, clip_path, mlm_path))
 
 
 def summary(failed: Mapping[str, UserError], *, of: int) -> UserError:

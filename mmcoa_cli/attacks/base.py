@@ -17,7 +17,7 @@ from .. import catalog
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.masked_lm import MaskedLM
+    from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
 
 Classifier = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
@@ -113,7 +113,7 @@ class Texts:
     prompts: Sequence[str]
     names: Sequence[str]
     settings: Any
-    mlm: MaskedLM | None = None
+    mlm: AnyMaskedLM | None = None
     seed: int = 0
     owners: Tensor | None = None
     image_features: Callable[[str], Tensor] | None = None

@@ -317,7 +317,8 @@ def _whole(rows: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
         return own
     like = _whole(rows, own.pop("like"))
     grid = {"grid": {**like["grid"], **own.get("grid", {})}} if "grid" in like else {}
-    return {**like, **own, **grid}
+    heading = {"heading": ""} if "title" in own else {}  # that of the other is about another title
+    return {**like, **heading, **own, **grid}
 
 
 def _row(kind: type[Any], name: str, values: dict[str, Any]) -> Any:

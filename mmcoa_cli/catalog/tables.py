@@ -72,6 +72,7 @@ class TableRow:
 
     name: str
     title: str = ""
+    heading: str = ""  # above results, with what these are in braces (`reports/titles.py`); empty: the title
     task: str = ""  # what its JSON calls it; empty: its name
     numbers: str = ""  # the task of paper.csv whose numbers stand beside its results; empty: `task`
     paper: Mapping[str, str] = field(default_factory=dict)  # the paper's table, by attack

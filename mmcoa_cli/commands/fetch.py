@@ -131,6 +131,7 @@ def command(
     if seed is not None and train_fraction is None:
         raise typer.BadParameter("--seed draws what --train-fraction asks for; give that too")
     wanted = _wanted(names, all_, task, from_)
+    inventory.tell_needs_of(wanted, home(), source=from_, replace=replace)
     said = (lambda _: None) if json else _say
     fetched, failed = inventory.fetch_each(
         wanted, home(), said, source=from_, kind=kind, class_names=class_names, template=template,
@@ -147,7 +148,8 @@ def _wanted(names: list[str] | None, everything: bool, task: str | None, source:
     from ..inventory import everything as all_names
 
     of_task = catalog.tables()[task].datasets if task else ()
-    wanted = all_names() if everything else list(dict.fromkeys([*(names or []), *of_task]))
+    typed = [name for word in names or [] for name in word.split(",") if name]
+    wanted = all_names() if everything else list(dict.fromkeys([*typed, *of_task]))
     if not wanted:
         raise typer.BadParameter("name what to fetch; mmcoa fetch --list shows what there is")
     if source and len(wanted) > 1:

@@ -18,11 +18,11 @@ from ..settings import require_space
 from ..terminal.console import progress, say
 from .asked import Asked
 from .decoding import Encoded, Prepared, prepared
+from .library import BROKEN
 from .samples import Recognised
 from .summary import in_words
 
 NAMED = 5  # broken images that an error names
-BROKEN = "images that cannot be used"  # why files are left out
 
 
 def write_dataset(

@@ -20,9 +20,9 @@ from store.examples import ExampleSet
 from store.index import Index
 
 from .. import attacks
-from ..models.masked_lm import MaskedLM
 from ..models.runs import now, seen_with
-from ..models.subjects import load_mlm, load_subject
+from ..models.stored_lm import stored_mlm
+from ..models.subjects import load_subject
 from ..settings import Home
 from . import unfinished
 from .evaluation_spec import EvaluationSpec
@@ -31,6 +31,7 @@ from .subject import Subject
 from .trials import Trial, trials_of
 
 if TYPE_CHECKING:
+    from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
 
 
@@ -47,7 +48,7 @@ def evaluate(
     victim = load_subject(subject.run, home, epoch=subject.epoch).to(accelerator.device).use_precision(spec.precision)
     for trial in trials:
         trial.task.require(victim, trial.drawn)
-    mlm = load_mlm(spec.mlm, home) if spec.takes_words else None
+    mlm = stored_mlm(spec.mlm, home) if spec.takes_words else None
     if first and not subject.epoch:
         seen_with(subject.run, subject.weights, home, index)
     ids = []
@@ -70,7 +71,7 @@ class Maker:
     trial: Trial
     accelerator: Accelerator
     victim: Victim
-    mlm: MaskedLM | None
+    mlm: AnyMaskedLM | None
     micro_batch: int | None = None  # images in memory at once, at most
     quiet: bool = False
 

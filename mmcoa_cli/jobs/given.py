@@ -26,7 +26,7 @@ from .making import Making
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from ..models.masked_lm import MaskedLM
+    from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
     from ..tasks.base import Columns, Ints
 
@@ -171,7 +171,7 @@ class Attacked:
         return float(self.credit.mean())
 
 
-def attacked(trial: Given, victim: Victim, mlm: MaskedLM | None) -> Attacked:
+def attacked(trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> Attacked:
     """What the one attack of a trial makes. Raises UserError for prompts that the victim cannot tell apart."""
     trial.task.require(victim, trial.drawn)
     made: dict[str, Held] = {}
@@ -189,7 +189,7 @@ def attacked(trial: Given, victim: Victim, mlm: MaskedLM | None) -> Attacked:
     )
 
 
-def _examples(name: str, trial: Given, victim: Victim, mlm: MaskedLM | None, made: dict[str, Held]) -> Held:
+def _examples(name: str, trial: Given, victim: Victim, mlm: AnyMaskedLM | None, made: dict[str, Held]) -> Held:
     if name not in made:
         attack = attacks.lookup(name)
         needed = {need: _examples(need, trial, victim, mlm, made) for need in attack.needs}

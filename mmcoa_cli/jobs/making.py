@@ -24,7 +24,7 @@ from .refilled import refilled
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from ..models.masked_lm import MaskedLM
+    from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
     from ..tasks.base import Columns, Ints
 
@@ -86,7 +86,7 @@ class Making:
 
     trial: Tried
     victim: Victim
-    mlm: MaskedLM | None
+    mlm: AnyMaskedLM | None
     process: Process
     attack: Attack
     examples: Examples

@@ -64,12 +64,20 @@ class Disk:
     examples: Mapping[str, Mapping[int, tuple[float, float]]]
 
     def training(self, spec: TrainSpec, data: Data, keep: int | None) -> float:
-        """Of the epochs that are kept (all, where that is None), beside several of the optimizer's state, which has two
-        numbers for each weight, and of the training images that are attacked before the first."""
-        offline = offline_test(spec)
-        images = self._of_set(offline.attacks[0], data.pixel_size, images_of(spec, data)) if offline else 0
+        """Of the epochs that are kept (all, where that is None), and of the training images that are attacked before
+        the first."""
+        return self.checkpoints(spec, keep) + self.offline(spec, data)
+
+    def checkpoints(self, spec: TrainSpec, keep: int | None) -> float:
+        """Of the epochs that are kept, beside several of the optimizer's state, which has two numbers for each
+        weight."""
         kept = min(spec.epochs, keep or spec.epochs) + (0 if keep == 1 else 2)
-        return kept * self.weights[spec.method] + images
+        return kept * self.weights[spec.method]
+
+    def offline(self, spec: TrainSpec, data: Data) -> float:
+        """Of the training images that are attacked before the first epoch."""
+        test = offline_test(spec)
+        return self._of_set(test.attacks[0], data.pixel_size, images_of(spec, data)) if test else 0.0
 
     def between(self, spec: TrainSpec, models: int) -> float:
         """Of the models on the way to a run."""

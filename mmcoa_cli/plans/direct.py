@@ -13,6 +13,7 @@ from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Outcome, Start
 from ..settings import home
+from .disk import tell_disk
 from .execution import Execution, verdict
 from .steps import Step
 
@@ -63,6 +64,7 @@ def carry_out(jobs: Sequence[Job], start: Start) -> Done:
     """Do these jobs; what keeps any from being done is told before the first, where it can be known. Where one of
     several fails later, the others are done all the same."""
     steps = steps_of(jobs, start)
+    tell_disk(jobs, home())
     execution = Execution(home(), start, {job: resolve(job, home()) for job in jobs})
     if len(steps) == 1:
         return Done(execution.all_of(steps))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from store.index import Index
@@ -17,19 +16,19 @@ from ..jobs.known import Known
 from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Start
-from ..models.epochs import epochs_in, number_of
 from ..models.library import clip_path, is_clip, mlm_path
 from ..models.runs import NO_RUN
 from ..settings import Home, home
+from ..space import free_space, size
 from ..terminal.console import out, print_json, say
 from ..terminal.durations import duration
 from .cost import images_of, tested
 from .direct import steps_of
+from .left import left_of
 from .order import Scale
 from .selection import Data, look_up
 from .settings import Settings
 from .steps import Step
-from .wording import size
 
 if TYPE_CHECKING:
     from .cost import Speed
@@ -88,7 +87,7 @@ def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
     for job in jobs:
         resolve(job, store, fetch=False)
     found = list(_estimates(jobs, start, store))
-    free_disk, free = _free_disk(store), next((speed.memory.free for _, speed in found if speed and speed.memory), None)
+    free_disk, free = free_space(store), next((speed.memory.free for _, speed in found if speed and speed.memory), None)
     estimates = [estimate for estimate, _ in found]
     if as_json:
         sums = {f"estimated_{name}": _sum(getattr(one, name) for one in estimates) for name in ("seconds", "bytes")}
@@ -105,7 +104,7 @@ def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[tuple
     for step in steps_of(jobs, start):
         job = step.work
         assert isinstance(job, Job)
-        left = _left(job, known)
+        left = left_of(job, known)
         if left is None:
             yield Estimate(step, known.run_id(job.train) if job.train else "", True, 0.0, 0.0, 0.0), None
             continue
@@ -115,36 +114,6 @@ def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[tuple
             speed = _measured(typed, store, side)
             measured.append((typed, speed))
         yield _estimate(step, left, speed, known), speed
-
-
-def _left(job: Job, known: Known) -> Job | None:
-    """What is to be done of a job: the epochs that are not there, the attacks that were not run. None for nothing."""
-    train, test = job.train, job.evaluate
-    if train and train.row.loss:
-        run = known.run(train)
-        begun = [] if run else epochs_in(known.home.checkpoints / (known.run_id(train) or "-"))
-        done = number_of(begun[-1]) if begun else 0
-        train = None if run else replace(train, epochs=train.epochs - done) if done else train
-        train = None if train and train.epochs < 1 else train
-    elif train:
-        run, train = known.run(train), None
-    else:
-        assert test
-        run = _run(test.checkpoint, known.home)
-    missing = known.missing(run, test) if test else ()
-    if test:
-        test = None if not missing else test.changed(attacks=_made_for(missing))
-    return replace(job, train=train, evaluate=test) if train or test else None
-
-
-def _made_for(missing: Iterable[str]) -> tuple[str, ...]:
-    return tuple(attack.name for attack in with_needs(missing))
-
-
-def _run(checkpoint: str, store: Home) -> Any:
-    if is_clip(checkpoint, store):
-        return Known(store).zero_shot(checkpoint, method="clip")
-    return Index(store.database_url).find_run(checkpoint, otherwise=NO_RUN)
 
 
 def _typed(job: Job, start: Start, store: Home) -> Typed:
@@ -243,8 +212,3 @@ def _about(one: Estimate) -> str:
 def _sum(values: Iterable[float | None]) -> int | None:
     every = list(values)
     return None if None in every else round(sum(value or 0 for value in every))
-
-
-def _free_disk(store: Home) -> int:
-    there = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
-    return shutil.disk_usage(there).free

@@ -52,7 +52,7 @@ class Execution:
     def what_can_be(self, steps: Sequence[Step]) -> list[Failure]:
         """The steps that failed, after all others: what fails takes only those with it that need it."""
         for step in self._told(steps):
-            if lost := self._missed(step):
+            if lost := self.missed(step):
                 self._fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
                 continue
             try:
@@ -69,7 +69,7 @@ class Execution:
         todo = [step for step in steps if not step.cached]
         for number, planned in enumerate(todo, 1):
             step = self._named(planned)
-            if len(todo) > 1 and not self._missed(step):
+            if len(todo) > 1 and not self.missed(step):
                 say(f"{step.title}{_about(step)}", head=f"{number}/{len(todo)}")
                 say(step.command, style="dim")
             yield step
@@ -101,9 +101,9 @@ class Execution:
             say(f"took {closely(time.monotonic() - began)}, {closely(step.seconds)} expected", style="dim")
         return outcome
 
-    def _missed(self, step: Step) -> str:
+    def missed(self, step: Step) -> str:
         """The step that failed and that this one needs, empty where there is none."""
-        return next((self.lost[part] for part in _needed(step) if part in self.lost), "")
+        return next((self.lost[part] for part in needed(step) if part in self.lost), "")
 
     def _fail(self, step: Step, failure: Failure, cause: str) -> None:
         """What the step would have made is not to be had."""
@@ -124,7 +124,7 @@ def verdict(failures: Sequence[Failure], steps: Sequence[Step]) -> UserError | N
     return UserError(error, hint=f"{first.hint}; then type the same command again")
 
 
-def _needed(step: Step) -> list[Made]:
+def needed(step: Step) -> list[Made]:
     """The datasets, models and runs without which a step cannot be done."""
     if isinstance(step.work, Fetch):
         return []

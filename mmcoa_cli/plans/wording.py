@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -10,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..space import size
 from ..terminal.durations import duration
 from .plan import Plan
 from .steps import Fetch, Step
@@ -35,11 +35,6 @@ def table(plan: Plan) -> RenderableType:
     titles = [Text(title, style="bold") for title in dict.fromkeys(table.title for table in order.tables)]
     head = [*titles, Text(settings, style="dim"), Text()]
     return Group(*head, *_fetches(plan), lines, Text(), *_sums(plan), *_left_out(plan.left_out))
-
-
-def size(count: float) -> str:
-    """ "3 MB", "1.2 GB", "1,200 GB"."""
-    return f"{math.ceil(count / 1e6)} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
 
 
 def _by_run(steps: Iterable[Step]) -> list[list[Step]]:

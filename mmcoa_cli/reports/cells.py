@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from statistics import mean, stdev
 
+from .layout import BY_RUN
+from .lines import grouped
 from .measured import Measured, average, in_line
 from .paper import marks
 from .pivot import Panel
@@ -20,11 +22,13 @@ MEAN = object()  # the place of the average, which no column is called as
 
 @dataclass(frozen=True)
 class Printed:
-    """One printed line: its `kind` is "value" (of a run) or "detail" (what stands below it)."""
+    """One printed line: its `kind` is "value" (of a run) or "detail" (what stands below it); `best` are the numbers of
+    the cells that no other line of their column beats."""
 
     kind: str
     label: str
     cells: list[str]
+    best: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,24 @@ class Grid:
         """Whether a cell is a mean over seeds."""
         return any(cell.several for line in self.lines for cell in line.values())
 
+    @cached_property
+    def best(self) -> list[frozenset[int]]:
+        """Of each line the numbers of the cells that are best among the lines that compete there: those that were
+        tested alike, and of averages over different datasets none. What is printed alike is as good."""
+        tested = [name for name in self.panel.table.lines if name not in ("run", *BY_RUN)]
+        rivals = grouped(range(len(self.lines)), lambda n: tuple(map(self.panel.lines[n].first.get, tested)))
+        found: list[set[int]] = [set() for _ in self.lines]
+        for numbers in rivals:
+            for column, place in enumerate(self.places):
+                cells = {n: self.lines[n][place] for n in numbers if place in self.lines[n]}
+                values = {
+                    n: float(number(cell.first, cell.value)) for n, cell in cells.items() if not cell.first.earlier_data
+                }
+                if len(values) > 1 and not (place is MEAN and self.counted):
+                    for n, value in values.items():
+                        found[n] |= {column} if value == max(values.values()) else set()
+        return [frozenset(one) for one in found]
+
     def of(self, text: Callable[[Measured], str], line: Mapping[object, Measured], *, mean: bool = True) -> list[str]:
         """The texts of a line's cells; nothing of its average unless `mean`."""
         return [
@@ -95,7 +117,7 @@ def lines_of(grid: Grid) -> list[Printed]:
     found = _test_sets(grid) if grid.over_datasets else []
     for place, (line, cells) in enumerate(zip(grid.panel.lines, grid.lines, strict=True)):
         several = any(cell.several for cell in cells.values())
-        found.append(Printed("value", plain(line.label), grid.of(partial(_value, grid), cells)))
+        found.append(Printed("value", plain(line.label), grid.of(partial(_value, grid), cells), grid.best[place]))
         found.append(Printed("detail", _spread_label(grid, several), grid.of(partial(_spread, grid, several), cells)))
         found += [
             Printed("detail", kind.label, grid.of(kind.text, cells, mean=kind.of_averages))

@@ -14,6 +14,7 @@ from .measured import as_row, in_line
 from .pivot import Panel, comparable, panels
 from .rows import Row, as_dicts
 from .sheet import Sheet, sheet_of
+from .titles import title_of
 
 MOST = 100  # lines of a table that somebody reads
 SEEDS = ("seed", "train_seed")
@@ -55,6 +56,11 @@ class Report:
             return self.figure.panels
         found = panels(self.results, table=self.table, seeds=self.seeds)
         return [mean for panel in found for mean in comparable([panel])] if self.table.cell == MEAN else found
+
+    @cached_property
+    def title(self) -> str:
+        """What it is called: it says what is shown."""
+        return title_of(self.table, self.panels)
 
     @cached_property
     def rows(self) -> list[Row]:

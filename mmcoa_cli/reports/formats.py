@@ -17,6 +17,7 @@ from .content import Report
 from .page import page, part_of
 from .table import text_table
 from .templates import filled
+from .wording import BEST
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
 FORMULA = tuple("=+-@")  # what a spreadsheet would compute
@@ -31,9 +32,9 @@ def render(report: Report, *, format: str = "table", width: int = 100, home: Hom
     """
     writers: dict[str, Callable[[], str]] = {
         "table": lambda: text_table(report, width=width),
-        "markdown": lambda: filled("tables.md.jinja", title=report.table.title, sheets=report.sheets()),
-        "latex": lambda: filled("tables.tex.jinja", table=report.table.name, sheets=report.sheets()),
-        "html": lambda: page([part_of(report, home)], title=report.table.title),
+        "markdown": lambda: filled("tables.md.jinja", title=report.title, sheets=report.sheets(), best=BEST),
+        "latex": lambda: filled("tables.tex.jinja", table=report.table.name, sheets=report.sheets(), best=BEST),
+        "html": lambda: page([part_of(report, home)], title=report.title),
         "csv": lambda: _csv(report.dicts()),
         "json": lambda: as_json(document(report)),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..catalog.tables import AXES
 from . import earlier
@@ -13,6 +13,7 @@ from .layout import OF_RUNS, OF_WEIGHTS, Key, Layout
 from .rows import Row
 
 Cells = dict[Any, list[Row]]
+T = TypeVar("T")
 PLAIN = (*AXES, "metric", "run", "model")  # fields whose values need no name before them
 APART: tuple[Callable[[Row], str], ...] = (  # what is told, one after the other, of lines that are called alike
     lambda row: row.training or "the paper's settings",
@@ -119,9 +120,9 @@ def value_words(name: str, value: Any) -> str:
     return "–" if value is None else f"{name.replace('_', ' ')} {value}"
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> list[list[Row]]:
-    """Rows of equal keys together, in the order in which the keys come."""
-    groups: dict[Key, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
+def grouped(found: Iterable[T], key: Callable[[T], Key]) -> list[list[T]]:
+    """What has equal keys together, in the order in which the keys come."""
+    groups: dict[Key, list[T]] = {}
+    for one in found:
+        groups.setdefault(key(one), []).append(one)
     return list(groups.values())

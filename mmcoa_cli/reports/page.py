@@ -27,7 +27,7 @@ from .pictures import Picture, pictures, prompts, words_of
 from .rows import Row
 from .sheet import Sheet
 from .templates import filled
-from .wording import in_percent, number
+from .wording import BEST, in_percent, number
 
 if TYPE_CHECKING:
     from store.schema import Result
@@ -80,9 +80,9 @@ def part_of(report: Report, home: Home | None = None) -> Part:
     rows = [row for row in report.rows if row.evaluation]
     return Part(
         anchor=report.table.name,
-        title=report.table.title,
+        title=report.title,
         sheets=sheets,
-        notes=list(dict.fromkeys(note for sheet in sheets for note in sheet.notes)),
+        notes=list(dict.fromkeys([*([BEST] if any(s.marked for s in sheets) else []), *_notes(sheets)])),
         svg=svg(report.figure, home) if report.figure else "",
         caption=caption(report.figure, sheets) if report.figure else [],
         examples=list(_examples(rows, home)) if home else [],
@@ -90,6 +90,10 @@ def part_of(report: Report, home: Home | None = None) -> Part:
         commands=report.made_by(rows) if report.made_by else [],
         missing=list(dict.fromkeys(entry["command"] for entry in report.missing.entries())) if report.missing else [],
     )
+
+
+def _notes(sheets: Sequence[Sheet]) -> list[str]:
+    return [note for sheet in sheets for note in sheet.notes]
 
 
 def _origin(row: Row) -> dict[str, str]:

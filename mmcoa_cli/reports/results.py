@@ -18,6 +18,7 @@ from .pictures import prompts
 from .reading import Evaluated, rows_of, together
 from .rows import as_dicts
 from .table import print_table
+from .titles import closing
 
 
 def show(outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False) -> None:
@@ -58,7 +59,7 @@ def _report(results: Sequence[Evaluated]) -> Report:
     """In the first of the catalog's tables that is of their task; they are all of one."""
     tables, task = catalog.tables().values(), results[0].main.task
     table = next((table for table in tables if table.tested_in == task), catalog.tables()["iid"])
-    return report_of(rows_of(results, numbers=table.numbers), table)
+    return report_of(rows_of(results, numbers=table.numbers), closing(table))
 
 
 def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:

@@ -32,6 +32,7 @@ class Sheet:
     lines: list[Printed]
     remarks: list[str]
     notes: list[str]
+    marked: bool = False  # whether any of its values is the best of several
 
 
 def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2, beside: Sequence[Row] = ()) -> Sheet:
@@ -48,6 +49,7 @@ def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2, beside: Sequ
         lines,
         [plain(line) for line in [*trainings(panel.lines), *overestimates(panel.lines, beside)]],
         _notes(grid, "".join(cell for line in lines for cell in line.cells)),
+        any(line.best for line in lines),
     )
 
 
@@ -108,7 +110,8 @@ def _images(panel: Panel) -> list[str]:
 
 
 def _subsets(panel: Panel) -> list[str]:
-    over = [f"averages of {len(panel.datasets)} datasets ({', '.join(panel.datasets)})"] if panel.datasets else []
+    several = "averages of 1 dataset" if len(panel.datasets) == 1 else f"averages of {len(panel.datasets)} datasets"
+    over = [f"{several} ({', '.join(panel.datasets)})"] if panel.datasets else []
     return [
         *over,
         *([f"class-balanced subsets of up to {panel.limit:,} test images"] if panel.limit is not None else []),

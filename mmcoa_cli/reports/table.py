@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -14,13 +15,13 @@ from ..terminal.console import out
 from .content import Report
 from .paper import NOTES
 from .sheet import Sheet
-from .wording import EXPLANATIONS, plain
+from .wording import BEST, EXPLANATIONS, plain
 
-Styled = tuple[str, str]  # a line, and the style it is printed in
-STYLES = {"value": "bold", "detail": "dim"}
+Styled = tuple[str, str, tuple[tuple[int, int], ...]]  # a line, the style it is printed in, and where it is bold
+STYLES = {"value": "", "detail": "dim"}
 GAP = 2  # columns of the terminal between two cells
 LABEL = 14  # the least that labels are wrapped to
-BLANK = ("", "")
+BLANK = ("", "", ())
 OLDER = (
     "The newest of each, {:,} results; {:,} older ones are not shown. All of them: --output report.txt, or --format csv"
 )
@@ -29,7 +30,8 @@ OLDER = (
 def print_table(report: Report) -> None:
     """Print the report on stdout, with colours on a terminal."""
     if out.is_terminal:
-        lines = Text("\n").join(Text(line, style) for line, style in _lines(report, out.width))
+        marks = not out.is_dumb_terminal
+        lines = Text("\n").join(map(_in_colours, _lines(report, out.width, marks=marks)))
         out.print(lines, soft_wrap=True)  # what is wider than the terminal, it may wrap
     else:
         out.file.write(text_table(report, width=out.width))
@@ -37,10 +39,18 @@ def print_table(report: Report) -> None:
 
 def text_table(report: Report, *, width: int) -> str:
     """The same as text without colours, `width` columns wide or as few more as its figures need."""
-    return "".join(f"{line.rstrip()}\n" for line, _ in _lines(report, width))
+    return "".join(f"{line.rstrip()}\n" for line, *_ in _lines(report, width))
 
 
-def _lines(report: Report, width: int) -> Iterator[Styled]:
+def _in_colours(line: Styled) -> Text:
+    text, style, bold = line
+    found = Text(text, style)
+    for start, end in bold:
+        found.stylize("bold", start, end)
+    return found
+
+
+def _lines(report: Report, width: int, *, marks: bool = False) -> Iterator[Styled]:
     sheets = report.sheets()
     if max(map(_least_width, sheets)) > width:
         sheets = report.sheets(digits=1)
@@ -49,7 +59,7 @@ def _lines(report: Report, width: int) -> Iterator[Styled]:
     known = {text: number for number, text in enumerate(EXPLANATIONS.values())}
     notes = list(dict.fromkeys(note for sheet in sheets for note in sheet.notes))
     notes.sort(key=lambda note: known.get(note, -1))
-    yield from _wrapped([report.table.title], width, "bold")
+    yield from _wrapped([report.title], width, "bold")
     yield from _wrapped(captions if len(captions) == 1 else [], width)
     for sheet in sheets:
         yield BLANK
@@ -59,12 +69,13 @@ def _lines(report: Report, width: int) -> Iterator[Styled]:
             yield BLANK
             yield from _table(part, width)
         yield from _paragraph(sheet.remarks, width)
-    yield from _paragraph(notes, width)
+    marked = marks and any(sheet.marked for sheet in sheets)
+    yield from _paragraph([*([BEST] if marked else []), *notes], width)
     if report.older:
         yield from _paragraph([OLDER.format(len(report.results), report.older)], width)
     if report.missing and (below := report.missing.lines()):
         yield BLANK
-        yield from ((plain(line), "dim") for line in below)  # commands to copy are never wrapped
+        yield from ((plain(line), "dim", ()) for line in below)  # commands to copy are never wrapped
 
 
 def _paragraph(lines: Sequence[str], width: int) -> Iterator[Styled]:
@@ -75,7 +86,7 @@ def _paragraph(lines: Sequence[str], width: int) -> Iterator[Styled]:
 
 def _wrapped(lines: Iterable[str], width: int, style: str = "dim") -> Iterator[Styled]:
     """Lines of at most `width` columns, also where a name from elsewhere holds a newline."""
-    return ((part, style) for line in lines for part in _folded(visible(line), width))
+    return ((part, style, ()) for line in lines for part in _folded(visible(line), width))
 
 
 def _folded(line: str, width: int) -> list[str]:
@@ -112,7 +123,14 @@ def _panels(sheet: Sheet, width: int) -> list[Sheet]:
 
 def _only(sheet: Sheet, numbers: Sequence[int]) -> Sheet:
     """The sheet with the columns of these numbers."""
-    lines = [replace(line, cells=[line.cells[number] for number in numbers]) for line in sheet.lines]
+    lines = [
+        replace(
+            line,
+            cells=[line.cells[number] for number in numbers],
+            best=frozenset(new for new, number in enumerate(numbers) if number in line.best),
+        )
+        for line in sheet.lines
+    ]
     return replace(sheet, columns=[sheet.columns[number] for number in numbers], lines=lines)
 
 
@@ -139,11 +157,15 @@ def _table(sheet: Sheet, width: int) -> Iterator[Styled]:
     figures = sum(GAP + cell_len(column[0]) for column in columns)
     label = max(LABEL, min(max(map(cell_len, labels)), width - figures))
     names, *rows = ["".join(" " * GAP + cell for cell in cells) for cells in zip(*columns, strict=True)]
-    yield " " * label + names, "bold"
-    yield "─" * (label + figures), ""
+    ends = [*accumulate((GAP + cell_len(column[0]) for column in columns), initial=label)]
+    yield " " * label + names, "bold", ()
+    yield "─" * (label + figures), "", ()
     for number, (line, text, cells) in enumerate(zip(sheet.lines, labels, rows, strict=True)):
         if number and line.kind == "value":
             yield BLANK
         first, *more = _folded(text, label)
-        yield first + " " * (label - cell_len(first)) + cells, STYLES[line.kind]
-        yield from ((part, STYLES[line.kind]) for part in more)
+        named = ((0, label),) if line.kind == "value" else ()
+        wider = len(first) - cell_len(first)
+        best = [(ends[number] + wider, ends[number + 1] + wider) for number in sorted(line.best)]
+        yield first + " " * (label - cell_len(first)) + cells, STYLES[line.kind], (*named, *best)
+        yield from ((part, STYLES[line.kind], named) for part in more)

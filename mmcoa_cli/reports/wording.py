@@ -9,6 +9,7 @@ from .lines import Line
 from .paper import NOTES
 from .rows import Row
 
+BEST = "bold: the best result of its column, under the same attack; the paper's numbers take no part"
 EXPLANATIONS = {  # of signs and words, in the order in which they are printed
     "behind": "p: of the difference to the best, on the same images (exact McNemar test); of many comparisons some are "
     "small by chance",

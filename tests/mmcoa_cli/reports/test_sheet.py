@@ -47,7 +47,7 @@ def test_the_table_of_two_datasets(index: Index, add: Add) -> None:
     for dataset, correct in (("cifar10", 6100), ("cifar100", 2900)):
         add("mmcoa", {"multimodal": correct}, source="imagenet", dataset=dataset)
     assert report(index) == (
-        "Tables II and III: trained on one dataset, tested on fifteen\n"
+        "Tables II and III: trained on imagenet, tested on cifar10 and cifar100\n"
         "Robust accuracy under the multimodal attack, in percent\n"
         "\n"
         "trained on imagenet · ViT-B-32 · multimodal attack (Table II)\n"

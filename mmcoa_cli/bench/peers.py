@@ -1,0 +1,101 @@
+"""Other libraries' PGD in L-inf, where they are installed, as their documentation uses it: on a module that gives
+logits. It knows the class prompts' embeddings, which a user of these libraries would compute once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..attacks.radii import radius
+from ..attacks.settings import PgdSettings
+
+Pgd = Callable[[nn.Module, Tensor, Tensor, PgdSettings], Callable[[], Tensor]]
+INSTALL = "pip install 'mmcoa[peers]'"
+
+
+class Module(nn.Module):
+    """Pixels -> logits against class prompts, with all of the model's weights as they come."""
+
+    def __init__(self, victim: nn.Module, class_features: Tensor) -> None:
+        super().__init__()
+        self.victim = victim
+        self.register_buffer("class_features", class_features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features, _, tau = self.victim(images)
+        logits: Tensor = tau * features @ self.class_features.T
+        return logits
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library: the distribution that has it, what to type for it, and its attack, made ready to be run."""
+
+    distribution: str
+    install: str
+    ready: Pgd
+
+    @property
+    def version(self) -> str:
+        """Empty where it is not installed."""
+        try:
+            return metadata.version(self.distribution)
+        except metadata.PackageNotFoundError:
+            return ""
+
+
+def _torchattacks(model: nn.Module, images: Tensor, labels: Tensor, settings: PgdSettings) -> Callable[[], Tensor]:
+    torchattacks: Any = import_module("torchattacks")
+
+    attack = torchattacks.PGD(
+        model, eps=radius(settings.eps), alpha=settings.step_size, steps=settings.steps,
+        random_start=settings.random_start,
+    )  # fmt: skip
+    return lambda: attack(images, labels)
+
+
+def _foolbox(model: nn.Module, images: Tensor, labels: Tensor, settings: PgdSettings) -> Callable[[], Tensor]:
+    foolbox: Any = import_module("foolbox")
+
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
+    attack = foolbox.attacks.LinfPGD(
+        abs_stepsize=settings.step_size, steps=settings.steps, random_start=settings.random_start
+    )
+    return lambda: attack.run(wrapped, images, labels, epsilon=radius(settings.eps))
+
+
+def _art(model: nn.Module, images: Tensor, labels: Tensor, settings: PgdSettings) -> Callable[[], Tensor]:
+    attacks, classification = (
+        import_module(f"art.{name}") for name in ("attacks.evasion", "estimators.classification")
+    )
+    classifier: Any = classification.PyTorchClassifier(
+        model, loss=nn.CrossEntropyLoss(), input_shape=tuple(images.shape[1:]),
+        nb_classes=len(model.class_features), clip_values=(0.0, 1.0),  # type: ignore[arg-type]
+        device_type="cpu" if images.device.type == "cpu" else "gpu",
+    )  # fmt: skip
+    classifier.model.eval()
+    attack = attacks.ProjectedGradientDescent(
+        classifier, norm=np.inf, eps=radius(settings.eps), eps_step=settings.step_size, max_iter=settings.steps,
+        num_random_init=int(settings.random_start), batch_size=len(images), verbose=False,
+    )  # fmt: skip
+    pixels, classes = images.cpu().numpy(), labels.cpu().numpy()
+    return lambda: torch.from_numpy(attack.generate(pixels, classes))
+
+
+PEERS = {
+    "torchattacks": Peer("torchattacks", "pip install --no-deps torchattacks", _torchattacks),
+    "foolbox": Peer("foolbox", INSTALL, _foolbox),
+    "art": Peer("adversarial-robustness-toolbox", INSTALL, _art),
+}
+
+
+def versions() -> dict[str, str]:
+    """Of those that are installed."""
+    return {name: peer.version for name, peer in PEERS.items() if peer.version}

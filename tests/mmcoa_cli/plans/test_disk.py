@@ -1,0 +1,89 @@
+"""What `train` and `fetch` say beforehand that they will take of the disk."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmcoa_cli.inventory import tell_needs_of
+from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.plans.cost import images_of
+from mmcoa_cli.plans.direct import training_jobs
+from mmcoa_cli.plans.disk import _examples, tell_disk
+from mmcoa_cli.plans.selection import look_up
+from mmcoa_cli.settings import Home
+from store.example_packing import pack
+
+LINE = re.compile(r"needs about (.+?): (.+); (only )?[\d.,]+ [MG]B free")
+VIT = 605_143_316  # bytes of its weights
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> Home:
+    return Home(tmp_path / "none", f"sqlite:///{tmp_path / 'none' / 'index.db'}")
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, dict[str, str]]:
+    """The sum, and each part by its name."""
+    whole, parts, _ = LINE.search(" ".join(capsys.readouterr().err.split())).groups()  # type: ignore[union-attr]
+    return whole, {
+        name: size for name, size in (re.match(r"(.*) ([\d.,]+ .B)", one).groups() for one in parts.split(", "))
+    }  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("keep", "weights"), [(1, VIT), (None, 12 * VIT), (2, 4 * VIT)])
+def test_a_run_takes_the_epochs_that_it_keeps(
+    nowhere: Home, capsys: pytest.CaptureFixture[str], keep: int | None, weights: int
+) -> None:
+    """Of several, the optimizer's state stays, too: twice the weights. All ten epochs of ViT-B-32 are 7.3 GB."""
+    tell_disk(training_jobs([train_spec("tecoa", dataset="cifar100", shots="5")], keep=keep), nowhere)
+    _, parts = said(capsys)
+    assert parts["checkpoints"] == (f"{-(-weights // 10**6)} MB" if weights < 1e9 else f"{weights / 1e9:,.1f} GB")
+    assert parts["models"] == "606 MB"  # which is not here: tecoa takes no words
+
+
+def test_its_test_is_in_it_and_a_grid_is_summed(nowhere: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [train_spec("mmcoa", dataset="cifar100", shots="5", seed=seed) for seed in (0, 1)]
+    tell_disk(training_jobs(runs, test={}), nowhere)
+    _, parts = said(capsys)
+    assert parts["checkpoints"] == "1.2 GB"
+    assert parts["models"] == "1.0 GB"  # with the masked LM, once for both
+    images = 2 * 10_000 * 3 * 32 * 32 * np.log2(3) / 8 / 1e6  # of one attack, whose images another shows, in MB
+    assert images < float(parts["examples"].split()[0]) < 1.4 * images
+
+
+def test_nothing_is_said_where_nothing_trains_or_is_known(nowhere: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    tell_disk(training_jobs([train_spec("tecoa", dataset="nobodys")], test={}), nowhere)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("eps", ["1/255", "4/255"])
+def test_an_image_takes_no_more_than_is_said(nowhere: Home, eps: str) -> None:
+    """Packed, one whose values changed at random by whole levels is the most that the ball has room for."""
+    data = look_up("cifar10", nowhere)
+    assert data and data.pixel_size == 32 and images_of(train_spec("tecoa", dataset="cifar10", shots="5"), data) == 50
+    expected = _examples(evaluation_spec("", ("cifar10",), ("image",), eps=eps), data)["image"][32][1]
+    draw, most = np.random.default_rng(0), int(eps.split("/")[0])
+    clean = draw.integers(most, 256 - most, size=(32, 32, 3), dtype=np.uint8)
+    levels = clean.transpose(2, 0, 1) + draw.integers(-most, most + 1, size=(3, 32, 32))
+    packed = pack((levels.astype(np.float32) / np.float32(255)), clean)
+    assert 0.6 * expected < len(packed) < 1.3 * expected
+
+
+def test_fetch_counts_what_is_not_here(nowhere: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tell_needs_of(["cifar10", "cifar100"], nowhere, source=None, replace=False)
+    whole, parts = said(capsys)
+    assert (whole, parts) == ("510 MB", {"what stays": "340 MB", "a download until it is read": "171 MB"})
+    (tmp_path / "birds.zip").write_bytes(bytes(3_000_000))
+    tell_needs_of(["birds"], nowhere, source=tmp_path / "birds.zip", replace=False)
+    assert said(capsys) == ("3 MB", {"what stays": "3 MB"})
+    nowhere.datasets.mkdir(parents=True)
+    (nowhere.datasets / "cifar10.h5").touch()
+    tell_needs_of(["cifar10"], nowhere, source=None, replace=False)
+    assert capsys.readouterr().err == ""
+    tell_needs_of(["cifar10"], nowhere, source=None, replace=True)
+    assert said(capsys)[0] == "341 MB"
