@@ -54,7 +54,7 @@ def ours(
     batch = Batch(
         victim=victim, images=images, labels=labels, indices=range(len(images)), settings=settings, seed=seed,
         logits=answer, answer=answer, class_features=lambda attack: victim.embed_texts(bench.prompts(bench.few)),
-        loss=lambda: task.loss(victim, images, labels, clean=lambda: answer, settings=settings),
+        goal=lambda: task.goal(victim, images, labels, clean=lambda: answer, settings=settings),
     )  # fmt: skip
     make = attacks.lookup(IMAGE.name).images
     assert make is not None
