@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from store.datasets import Dataset
 from store.errors import UserError
 
 from .. import catalog
 from ..names import meant, store_name
 from ..other_kinds import DATASET, of_another_kind
 from ..settings import Home
+
+if TYPE_CHECKING:
+    from store.datasets import Dataset
 
 BROKEN = "images that cannot be used"  # why files are left out of a dataset
 
@@ -30,6 +33,8 @@ def open_dataset(name: str, home: Home) -> Dataset:
 
     Raises UserError, with what to type, when it is neither.
     """
+    from store.datasets import Dataset
+
     path = dataset_path(name, home)
     if not path.exists():
         row = catalog.datasets().get(name)

@@ -41,8 +41,8 @@ class Watch:
             mlm = stored_mlm(self.spec.mlm, self.home) if self.spec.takes_words else None
             for trial in trials_of(self.spec, subject, self.home):
                 maker = Maker(replace(trial, home=own), self.accelerator, self.plan.victim, mlm, quiet=True)
+                maker.all(self.spec.attacks)
                 for attack in self.spec.attacks:
-                    maker.examples(attack)
                     for row in maker.trial.results(attack, seconds=0, device="", now="") if self._first else ():
                         if row.metric in SHOWN:
                             found[f"{row.metric}/{attack}"] = row.value

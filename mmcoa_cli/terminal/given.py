@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperOption
 
 from store.errors import UserError
 
-from .on_demand import with_plain_flags
+from .on_demand import quick
 from .options_file import read_from
 
 UsageError: Any = typer.BadParameter.__base__  # click's, of which newer versions of typer have a copy
@@ -21,7 +21,7 @@ class OnceEach(TyperCommand):
     """A command that takes each option once. (Typer takes the last of several values, and says nothing.)"""
 
     def get_params(self, ctx: Any) -> Any:
-        return with_plain_flags(super().get_params(ctx))
+        return quick(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As Typer does it. Raises UserError for an option that is given twice."""
