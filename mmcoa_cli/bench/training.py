@@ -24,6 +24,7 @@ from ..jobs.training_plan import Plan
 from ..jobs.training_spec import TrainSpec
 from ..jobs.training_steps import original_of, steps
 from ..jobs.updates import Update
+from ..models.fast_vit import as_published
 from ..models.token_rows import cut_by
 from .bench import Bench
 from .image import as_released
@@ -120,7 +121,7 @@ def _epoch(bench: Bench, plan: Plan, update: Update, accelerator: Accelerator, n
 def _released(bench: Bench, plan: Plan, optimizer: Optimizer, loop: Loop, number: int) -> None:
     """The same images by the released loop."""
     order = np.random.default_rng(number + 1).permutation(plan.indices)
-    with as_released():
+    with as_released(), as_published(bench.clip.model.visual):
         for start in range(0, len(order), plan.spec.batch_size):
             batch = order[start : start + plan.spec.batch_size]
             x = to_unit(load_pixels(plan.dataset, SPLIT, batch), bench.device)
