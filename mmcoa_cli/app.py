@@ -22,10 +22,27 @@ from .terminal.flattened import flattened
 from .terminal.given import OnceEach
 from .terminal.on_demand import group
 
-VERBS = (
-    "fetch", "train", "pretrain", "attack", "evaluate", "interpolate", "report", "runs", "reproduce", "list", "show",
-    "tsne", "export", "push", "store", "doctor", "demo",
-)  # fmt: skip
+VERBS = {  # in the order of `mmcoa --help`, each with the first line of its own help
+    "fetch": "Bring datasets and models into the store, from the network or this machine, and say what was understood.",
+    "train": "Train a defence on a dataset; then test it clean and under the image, text and multimodal attack.",
+    "pretrain": "Train a stand-in CLIP of any open_clip architecture from scratch, on class prompts.",
+    "attack": "Make adversarial examples of a run or a model, and store them for every later evaluation.",
+    "evaluate": "Test runs or models. Use the stored examples; make and store those that are missing.",
+    "interpolate": "Make the models (1-w) A + w B. Each can be evaluated as a run is; what is there is not made again.",
+    "report": "Print what the index holds: accuracies with n and 95% intervals, next to the paper's numbers.",
+    "runs": "List the runs: what they are made of, when, how long it took, and what came out.",
+    "reproduce": "Train and test what a table or figure of the paper needs and is not there yet; then print it.",
+    "list": "List what there is to choose from: title, source, and settings with their defaults.",
+    "show": "Draw what attacks made of a run's test images, or images of a dataset as they are attacked.",
+    "tsne": "Draw where a model puts images, clean and attacked (t-SNE), and measure the mean cosine of the two.",
+    "export": "Write a run's model, with a card and its results, for use without mmcoa.",
+    "push": "Send a run's model to the Hugging Face hub, with a card and its results.",
+    "store": "Look after what is stored.",
+    "bench": "Measure the speed of this machine: attacks, training, data, store and start, against what it could do, "
+    "against the paper's released code, and against other libraries where they are installed.",
+    "doctor": "Check this machine and this store, or with --checkpoint a model for gradient masking; say what to do.",
+    "demo": "Fetch, train four methods, attack and report on embedded digits: a few minutes on two cores, no network.",
+}
 
 
 def verb(name: str) -> Any:

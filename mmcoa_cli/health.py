@@ -21,15 +21,18 @@ from rich.text import Text
 
 from store.errors import UserError
 from store.printable import visible
+from store.shared_disk import disk_of
 
 from . import __version__
 from .settings import Home
+from .stored.listing import counted
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 STYLES = {OK: "green", WARN: "bold yellow", FAIL: "bold red", SKIP: "dim"}
 GB = 10**9
 MOST_COMMANDS = 3  # that one advice names
 SHOWN = ("torch", "open_clip_torch", "transformers", "accelerate", "sqlalchemy", "h5py")
+ONE_MACHINE = "use this store from one machine at a time, or have the disk mounted with its locks"
 REINSTALL = "reinstall mmcoa into a new virtual environment"
 
 
@@ -166,6 +169,7 @@ def _devices() -> Iterator[Check]:
 
 def _store(home: Home) -> Iterator[Check]:
     yield _writable(home.root)
+    yield from _locks(home.root)
     yield from _index(home)
     yield from _verified(home)
     yield from _unfinished(home)
@@ -182,6 +186,18 @@ def _writable(root: Path) -> Check:
         return Check("store", "folder", FAIL, reason, "set MMCOA_HOME to a folder you may write to")
 
 
+def _locks(root: Path) -> Iterator[Check]:
+    """Of a disk that other machines see, whether a lock that one holds is one for all."""
+    disk = disk_of(root)
+    if disk.shared:
+        place = f"{disk.mounted} ({disk.kind})"
+        yield (
+            Check("store", "locks", WARN, f"on {place} they hold on one machine alone ({disk.fault})", ONE_MACHINE)
+            if disk.fault
+            else Check("store", "locks", OK, f"between machines, on {place}")
+        )
+
+
 def _index(home: Home) -> Iterator[Check]:
     """The index is opened, and so brought to the newest version, but never begun here."""
     if home.index_file is not None and not home.index_file.exists():
@@ -195,7 +211,7 @@ def _index(home: Home) -> Iterator[Check]:
     except UserError as error:
         yield Check("store", "index", FAIL, str(error), error.hint)
         return
-    yield Check("store", "index", OK, f"{len(runs)} runs, {evaluations} results")
+    yield Check("store", "index", OK, f"{counted(len(runs), 'run')}, {counted(evaluations, 'result')}")
     for run in runs:
         if run.status != "complete":
             advice = f"if it is not running now: mmcoa train --resume {run.id}"

@@ -5,12 +5,14 @@ Nothing heavy is imported before something is fetched.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
+from store.verification import remembered
 
 from . import catalog
 from .catalog import DatasetRow, Kind, MlmRow, ModelRow
@@ -206,28 +208,30 @@ def _datasets(home: Home) -> list[dict[str, Any]]:
     for name in [*rows, *(name for name in registered_datasets(home) if name not in rows)]:
         path = dataset_path(name, home)
         info = _info(path)
-        row = info or rows.get(name) or DatasetRow(name)
-        found.append(
-            {
-                "name": row.name,
-                "classes": len(row.class_names),
-                "splits": {split: row.splits[split] for split in ORDER if split in row.splits},
-                "bytes": size_of(path) if info else rows[name].bytes if name in rows else None,
-                "here": info is not None,
-                "part": "; ".join(info.parts.values()) if info else "",
-            }
-        )
+        row = rows.get(name) or DatasetRow(name)
+        said = info or {"name": row.name, "classes": len(row.class_names), "splits": row.splits, "part": ""}
+        size = size_of(path) if info else row.bytes if name in rows else None
+        splits = {split: said["splits"][split] for split in ORDER if split in said["splits"]}
+        part = said.pop("part")
+        found.append({**said, "splits": splits, "bytes": size, "here": info is not None, "part": part})
     return found
 
 
-def _info(path: Path) -> Any:
-    """Read what a dataset's file says of itself; None where it is missing or damaged."""
-    from store.datasets import Dataset
+def _info(path: Path) -> dict[str, Any] | None:
+    """What a listing says of a dataset's file, remembered until that changes; None where it is missing or damaged."""
+
+    def read() -> str:
+        from store.datasets import Dataset
+
+        info = Dataset.info_of(path)
+        part = "; ".join(info.parts.values())
+        return json.dumps({"name": info.name, "classes": len(info.class_names), "splits": info.splits, "part": part})
 
     if not path.exists():
         return None
     try:
-        return Dataset.info_of(path)
+        said: dict[str, Any] = json.loads(remembered(path, "listing", read))
+        return said
     except UserError:
         return None
 

@@ -66,6 +66,11 @@ class Dataset:
         return Dataset(self._file, replace(self.info, template=template))
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
     def encoded(self) -> bool:
         """Whether `images` gives encoded bytes rather than arrays."""
         return self.info.image_size is None

@@ -10,10 +10,12 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import BaseFileLock, FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from .errors import UserError
+
+if TYPE_CHECKING:  # it imports asyncio, which what only reads has no use for
+    from filelock import BaseFileLock
 
 GONE = ".gone"  # ends the name of what is being removed
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ def lock(
     Whoever holds it may take it again. When another process holds it, `on_wait` is called once, or a
     warning says that it is waited for `what`.
     """
+    from filelock import FileLock, Timeout
+
     file_lock = FileLock(path.with_name(f"{path.name}.lock"), is_singleton=True)  # a singleton can be taken again
     try:
         _acquire(file_lock, path.parent, timeout=0)
@@ -79,6 +83,8 @@ def _acquire(file_lock: BaseFileLock, folder: Path, *, timeout: float, poll_seco
 @contextmanager
 def lock_or_refuse(path: Path, *, what: str) -> Iterator[None]:
     """Hold `path`.lock. Raises UserError where another process does."""
+    from filelock import FileLock, Timeout
+
     file_lock = FileLock(path.with_name(f"{path.name}.lock"), is_singleton=True)
     if path.parent.is_dir():  # else there is nothing that anybody uses
         try:

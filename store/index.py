@@ -62,7 +62,7 @@ class Index:
     def save_run(self, run: Run) -> None:
         """Add the run, or replace the one of the same id. Raises UserError for values that no database would keep."""
         values = asdict(run)
-        _require(schema.runs, values)
+        require_values(schema.runs, values)
 
         def update_or_insert(connection: Connection) -> None:  # to delete it would take its results along
             changed = connection.execute(update(schema.runs).where(_RUN.id == run.id).values(**values))
@@ -75,7 +75,7 @@ class Index:
         """Add evaluations, whole or not at all; each in place of the one of the same id. Their runs must be there."""
         rows = [_row_of(result) for result in results]
         for row in rows:
-            _require(schema.results, row)
+            require_values(schema.results, row)
         ids = sorted({result.evaluation for result in results})
 
         def replace(connection: Connection) -> None:
@@ -88,7 +88,7 @@ class Index:
     def save_epoch(self, epoch: Epoch) -> None:
         """Add an epoch of a run, which must be there; in place of the one of the same number."""
         values = asdict(epoch)
-        _require(schema.epochs, values)
+        require_values(schema.epochs, values)
         same = (_EPOCH.run_id == epoch.run_id) & (_EPOCH.epoch == epoch.epoch)
 
         def replace(connection: Connection) -> None:
@@ -124,12 +124,19 @@ class Index:
         return [Epoch(*list(row)) for row in self._rows(schema.epochs, query)]
 
     def find_run(
-        self, beginning: str, *, otherwise: str = "", others: Iterable[str] = (), kinds: Iterable[str] = ()
+        self,
+        beginning: str,
+        *,
+        otherwise: str = "",
+        others: Iterable[str] = (),
+        kinds: Iterable[str] = (),
+        instead: str = "",
     ) -> Run:
         """The run whose id is or begins with `beginning`.
 
         Raises UserError when none or several do. Its hint names what may be meant: runs, those of these `kinds` if any
-        are named, and `others` that could be typed as well; `otherwise` is the hint where there is nothing to name.
+        are named, and `others` that could be typed as well; `otherwise` is the hint where there is nothing to name,
+        and `instead`, if any, the hint whatever there is.
         """
         rows = self._rows(schema.runs, select(_RUN.id, _RUN.kind).order_by(_RUN.created_at, _RUN.id))
         ids = [str(row.id) for row in rows]
@@ -143,7 +150,7 @@ class Index:
             raise UserError(f"{len(found)} runs begin with {beginning!r}", hint=f"type more: {', '.join(found[:5])}")
         fitting = [str(row.id) for row in rows if not kinds or row.kind in kinds]
         close = near(beginning, (*fitting, *others)) or fitting[-3:]
-        hint = f"did you mean {' or '.join(close)}?" if close else otherwise
+        hint = instead or (f"did you mean {' or '.join(close)}?" if close else otherwise)
         raise UserError(f"there is no run or model called {beginning!r}", hint=hint)
 
     def evaluation(self, evaluation: str) -> list[Result]:
@@ -261,12 +268,12 @@ class Index:
 def require_row(row: Run | Result | Epoch) -> None:
     """Raises UserError for a row that no index can keep, before any of it is."""
     if isinstance(row, Result):
-        _require(schema.results, _row_of(row))
+        require_values(schema.results, _row_of(row))
     else:
-        _require(schema.runs if isinstance(row, Run) else schema.epochs, asdict(row))
+        require_values(schema.runs if isinstance(row, Run) else schema.epochs, asdict(row))
 
 
-def _require(table: Table, values: Mapping[str, Any]) -> None:
+def require_values(table: Table, values: Mapping[str, Any]) -> None:
     """Raises UserError for values that no row of this table can have."""
     try:
         check(table, values)
@@ -275,10 +282,10 @@ def _require(table: Table, values: Mapping[str, Any]) -> None:
 
 
 def _row_of(result: Result) -> dict[str, Any]:
-    return {**vars(result), **{name: _written(getattr(result, name)) for name in DOCUMENTS}}
+    return {**vars(result), **{name: written(getattr(result, name)) for name in DOCUMENTS}}
 
 
-def _written(document: object) -> str:
+def written(document: object) -> str:
     """A document as text; empty for what cannot be one, which the check of the row refuses."""
     try:
         return json.dumps(document, allow_nan=False)

@@ -8,9 +8,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:  # listing what is stored takes a third of the time without
+    import numpy as np
 
 
 def canonical_json(spec: object) -> str:
@@ -28,6 +29,8 @@ def key_of(spec: object) -> str:
 
 def digest_arrays(named: Mapping[str, np.ndarray[Any, Any]]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes, whatever the order of the mapping."""
+    import numpy as np
+
     digest = hashlib.sha256()
     for name in sorted(named):
         array = named[name]

@@ -10,9 +10,12 @@ AS_GOOD = 0.15  # below the nearest: what is further off than that was not meant
 
 
 def near(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
-    """Those of `known` that begin with `name`, else those that are nearest to it; each once, the nearest first."""
+    """The one of `known` that `name` is but for capitals, else those that begin with it, else those that are nearest to
+    it; each once, the nearest first."""
     typed, found = name.lower(), dict[str, float]()
     for one in known:
+        if one.lower() == typed:
+            return [one]
         found.setdefault(one, SequenceMatcher(None, one.lower(), typed).ratio())
     if begun := [one for one in found if one.lower().startswith(typed)]:
         found = {one: found[one] for one in begun}

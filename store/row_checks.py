@@ -29,6 +29,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "images": (0, math.inf),
     "peak_memory": (0, math.inf),
     "processes": (1, math.inf),
+    "number": (0, math.inf),
+    "rounds": (1, math.inf),
+    **dict.fromkeys(("shortest", "longest", "cpu", "wall", "of_ours", "of_floor", "flops"), (0, math.inf)),
 }
 DOCUMENTS = {"spec", "threat", "setting"}  # columns that hold a JSON object
 MOMENTS = {"created_at", "finished_at"}

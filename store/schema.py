@@ -68,6 +68,31 @@ epochs = Table(
     Column("precision", String(20), nullable=False),
     Column("version", String(40), nullable=False),
     Column("created_at", String(40), nullable=False),
+    Column("waited", Float),
+)
+
+measures = Table(
+    "measures",
+    metadata,
+    Column("bench", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("part", String(40), nullable=False),
+    Column("work", String(300), nullable=False),
+    Column("who", String(100), nullable=False),
+    Column("unit", String(40), nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("shortest", Float, nullable=False),
+    Column("longest", Float, nullable=False),
+    Column("cpu", Float, nullable=False),
+    Column("wall", Float, nullable=False),
+    Column("rounds", Integer, nullable=False),
+    Column("of_ours", Float),
+    Column("of_floor", Float),
+    Column("flops", Float),
+    Column("setting", Text, nullable=False),
+    Column("device", String(200), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("created_at", String(40), nullable=False),
 )
 
 
@@ -133,6 +158,33 @@ class Epoch:
     device: str  # the name of the hardware
     processes: int
     precision: str
+    version: str
+    created_at: str
+    waited: float | None = None  # seconds of them in which images were waited for; None where that was not recorded
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What one of those that were timed took for a unit of some work: a row of a bench, which is a name for all that
+    was measured together. Seconds are medians over the rounds; ratios are to others in the same round, None without."""
+
+    bench: str
+    number: int  # of the row in its bench, the first is 0
+    part: str
+    work: str
+    who: str
+    unit: str
+    seconds: float
+    shortest: float
+    longest: float
+    cpu: float
+    wall: float
+    rounds: int
+    of_ours: float | None
+    of_floor: float | None
+    flops: float | None  # of a unit
+    setting: Mapping[str, Any]  # of the whole bench
+    device: str
     version: str
     created_at: str
 

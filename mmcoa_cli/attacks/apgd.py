@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.finite import require_finite
-from .pgd import drawn
 from .radii import radius
+from .starts import drawn
 
 if TYPE_CHECKING:
     from .autoattack import Standing

@@ -172,6 +172,7 @@ AUTOATTACK = Attack(
     title="APGD-CE, then APGD-T on what stands; -o version=standard adds FAB-T and Square",
     source="Croce and Hein, 2020, arXiv 2003.01690",
     settings=AutoAttackSettings,
+    version=2,
     needs=("clean",),
     images=adv_images,
     seeded=True,

@@ -17,7 +17,7 @@ from .. import catalog
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.masked_lm import MaskedLM
+    from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
 
 # of pixels (b, 3, H, W) and the rows of a block that these are: what is ascended, summed, and which go on (None: all)
@@ -54,7 +54,7 @@ class Batch:
 
     def start(self) -> Tensor:
         """delta_0 of each image, from the generator of (seed, its number)."""
-        from .pgd import random_start
+        from .starts import random_start
 
         return random_start(self.settings, self.images, indices=self.indices, seed=self.seed, epoch=self.epoch)
 
@@ -76,7 +76,7 @@ class Texts:
     prompts: Sequence[str]
     names: Sequence[str]
     settings: Any
-    mlm: MaskedLM | None = None
+    mlm: AnyMaskedLM | None = None
     seed: int = 0
     owners: Tensor | None = None
     image_features: Callable[[str], Tensor] | None = None

@@ -7,35 +7,39 @@ attacked together, in few encoder calls. What no CLIP weight changes (`prepare`)
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from store.errors import UserError
-
 from ..datasets.prompts import clean_name
 from ..models.finite import require_finite
-from ..models.masked_lm import MaskedLM
+from ..models.text_batches import REMEMBERED, as_they_come
 from .base import Texts
-from .compat import CASE, POSITIONS, SINGLE, WORDS
+from .candidates import MAX_TOKENS, Candidates, candidates_of, first_of
+from .compat import SINGLE, WORDS
 from .settings import BertAttackSettings
-from .stop_words import STOP_WORDS
-from .words import bare, parted, replaced
+from .words import bare, replaced
 
-RELEASE_MAX_TOKENS = 30
+if TYPE_CHECKING:
+    from ..models.stored_lm import AnyMaskedLM
 
 AT_ONCE = 1024  # texts: memory is bounded by what can become of these
 Encoder = Callable[[list[str]], Tensor]  # strings -> unit embeddings (n, D)
 Gain = Callable[[Sequence[int], Tensor], Tensor]  # the numbers of prompts, embeddings (n, D) -> (n,)
-Candidates = list[list[list[str]]]  # [prompt][word] -> words that may replace it
 
 
 def _never(text: str) -> bool:
     return False
+
+
+def _listed_first(prompt: str, position: int, equals: Sequence[str]) -> str:
+    return equals[0]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,12 @@ class TextTarget:
     as_encoded: Callable[[str], str]
     forbidden: frozenset[str]  # what an attack may not bring into a prompt: all class names under `no_collisions`
     is_cut: Callable[[str], bool] = _never  # whether the context is too short for a text: such candidates are not used
+    first: Callable[[str, int, Sequence[str]], str] = _listed_first  # of candidates for a word that are equally good
+
+    def of(self, numbers: Sequence[int]) -> TextTarget:
+        """Some of the prompts."""
+        prompts, candidates = [self.prompts[k] for k in numbers], [self.candidates[k] for k in numbers]
+        return replace(self, prompts=prompts, candidates=candidates)
 
 
 def attack_texts(texts: Texts, settings: BertAttackSettings, *, away_from: Tensor | None = None) -> list[str]:
@@ -78,92 +88,96 @@ def prepare(
     prompts: Sequence[str],
     class_names: Sequence[str],
     *,
-    mlm: MaskedLM,
+    mlm: AnyMaskedLM,
     settings: BertAttackSettings,
     is_cut: Callable[[str], bool] = _never,
 ) -> TextTarget:
-    """The prompts with the candidates of their words: one pass of the masked LM over the prompts. `is_cut` says of a
-    text whether the CLIP under attack cannot see its end.
+    """The prompts with the candidates of their words. `is_cut` says of a text whether the CLIP under attack cannot see
+    its end.
 
     Raises UserError for a prompt that the masked LM cannot see whole: its last words could not be attacked.
     """
-    whole, first = settings.does(WORDS), 0 if settings.does(POSITIONS) else 1
-    predictions = mlm.predict(prompts, max_tokens=RELEASE_MAX_TOKENS if whole else None, k=settings.max_candidates)
-    kept = []
-    for prompt, predicted in zip(prompts, predictions, strict=True):
-        words = [parted(word, whole=whole) for word in prompt.split(" ")]
-        spans = mlm.spans([part for word in words for part in word], first=first)
-        if not whole and spans[-1][1] - first > predicted.limit - 2:  # the first is [CLS]'s, the last [SEP]'s
-            raise UserError(
-                f'{mlm.name} reads {predicted.limit} tokens of a text, too few for "{prompt}"',
-                hint="--mlm bert-base-uncased reads 512; or give the data a shorter template",
-            )
-        found = [predicted.words(*span, min_score=settings.min_score, one_word=not whole) for span in spans[1::3]]
-        kept.append([_kept(word, some, settings=settings) for (_, word, _), some in zip(words, found, strict=True)])
     # the release hands CLIP what BERT's tokenizer makes of a text, which spaces out some punctuation
-    as_encoded = mlm.round_trip(RELEASE_MAX_TOKENS) if whole else str
-    forbidden = frozenset(map(_bare_name, class_names)) if settings.no_collisions else frozenset()
-    return TextTarget(list(prompts), kept, settings, as_encoded, forbidden, _never if whole else is_cut)
-
-
-def _kept(word: str, candidates: list[str], *, settings: BertAttackSettings) -> list[str]:
-    """The candidates that may replace `word`; none where the word itself must stay. A sign ("'", "[UNK]") is no word,
-    except to the release."""
-    compared = str if settings.does(CASE) else str.lower
-    if compared(word) in STOP_WORDS:
-        return []
-    excluded = {*STOP_WORDS, compared(word)}
-    found = [c for c in candidates if compared(c) not in excluded and "##" not in c]
-    return [c for c in found if settings.does(WORDS) or parted(c)[1] == c]
+    whole = settings.does(WORDS)
+    as_encoded = lru_cache(maxsize=REMEMBERED)(lambda text: mlm.loaded.round_trip(text, MAX_TOKENS)) if whole else str
+    return TextTarget(
+        list(prompts),
+        candidates_of(prompts, mlm=mlm, settings=settings),
+        settings,
+        as_encoded,
+        frozenset(map(_bare_name, class_names)) if settings.no_collisions else frozenset(),
+        _never if whole else is_cut,
+        partial(first_of, mlm=mlm, settings=settings),
+    )
 
 
 def attack_prompts(encode: Encoder, target: TextTarget, *, away_from: Tensor | None = None) -> list[str]:
     """BERT-Attack on all prompts at once: the adversarial prompt of each, in order.
 
-    1. Words are ranked by `word_importance`. 2. The most important word that has candidates gets the one of greatest
-    divergence, or (`away_from`, (K, D)) of least similarity to what its prompt is turned away from. 3. So on until
-    `max_words_changed` words have changed.
+    1. Words that have candidates are ranked by `word_importance`. 2. The most important one gets the candidate of
+    greatest divergence, or (`away_from`, (K, D)) of least similarity to what its prompt is turned away from, if that is
+    greater than the prompt's as it is. 3. So on until `max_words_changed` words have changed.
     """
-    texts, originals = [prompt.split(" ") for prompt in target.prompts], _encoded(encode, target, target.prompts)
+    with as_they_come(target.settings.does(SINGLE)):  # in which rounding chooses between words
+        return _attacked(encode, target, away_from)
+
+
+def _attacked(encode: Encoder, target: TextTarget, away_from: Tensor | None) -> list[str]:
     single = target.settings.does(SINGLE)  # in which even a text's divergence from itself is not quite 0
-    queues = [
-        [i for i in ranking if target.candidates[k][i]]
-        for k, ranking in enumerate(word_importance(encode, target, originals))
-    ]
+    texts, originals = [prompt.split(" ") for prompt in target.prompts], _encoded(encode, target, target.prompts)
     gain: Gain = partial(_distances, away_from) if away_from is not None else partial(_divergences, originals, single)
+    ranks = word_importance(encode, target, originals)
+    queues = [[i for i in rank if some[i]] for rank, some in zip(ranks, target.candidates, strict=True)]
     changes, reached = [0] * len(texts), gain(range(len(texts)), originals).tolist()
     while turns := [
         (k, queue.pop(0)) for k, queue in enumerate(queues) if queue and changes[k] < target.settings.max_words_changed
     ]:
         options = [_options(target, k, i, words=texts[k]) for k, i in turns]
-        written = [(k, [" ".join(o) for o in choices]) for (k, _), choices in zip(turns, options, strict=True)]
-        every = _gains(encode, target, gain, written)
-        for (k, _), choices, gains in zip(turns, options, every, strict=True):
-            if choices and gains.max() > reached[k]:
-                best = int(gains.argmax())
-                texts[k], reached[k] = choices[best], float(gains[best])
+        # each beside the prompt as it is: equal tokens are equal to the bit only within a call of the encoder
+        beside = [
+            [" ".join(texts[k])] if some and not single else [] for (k, _), some in zip(turns, options, strict=True)
+        ]
+        written = [[*own, *map(" ".join, some.values())] for own, some in zip(beside, options, strict=True)]
+        every = _gains(encode, target, gain, [k for k, _ in turns], written)
+        for (k, i), own, some, gains in zip(turns, beside, options, every, strict=True):
+            if own:
+                reached[k], gains = float(gains[0]), gains[1:]
+            if some and gains.max() > reached[k]:
+                texts[k], reached[k] = some[_best(target, k, i, [*some], gains)], float(gains.max())
                 changes[k] += 1
     return [" ".join(words) for words in texts]
 
 
-def _options(target: TextTarget, k: int, position: int, *, words: list[str]) -> list[list[str]]:
-    """What prompt k, now `words`, can become by another word at `position` (the release's may hold spaces)."""
-    options = [_replaced(target, words, position, word) for word in target.candidates[k][position]]
-    texts = [" ".join(option) for option in options]
-    return [
-        option
-        for option, text in zip(options, texts, strict=True)
-        if not target.forbidden & _new_phrases(target.prompts[k], text) and not target.is_cut(text)
-    ]
-
-
 def word_importance(encode: Encoder, target: TextTarget, originals: Tensor) -> list[list[int]]:
-    """Each prompt's word positions by falling KL(softmax(T) || softmax(T with the word as [UNK]))."""
-    prompts = [prompt.split(" ") for prompt in target.prompts]
-    masked = [[" ".join(_replaced(target, words, i, "[UNK]")) for i in range(len(words))] for words in prompts]
-    gain = partial(_divergences, originals, target.settings.does(SINGLE))
-    importance = _gains(encode, target, gain, list(enumerate(masked)))
-    return [torch.argsort(scores, descending=True, stable=True).tolist() for scores in importance]
+    """Each prompt's words by falling KL(softmax(T) || softmax(T with the word as [UNK])): those that have candidates,
+    of which a single one needs no rank; in single precision all, since each is computed beside the others."""
+    single, prompts = target.settings.does(SINGLE), [prompt.split(" ") for prompt in target.prompts]
+    places = [[i for i, some in enumerate(own) if some or single] for own in target.candidates]
+    masked = [
+        [" ".join(_replaced(target, words, i, "[UNK]")) for i in own] if len(own) > 1 else []
+        for words, own in zip(prompts, places, strict=True)
+    ]
+    gain = partial(_divergences, originals, single)
+    importance = _gains(encode, target, gain, range(len(prompts)), masked)
+    orders = [torch.argsort(scores, descending=True, stable=True).tolist() for scores in importance]
+    return [[own[i] for i in order] or own for own, order in zip(places, orders, strict=True)]
+
+
+def _options(target: TextTarget, k: int, position: int, *, words: list[str]) -> dict[str, list[str]]:
+    """What prompt k, now `words`, can become by each candidate for `position` (the release's may hold spaces)."""
+    options = {word: _replaced(target, words, position, word) for word in target.candidates[k][position]}
+    return {word: option for word, option in options.items() if _is_allowed(target, k, " ".join(option))}
+
+
+def _is_allowed(target: TextTarget, k: int, text: str) -> bool:
+    collides = bool(target.forbidden) and bool(target.forbidden & _new_phrases(target.prompts[k], text))
+    return not collides and not target.is_cut(text)
+
+
+def _best(target: TextTarget, k: int, position: int, candidates: Sequence[str], gains: Tensor) -> str:
+    """The candidate that gains most; of several the masked LM's first."""
+    best = [word for word, gain in zip(candidates, gains.tolist(), strict=True) if gain == gains.max()]
+    return best[0] if len(best) == 1 else target.first(target.prompts[k], position, best)
 
 
 def divergence(original: Tensor, changed: Tensor, *, single: bool = False) -> Tensor:
@@ -208,13 +222,16 @@ def _distances(away_from: Tensor, owners: Sequence[int], changed: Tensor) -> Ten
     return -(changed.double() * away_from[list(owners)].double()).sum(dim=-1)
 
 
-def _gains(encode: Encoder, target: TextTarget, gain: Gain, groups: list[tuple[int, list[str]]]) -> list[Tensor]:
-    """What each of a group's texts gains on prompt k, for groups (k, texts); one call of the encoder."""
-    owners = [k for k, texts in groups for _ in texts]
-    if not owners:
+def _gains(
+    encode: Encoder, target: TextTarget, gain: Gain, owners: Sequence[int], groups: list[list[str]]
+) -> list[Tensor]:
+    """What each text of a group gains on the prompt that owns it; one call of the encoder."""
+    sizes = [len(group) for group in groups]
+    numbers = [k for k, size in zip(owners, sizes, strict=True) for _ in range(size)]
+    if not numbers:
         return [torch.empty(0) for _ in groups]
-    changed = _encoded(encode, target, [text for _, texts in groups for text in texts])
-    return list(gain(owners, changed).cpu().split([len(texts) for _, texts in groups]))
+    changed = _encoded(encode, target, list(itertools.chain(*groups)))
+    return list(gain(numbers, changed).cpu().split(sizes))
 
 
 def _encoded(encode: Encoder, target: TextTarget, texts: Sequence[str]) -> Tensor:

@@ -71,6 +71,7 @@ CO_ATTACK = Attack(
     title="PGD away from the clean image and from its adversarial prompt",
     source="Zhang et al., 2022, arXiv 2206.09391, Eq. 5; arXiv 2404.19287, Table V",
     settings=CoAttackSettings,
+    version=2,
     needs=("clean", "text"),
     images=adv_images,
     prompts_of="text",

@@ -35,6 +35,7 @@ CO_ATTACK_SET = Attack(
     title="co-attack away from the adversarial versions of all captions of an image",
     source="after Zhang et al., 2022, arXiv 2206.09391, Eq. 5",
     settings=CoAttackSettings,
+    version=2,
     needs=("clean", "text"),
     images=adv_images,
     prompts_of="text",

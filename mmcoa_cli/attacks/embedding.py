@@ -46,6 +46,7 @@ EMBEDDING = Attack(
     title="PGD away from the clean image's embedding, whatever the prompts are",
     source="Zhang et al., 2024, arXiv 2311.11261",
     settings=EmbeddingSettings,
+    version=2,
     needs=("clean",),
     images=adv_images,
     seeded=True,

@@ -25,6 +25,7 @@ IMAGE = Attack(
     title="PGD on the pixels",
     source="Madry et al., 2018; arXiv 2404.19287, Eq. 2-3",
     settings=PgdSettings,
+    version=2,
     needs=("clean",),
     images=adv_images,
     seeded=True,

@@ -6,16 +6,14 @@ differentiated: no gradient reaches a weight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.finite import require_finite
-from ..randomness import keyed
 from .radii import radius
 from .settings import AscentSettings, PgdSettings
 
@@ -25,21 +23,10 @@ Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 
 @dataclass(frozen=True)
 class Norm:
-    """What the ball's norm decides: the start inside it, the direction of steepest ascent, the way back onto it."""
+    """What the ball's norm decides: the direction of steepest ascent, and the way back onto it."""
 
-    draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
     normalize: Callable[[Tensor], Tensor]
     project: Callable[[Tensor, float], Tensor]
-
-
-def _draw_linf(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return rng.random(shape, dtype=np.float32) * 2 - 1
-
-
-def _draw_l2(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    direction = rng.standard_normal(shape, dtype=np.float32)
-    length = np.linalg.norm(direction).astype(np.float32)
-    return direction / length * np.float32(rng.random(dtype=np.float32))
 
 
 def _length(delta: Tensor) -> Tensor:
@@ -48,30 +35,12 @@ def _length(delta: Tensor) -> Tensor:
 
 
 NORMS = {
-    "linf": Norm(_draw_linf, torch.sign, lambda delta, eps: delta.clamp(-eps, eps)),
+    "linf": Norm(torch.sign, lambda delta, eps: delta.clamp(-eps, eps)),
     "l2": Norm(
-        _draw_l2,
         lambda gradient: gradient / (_length(gradient) + 1e-10),
         lambda delta, eps: delta * (eps / _length(delta).clamp_min(1e-12)).clamp(max=1),
     ),
 }
-
-
-def random_start(
-    settings: AscentSettings, images: Tensor, *, indices: Sequence[int], seed: int, epoch: int = 0
-) -> Tensor:
-    """delta_0 of each sample, from the generator of (seed, its index): uniform in the L-inf ball; in the L2 ball
-    uniform in direction with a uniform radius. Shape and device of `images`, (B, 3, H, W)."""
-    if not settings.random_start:
-        return torch.zeros_like(images)
-    return drawn(settings.norm, images, indices=indices, seed=seed, draw=epoch) * radius(settings.eps)
-
-
-def drawn(norm: str, images: Tensor, *, indices: Sequence[int], seed: int, draw: int) -> Tensor:
-    """For each sample a delta in the ball of radius 1, the same for the same seed, index and number of the draw."""
-    shape = tuple(images.shape[1:])
-    unit = np.stack([NORMS[norm].draw(keyed(seed, int(i), epoch=draw), shape) for i in indices])
-    return torch.from_numpy(unit).to(images)
 
 
 def pgd(

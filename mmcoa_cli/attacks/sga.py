@@ -157,6 +157,7 @@ SGA = Attack(
     title="set-level guidance: images away from all their adversarial captions at several scales, captions from those",
     source="Lu et al., 2023, arXiv 2307.14061",
     settings=SgaSettings,
+    version=2,
     needs=("clean", "sga-text"),
     images=adv_images,
     prompts=last_captions,

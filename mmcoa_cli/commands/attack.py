@@ -12,6 +12,7 @@ from ..attacks import base
 from ..jobs.evaluation_spec import evaluation_spec
 from ..jobs.training_spec import DEFAULT_MODEL
 from ..terminal.choices import choice
+from ..terminal.typed import typed
 from . import groups, known
 from . import options as o
 
@@ -35,10 +36,11 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Make adversarial examples of a run or a model, and store them for every later evaluation."""
+    subject = {"checkpoint": checkpoint, "dataset": dataset}
     if base.lookup(attack).changes_nothing:
         raise UserError(
             f"{attack} attacks nothing: it is the test of the images as they are",
-            hint=f"mmcoa evaluate --checkpoint {checkpoint} --dataset {dataset} --attack {attack}",
+            hint=typed("evaluate", {**subject, "attack": attack, **test.general(context)}),
         )
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = evaluation_spec(checkpoint, dataset, (attack,), **options)

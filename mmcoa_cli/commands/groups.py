@@ -49,6 +49,11 @@ class Test:
     batch_size: o.BatchSize = 128
     precision: o.Precision = "fp32"
 
+    def general(self, context: typer.Context) -> dict[str, Any]:
+        """The options that were typed and that no attack has to have."""
+        own = {one.name for one in fields(EvaluationSpec)}
+        return {name: value for name, value in _typed(context, self).items() if name in own}
+
     def chosen(self, context: typer.Context, attacks: Sequence[str], *, by: str) -> dict[str, Any]:
         """The options that were typed, with those of `-o`; attacks have their own defaults for the others.
 
@@ -122,9 +127,10 @@ class Conduct:
     evaluate_every: o.EvaluateEvery = None
     track: o.Track = None
     micro_batch: o.MicroBatch = None
+    workers: o.Workers = None
 
     def chosen(self) -> conduct.Conduct:
-        return conduct.Conduct(self.micro_batch, self.track or "", self.evaluate_every)
+        return conduct.Conduct(self.micro_batch, self.track or "", self.evaluate_every, self.workers)
 
 
 @dataclass(frozen=True)

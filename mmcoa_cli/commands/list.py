@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..terminal.literals import Listed
+from ..terminal.choices import choice
 from . import output as o
 
 EXAMPLES = {
@@ -16,7 +16,12 @@ EXAMPLES = {
 }
 
 
-def command(kind: Annotated[Listed, typer.Argument(metavar="KIND", help="List these.")], json: o.Json = False) -> None:
+KINDS = ("attacks", "methods", "tasks", "tables", "datasets", "models", "mlms")  # what `listing` has, not yet imported
+
+Kind = Annotated[str, typer.Argument(help=f"List these: {', '.join(KINDS)}.", **choice(lambda: KINDS, "KIND"))]
+
+
+def command(kind: Kind, json: o.Json = False) -> None:
     """List what there is to choose from: title, source, and settings with their defaults."""
     from .. import listing
     from ..terminal.console import out, print_json

@@ -87,6 +87,13 @@ MicroBatch = Annotated[
         show_default="the batch, or half of it as often as memory runs out", rich_help_panel=MACHINE,
     ),
 ]  # fmt: skip
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar=N, help="Read and decode images ahead in N more processes, in each that trains; 0 in that itself.",
+        show_default="as many as suit the machine and the images", rich_help_panel=MACHINE,
+    ),
+]  # fmt: skip
 TestedEpochs = Annotated[
     c.Numbers | None,
     typer.Option(

@@ -41,4 +41,5 @@ def command(
         return
     for file, size in sent.files.items():
         show(f"{file}  {size:,} bytes")
-    show(f"\n{sent.card}" if dry_run else sent.address)
+    for line in ["", *sent.card.splitlines()] if dry_run else [sent.address]:
+        show(line, whole=True)

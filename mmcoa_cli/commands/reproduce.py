@@ -9,7 +9,7 @@ import typer
 
 from ..jobs.training_spec import DEFAULT_MLM, DEFAULT_MODEL
 from ..terminal.choices import choice, listed, one
-from ..terminal.literals import Preset
+from ..terminal.literals import Cluster, Preset
 from . import groups, known
 from . import options as o
 
@@ -17,6 +17,8 @@ EXAMPLES = {
     "mmcoa reproduce table1 --dry-run": "Print the plan: what is there, what is left, how long it takes here",
     "mmcoa reproduce table2 --preset quick --hours 2": "Do what this machine can in two hours",
     "mmcoa reproduce table1 --explain": "Take the difference to the paper's numbers apart",
+    "mmcoa reproduce table2 --on slurm --partition gpu --gpus 1": "Hand the work to Slurm, a job a model",
+    "mmcoa reproduce table2 --status": "Show these jobs",
     "mmcoa reproduce table1 --preset quick --source digits --model tiny-clip --mlm tiny-mlm": "Use no network",
 }
 
@@ -59,6 +61,48 @@ FineTuningRate = Annotated[
         help="Fine-tune with this learning rate; learned prompts (vp, advpt) keep their own, which is of another size.",
     ),
 ]  # fmt: skip
+CLUSTER = "On a cluster"
+On = Annotated[
+    Cluster | None,
+    typer.Option(
+        help="Hand the work to Slurm, a job a model that goes on where it was ended; or to the background of this"
+        " machine (local).",
+        show_default="none",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Partition = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Hand the jobs to this partition.", show_default="the cluster's", rich_help_panel=CLUSTER
+    ),
+]
+Gpus = Annotated[
+    int,
+    typer.Option(
+        metavar=o.N, help="Give each job N GPUs of one machine, and a process for each.", rich_help_panel=CLUSTER
+    ),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        metavar="HOURS",
+        help="Give each job so long; one that needs longer queues again, and goes on.",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Sbatch = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="NAME=VALUE",
+        help="Set an option of sbatch (account=LAB); repeat for more.",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Status = Annotated[
+    bool, typer.Option("--status", help="Show how far the jobs of this plan are.", rich_help_panel=CLUSTER)
+]  # fmt: skip
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -86,15 +130,24 @@ def command(
     compat: o.Compat = "none",
     precision: o.Precision = "fp32",
     start: groups.Start,
+    on: On = None,
+    partition: Partition = None,
+    gpus: Gpus = 1,
+    time_limit: TimeLimit = 24.0,
+    slurm: Sbatch = None,
+    status: Status = False,
 ) -> None:
     """Train and test what a table or figure of the paper needs and is not there yet; then print it."""
+    from ..cluster.submission import Allocation, sbatch_options
     from ..jobs.worker import Start
     from ..plans.order import Order
     from ..plans.reproduce import reproduce
 
+    share = start.processes if start.processes > 1 or on != "slurm" else max(gpus, 1)
     order = Order(
         tuple(names), preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size,
         seed=seed, compat=compat, precision=precision, explain=explain,
-        start=Start(**vars(start)),
+        start=Start(**{**vars(start), "processes": share}),
     )  # fmt: skip
-    reproduce(order, dry_run=dry_run, output=output, as_json=json)
+    allocation = Allocation(on, partition, gpus, time_limit, sbatch_options(slurm or ())) if on else None
+    reproduce(order, dry_run=dry_run, output=output, as_json=json, allocation=allocation, status=status)

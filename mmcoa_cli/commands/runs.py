@@ -49,8 +49,10 @@ def command(
         sys.stdout.write(one_run.options_file(run, home()))
         return
     if run:
-        found = one_run.described(run, home())
+        from ..plans.made_by import made_by
+
+        found = one_run.described(run, home(), made_by=made_by)
         print_json(found.document()) if json else one_run.print_described(found)
         return
     listed = runs.listed(home(), wanted.filter)
-    print_json({"runs": listed}) if json else out.print(runs.table(listed))
+    print_json({"runs": listed}) if json else out.print(runs.table(listed, width=out.width))

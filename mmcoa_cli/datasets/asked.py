@@ -105,6 +105,8 @@ def _other_source(info: DatasetInfo, source: Path) -> Iterator[str]:
         return
     before, now = info.request.get("from", ""), visible(str(source.resolve()))
     if before != now:
+        if not source.exists():
+            raise UserError(f"there is no file or folder {source}", hint="--from takes what is on this machine")
         yield f"it was taken from {before or info.source}, not from {now}"
     elif source.exists() and info.request.get("content") != content_digest(source):
         yield f"{before} has changed since it was taken from there"

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -85,14 +85,25 @@ class Prepared(NamedTuple):
     changes: tuple[str, ...]
 
 
-def prepared(image: Encoded, row: DatasetRow) -> Prepared:
-    """An image file as the store keeps it: pixels where the row's images have one size, else as it is encoded.
+@overload
+def prepared(image: Encoded, row: DatasetRow) -> Prepared: ...
+
+
+@overload
+def prepared(image: Encoded, row: DatasetRow, *, at_most: int) -> Prepared | None: ...
+
+
+def prepared(image: Encoded, row: DatasetRow, *, at_most: int = MAX_PIXELS) -> Prepared | None:
+    """An image file as the store keeps it: pixels where the row's images have one size, else as it is encoded. None for
+    one of more than `at_most` pixels.
 
     Raises UserError for one that cannot be decoded, or is of another size.
     """
     data, path = image.read(), image.path
     _verify(data, path)
     with _opened(data, path) as opened:
+        if opened.width * opened.height > at_most:
+            return None
         if row.resize is not None:
             before = _foreseen(opened, path, oriented=row.oriented)
             opened.draft("RGB", (1, 1))  # at an eighth of its size, where the format can

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from store.datasets import Dataset
 from store.errors import UserError
 
 from .. import catalog
 from ..names import meant, store_name
+from ..other_kinds import DATASET, of_another_kind
 from ..settings import Home
+
+if TYPE_CHECKING:
+    from store.datasets import Dataset
+
+BROKEN = "images that cannot be used"  # why files are left out of a dataset
 
 
 def dataset_path(name: str, home: Home) -> Path:
@@ -27,6 +33,8 @@ def open_dataset(name: str, home: Home) -> Dataset:
 
     Raises UserError, with what to type, when it is neither.
     """
+    from store.datasets import Dataset
+
     path = dataset_path(name, home)
     if not path.exists():
         row = catalog.datasets().get(name)
@@ -73,6 +81,7 @@ def absent(name: str, home: Home) -> UserError:
     """The error for a dataset that is not in the store: what to type, or which name may be meant."""
     if name in catalog.datasets():
         return UserError(f"the dataset {name} is not in the store", hint=f"mmcoa fetch {name}")
-    known = [*catalog.datasets(), *registered_datasets(home)]
+    alike = meant(name, [*catalog.datasets(), *registered_datasets(home)])
     own = f"a dataset of your own: mmcoa fetch {store_name(name)} --from PATH"
-    return UserError(f"there is no dataset called {name!r}", hint=f"{meant(name, known)} {own}".strip())
+    hint = of_another_kind(name, home, asked=(DATASET,)) or alike or own
+    return UserError(f"there is no dataset called {name!r}", hint=hint)

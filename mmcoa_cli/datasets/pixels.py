@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 
-def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArray[np.int64]) -> Pixels:
+def load_pixels(
+    dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArray[np.int64], *, threads: int | None = None
+) -> Pixels:
     """The images at `indices`, (B, S, S, 3) in 0..255. Where the store has them at another size, they are resized on
-    the shorter side (bilinear, as torchvision's Resize) and cropped at the centre, before anything is attacked."""
+    the shorter side (bilinear, as torchvision's Resize) and cropped at the centre, before anything is attacked; in so
+    many `threads`, or as many as suit the machine."""
     images = dataset.images(split, indices)
     size, resize = dataset.info.pixel_size, dataset.info.resize
     if dataset.info.image_size == size:
@@ -38,16 +41,29 @@ def load_pixels(dataset: Dataset, split: str, indices: Sequence[int] | npt.NDArr
             pixels = _resized(pixels, resize)
         return np.asarray(_centre(pixels, size))
 
-    with ThreadPoolExecutor() as pool:
+    if threads == 1:
+        return np.stack([*map(decode, images)])
+    with ThreadPoolExecutor(threads) as pool:
         return np.stack(list(pool.map(decode, images)))
 
 
-def to_unit(pixels: Pixels, device: torch.device) -> Tensor:
-    """(B, S, S, 3) in 0..255 -> (B, 3, S, S) in [0, 1] on `device`; divided on the CPU, where k/255 is rounded as the
-    store reads it back."""
+def to_unit(pixels: Pixels | Tensor, device: torch.device) -> Tensor:
+    """(B, S, S, 3) in 0..255 -> (B, 3, S, S) in [0, 1] on `device`. The CPU divides, which rounds k/255 as the store
+    reads it back; another device looks the quotients up, and takes a quarter of the bytes over."""
     import torch
 
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255).contiguous().to(device)
+    levels = (torch.from_numpy(pixels) if isinstance(pixels, np.ndarray) else pixels).permute(0, 3, 1, 2)
+    if device.type == "cpu":
+        return levels.contiguous().float().div_(255)
+    return looked_up(levels.to(device, non_blocking=True))
+
+
+def looked_up(levels: Tensor) -> Tensor:
+    """k/255 of each k in 0..255, as the CPU divides, on the device of `levels`."""
+    import torch
+
+    quotients = torch.arange(256, dtype=torch.float32).div_(255).to(levels.device)
+    return quotients[levels.contiguous().int()]
 
 
 def _resized(image: Image.Image, side: int) -> Image.Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,10 +14,10 @@ from ..randomness import shuffled
 Indices = npt.NDArray[np.int64]
 
 
-def few_shot(labels: Indices, shots: str, *, seed: int) -> Indices:
+def few_shot(labels: Indices, shots: str, *, seed: int, names: Sequence[str] = ()) -> Indices:
     """`shots` images a class ("full": all), in dataset order. 1 shot is part of 5 shots of the same seed.
 
-    Raises UserError when a class has fewer.
+    Raises UserError when a class has fewer, with the first of its `names` where they are given.
     """
     if shots == "full":
         return np.arange(len(labels))
@@ -23,7 +25,7 @@ def few_shot(labels: Indices, shots: str, *, seed: int) -> Indices:
     if short:
         k, count = next(iter(short.items()))
         raise UserError(
-            f"--shots {shots}: class {k} has only {count} training images",
+            f"--shots {shots}: the class {names[k] if names else k} has only {count:,} training images",
             hint=f"--shots {min(short.values())}, or --shots full",
         )
     return np.sort(_balanced_order(labels, seed)[: int(shots) * len(np.unique(labels))])

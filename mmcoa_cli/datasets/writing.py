@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from ..names import require_printable
 from ..settings import require_space
 from ..terminal.console import progress, say
 from .asked import Asked
-from .decoding import Encoded, Prepared, prepared
-from .samples import Recognised
+from .decoders import path_of, prepared_ahead
+from .decoding import Prepared
+from .library import BROKEN
+from .samples import Recognised, Sample
 from .summary import in_words
 
 NAMED = 5  # broken images that an error names
-BROKEN = "images that cannot be used"  # why files are left out
 
 
 def write_dataset(
@@ -45,13 +47,14 @@ def write_dataset(
     require_space(found.bytes, folder=target.parent, name=row.name)
     total = found.count or sum(row.splits.values()) or None
     broken, changes = _Broken(row), Counter[str]()
-    writer = _writer(row, target, origin, expected, asked.record())
-    with writer as out, progress(row.name, total=total, unit="images") as task:
-        for split, image, label, captions in found.samples:
-            usable = broken.usable(image, split) if isinstance(image, Encoded) else Prepared(image, ())
-            if usable is not None:
-                out.add(split, usable.image, label, captions)
-                changes.update(usable.changes)
+    writer, images = _writer(row, target, origin, expected, asked.record()), prepared_ahead(found.samples, row)
+    with writer as out, closing(images), progress(row.name, total=total, unit="images") as task:
+        for sample, done in images:
+            if isinstance(done, Prepared):
+                out.add(sample.split, done.image, sample.label, sample.captions)
+                changes.update(done.changes)
+            else:
+                broken.add(sample, done)
             task.advance()
         if broken.count and not asked.skip_broken:
             raise broken.error()
@@ -81,16 +84,11 @@ class _Broken:
     def count(self) -> int:
         return len(self.paths)
 
-    def usable(self, image: Encoded, split: str) -> Prepared | None:
-        """The image as the store keeps it, None for one that cannot be used."""
-        try:
-            return prepared(image, self.row)
-        except UserError as error:
-            self.paths.append(image.path)
-            self.splits[split] += 1
-            if len(self.errors) < NAMED:
-                self.errors.append(error)
-            return None
+    def add(self, sample: Sample, error: UserError) -> None:
+        self.paths.append(path_of(sample))
+        self.splits[sample.split] += 1
+        if len(self.errors) < NAMED:
+            self.errors.append(error)
 
     def __str__(self) -> str:
         more = self.count - len(self.errors)

@@ -29,15 +29,15 @@ def make_optimizer(row: OptimizerRow, weights: Weights) -> Optimizer:
     return MAKE[row.name](weights, row)
 
 
-def make_schedule(row: OptimizerRow, optimizer: Optimizer, *, done: int, epochs: int, an_epoch: int) -> LRScheduler:
-    """The schedule after `done` of the `epochs`, each of `an_epoch` steps. The rate is a function of the number of the
-    step alone, so a run that goes on has the very rates of one that went through."""
+def make_schedule(row: OptimizerRow, optimizer: Optimizer, *, taken: int, epochs: int, an_epoch: int) -> LRScheduler:
+    """The schedule of `epochs`, each of `an_epoch` steps, when so many were `taken`. The rate is a function of the
+    number of the step alone, so a run that goes on has the very rates of one that went through."""
     from transformers import get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup
 
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"] = row.lr
     schedule: LambdaLR
-    last, every = done * an_epoch - 1, epochs * an_epoch
+    last, every = taken - 1, epochs * an_epoch
     if row.schedule == "cosine":
         schedule = get_cosine_schedule_with_warmup(optimizer, row.warmup_in(every), every, last_epoch=last)
     else:

@@ -9,7 +9,7 @@ trained is called through the module that Accelerate prepared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,12 +23,12 @@ from store.errors import UserError
 
 from ..attacks.bert_attack import TextTarget, attack_prompts
 from ..attacks.compat import LEAK, parts
-from ..attacks.pgd import ascend, last, pgd, pgd_iterates, random_start
+from ..attacks.pgd import ascend, last, pgd, pgd_iterates
 from ..attacks.settings import PgdSettings
+from ..attacks.starts import random_start
 from ..models.victim import Victim
 from .batch import Batch
 
-TEXT_BATCH = 512
 Module = Callable[..., Any]  # a victim, or what Accelerate made of one: called as `Victim.forward`
 OfflineFeatures = Callable[[Victim, npt.NDArray[np.int64]], Tensor]  # of the original and of training images, (b, D)
 
@@ -164,8 +164,8 @@ class Step(Asked):
     @torch.no_grad()
     def embed_texts(self, texts: list[str]) -> Tensor:
         """The unit embeddings of any number of texts, without gradients, (n, D)."""
-        batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
-        return torch.cat([self.module(None, self.victim.tokenize(batch))[1] for batch in batches])
+        found: Tensor = self.module(None, self.victim.tokenize(texts))[1]
+        return found
 
     def logits_of(self, features: Tensor) -> Tensor:
         """tau n(f) g(t): features of any length, (B, D), against the K class prompts, (B, K)."""
@@ -203,12 +203,7 @@ class Step(Asked):
         target = self.attacks.text
         if target is None:
             raise _not_named("text attack", 'attacks = ["text"]')
-        chosen = replace(
-            target,
-            prompts=[target.prompts[k] for k in classes],
-            candidates=[target.candidates[k] for k in classes],
-        )
-        return attack_prompts(self.embed_texts, chosen)
+        return attack_prompts(self.embed_texts, target.of(classes))
 
     @property
     def _pgd(self) -> PgdSettings:

@@ -12,24 +12,32 @@ from pathlib import Path
 
 import torch
 
+from ..terminal.durations import closely
+
+WORTH, WORTH_SECONDS = 0.05, 5.0  # the share of the time, and the seconds, from which on waiting is told of
+
 
 @dataclass(frozen=True)
 class Lap:
-    """Seconds of a step, and those of them in which images were waited for."""
+    """Seconds, and those of them in which images were waited for."""
 
     seconds: float
     waited: float
 
 
-class Clock:
-    """Runs from its beginning to `stop`."""
+NOTHING = Lap(0.0, 0.0)
 
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.seconds = device, 0.0
+
+class Clock:
+    """Runs from its beginning to `stop`. `waited` are the seconds in which images were waited for. `before` is what it
+    counted until an interruption."""
+
+    def __init__(self, device: torch.device, *, before: Lap = NOTHING) -> None:
+        self.device, self.seconds, self._before = device, 0.0, before.seconds
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         self._begun = self._lap = time.perf_counter()
-        self._waited = 0.0
+        self.waited, self._told = before.waited, before.waited
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -38,19 +46,19 @@ class Clock:
         try:
             yield
         finally:
-            self._waited += time.perf_counter() - since
+            self.waited += time.perf_counter() - since
 
     def lap(self) -> Lap:
-        """What the last step took: what is asked of the device before (its loss) has it waited for."""
+        """What it took since the last: what is asked of the device before (its loss) has it waited for."""
         began, self._lap = self._lap, time.perf_counter()
-        waited, self._waited = self._waited, 0.0
-        return Lap(self._lap - began, waited)
+        told, self._told = self._told, self.waited
+        return Lap(self._lap - began, self.waited - told)
 
     def stop(self) -> None:
         """Set `seconds`, when the device has done all that it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.seconds = time.perf_counter() - self._begun
+        self.seconds = self._before + time.perf_counter() - self._begun
 
     @property
     def peak_memory(self) -> int | None:
@@ -71,7 +79,29 @@ class Clock:
             return str(torch.cuda.get_device_name(self.device))
         if self.device.type != "cpu":
             return f"{platform.machine()} {self.device.type}"
-        return f"{_cpu()}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"{_cpu()}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+@dataclass
+class Waits:
+    """How long the epochs of a training took, and how long of that they waited for images."""
+
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    def add(self, clock: Clock) -> None:
+        self.seconds, self.waited = self.seconds + clock.seconds, self.waited + clock.waited
+
+    @property
+    def told(self) -> str:
+        """In words, where it is worth mentioning; else empty."""
+        if self.waited < WORTH_SECONDS or self.waited < WORTH * self.seconds:
+            return ""
+        share = self.waited / self.seconds
+        return (
+            f"{closely(self.waited)} of that, {share:.0%}, it waited for images: --workers N reads ahead in N processes"
+        )
 
 
 def _cpu() -> str:

@@ -36,7 +36,7 @@ from .worker import LAUNCHER, OUTCOME, Job, Outcome, Start, perform
 
 HOST = "127.0.0.1"
 LOOK = 0.05  # seconds between two looks at the workers
-GRACE = 5.0  # seconds in which workers may remove what is half written
+GRACE = 60.0  # seconds in which workers may remove what is half written, and save the state of an epoch
 
 
 def run(job: Job, start: Start | None = None, *, resolved: Resolved | None = None) -> Outcome:
@@ -145,17 +145,21 @@ def _ended() -> Iterator[list[Any]]:
         psutil.wait_procs(late)
 
 
+def imports() -> dict[str, str]:
+    """The variables with which another process imports this very package, not a `store` in the current folder."""
+    package = str(Path(__file__).resolve().parents[2])
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))}
+
+
 def _environment() -> dict[str, str]:
-    """The variables of workers. They import this very package, not a `store` in the current folder; they compute with
-    as many threads as a single process, because another number rounds sums differently; they watch whether this process
-    is alive."""
+    """The variables of workers. They compute with as many threads as a single process, because another number rounds
+    sums differently; they watch whether this process is alive."""
     import torch
 
-    package = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     launcher = f"{os.getpid()}:{psutil.Process().create_time()}"
     return {
         **os.environ,
-        **{"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONSAFEPATH": "1", "PYTHONPATH": path},
+        **imports(),
+        **{"OMP_NUM_THREADS": str(torch.get_num_threads())},
         **{LAUNCHER: launcher, "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")},
     }

@@ -1,4 +1,4 @@
-"""One example set in the making, block by block: of a trial of the store, or of images that are given."""
+"""One example set in the making, a block at a time: of a trial of the store, or of images that are given."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ from ..attacks import Attack
 from ..attacks.base import Batch, Texts, effort
 from ..tasks.base import Drawn, Logits, Task
 from ..terminal.console import Task as Progress
-from ..terminal.console import progress
 from .evaluation_spec import EvaluationSpec
+from .needed import ADVERSARIAL, Examples, Made, Need
 from .pieces import Pieces
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from ..models.masked_lm import MaskedLM
+    from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
-    from ..tasks.base import Columns, Ints
+    from ..tasks.base import Ints
 
 
 class Tried(Protocol):
@@ -54,30 +52,6 @@ class Tried(Protocol):
     def as_attacked(self, pixels: Any, device: torch.device) -> Tensor: ...
 
 
-class Process(Protocol):
-    """One of the processes that share the work."""
-
-    @property
-    def is_main_process(self) -> bool: ...
-    def wait_for_everyone(self) -> None: ...
-
-
-class Examples(Protocol):
-    """An example set in the making, and when it is made: one of the store, or in memory."""
-
-    def blocks(self) -> list[range]: ...
-    def write_block(self, number: int, columns: Columns, images: tuple[Any, Any] | None = None) -> None: ...
-    def made(self, name: str) -> npt.NDArray[Any]: ...
-    def finish(
-        self, *, texts: Mapping[str, Sequence[str]], notes: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> None: ...
-    def holds(self, name: str) -> bool: ...
-    def columns(self, name: str) -> npt.NDArray[Any]: ...
-    def values(self, name: str) -> npt.NDArray[Any]: ...
-    def texts(self, name: str) -> list[str]: ...
-    def images(self, start: int, stop: int, clean: Any) -> npt.NDArray[np.float32]: ...
-
-
 @dataclass(frozen=True)
 class Making:
     """One example set in the making; `needed` are those of the attacks that it needs, `shown` has the images of a task
@@ -85,43 +59,40 @@ class Making:
 
     trial: Tried
     victim: Victim
-    mlm: MaskedLM | None
-    process: Process
+    mlm: AnyMaskedLM | None
     attack: Attack
     examples: Examples
-    needed: Mapping[str, Examples]
+    needed: Mapping[str, Need]
     shown: Examples | None = None
     micro_batch: int | None = None  # images in memory at once, at most
-    quiet: bool = False
+    todo: tuple[int, ...] = ()  # the blocks that this process makes, in their order
 
     @property
     def makes_images(self) -> bool:
         return bool(self.attack.images) and self.shown is None
 
-    def blocks(self, numbers: list[int]) -> None:
-        """Make these blocks, and the whole of all when the other processes have made theirs."""
-        trial, blocks, process = self.trial, self.examples.blocks(), self.process
-        steps = effort(self.settings) if self.makes_images else 1
-        total, mine = steps * len(trial.indices), steps * sum(len(blocks[i]) for i in numbers)
-        quiet = self.quiet or trial.quiet or not process.is_main_process
-        unit = "steps" if steps > 1 else "images"  # a step of one image
-        if trial.task.texts_first:
-            self.adv_texts  # noqa: B018  (prompts are attacked before the clock of the blocks runs)
-        with progress(self.title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
-            for number in numbers:
-                self._block(number, blocks[number], task)
-        process.wait_for_everyone()
-        if process.is_main_process:
-            self.examples.finish(**self._extras())
+    @property
+    def steps(self) -> int:
+        """Of each image, at most."""
+        return effort(self.settings) if self.makes_images else 1
 
-    def _block(self, number: int, block: range, task: Progress) -> None:
-        pixels = self.trial.pixels(block)
+    def prepare(self) -> None:
+        """Attack the texts, where that comes before the images."""
+        if self.trial.task.texts_first:
+            self.adv_texts  # noqa: B018
+
+    def block(self, number: int, pixels: Any, task: Progress) -> Made:
+        """What a block is, of these pixels; it is not written."""
+        block = self.examples.blocks()[number]
         made = self.pieces.of(
             block, lambda rows: self._piece(pixels[rows.start - block.start :][: len(rows)], rows, task)
         )
         columns = {name: np.concatenate([columns[name] for _, columns in made]) for name in made[0][1]}
-        images = np.concatenate([images for images, _ in made]) if self.makes_images else None
-        self.examples.write_block(number, columns, None if images is None else (pixels, images))
+        return Made(block, columns, np.concatenate([images for images, _ in made]) if self.makes_images else None)
+
+    def finish(self) -> None:
+        """The set is whole: all its blocks are made, and what it needs is finished."""
+        self.examples.finish(**self._extras())
 
     def _piece(self, pixels: Any, rows: range, task: Progress) -> tuple[Any, dict[str, Any]]:
         """Some images of a block as the attack leaves them, where it makes any, and what came out for each."""
@@ -142,9 +113,10 @@ class Making:
             clean = self.trial.as_attacked(pixels, device)
             return self.attack.images(self._batch(clean, block, partial(task.advance, len(block))))
         task.advance(len(block))
-        stored = self.needed[self.attack.images_of] if self.attack.images_of else self.shown
-        if stored:
-            return torch.from_numpy(stored.images(block.start, block.stop, pixels)).to(device)
+        if self.attack.images_of:
+            return torch.from_numpy(self.needed[self.attack.images_of].images(block, pixels)).to(device)
+        if self.shown:
+            return torch.from_numpy(self.shown.images(block.start, block.stop, pixels)).to(device)
         return self.trial.as_attacked(pixels, device)
 
     def _batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
@@ -181,8 +153,8 @@ class Making:
         after = trial.task.judge(self.victim, images, trial.own[rows], answer=lambda: self.answer)
         before = after
         if self.baseline:
-            # an older version stored fewer columns
-            before = {name: self.baseline.columns(name)[rows] for name in after if self.baseline.holds(name)}
+            stored = {name: self.baseline.column(name, block) for name in after}
+            before = {name: values for name, values in stored.items() if values is not None}
         return {"index": trial.indices[rows], "label": trial.labels[rows], **after, **trial.task.compare(before, after)}
 
     @property
@@ -194,7 +166,7 @@ class Making:
         return Pieces(self.title, self.micro_batch)
 
     @cached_property
-    def baseline(self) -> Examples | None:
+    def baseline(self) -> Need | None:
         """The clean examples, where they are not these."""
         clean = (self.needed[need] for need in self.attack.needs if attacks.lookup(need).changes_nothing)
         return next(clean, None)
@@ -209,7 +181,7 @@ class Making:
         if self.shown:
             return None
         if self.attack.prompts_of:
-            return self.needed[self.attack.prompts_of].texts("adversarial_prompts")
+            return self.needed[self.attack.prompts_of].texts()
         if not self.attack.prompts:
             return None
         trial = self.trial
@@ -241,7 +213,7 @@ class Making:
         if attack not in self._features:
             texts: Sequence[str] = self.trial.texts
             if attacks.lookup(attack).changes_texts:
-                texts = self.needed[attack].texts("adversarial_prompts")
+                texts = self.needed[attack].texts()
             self._features[attack] = self.victim.embed_texts(texts)
         return self._features[attack]
 
@@ -265,7 +237,7 @@ class Making:
         samples together."""
         trial, victim, changed = self.trial, self.victim, self.adv_texts
         before = self.baseline.values if self.baseline else None
-        texts = {"prompts": trial.texts} | ({} if changed is None else {"adversarial_prompts": changed})
+        texts = {"prompts": trial.texts} | ({} if changed is None else {ADVERSARIAL: changed})
         return {
             "texts": texts,
             "notes": trial.task.notes(victim, trial.drawn, trial.texts, changed),

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from store.dataset_info import DatasetInfo
 from store.datasets import Dataset
 from store.errors import UserError
 from store.index import Index
 
 from .. import catalog, tasks
 from ..attacks.base import needs_masked_lm
-from ..datasets.library import absent, dataset_path, other_kind
+from ..datasets.library import BROKEN, absent, dataset_path, other_kind
 from ..datasets.sampling import few_shot
-from ..models.library import ensure_clip, ensure_mlm, is_clip
-from ..models.runs import find_run, through_wrapper
+from ..models.library import ensure_clip, ensure_mlm, is_clip, registered, require_clip_name, require_mlm_name
+from ..models.runs import require_known
 from ..settings import Home
 from ..terminal.console import say
 from ..terminal.typed import typed
@@ -54,19 +55,23 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
         _require_kind(name, home, captions=takes_captions)
         _require_test_images(name, home, after_training=train is not None)
     if test and not train:
-        _require_checkpoint(test.checkpoint, home)
+        require_known(test.checkpoint, home)
     if not fetch:
         return Resolved(job)
+    for name in models_of(job, home):
+        require_clip_name(name, home)
+    for name in mlms_of(job):
+        require_mlm_name(name, home)
     try:
         for name in models_of(job, home):
             ensure_clip(name, home)
     except UserError as error:
-        raise UserError(str(error), hint=f"{error.hint}; {OFFLINE}") from error
+        raise _elsewhere(error, OFFLINE) from error
     try:
         for name in mlms_of(job):
             ensure_mlm(name, home)
     except UserError as error:
-        raise UserError(str(error), hint=f"{error.hint}; {_without_words(job)}; {OFFLINE}") from error
+        raise _elsewhere(error, *_other_words(home), _without_words(job), OFFLINE) from error
     return Resolved(job, find_subject(test, home) if test and not train else None)
 
 
@@ -87,7 +92,7 @@ def models_of(job: Job, home: Home) -> Iterator[str]:
     if job.train:
         if is_clip(job.train.model, home) or Index(home.database_url).run(job.train.model) is None:
             yield job.train.model
-    elif job.evaluate and is_clip(job.evaluate.checkpoint, home):
+    elif job.evaluate and job.evaluate.checkpoint and is_clip(job.evaluate.checkpoint, home):
         yield job.evaluate.checkpoint
 
 
@@ -99,12 +104,6 @@ def mlms_of(job: Job) -> Iterator[str]:
         yield job.evaluate.mlm
 
 
-def _require_checkpoint(name: str, home: Home) -> None:
-    """Raises UserError where it is neither a model nor a run."""
-    if not (is_clip(name, home) or through_wrapper(name, home)):
-        find_run(name, home)
-
-
 def _require_training_images(spec: TrainSpec, home: Home) -> None:
     """Raises UserError where there are none, or fewer of a class than `shots`."""
     path = dataset_path(spec.dataset, home)
@@ -112,8 +111,8 @@ def _require_training_images(spec: TrainSpec, home: Home) -> None:
         return
     with Dataset.open(path) as dataset:
         if not dataset.info.splits.get("train"):
-            raise UserError(f"{spec.dataset} has no training images", hint=_divided(spec.dataset))
-        few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
+            raise UserError(f"{spec.dataset} has no training images", hint=_divided(dataset.info))
+        few_shot(dataset.labels("train"), spec.shots, seed=spec.seed, names=dataset.info.class_names)
 
 
 def _require_test_images(name: str, home: Home, *, after_training: bool) -> None:
@@ -124,7 +123,17 @@ def _require_test_images(name: str, home: Home, *, after_training: bool) -> None
     with Dataset.open(path) as dataset:
         if not dataset.info.splits.get("test"):
             anyway = "--no-evaluate trains on it all the same, or " if after_training else ""
-            raise UserError(f"{name} has no test images to evaluate on", hint=f"{anyway}{_divided(name)}")
+            raise UserError(f"{name} has no test images to evaluate on", hint=f"{anyway}{_divided(dataset.info)}")
+
+
+def _elsewhere(error: UserError, *ways: str) -> UserError:
+    """`error`, with other ways to go on in its hint, unless that asks which name was meant."""
+    return error if error.hint.endswith("?") else UserError(str(error), hint="; ".join([error.hint, *ways]))
+
+
+def _other_words(home: Home) -> list[str]:
+    """The masked LMs that are here, as they are typed."""
+    return [f"--mlm {name} is here" for name in registered(home.mlms)[:1]]
 
 
 def _without_words(job: Job) -> str:
@@ -136,12 +145,19 @@ def _without_words(job: Job) -> str:
     return "--method tecoa --no-evaluate trains without one, and evaluate --attack clean,image tests without one"
 
 
-def _divided(name: str) -> str:
-    """How to get the split that a dataset does not have."""
-    if name in catalog.datasets():
+def _divided(info: DatasetInfo) -> str:
+    """How to get the split that a dataset does not have: from where it was taken, without what was left out then."""
+    if info.name in catalog.datasets():
         return "mmcoa fetch --list shows what others have"
-    own = typed("fetch", {"from": "PATH", "train_fraction": 0.8, "replace": True}, names=[name])
-    return f"divide what it has: {own}; or take folders called train and test"
+    how: dict[str, Any] = {"from": info.request.get("from") or "PATH", "train_fraction": 0.8, "replace": True}
+    if info.template != catalog.TEMPLATE:
+        how["template"] = info.template
+    if info.request.get("class_names"):
+        how["class_names"] = "FILE"
+    if info.left_out_counts.get(BROKEN):
+        how["skip_broken"] = True
+    own = typed("fetch", how, names=[info.name])
+    return f"take folders called train and test, or divide what it has: {own}"
 
 
 def _require_kind(name: str, home: Home, *, captions: bool) -> None:

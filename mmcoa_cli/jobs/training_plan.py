@@ -23,10 +23,10 @@ from ..datasets.prompts import class_prompts
 from ..datasets.sampling import few_shot
 from ..defences.step import Attacks
 from ..models.clip import Clip
-from ..models.masked_lm import MaskedLM
 from ..models.present import data_key
 from ..models.runs import now, template_of_base
-from ..models.subjects import load_base, load_mlm, origin_of
+from ..models.stored_lm import StoredLM, stored_mlm
+from ..models.subjects import load_base, origin_of
 from ..models.token_rows import cut_by, require_distinct_prompts
 from ..models.victim import Victim
 from ..models.wrapping import wrap
@@ -83,11 +83,11 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     dataset = open_classes(spec.dataset, home)
     template = spec.template or template_of_base(spec.model, home)
     info, base = replace(dataset.info, template=template or dataset.info.template), load_base(spec.model, home)
-    indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed)
+    indices = few_shot(dataset.labels("train"), spec.shots, seed=spec.seed, names=dataset.info.class_names)
     prompts = class_prompts(info.class_names, info.template)
     weights, victim = base.digest(), _trained(spec, base, prompts)
     require_distinct_prompts(victim, prompts, info.class_names)
-    mlm = load_mlm(spec.mlm, home) if any(attacks.lookup(name).masked_lm for name in row.attacks) else None
+    mlm = stored_mlm(spec.mlm, home) if any(attacks.lookup(name).masked_lm for name in row.attacks) else None
     digest = mlm.digest() if mlm else ""
     document = of_training(spec, info, indices=indices.tolist(), weights=weights, mlm=digest)
     target = _text_target(spec, victim, dataset, prompts, mlm) if mlm else None
@@ -130,6 +130,6 @@ def _trained(spec: TrainSpec, base: Victim, prompts: list[str]) -> Victim:
     return base
 
 
-def _text_target(spec: TrainSpec, victim: Victim, dataset: Dataset, prompts: list[str], mlm: MaskedLM) -> TextTarget:
+def _text_target(spec: TrainSpec, victim: Victim, dataset: Dataset, prompts: list[str], mlm: StoredLM) -> TextTarget:
     names, is_cut = dataset.info.class_names, cut_by(victim)
     return prepare(prompts, names, mlm=mlm, settings=spec.text_attack, is_cut=is_cut)

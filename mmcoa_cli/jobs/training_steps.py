@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -25,18 +24,20 @@ from ..defences.batch import Batch
 from ..defences.optimizers import make_optimizer, make_schedule
 from ..defences.step import Module, Original, Step
 from ..models.epochs import drop_earlier, epochs_in, number_of, resume, save_epoch
-from ..models.finite import require_finite_loss, require_finite_weights, smaller_lr
+from ..models.finite import require_finite_weights, smaller_lr
 from ..models.runs import now
 from ..models.victim import Victim
-from ..randomness import shuffled
 from ..settings import Home, require_space
 from ..terminal.console import progress, say
-from .clock import Clock
+from .batches import Fed, feed_of, slices
+from .clock import Clock, Waits
 from .conduct import Conduct
 from .evaluation_spec import EvaluationSpec
+from .midway import Reached, kept, reached
 from .offline import OfflineFeatures
+from .reckoning import Losses, Taken
 from .tracking import tracker
-from .training_plan import Plan
+from .training_plan import Ints, Plan
 from .updates import Update
 from .watching import Watch
 
@@ -62,8 +63,10 @@ def train_epochs(
     plain = make_optimizer(spec.optimization, weights)
     folder = home.checkpoints / plan.run
     done = resume(folder, victim, plain, epochs=spec.epochs)
+    before = reached(folder, plan, plain, epoch=done + 1)
     an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
-    schedule = make_schedule(spec.optimization, plain, done=done, epochs=spec.epochs, an_epoch=an_epoch)
+    taken = done * an_epoch + before.steps
+    schedule = make_schedule(spec.optimization, plain, taken=taken, epochs=spec.epochs, an_epoch=an_epoch)
     if accelerator.is_main_process:
         _tell_what_is_lost(plan.run, folder, done)
         left = spec.epochs - done
@@ -71,47 +74,66 @@ def train_epochs(
     update = Update.prepared(plan, plain, schedule, accelerator, micro_batch=conduct.micro_batch)
     original = original_of(plan, home, accelerator)
     watch = Watch(plan, watched, home, accelerator, every=conduct.evaluate_every if watched else None)
-    title, total, seen = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices), done * len(plan.indices)
+    title, total = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices)
+    seen = done * len(plan.indices) + before.steps * spec.batch_size
     quiet = not accelerator.is_main_process
+    waits = Waits()
     with (
-        tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=done * an_epoch) as log,
+        tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=taken) as log,
+        feed_of(plan, accelerator, first=done, after=before.steps, workers=conduct.workers) as feed,
         progress(title, total=total, unit="images", done=seen, quiet=quiet) as task,
     ):
         for epoch in range(done, spec.epochs):
-            losses, clock = [], Clock(victim.device)
-            for step in steps(plan, update.module, accelerator, original=original, epoch=epoch, clock=clock):
-                losses.append(require_finite_loss(update(step), lr=spec.lr))
-                task.advance(len(step.labels), note=f"epoch {epoch + 1}/{spec.epochs}, loss {losses[-1]:.3f}")
-                log.step(clock.lap(), images=len(step.labels), loss=losses[-1], lr=float(schedule.get_last_lr()[0]))
-            clock.stop()
-            what = f"run {plan.run} after epoch {epoch + 1}"
-            require_finite_weights(_module(victim), what, hint=smaller_lr(spec.lr))
-            if accelerator.is_main_process:
-                row = _row(plan, clock, number=epoch + 1, losses=losses, processes=accelerator.num_processes)
-                _save(row, plan, home, plain, keep=keep)
+            begun = before if epoch == done else Reached()
+            clock = Clock(victim.device, before=begun.lap)
+
+            def tell(taken: Taken, epoch: int = epoch) -> None:
+                task.advance(taken.images, note=f"epoch {epoch + 1}/{spec.epochs}, loss {taken.loss:.3f}")
+                log.step(taken.lap, images=taken.images, loss=taken.loss, lr=taken.lr)
+
+            losses = Losses(clock, tell, lr=spec.lr, before=begun.losses)
+            fed = Fed(feed, clock, first=(epoch - done) * an_epoch - before.steps)
+            keeps = kept(folder, plan, plain, losses, clock, epoch=epoch + 1) if not quiet else nullcontext()
+            with keeps:
+                batches = steps(
+                    plan, update.module, accelerator, original=original, epoch=epoch, fed=fed, after=begun.steps
+                )
+                for step in batches:
+                    add = partial(losses.add, images=len(step.labels), lr=float(schedule.get_last_lr()[0]))
+                    update(step, add)
+                losses.flush()
+                clock.stop()
+                waits.add(clock)
+                what = f"run {plan.run} after epoch {epoch + 1}"
+                require_finite_weights(_module(victim), what, hint=smaller_lr(spec.lr))
+                if accelerator.is_main_process:
+                    row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
+                    _save(row, plan, home, plain, keep=keep)
             accelerator.wait_for_everyone()
-            log.epoch(epoch + 1, loss=float(np.mean(losses)), seconds=clock.seconds, tested=watch.after(epoch + 1))
+            log.epoch(epoch + 1, loss=losses.mean, seconds=clock.seconds, tested=watch.after(epoch + 1))
+    if not quiet and waits.told:
+        say(waits.told)
 
 
 def steps(
-    plan: Plan, module: Module, accelerator: Accelerator, *, original: Original, epoch: int, clock: Clock | None = None
+    plan: Plan,
+    module: Module,
+    accelerator: Accelerator,
+    *,
+    original: Original,
+    epoch: int,
+    fed: Fed | None = None,
+    after: int = 0,
 ) -> Iterator[Step]:
-    """The epoch's batches in the order of (seed, epoch), each cut into one slice a process; `clock` counts the time in
-    which images are waited for."""
-    order = shuffled(plan.indices, plan.spec.seed, epoch=epoch + 1)
+    """The epoch's batches `after` so many, each cut into one slice a process; `fed` has the images, which are read as
+    they are needed where that is None."""
     labels, device = plan.dataset.labels("train"), plan.victim.device
-    for start in range(0, len(order), plan.spec.batch_size):
-        batch = order[start : start + plan.spec.batch_size]
-        slices = np.array_split(batch, accelerator.num_processes)
-        own = slices[accelerator.process_index]
-        if len(own) == 0:
-            own = batch[:1]  # fewer images than processes: this one computes an image of which nothing is gathered
-        sizes = [len(part) for part in slices]
+    for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch, after=after), after):
         yield Step(
             plan.victim,
             module,
             Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes, batch),
-            images=partial(_images, plan, own, clock),
+            images=partial(_images, plan, own, fed, number),
             indices=own.tolist(),
             class_prompts=plan.prompts,
             attacks=plan.attacks,
@@ -133,9 +155,9 @@ def original_of(plan: Plan, home: Home, accelerator: Accelerator) -> Original:
     return Original(load, plan.prompts, OfflineFeatures(plan, home, accelerator) if plan.row.offline else None)
 
 
-def _images(plan: Plan, numbers: npt.NDArray[np.int64], clock: Clock | None) -> Tensor:
-    with clock.waiting() if clock else nullcontext():
-        return to_unit(load_pixels(plan.dataset, "train", numbers), plan.victim.device)
+def _images(plan: Plan, numbers: Ints, fed: Fed | None, number: int) -> Tensor:
+    pixels = fed(number, numbers) if fed else load_pixels(plan.dataset, "train", numbers)
+    return to_unit(pixels, plan.victim.device)
 
 
 def _save(row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int | None) -> None:
@@ -146,11 +168,11 @@ def _save(row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int
         drop_earlier(folder, keep=keep)
 
 
-def _row(plan: Plan, clock: Clock, *, number: int, losses: list[float], processes: int) -> Epoch:
+def _row(plan: Plan, clock: Clock, *, number: int, loss: float, processes: int) -> Epoch:
     return Epoch(
         run_id=plan.run,
         epoch=number,
-        loss=float(np.mean(losses)),
+        loss=loss,
         images=len(plan.indices),
         seconds=round(clock.seconds, 3),
         peak_memory=clock.peak_memory,
@@ -159,6 +181,7 @@ def _row(plan: Plan, clock: Clock, *, number: int, losses: list[float], processe
         precision=plan.spec.precision,
         version=__version__,
         created_at=now(),
+        waited=round(clock.waited, 3),
     )
 
 

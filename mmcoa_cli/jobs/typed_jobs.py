@@ -21,19 +21,19 @@ def command_of(job: Job, start: Start | None = None) -> str:
     if job.resume:
         return typed("train", {"resume": job.resume, **started})
     if train:
-        last = _of_test(test) if test else {"no_evaluate": True}
+        last = size_of_test(test) if test else {"no_evaluate": True}
         return typed("train", {**train.to_type(test), **started, **last}, settings=train.options)
     if test is None:
         raise ValueError("a job that does nothing is no command")
     return typed("evaluate", {**test.to_type(), **started}, settings=test.options)
 
 
-def _of_test(test: EvaluationSpec) -> dict[str, Any]:
+def size_of_test(test: EvaluationSpec) -> dict[str, Any]:
     """How large the test after a training is, where it is not the usual one."""
     steps = {"test_steps": test.options["steps"]} if test.options.get("steps") else {}
     return {**({"test_limit": test.limit} if test.limit else {}), **steps}
 
 
-def command_of_training(spec: TrainSpec) -> str:
-    """What to type for a run with the test that it usually ends with."""
-    return command_of(Job(spec, evaluation_after(spec)))
+def command_of_training(spec: TrainSpec, *, limit: int | None = None, steps: int | None = None) -> str:
+    """What to type for a run with the test that it ends with: the usual one, or of fewer images and steps."""
+    return command_of(Job(spec, evaluation_after(spec, limit=limit, steps=steps)))

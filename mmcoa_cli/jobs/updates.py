@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -15,6 +17,7 @@ from ..defences import Loss, loss_of
 from ..defences.pieces import InPieces
 from ..defences.step import Module, Step
 from ..terminal.errors import is_out_of_memory
+from ..terminal.signals import held
 from .pieces import Pieces
 from .training_plan import Plan
 
@@ -48,14 +51,16 @@ class Update:
         pieces = Pieces(f"training with {plan.row.name}", micro_batch)
         return cls(loss_of(plan.row.loss), encoders, module, prepared, schedule, accelerator, pieces)
 
-    def __call__(self, step: Step) -> float:
-        """Take the step; the loss before it."""
+    def __call__(self, step: Step, taken: Callable[[Tensor], None]) -> None:
+        """Take the step, and tell `taken` the loss before it, a scalar that is still on the device. A signal is raised
+        before the step, or when it is taken and told."""
         loss = self._gradients(step)
-        self.optimizer.step()
-        self.schedule.step()
-        return loss
+        with held():
+            self.optimizer.step()
+            self.schedule.step()
+            taken(loss)
 
-    def _gradients(self, step: Step) -> float:
+    def _gradients(self, step: Step) -> Tensor:
         """Leave the loss's gradients in the weights. Where memory runs out, in smaller pieces: the step is the same.
 
         Raises UserError where it does not suffice for one image, and in one of several processes, which all would have
@@ -69,13 +74,13 @@ class Update:
             step.forget()
             self.encoders.most = self.pieces.most
 
-    def _backward(self, step: Step) -> float:
+    def _backward(self, step: Step) -> Tensor:
         step.micro_batch = self.pieces.most
         self.optimizer.zero_grad()
         try:
             loss = self.loss(step)
             self.accelerator.backward(loss)
-            return float(loss.item())
+            return loss.detach()
         except Exception as error:
             if self.accelerator.num_processes == 1 or not is_out_of_memory(error):
                 raise

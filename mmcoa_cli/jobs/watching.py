@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from accelerate import Accelerator
 
-from ..models.subjects import load_mlm
+from ..models.stored_lm import stored_mlm
 from ..settings import Home
 from ..terminal.console import say
 from .evaluation import Maker
@@ -38,11 +38,11 @@ class Watch:
         found: dict[str, float] = {}
         with self._own_home() as own:
             subject = Subject(run_row(self.plan), f"after epoch {epoch}", words_of(self.spec, self.home))
-            mlm = load_mlm(self.spec.mlm, self.home) if self.spec.takes_words else None
+            mlm = stored_mlm(self.spec.mlm, self.home) if self.spec.takes_words else None
             for trial in trials_of(self.spec, subject, self.home):
                 maker = Maker(replace(trial, home=own), self.accelerator, self.plan.victim, mlm, quiet=True)
+                maker.all(self.spec.attacks)
                 for attack in self.spec.attacks:
-                    maker.examples(attack)
                     for row in maker.trial.results(attack, seconds=0, device="", now="") if self._first else ():
                         if row.metric in SHOWN:
                             found[f"{row.metric}/{attack}"] = row.value

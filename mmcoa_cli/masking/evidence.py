@@ -19,9 +19,9 @@ from torch import Tensor
 from store.examples import ExampleSet
 
 from ..attacks import lookup
-from ..attacks.pgd import random_start
 from ..attacks.radii import fraction, written
 from ..attacks.settings import PgdSettings
+from ..attacks.starts import random_start
 from ..datasets.pixels import load_pixels, to_unit
 from ..jobs.evaluation import Maker
 from ..jobs.evaluation_spec import EvaluationSpec

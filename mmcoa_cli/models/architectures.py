@@ -43,7 +43,7 @@ def check_config(config: Mapping[str, Any], *, name: str) -> None:
     refuse_asking_for_code(config, name=name)
     _refuse_elsewhere(vision, text, name=name)
     _refuse_giants(config, name=name, depth=0)
-    grid = _number(vision.get("image_size", 224)) / max(1, _number(vision.get("patch_size", 16)))
+    grid = _number(vision.get("image_size", 224)) / max(1, _number(vision.get("patch_size") or 16))  # null of a ResNet
     fits = grid <= MAX_GRID and _number(vision.get("image_size", 224)) <= MAX_SIDE
     if not fits or _number(text.get("context_length", 77)) > MAX_TEXT or _layers(model) > MAX_LAYERS:
         raise UserError(f"the configuration of {name} describes a model larger than any there is", hint=SEE)

@@ -15,6 +15,7 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from store.errors import UserError
 from store.keys import digest_arrays
@@ -33,12 +34,14 @@ from .digests import (
     verify,
     weights_of,
 )
+from .fast_vit import quicken
 from .foreign_code import check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
+from .text_batches import Row, tokens_of
+from .text_encoding import features_once, takes_short_texts, text_features
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 
-TEXT_BATCH = 512
 forbid_foreign_code()
 
 
@@ -76,6 +79,7 @@ class Clip(nn.Module):
         for statistic in ("mean", "std"):
             value = torch.tensor(preprocess[statistic], dtype=torch.float32).view(3, 1, 1)
             self.register_buffer(statistic, value, persistent=False)
+        quicken(self.model.visual)
 
     @property
     def scale(self) -> Tensor:
@@ -124,30 +128,35 @@ class Clip(nn.Module):
         return self._resizes[side].to(self.device)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """g: tokens (K, L) as `tokenize` gives them -> unit embeddings (K, D)."""
-        encode = _encode_short_texts if self._takes_short_texts else type(self.model).encode_text
+        """g: tokens (K, L) as `tokenize` gives them -> unit embeddings (K, D).
+
+        Without gradients any number of texts in bounded memory: equal rows of tokens are encoded once, and so is what
+        rows have in common, where the text encoder allows.
+        """
         with self._autocast():
-            features = encode(self.model, tokens)
+            if torch.is_grad_enabled():
+                features = text_features(self.model, tokens)
+            else:
+                features = features_once(self.model, tokens, trees=self.precision == "fp32")
         return F.normalize(features.float(), dim=-1)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Strings -> tokens (K, L), L the longest text's length: with a causal mask, padding changes nothing."""
-        tokens: Tensor = self.tokenizer(list(texts))
-        if self._takes_short_texts:
-            tokens = tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
-        return tokens.to(self.device)
+        rows = [torch.from_numpy(row) for row in self._tokens(texts)]
+        return pad_sequence(rows, batch_first=True).long().to(self.device)
 
     def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Each text as the model sees it: its tokens, where the first end of text is what is read up to there."""
-        tokens: Tensor = self.tokenizer(list(texts))
-        rows, ends = tokens.tolist(), tokens.argmax(dim=1).tolist()
-        return [tuple(row[: end + 1] if self._takes_short_texts else row) for row, end in zip(rows, ends, strict=True)]
+        return [tuple(row.tolist()) for row in self._tokens(texts)]
+
+    def _tokens(self, texts: Sequence[str]) -> list[Row]:
+        short = takes_short_texts(self.model)
+        return [tokens_of(text, self.tokenizer, short=short) for text in texts]
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """g of any number of strings, in batches, without gradients: (n, D)."""
-        batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
-        return torch.cat([self.encode_texts(self.tokenize(batch)) for batch in batches])
+        """g of any number of strings, without gradients: (n, D)."""
+        return self.encode_texts(self.tokenize(texts))
 
     def forward(self, images: Tensor | None = None, tokens: Tensor | None = None, *, raw: bool = False) -> Any:
         """Both encoders and the scale in one call, as distributed training needs it: (B, D), (K, D), scalar. What is
@@ -192,27 +201,10 @@ class Clip(nn.Module):
             of_image_encoder = name.startswith("visual.")
             weight.requires_grad_(tune == "both" or of_image_encoder == (tune == "image"))
 
-    @property
-    def _takes_short_texts(self) -> bool:
-        causal = isinstance(self.model, open_clip.CLIP) and self.model.attn_mask is not None
-        return causal and self.model.text_pool_type == "argmax"
-
 
 def _cpu_computes_bf16() -> bool:
     probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(probe() for probe in probes if probe is not None)
-
-
-def _encode_short_texts(model: Any, tokens: Tensor) -> Tensor:
-    """open_clip's `CLIP.encode_text` for L tokens instead of the whole context (tested to be equal)."""
-    length = tokens.shape[1]
-    x = model.token_embedding(tokens) + model.positional_embedding[:length]
-    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
-    x = model.ln_final(x)[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=-1)]
-    if model.text_projection is not None:
-        x = model.text_projection(x) if isinstance(model.text_projection, nn.Linear) else x @ model.text_projection
-    features: Tensor = x
-    return features
 
 
 def load_clip(folder: Path, *, name: str) -> Clip:

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from store.checkpoints import DIGESTS, SPEC, STATE, load_spec
 from store.checkpoints import WEIGHTS as SAVED_WEIGHTS
 from store.errors import UserError
@@ -170,6 +168,8 @@ def _digest_tensors(path: Path) -> str:
 
 def _as_computed(dtype: str, part: memoryview) -> tuple[str, Any]:
     """The numbers of a tensor as a loaded model has them, which computes in float32."""
+    import numpy as np
+
     if dtype == "BF16":  # the upper half of a float32
         return "<f4", (np.frombuffer(part, "<u2").astype("<u4") << 16).data
     if dtype in ("F16", "F64"):

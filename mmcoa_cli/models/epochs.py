@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # whether a run has weights is asked where torch is not neede
     from .victim import Victim
 
 FIRST = 1  # the number of the first epoch, and of the only one of a run that was not trained
+MIDWAY = "midway"  # the folder, beside the epochs, of the state that the next one was interrupted in
 CONFIG = "open_clip_config.json"
 FILES = "files"  # where an epoch's specification records the hash of each of its text files
 
@@ -75,16 +76,20 @@ def damage(epoch: Path) -> str | None:
 
 def save_epoch(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
     """Write `epoch` (from 1): its weights stay for good, the optimizer's state until the next epoch is whole."""
-    state = {
+    save_weights(folder, victim, epoch=epoch, spec=spec, state=state_of(optimizer))
+    for earlier in epochs_in(folder):
+        if number_of(earlier) < epoch:  # a later one is damaged, and replaced when its turn comes
+            drop_state(earlier)
+
+
+def state_of(optimizer: Any) -> dict[str, Tensor]:
+    """The optimizer's moments, by the number of the weight and their name."""
+    return {
         f"{number}.{name}": tensor.cpu()
         for number, moments in optimizer.state_dict()["state"].items()
         for name, tensor in moments.items()
         if tensor is not None  # SGD without momentum has none
     }
-    save_weights(folder, victim, epoch=epoch, spec=spec, state=state)
-    for earlier in epochs_in(folder):
-        if number_of(earlier) < epoch:  # a later one is damaged, and replaced when its turn comes
-            drop_state(earlier)
 
 
 def drop_earlier(folder: Path, *, keep: int) -> None:
@@ -134,11 +139,46 @@ def resume(folder: Path, victim: Victim, optimizer: torch.optim.Optimizer, *, ep
     for epoch in reversed(epochs_in(folder)):
         found = _to_go_on_from(epoch, victim, last=number_of(epoch) == epochs)
         if found is not None:
-            weights, moments = found
-            victim.restore(weights)
-            optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+            _restore(victim, optimizer, *found)
             return number_of(epoch)
     return 0
+
+
+def save_midway(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
+    """Write the state that `epoch` (from 1) is interrupted in, in place of an earlier one."""
+    document = {"epoch": epoch, **spec}
+    save_checkpoint(folder / MIDWAY, tensors=victim.tensors(), spec=document, state=state_of(optimizer))
+
+
+def resume_midway(
+    folder: Path, victim: Victim, optimizer: torch.optim.Optimizer, *, epoch: int
+) -> dict[str, Any] | None:
+    """Load the state that `epoch` (from 1) was interrupted in into both; its specification, None where there is no such
+    state, or it is damaged."""
+    midway = folder / MIDWAY
+    try:
+        spec = load_spec(midway) if midway.is_dir() else {}
+        if spec.get("run") != folder.name or spec.get("epoch") != epoch:
+            return None
+        found = _own(victim, load_tensors(midway), load_state(midway))
+    except UserError:
+        return None
+    if found is None:
+        return None
+    _restore(victim, optimizer, *found)
+    return spec
+
+
+def drop_midway(folder: Path) -> None:
+    """Remove it: its epoch is whole."""
+    shutil.rmtree(folder / MIDWAY, ignore_errors=True)
+
+
+def _restore(
+    victim: Victim, optimizer: torch.optim.Optimizer, weights: dict[str, Tensor], moments: dict[int, dict[str, Tensor]]
+) -> None:
+    victim.restore(weights)
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def take_over(source: Path, target: Path, *, spec: dict[str, Any]) -> int:
@@ -166,6 +206,13 @@ def _to_go_on_from(
         state = {} if last else load_state(epoch)
     except UserError:
         return None
+    return _own(victim, weights, state)
+
+
+def _own(
+    victim: Victim, weights: dict[str, Tensor], state: dict[str, Tensor] | None
+) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]] | None:
+    """The weights and the moments; None where they are not this model's, or there is no state."""
     own = {name: tensor.shape for name, tensor in victim.tensors().items()}
     if state is None or own != {name: tensor.shape for name, tensor in weights.items()}:
         return None

@@ -23,7 +23,7 @@ from ..settings import Home, require_space
 from ..terminal.console import progress
 from .clip import Clip
 from .epochs import FIRST, save_weights
-from .runs import INTERPOLATED, now, require_whole, run_of, weights_of
+from .runs import INTERPOLATED, now, require_known, require_whole, run_of, weights_of
 from .subjects import load_subject
 from .ways import End, Way
 
@@ -36,6 +36,8 @@ def interpolate(a: str, b: str, home: Home, *, steps: int = 11, towers: str = "b
     Raises UserError for names that are not there, for learned prompts, and for two architectures.
     """
     index = Index(home.database_url)
+    for name in (a, b):
+        require_known(name, home)  # before one of them is fetched
     ends = [run_of(name, home, index) for name in (a, b)]
     start, goal = (End(run.id, weights_of(run, home)) for run in ends)
     way = Way(start, goal, steps=steps, towers=towers)

@@ -18,6 +18,7 @@ from store.keys import digest_file, key_of
 from .. import catalog
 from ..catalog import MlmRow, ModelRow
 from ..names import meant, store_name
+from ..other_kinds import MLM, MODEL, RUN, of_another_kind
 from ..settings import Home
 from ..terminal.console import say
 from .origins import PUBLISHED, RECORD, Origin, read_record
@@ -28,6 +29,7 @@ HUB = "hf-hub:"
 def ensure_clip(name: str, home: Home) -> Path:
     """The folder of the CLIP model `name`, fetched or trained first if need be. Raises UserError."""
     if not clip_path(name, home).exists():
+        require_clip_name(name, home)
         say(f"the model {name} is not in the store yet; {_how(catalog.models().get(name))} it")
         fetch_clip(name, home)
     return clip_path(name, home)
@@ -36,9 +38,26 @@ def ensure_clip(name: str, home: Home) -> Path:
 def ensure_mlm(name: str, home: Home) -> Path:
     """The folder of the masked LM `name`, fetched or trained first if need be. Raises UserError."""
     if not mlm_path(name, home).exists():
+        require_mlm_name(name, home)
         say(f"the masked LM {name} is not in the store yet; {_how(catalog.mlms().get(name))} it")
-        fetch_mlm(name, home)
+        try:
+            fetch_mlm(name, home)
+        except UserError as error:
+            alike = "" if name in catalog.mlms() else meant(name, [*catalog.mlms(), *registered(home.mlms)])
+            raise UserError(str(error), hint=alike or error.hint) from error
     return mlm_path(name, home)
+
+
+def require_clip_name(name: str, home: Home) -> None:
+    """Raises UserError for what is no CLIP of the store and can be fetched by no name."""
+    if not is_clip(name, home):
+        raise _absent(name, home)
+
+
+def require_mlm_name(name: str, home: Home) -> None:
+    """Raises UserError for what the store or the catalog has as something else. A name of the hub may have any form."""
+    if other := of_another_kind(name, home, asked=(MLM,)):
+        raise UserError(f"there is no masked LM called {name!r}", hint=other)
 
 
 def _how(row: ModelRow | MlmRow | None) -> str:
@@ -84,7 +103,7 @@ def fetch_clip(
     get = (
         (lambda target: _take_clip(row, source, target, home, asked))
         if source
-        else (lambda target: _download_clip(row, target))
+        else (lambda target: _download_clip(row, target, home))
     )
     return _once(clip_path(name, home), name, f"the model {name}", get, asked=asked, replace=replace)
 
@@ -192,7 +211,7 @@ def _take_clip(row: ModelRow, source: Path, target: Path, home: Home, asked: Map
     save_clip(request, weights, target, origin=local_origin(source, weights), asked=asked)
 
 
-def _download_clip(row: ModelRow, target: Path) -> None:
+def _download_clip(row: ModelRow, target: Path, home: Home) -> None:
     """Download a CLIP from Hugging Face: a repository in open_clip's layout, or the one of a pretrained tag."""
     from ..datasets.sources.hubs import repository_folder
     from .folders import choose_clip_files, choose_weights, save_clip
@@ -206,7 +225,7 @@ def _download_clip(row: ModelRow, target: Path) -> None:
         known = published(row)
         repository, revision = known.repository, ""
     else:
-        raise _absent(row.name, [*catalog.models()], "model", f"mmcoa fetch {store_name(row.name)} --from FOLDER")
+        raise _absent(row.name, home)
     folder = repository_folder(repository, revision=revision, choose=choose_clip_files, name=row.name)
     if known is None and not any(config_beside(folder)):
         hint = "it takes a repository that open_clip can load, or a CLIP of transformers"
@@ -243,7 +262,9 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _absent(name: str, known: list[str], kind: str, hint: str) -> UserError:
-    return UserError(
-        f"there is no {kind} called {name!r}", hint=f"{meant(name, known)} a {kind} of your own: {hint}".strip()
-    )
+def _absent(name: str, home: Home) -> UserError:
+    """The error for a CLIP that is neither in the store nor in the catalog: a name that may be meant, or what to do."""
+    alike = meant(name, [*catalog.models(), *registered(home.clips)])
+    own = f"a model of your own: mmcoa fetch {store_name(name)} --from FOLDER"
+    hint = of_another_kind(name, home, asked=(MODEL, RUN)) or alike or own
+    return UserError(f"there is no model called {name!r}", hint=hint)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -31,6 +33,8 @@ forbid_foreign_code()
 class MaskedLM:
     """A BERT-style masked LM with its tokenizer, frozen. `folder` is where it was loaded from."""
 
+    memory: Path | None = None  # what it says is not remembered
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -42,6 +46,7 @@ class MaskedLM:
     ) -> None:
         self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
         self.name, self.origin, self.folder = name, origin, folder
+        self._length = lru_cache(maxsize=2**14)(lambda part: len(tokenizer.tokenize(part)))  # of most words, many times
 
     def digest(self) -> str:
         """The hash of everything that decides its predictions: all files of its folder, or, where it has none, its
@@ -57,37 +62,51 @@ class MaskedLM:
         }
         return digest_of(digest_arrays(weights), parts)
 
-    def predict(self, texts: Sequence[str], *, max_tokens: int | None, k: int) -> list[Prediction]:
-        """Predict the k best tokens at every position of every text, cut to `max_tokens`."""
-        limit = max_tokens or min(int(self.tokenizer.model_max_length), self.model.config.max_position_embeddings)
-        predictions = []
-        for start in range(0, len(texts), BATCH):
-            batch = texts[start : start + BATCH]
-            inputs = self.tokenizer(
-                list(batch), padding=True, truncation=True, max_length=limit, return_tensors="pt"
-            ).to(self.model.device)
-            scores, tokens = self._logits(inputs.input_ids, inputs.attention_mask).topk(k, dim=-1)
-            predictions += [Prediction(self, s, t, limit) for s, t in zip(scores.cpu(), tokens.cpu(), strict=True)]
-        return predictions
+    @property
+    def loaded(self) -> MaskedLM:
+        """Itself, as `StoredLM` has one."""
+        return self
+
+    def limit(self, max_tokens: int | None = None) -> int:
+        """How many tokens of a text it reads, where no more than `max_tokens` are wanted."""
+        return max_tokens or min(int(self.tokenizer.model_max_length), self.model.config.max_position_embeddings)
+
+    def predict(
+        self, texts: Sequence[str], *, max_tokens: int | None, k: int, at: Sequence[Sequence[int]] | None = None
+    ) -> list[Prediction]:
+        """Predict the k best tokens of every text, cut to `max_tokens`: at every position, or at those of each text
+        that `at` names. Texts of similar length are read together."""
+        limit = self.limit(max_tokens)
+        read = self.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
+        every = [range(len(ids)) for ids in read]
+        places = [[place for place in own if place in of] for own, of in zip(at or every, every, strict=True)]
+        nothing = torch.empty(0, k), torch.empty(0, k, dtype=torch.long)
+        found = [Prediction(self, own, *nothing, limit) for own in places]
+        order = sorted((i for i, own in enumerate(places) if own), key=lambda i: len(read[i]))
+        for start in range(0, len(order), BATCH):
+            some = order[start : start + BATCH]
+            inputs = self.tokenizer.pad({"input_ids": [read[i] for i in some]}, return_tensors="pt")
+            rows = torch.tensor([row for row, i in enumerate(some) for _ in places[i]])
+            columns = torch.tensor([place for i in some for place in places[i]])
+            logits = self._logits(inputs["input_ids"], inputs["attention_mask"], at=(rows, columns))
+            scores, tokens = (best.cpu().split([len(places[i]) for i in some]) for best in logits.topk(k, dim=-1))
+            for i, own_scores, own_tokens in zip(some, scores, tokens, strict=True):
+                found[i] = Prediction(self, places[i], own_scores, own_tokens, limit)
+        return found
 
     def spans(self, parts: Sequence[str], *, first: int) -> list[tuple[int, int]]:
         """Find where the pieces of each part of a text lie; `first` is the first piece's position (1, after [CLS])."""
-        lengths = [len(self.tokenizer.tokenize(part)) for part in parts]
+        lengths = [self._length(part) for part in parts]
         ends = list(itertools.accumulate(lengths, initial=first))
         return list(itertools.pairwise(ends))
 
-    def round_trip(self, max_tokens: int) -> Callable[[str], str]:
+    def round_trip(self, text: str, max_tokens: int) -> str:
         """Turn a text into tokens and back: lower case, punctuation set apart, cut to `max_tokens`."""
-        special = (self.tokenizer.pad_token, self.tokenizer.cls_token, self.tokenizer.sep_token)
-
-        def encode_and_decode(text: str) -> str:
-            ids = self.tokenizer(text, truncation=True, max_length=max_tokens).input_ids
-            decoded = str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=True))
-            for token in special:
-                decoded = decoded.replace(str(token), "")
-            return decoded.strip()
-
-        return encode_and_decode
+        ids = self.tokenizer(text, truncation=True, max_length=max_tokens).input_ids
+        decoded = str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=True))
+        for token in (self.tokenizer.pad_token, self.tokenizer.cls_token, self.tokenizer.sep_token):
+            decoded = decoded.replace(str(token), "")
+        return decoded.strip()
 
     def perplexities(self, pieces: Tensor) -> Tensor:
         """exp(mean cross-entropy) of word-piece sequences (N, L) read on their own: (N,)."""
@@ -96,43 +115,63 @@ class MaskedLM:
         return losses.view(pieces.shape).mean(dim=1).exp().cpu()
 
     @torch.no_grad()
-    def _logits(self, ids: Tensor, mask: Tensor) -> Tensor:
-        device = self.model.device
-        logits: Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
-        return logits
+    def _logits(self, ids: Tensor, mask: Tensor, *, at: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(B, L, V), or at some rows and columns (n, V), where the head is not asked for more if it can be told."""
+        device, hook = self.model.device, None
+        if at is not None and self.model.base_model is not self.model:
+            hook = self.model.base_model.register_forward_hook(partial(_keep_only, at))
+        try:
+            logits: Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+        finally:
+            if hook is not None:
+                hook.remove()
+        if at is None:
+            return logits
+        return logits[0] if logits.shape[:2] == (1, len(at[0])) else logits[at]
+
+
+def _keep_only(at: tuple[Tensor, Tensor], _: nn.Module, __: Any, output: Any) -> Any:
+    """An encoder's output (B, L, H) at some rows and columns: (1, n, H)."""
+    if getattr(output, "last_hidden_state", None) is not None:
+        output.last_hidden_state = output.last_hidden_state[at][None]
+    return output
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The masked LM's best tokens for one text: `scores` (logits) and `tokens`, both (positions, k), the best first."""
+    """The masked LM's best tokens at some `positions` of one text, of which it reads `limit` tokens: `scores` (logits)
+    and `tokens`, both (positions, k), the best first."""
 
     mlm: MaskedLM
+    positions: list[int]
     scores: Tensor
     tokens: Tensor
     limit: int
 
-    def words(self, start: int, end: int, *, min_score: float, one_word: bool = False) -> list[str]:
+    def words(
+        self, start: int, end: int, *, min_score: float, one_word: bool = False, ranked: bool = True
+    ) -> list[str]:
         """List candidates for the word whose pieces are at start..end, the best first; none where the text was cut.
-        With `one_word` a word of several pieces becomes one word, else as many as its new pieces make."""
-        if start > self.limit - 2 or end <= start:
+        With `one_word` a word of several pieces becomes one word, else as many as its new pieces make. These are in
+        order of perplexity if they are to be `ranked`, which takes another pass of the masked LM."""
+        rows = [self.positions.index(place) for place in range(start, end) if place in self.positions]
+        if start > self.limit - 2 or not rows:
             return []
         if end - start > 1:
-            return self._combinations(start, end, one_word=one_word)
-        chosen = self.tokens[start][self.scores[start] >= min_score]
+            return self._combinations(self.tokens[rows], one_word=one_word, ranked=ranked)
+        chosen = self.tokens[rows[0]][self.scores[rows[0]] >= min_score]
         return [str(token) for token in self.mlm.tokenizer.convert_ids_to_tokens(chosen.tolist())]
 
-    def _combinations(self, start: int, end: int, *, one_word: bool) -> list[str]:
-        """Combine the best pieces for a word of several, by rising perplexity."""
+    def _combinations(self, tokens: Tensor, *, one_word: bool, ranked: bool) -> list[str]:
+        """Combine the best pieces for a word of several, by rising perplexity if they are to be ranked."""
         names = self.mlm.tokenizer.convert_ids_to_tokens
-        best = self.tokens[start:end][:PIECES, :BEST_PER_PIECE].tolist()
+        best = tokens[:PIECES, :BEST_PER_PIECE].tolist()
         if one_word:  # a piece that begins a word, then pieces that go on with it
             best = [[t for t in some if str(names(t)).startswith("##") == (i > 0)] for i, some in enumerate(best)]
-        combinations = list(itertools.islice(itertools.product(*best), COMBINATIONS))
-        if not combinations:
-            return []
-        pieces = torch.tensor(combinations)
-        order = torch.argsort(self.mlm.perplexities(pieces), stable=True)
-        return [" ".join(names(row)).replace(" ##", "").strip() for row in pieces[order].tolist()]
+        pieces = torch.tensor(list(itertools.islice(itertools.product(*best), COMBINATIONS)))
+        if ranked and len(pieces):
+            pieces = pieces[torch.argsort(self.mlm.perplexities(pieces), stable=True)]
+        return [" ".join(names(row)).replace(" ##", "").strip() for row in pieces.tolist()]
 
 
 def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:

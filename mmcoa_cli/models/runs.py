@@ -16,6 +16,7 @@ from store.schema import Run
 
 from .. import catalog
 from ..names import store_name
+from ..other_kinds import MODEL, RUN, of_another_kind
 from ..settings import Home
 from .digests import model_digest, verify
 from .epochs import epochs_in, epochs_of, number_of, path_of, require_own
@@ -65,10 +66,18 @@ def run_of(checkpoint: str, home: Home, index: Index) -> Run:
     return run
 
 
+def require_known(name: str, home: Home) -> None:
+    """Raises UserError for what is neither a model nor a run; fetches nothing."""
+    if not (is_clip(name, home) or through_wrapper(name, home)):
+        find_run(name, home)
+
+
 def find_run(beginning: str, home: Home) -> Run:
     """The run whose id is or begins with that. Raises UserError that names the runs and models that may be meant."""
     own = [read_record(home.clips / name).name or name for name in registered(home.clips)]
-    return Index(home.database_url).find_run(beginning, otherwise=NO_RUN, others=(*catalog.models(), *own))
+    known = (*catalog.models(), *own)
+    other = of_another_kind(beginning, home, asked=(RUN, MODEL))
+    return Index(home.database_url).find_run(beginning, otherwise=NO_RUN, others=known, instead=other)
 
 
 def zero_shot_id(method: str, model: str) -> str:

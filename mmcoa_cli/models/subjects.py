@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.checkpoints import load_tensors
 from store.errors import UserError
@@ -18,11 +18,13 @@ from ..settings import Home
 from .clip import Clip, load_clip
 from .finite import require_finite_weights
 from .library import ensure_clip, ensure_mlm, is_clip
-from .masked_lm import MaskedLM, load_masked_lm
 from .partial import Partial, is_partial, read_partial
 from .runs import ZERO_SHOT, folder_of, require_whole, wrapped_in
 from .victim import Victim, wrapper_row
 from .wrapping import Wrapper, wrap
+
+if TYPE_CHECKING:
+    from .masked_lm import MaskedLM
 
 SMALLER = "train it again, with a smaller --lr"
 OTHERS = "fetch other weights: mmcoa fetch NAME --from PATH"
@@ -42,6 +44,8 @@ def load_model(name: str, home: Home) -> Clip:
 
 def load_mlm(name: str, home: Home) -> MaskedLM:
     """The masked LM `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
+    from .masked_lm import load_masked_lm
+
     mlm = load_masked_lm(ensure_mlm(name, home), name=name)
     require_finite_weights(mlm.model, f"the masked LM {name}", hint=OTHERS)
     return mlm

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from store.errors import UserError
 
+from .text_batches import REMEMBERED
 from .victim import Victim
 
 MORE = 8  # tokens that a longer context has
@@ -40,7 +41,7 @@ def cut_by(clip: Victim) -> Callable[[str], bool]:
     the context has tokens is whole, and is not tokenized."""
     context = clip.tokenizer([""]).shape[1]
 
-    @cache
+    @lru_cache(maxsize=REMEMBERED)
     def is_cut(text: str) -> bool:
         spells_a_mark = "<" in text or "&" in text  # as it is, or as an HTML entity
         if len(text.encode()) + MARKS <= context and not spells_a_mark:

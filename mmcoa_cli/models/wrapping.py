@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from store.keys import digest_arrays
 
-from .clip import TEXT_BATCH, Clip, as_array
+from .clip import Clip, as_array
 from .origins import Origin
 from .partial import Partial
 from .victim import Victim, wrapper_row
@@ -69,8 +69,7 @@ class Wrapper(nn.Module):
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
-        return torch.cat([self.encode_texts(self.tokenize(batch)) for batch in batches])
+        return self.encode_texts(self.tokenize(texts))
 
     def forward(self, images: Tensor | None = None, tokens: Tensor | None = None, *, raw: bool = False) -> Any:
         encode = self.image_features if raw else self.encode_images

@@ -86,9 +86,9 @@ def _downloads(jobs: Sequence[Job], home: Home) -> dict[str, float]:
     """The models that have to be fetched first, as far as their sizes are known."""
     clips = {name: catalog.models().get(name) for job in jobs for name in models_of(job, home)}
     mlms = {name: catalog.mlms().get(name) for job in jobs for name in mlms_of(job)}
-    sizes = [row.bytes for name, row in clips.items() if row and not clip_path(name, home).exists()]
-    sizes += [row.bytes for name, row in mlms.items() if row and not mlm_path(name, home).exists()]
-    return {"models": sum(sizes)}
+    absent = sum(row.bytes for name, row in clips.items() if row and not clip_path(name, home).exists())
+    words = sum(row.bytes for name, row in mlms.items() if row and not mlm_path(name, home).exists())
+    return {"models": absent + words}
 
 
 def _size_of_clip(name: str, home: Home) -> float:

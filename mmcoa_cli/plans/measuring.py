@@ -6,6 +6,7 @@ an image on its number. Nothing is left of it: all lies in a folder that is remo
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -229,7 +230,8 @@ class Bench:
 def _bench(order: Order | Typed, home: Home, side: int) -> Iterator[Bench]:
     """A bench in a folder of its own, with the models of `home`; nothing is said meanwhile."""
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
-    quiet, err.quiet = err.quiet, True
+    quiet, err.quiet, frozen = err.quiet, True, gc.get_freeze_count()
+    gc.freeze()  # the search for garbage after each measurement is not to go through all libraries
     try:
         with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder:
             own = Home(Path(folder), f"sqlite:///{Path(folder) / 'index.db'}")
@@ -246,6 +248,8 @@ def _bench(order: Order | Typed, home: Home, side: int) -> Iterator[Bench]:
     finally:
         err.quiet = quiet
         accelerator.free_memory()
+        if not frozen:
+            gc.unfreeze()
 
 
 def _hashed(model: T) -> T:

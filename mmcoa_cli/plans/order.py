@@ -128,20 +128,21 @@ def remembered(order: Order, home: Home) -> Scale | None:
     """The size an earlier `quick` of the same options chose: to go on after an interruption, whatever the measurement
     says by then. None where it never began."""
     try:
-        return Scale(**json.loads(_file(order, home).read_text(encoding="utf8"))["scale"])
+        return Scale(**json.loads(file_of(order, home).read_text(encoding="utf8"))["scale"])
     except (OSError, ValueError, TypeError, LookupError):
         return None
 
 
 def remember(order: Order, scale: Scale, home: Home) -> None:
     """Keep the size for the next time that the same is typed."""
-    with replacing(_file(order, home)) as partial:
+    with replacing(file_of(order, home)) as partial:
         document = {"options": _options(order), "scale": asdict(scale)}
         partial.write_text(json.dumps(document, indent=1), encoding="utf8")
 
 
-def _file(order: Order, home: Home) -> Path:
-    return home.runs / f"reproduce-{key_of(_options(order))[:8]}.json"
+def file_of(order: Order, home: Home, *, ending: str = "json") -> Path:
+    """The file of what is remembered of an order."""
+    return home.runs / f"reproduce-{key_of(_options(order))[:8]}.{ending}"
 
 
 def _options(order: Order) -> dict[str, Any]:

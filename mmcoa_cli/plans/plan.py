@@ -75,8 +75,9 @@ class Plan:
         }
 
 
-def make_plan(order: Order, home: Home, *, fetch_models: bool) -> Plan:
-    """The plan, with a measurement where something is left to compute and the models are there.
+def make_plan(order: Order, home: Home, *, fetch_models: bool, measured: bool = True) -> Plan:
+    """The plan, with a measurement (unless it is not to be `measured`) where something is left to compute and the
+    models are there.
 
     `fetch_models` brings them first. Raises UserError where they cannot be had, and where nothing can be trained on.
     """
@@ -84,7 +85,7 @@ def make_plan(order: Order, home: Home, *, fetch_models: bool) -> Plan:
     scale = remembered(order, home) if order.preset == "quick" else PAPER
     if scale and not (plan := compose(order, scale, chosen, known=known)).computes:
         return plan
-    speed = _speed(order, chosen, home, fetch_models=fetch_models)
+    speed = _speed(order, chosen, home, fetch_models=fetch_models) if measured else None
     scale = scale or largest_in_time(order, chosen, speed=speed)
     return compose(order, scale, chosen, known=known, speed=speed)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.filesize import decimal
 from rich.text import Text
 
 from store.errors import UserError
@@ -17,22 +18,25 @@ from store.schema import Epoch, Run
 
 from ..jobs.evaluation_spec import evaluation_after
 from ..jobs.training_spec import stored_spec
-from ..jobs.typed_jobs import command_of_training
+from ..jobs.typed_jobs import command_of_training, size_of_test
 from ..models.runs import INTERPOLATED, NO_RUN, made_again
 from ..settings import Home
 from ..stored.items import size_of
 from ..terminal.console import out, show
 from ..terminal.durations import closely
 from ..terminal.options_file import as_toml
-from .reading import together
+from .reading import Evaluated, rows_of, together
+from .rows import Row
 from .runs import NONE, Accuracy, Listed, accuracy, listed_run
 from .wording import percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+WORTH_TELLING = 0.05
 BARS = "▁▂▃▄▅▆▇█"
-MEGABYTE, GIB = 1e6, 2**30
+GIB = 2**30
+NUMBER = 12  # characters of the longest numbers, intervals and days
 BESIDE = ("method", "dataset", "model", "shots", "seed", "compat")  # settings that stand in the first lines
 
 
@@ -56,8 +60,10 @@ class Described:
         return {**asdict(self.listed), **beside, "settings": self.settings, "unusual": self.listed.settings}
 
 
-def described(name: str, home: Home) -> Described:
-    """The run of this id, or the one whose id begins so. Raises UserError where there is none, or are several."""
+def described(name: str, home: Home, *, made_by: Callable[[Sequence[Row]], list[str]]) -> Described:
+    """The run of this id, or the one whose id begins so; `made_by` tells what to type for results of a model as it
+    comes. Raises UserError where there is none, or are several.
+    """
     index = Index(home.database_url)
     run = index.find_run(name, otherwise=NO_RUN)
     tests = together(index.results(runs=[run.id]))
@@ -69,7 +75,7 @@ def described(name: str, home: Home) -> Described:
         epochs=index.epochs(run.id),
         files=_files(run, home),
         results=[accuracy(one) for one in tests],
-        command=command_that_made(run),
+        command=_command(run, tests, made_by),
     )
 
 
@@ -81,16 +87,27 @@ def _settings(run: Run) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in BESIDE}
 
 
-def command_that_made(run: Run) -> str:
-    """What to type for the run; of a model as it comes, for its test."""
+def _command(run: Run, tests: Sequence[Evaluated], made_by: Callable[[Sequence[Row]], list[str]]) -> str:
+    """What to type for the run, with the test that it ended with; of a model as it comes, for its newest tests."""
     if run.kind == INTERPOLATED:
         return made_again(run)
     if run.kind != "train":
-        return f"mmcoa evaluate --checkpoint {run.id if run.method != 'clip' else run.model} --dataset DATASET"
+        commands = made_by(rows_of(tests, numbers=""))
+        return (
+            commands[-1] if commands else f"mmcoa evaluate --checkpoint {run.model if run.method == 'clip' else run.id}"
+        )
     try:
-        return command_of_training(stored_spec(run.method, run.spec))
+        return command_of_training(stored_spec(run.method, run.spec), **_size_of_test(run, tests))
     except (UserError, TypeError):  # of an index from elsewhere
         return made_again(run)
+
+
+def _size_of_test(run: Run, tests: Iterable[Evaluated]) -> dict[str, Any]:
+    """How large the first test on its own dataset was: of how many images, against how many steps; None where all."""
+    own = [test.main for test in tests if test.main.dataset == run.source and not test.main.setting.get("epoch")]
+    ascents = [test.threat["image"] for test in own if "steps" in test.threat.get("image", {})]
+    limit = own[0].setting.get("limit") if own else None
+    return {"limit": limit, "steps": ascents[0]["steps"] if ascents else None}
 
 
 def options_file(name: str, home: Home) -> str:
@@ -98,15 +115,17 @@ def options_file(name: str, home: Home) -> str:
 
     Raises UserError for one that was not trained, or whose settings make no sense here.
     """
-    run = Index(home.database_url).find_run(name, otherwise=NO_RUN)
+    index = Index(home.database_url)
+    run = index.find_run(name, otherwise=NO_RUN)
     if run.kind != "train":
         raise UserError(f"{run.id} was not trained, and has no options of training", hint="mmcoa runs lists the runs")
     try:
         spec = stored_spec(run.method, run.spec)
     except TypeError as error:
         raise UserError(f"the settings of {run.id} make no sense here: {error}", hint=made_again(run)) from error
-    options = spec.to_type(evaluation_after(spec))
-    return f"# {visible(run.id)}\n# found by: mmcoa train --config FILE\n{as_toml(options)}"
+    test = evaluation_after(spec, **_size_of_test(run, together(index.results(runs=[run.id]))))
+    options = {**spec.to_type(test), **size_of_test(test)}
+    return f"# {visible(run.id)}, made by: mmcoa train --config FILE\n{as_toml(options)}"
 
 
 def _files(run: Run, home: Home) -> dict[str, int]:
@@ -137,8 +156,9 @@ def _grid(lines: Sequence[Sequence[str]]) -> RenderableType:
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for number in range(len(lines[0])):
-        grid.add_column(overflow="fold", style="" if number else "dim")
+    for number, cells in enumerate(zip(*lines, strict=True)):
+        short = max(map(len, cells)) <= NUMBER  # which is not broken: others give way
+        grid.add_column(overflow="fold", no_wrap=short, style="" if number else "dim")
     for line in lines:
         grid.add_row(*line)
     return grid
@@ -160,7 +180,7 @@ def _paragraphs(found: Described) -> Iterator[tuple[str, list[Sequence[str]]]]:
     yield "not the paper's settings", [(name, str(value)) for name, value in one.settings.items()]
     yield "settings", [(name, _shown(value)) for name, value in found.settings.items() if value not in (None, "")]
     yield f"epochs  {sparkline([epoch.loss for epoch in found.epochs])}", [*_epochs(found.epochs)]
-    yield "files", [(f"{size / MEGABYTE:,.1f} MB", folder) for folder, size in found.files.items()]
+    yield "files", [(decimal(size), folder) for folder, size in found.files.items()]
     yield "results", [*_results(found.results)]
 
 
@@ -171,7 +191,13 @@ def _epochs(epochs: Sequence[Epoch]) -> Iterator[Sequence[str]]:
         memory = f"{epoch.peak_memory / GIB:.2f} GiB" if epoch.peak_memory else NONE
         speed = f"{epoch.images / epoch.seconds:,.3g}" if epoch.seconds else NONE
         device = f"{epoch.processes} x {epoch.device}" if epoch.processes > 1 else epoch.device
-        yield str(epoch.epoch), f"{epoch.loss:.4f}", closely(epoch.seconds), speed, memory, device
+        yield str(epoch.epoch), f"{epoch.loss:.4f}", _took(epoch), speed, memory, device
+
+
+def _took(epoch: Epoch) -> str:
+    """How long, and the share of it in which images were waited for, where that is worth mentioning."""
+    share = (epoch.waited or 0.0) / epoch.seconds if epoch.seconds else 0.0
+    return closely(epoch.seconds) + (f", {share:.0%} waiting for images" if share >= WORTH_TELLING else "")
 
 
 def _results(results: Sequence[Accuracy]) -> Iterator[Sequence[str]]:

@@ -103,5 +103,5 @@ def _picture(report: Report, output: Path | None, *, rows_only: bool) -> Path | 
     if report.figure is None:
         return None
     if output is None:
-        return None if rows_only else Path(f"{report.table.task}.png")
+        return None if rows_only else Path(f"{report.table.name}.png")
     return output if is_picture(output) else None

@@ -110,7 +110,8 @@ def _images(panel: Panel) -> list[str]:
 
 
 def _subsets(panel: Panel) -> list[str]:
-    over = [f"averages of {len(panel.datasets)} datasets ({', '.join(panel.datasets)})"] if panel.datasets else []
+    several = "averages of 1 dataset" if len(panel.datasets) == 1 else f"averages of {len(panel.datasets)} datasets"
+    over = [f"{several} ({', '.join(panel.datasets)})"] if panel.datasets else []
     return [
         *over,
         *([f"class-balanced subsets of up to {panel.limit:,} test images"] if panel.limit is not None else []),

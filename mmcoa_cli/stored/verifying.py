@@ -108,7 +108,7 @@ def _checkpoint(item: Item, _: Home) -> tuple[str, str]:
 
 
 def _examples(item: Item, _: Home) -> tuple[str, str]:
-    from store.examples import damage
+    from store.example_reading import damage
 
     return damage(item.path) or "", f"remove {item.path}; the command that made it makes it again"
 

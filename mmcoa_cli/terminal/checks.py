@@ -23,7 +23,7 @@ def positive(option: str, value: float) -> None:
     """Raises UserError unless `value` is above 0, finite, and no larger than anybody means."""
     if not 0 < value < math.inf:
         told = "is not positive" if value <= 0 else "is not a finite number"
-        raise UserError(f"{option} {value} {told}", hint="mmcoa VERB --help shows the default")
+        raise UserError(f"{option} {value} {told}", hint="give a number above 0, or leave it out")
     within(option, value)
 
 

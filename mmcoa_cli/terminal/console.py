@@ -7,6 +7,7 @@ or a bidi override in a name from elsewhere) is shown as \\x1b.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dataclasses import asdict, is_dataclass
 from itertools import groupby
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -24,6 +26,7 @@ from store.printable import visible
 LONGEST = 1000  # characters of an error or a hint; a longer one is cut in the middle
 NESTED = (dict, list, tuple)  # what JSON holds in more than one line
 FLAT = {str, int, float, bool, type(None)}
+TYPED = re.compile(r"\b(mmcoa|pip|hf) [a-z]|(^|\s)--?[a-z]")
 NARROWEST = 40  # columns; in fewer (or with COLUMNS=0) the terminal wraps lines, which is better than words cut off
 
 
@@ -81,9 +84,9 @@ def _indented(value: Any, line: str) -> str:
     return f"{opening}{deeper}{f',{deeper}'.join(parts)}{line}{closing}"
 
 
-def show(line: str) -> None:
-    """Print a line of a result, on stdout."""
-    out.print(visible(line), soft_wrap=True)
+def show(line: str, *, whole: bool = False) -> None:
+    """Print a line of a result, on stdout; `whole` where it is to be copied."""
+    _print(out, Text(visible(line)), whole=whole)
 
 
 def indented(lines: Iterable[tuple[str, str]]) -> RenderableType:
@@ -100,14 +103,32 @@ def indented(lines: Iterable[tuple[str, str]]) -> RenderableType:
 
 def say(message: str, *, head: str = "", style: str = "") -> None:
     """Print a line for a person, on stderr, with `head` before it in bold."""
-    err.print(_line(message, head=head, style=style), soft_wrap=True)
+    _print(err, _line(message, head=head, style=style))
 
 
 def print_error(error: UserError) -> None:
     """Print the two lines that a failed command ends with."""
-    err.print(_line(_one_line(str(error)), head="error:", head_style="bold red"), soft_wrap=True)
+    _print(err, _line(_one_line(str(error)), head="error:", head_style="bold red"))
     if error.hint:
-        err.print(_line(_one_line(error.hint), head="hint:"), soft_wrap=True)
+        _print(err, _line(_one_line(error.hint), head="hint:"))
+
+
+def _print(console: Terminal, line: Text, *, whole: bool = False) -> None:
+    """A line is broken between its words, and only where a terminal is narrower; not at all where it is copied from:
+    what is typed is no longer that with a line break in it, and a terminal breaks it for the eye alone."""
+    copied = whole or not console.is_terminal or TYPED.search(line.plain)
+    for part in [line] if copied else line.divide(_breaks(line.plain, console.width)):
+        part.rstrip()
+        console.print(part, soft_wrap=True)
+
+
+def _breaks(text: str, width: int) -> Iterator[int]:
+    """Where lines of `width` columns end: before a word, unless that is longer itself, as a path may be."""
+    start = 0
+    for word in re.finditer(r"\S+", text):
+        if word.start() > start and cell_len(text[start : word.end()]) > width >= cell_len(word[0]):
+            start = word.start()
+            yield start
 
 
 def _line(text: str, *, head: str = "", head_style: str = "bold", style: str = "") -> Text:
@@ -221,4 +242,5 @@ def _bar(description: str, *, total: int | None, unit: str, done: int) -> Iterat
             bar.update(task, completed=reached, **fields)
 
         yield Task(show, done)
-        bar.update(task, total=bar.tasks[0].completed)  # that is the whole, where fewer came than were expected
+        whole = bar.tasks[0].completed or 1  # where fewer came than were expected; of nothing too, all is done
+        bar.update(task, total=whole, completed=whole)

@@ -10,9 +10,10 @@ from typer.core import TyperCommand, TyperOption
 
 from store.errors import UserError
 
-from .on_demand import with_plain_flags
+from .on_demand import quick
 from .options_file import read_from
 
+UsageError: Any = typer.BadParameter.__base__  # click's, of which newer versions of typer have a copy
 FILE = "DEFAULT_MAP"  # where an option is from that stands in a file (`options_file.py`), in click's words
 
 
@@ -20,7 +21,7 @@ class OnceEach(TyperCommand):
     """A command that takes each option once. (Typer takes the last of several values, and says nothing.)"""
 
     def get_params(self, ctx: Any) -> Any:
-        return with_plain_flags(super().get_params(ctx))
+        return quick(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As Typer does it. Raises UserError for an option that is given twice."""
@@ -34,7 +35,24 @@ class OnceEach(TyperCommand):
                 hint = f"once, with commas: {typed} A,B" if several else "give it once"
                 raise UserError(f"{typed} is given twice", hint=hint)
             seen.add(name)
-        return super().parse_args(ctx, args)
+        words = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:  # "Got unexpected extra argument(s)"
+            if parts := _apart(words):
+                error.message += f" Type several without a space between them: {''.join(parts)}"
+            raise
+
+
+def _apart(args: list[str]) -> list[str]:
+    """The parts of the first list with spaces after its commas."""
+    for start, word in enumerate(args):
+        end = start
+        while args[end].endswith(",") and len(args) > end + 1 and not args[end + 1].startswith("-"):
+            end += 1
+        if end > start and not word.startswith("-"):
+            return args[start : end + 1]
+    return []
 
 
 def given(context: typer.Context, *, in_file: bool = True) -> list[str]:

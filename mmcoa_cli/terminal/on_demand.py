@@ -1,20 +1,24 @@
 """A group of commands of which each is built when it is asked for: what one command is made of, no other has to import.
 
-Everything that lists the commands (`--help`, the tests) builds all.
+To list the commands, each needs no more than its name and a line. A value is brought into its type without pydantic,
+wherever it has that type already: loading pydantic takes as long as loading typer and rich.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+PLAIN = (str, bool)  # what the command line itself gives
 
 
 class OnDemand(Mapping[str, Any]):
     """Commands by name, in the order of the names."""
 
-    def __init__(self, names: tuple[str, ...], build: Callable[[str], Any]) -> None:
+    def __init__(self, names: Mapping[str, str], build: Callable[[str], Any]) -> None:
         self._names, self._build, self._built = names, build, dict[str, Any]()
 
     def __getitem__(self, name: str) -> Any:
@@ -31,23 +35,57 @@ class OnDemand(Mapping[str, Any]):
         return len(self._names)
 
 
-def group(names: tuple[str, ...], build: Callable[[str], Any]) -> type[TyperGroup]:
-    """The class of a group of these commands."""
+def group(lines: Mapping[str, str], build: Callable[[str], Any]) -> type[TyperGroup]:
+    """The class of a group of commands, of which `lines` has the names, each with the first line of its help."""
 
     class Group(TyperGroup):
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes | {"commands": None})
-            self.commands: Any = OnDemand(names, build)
+            self.commands: Any = OnDemand(lines, build)
 
         def get_params(self, ctx: Any) -> Any:
-            return with_plain_flags(super().get_params(ctx))
+            return quick(super().get_params(ctx))
+
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(lines)
+
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            with self._in_a_line_each():
+                super().format_help(ctx, formatter)
+
+        def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+            with self._in_a_line_each():
+                return super().shell_complete(ctx, incomplete)
+
+        @contextmanager
+        def _in_a_line_each(self) -> Iterator[None]:
+            whole, self.commands = self.commands, {name: TyperCommand(name, help=line) for name, line in lines.items()}
+            try:
+                yield
+            finally:
+                self.commands = whole
 
     return Group
 
 
-def with_plain_flags(parameters: Any) -> Any:
-    """The same parameters; a flag that is not typed is False, where typer would load pydantic to make that of None."""
+def quick(parameters: Any) -> Any:
+    """The same parameters, for which typer loads pydantic only where it needs it; a flag that is not typed is False."""
     for one in parameters:
         if getattr(one, "is_flag", False) and one.default is None:
             one.default = False
+        if getattr(one, "_runtime_param", one) is None:  # of a typer that has pydantic bring values into their type
+            one._runtime_param = _AsItIs()
     return parameters
+
+
+class _AsItIs:
+    """In place of typer's way from a typed value to one of the parameter's type: a value that has it stays."""
+
+    def coerce(self, value: Any, *, param: Any, ctx: Any) -> Any:
+        kind = param.type_descriptor
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        if type(value) in PLAIN and type(value) is kind.annotation and kind.parameter_info.parser is None:
+            return value
+        param._runtime_param = None
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)

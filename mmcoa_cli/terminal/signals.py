@@ -36,6 +36,7 @@ class Stopped(KeyboardInterrupt):
 _stopped: list[Stopped] = []  # the first of this process
 _kept: list[socket.socket] = []
 _lost: list[Stopped] = []  # raised where Python lets no exception through
+_held: list[list[int]] = []  # of each block that is not to be ended within, the signals heard in it
 
 
 def stopped() -> Stopped | None:
@@ -50,8 +51,21 @@ def stop(number: int) -> None:
 
 
 @contextmanager
-def raised(on_leave: Callable[[Stopped], None] | None = None) -> Iterator[None]:
-    """Raise `Stopped` for a signal within the block. Call `on_leave` before leaving the program at once.
+def held() -> Iterator[None]:
+    """Raise no signal within the block, which is short, but after it: all of it is done."""
+    _held.append([])
+    try:
+        yield
+    finally:
+        heard = _held.pop()
+    if heard:
+        _raise(heard[0], None)
+
+
+@contextmanager
+def raised(on_leave: Callable[[Stopped], None] | None = None, *, grace: float = GRACE) -> Iterator[None]:
+    """Raise `Stopped` for a signal within the block. Call `on_leave` before leaving the program at once, `grace`
+    seconds after the first.
 
     A signal that was ignored before (by nohup, or in a background job of a script) stays ignored.
     """
@@ -67,7 +81,7 @@ def raised(on_leave: Callable[[Stopped], None] | None = None) -> Iterator[None]:
     before = {number: signal.signal(number, _raise) for number in handled}
     hook, sys.unraisablehook = sys.unraisablehook, _raise_again_or(sys.unraisablehook)
     wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(ours, set(handled), on_leave), daemon=True).start()
+    threading.Thread(target=_watch, args=(ours, set(handled), on_leave, grace), daemon=True).start()
     try:
         yield
     finally:
@@ -82,7 +96,9 @@ def raised(on_leave: Callable[[Stopped], None] | None = None) -> Iterator[None]:
 
 
 def _raise(number: int, _: Any) -> None:
-    if not _stopped or _lost:
+    if _held:
+        _held[-1].append(number)
+    elif not _stopped or _lost:
         _lost.clear()
         stop(number)
 
@@ -103,11 +119,11 @@ def _raise_again_or(otherwise: Callable[[Any], object]) -> Callable[[Any], None]
     return hook
 
 
-def _watch(signals: socket.socket, handled: set[int], on_leave: Callable[[Stopped], None] | None) -> None:
+def _watch(signals: socket.socket, handled: set[int], on_leave: Callable[[Stopped], None] | None, grace: float) -> None:
     """Leave the program at a second Ctrl-C, or when it has not ended in time. Runs in a thread of its own."""
     first, since = 0, 0.0
     while True:
-        left = max(0.0, since + GRACE - time.monotonic()) if first else None
+        left = max(0.0, since + grace - time.monotonic()) if first else None
         ready, _, _ = select.select([signals], [], [], left)
         received = signals.recv(64) if ready else b""
         if ready and not received:

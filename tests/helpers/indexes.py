@@ -1,4 +1,4 @@
-"""What the tests of the index and the processes that they start share: a run, its results, and a way past the index."""
+"""What the tests of the index and the processes that they start share: a row of each kind, and a way past the index."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, create_engine
 
-from store.schema import Epoch, Result, Run
+from store.schema import Epoch, Measure, Result, Run
 
 RUN = Run(
     id="mmcoa-abc123",
@@ -59,6 +59,27 @@ EPOCH = Epoch(
     precision="fp32",
     version="0.1.0",
     created_at="2026-11-24T01:30:00+00:00",
+)
+MEASURE = Measure(
+    bench="bench-20261126-120000-abcd",
+    number=0,
+    part="image",
+    work="a step of PGD, 4 images of 224 pixels, 10 classes",
+    who="mmcoa",
+    unit="image",
+    seconds=0.3,
+    shortest=0.25,
+    longest=0.5,
+    cpu=0.3,
+    wall=0.4,
+    rounds=5,
+    of_ours=1.0,
+    of_floor=None,
+    flops=1.7e10,
+    setting={"model": "ViT-B-32", "load": [1.5, None]},
+    device="Intel(R) Xeon(R) CPU @ 2.20GHz, 2 threads",
+    version="0.1.0",
+    created_at="2026-11-26T12:00:00+00:00",
 )
 DETAIL = replace(RESULT, metric="collisions", value=0.5, low=None, high=None, n=10)
 

@@ -63,6 +63,8 @@ def test_the_attack_that_attacks_nothing_is_a_test(home: Home) -> None:
     error = refused("attack clean --checkpoint vit --dataset digits,stl10")
     assert "attacks nothing" in str(error)
     assert error.hint == "mmcoa evaluate --checkpoint vit --dataset digits,stl10 --attack clean"
+    sized = refused("attack clean --checkpoint vit --dataset digits --limit 50 --seed 3 --eps 2/255")
+    assert sized.hint == "mmcoa evaluate --checkpoint vit --dataset digits --attack clean --limit 50 --seed 3"
 
 
 def test_sizes_of_models_are_known_before_they_are_here(home: Home) -> None:

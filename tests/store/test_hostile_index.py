@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from indexes import DETAIL, EPOCH, RESULT, RUN, connected
+from indexes import DETAIL, EPOCH, MEASURE, RESULT, RUN, connected
 from sqlalchemy import Table, text
 
+from store.benches import Benches
 from store.errors import UserError
 from store.index import Index
 from store.index_origin import VERSION_TABLE
-from store.schema import epochs, metadata, results, runs
+from store.schema import epochs, measures, metadata, results, runs
 from store.upgrading import NEWEST
 
 Start = Callable[[str], Any]
@@ -193,6 +194,7 @@ def test_every_column_is_checked(url: str) -> None:
         (runs, RUN, index.save_run),
         (results, RESULT, lambda row: index.save_results([row])),
         (epochs, EPOCH, index.save_epoch),
+        (measures, MEASURE, lambda row: Benches(url).save([row])),
     )
     assert {table.name for table, _, _ in rows} == set(metadata.tables)
     for table, row, save in rows:

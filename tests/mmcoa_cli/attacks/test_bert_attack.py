@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -526,8 +527,7 @@ def test_the_greatest_divergence_wins():
     prompts = ["This is a photo of a cat"]
     target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), settings=BertAttackSettings())
     importance = word_importance(encode, target, encode(prompts))
-    # "This", "is", "a" weigh 0 and become 1; "photo" moves by 0.9 and "cat" by 0.8
-    assert importance == [[0, 1, 2, 4, 5, 3, 6]]
+    assert importance == [[3, 6]]  # "photo" moves by 0.9 and "cat" by 0.8; the others have no candidates
     assert attack_prompts(encode, target) == ["This is a horse of a cat"]
     both = attack_prompts(encode, replace(target, settings=BertAttackSettings(max_words_changed=2)))
     assert both == ["This is a horse of a horse"]
@@ -610,7 +610,7 @@ def test_no_collisions_leaves_none(small_clips: dict[str, Clip], compat: str, ch
 
 def test_the_release_encodes_what_berts_tokenizer_gives_back():
     """Lower case, hyphens apart, apostrophes closed up again, at most 30 word-pieces."""
-    encoded = random_mlm(0).round_trip(30)
+    encoded = partial(random_mlm(0).round_trip, max_tokens=30)
     assert encoded("This is a photo of a t-shirt") == "this is a photo of a t - shirt"
     assert encoded("This is a bird's nest") == "this is a bird's nest"
     assert encoded("This is a [UNK] of a cat") == "this is a [UNK] of a cat"

@@ -16,8 +16,8 @@ from torch import Tensor
 from mmcoa_cli.attacks import lookup
 from mmcoa_cli.attacks.base import Batch
 from mmcoa_cli.attacks.co_attack import CoAttackSettings, adv_images, away_from
-from mmcoa_cli.attacks.pgd import random_start
 from mmcoa_cli.attacks.radii import radius
+from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.subject import find_subject

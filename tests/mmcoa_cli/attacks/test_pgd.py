@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcoa_cli.attacks.pgd import PgdSettings, pgd, pgd_iterates, radius, random_start, snap_to_grid
+from mmcoa_cli.attacks.pgd import PgdSettings, pgd, pgd_iterates, radius, snap_to_grid
+from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.models.clip import Clip
 from store.errors import UserError
 

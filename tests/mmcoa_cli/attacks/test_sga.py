@@ -16,9 +16,9 @@ from mmcoa_cli.attacks.base import Batch, Texts
 from mmcoa_cli.attacks.bert_attack import prepare
 from mmcoa_cli.attacks.co_attack import CoAttackSettings
 from mmcoa_cli.attacks.co_attack_sets import adv_images as co_attack_set
-from mmcoa_cli.attacks.pgd import random_start
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.attacks.sga import NOISE, SgaSettings, adv_images, first_captions, last_captions
+from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.masked_lm import load_masked_lm
 from mmcoa_cli.randomness import keyed

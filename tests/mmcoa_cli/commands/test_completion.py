@@ -55,6 +55,7 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Complete:
         ("mmcoa fetch --kind ", ["dataset", "clip", "mlm"]),
         ("mmcoa fetch bert", ["bert-base-uncased"]),
         ("mmcoa list a", ["attacks"]),
+        ("mmcoa bench st", ["store", "start"]),
     ],
 )
 def test_choices_are_completed(complete: Complete, line: str, found: list[str]) -> None:

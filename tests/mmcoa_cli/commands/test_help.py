@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,12 @@ def test_an_option_says_what_it_does(name: str, option: Any) -> None:
 def test_a_command_says_what_it_does_and_shows_how(name: str, one: Any) -> None:
     assert one.help and one.help.split()[0] not in NO_VERB and one.help.rstrip(")").endswith(".")
     assert name in one.epilog and "# " in one.epilog
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_list_of_verbs_has_the_first_line_of_each(verb: str) -> None:
+    first = inspect.cleandoc(PROGRAM.commands[verb].help).split("\n\n")[0]
+    assert VERBS[verb] == " ".join(first.split())
 
 
 @pytest.mark.parametrize("line", EXAMPLES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from mmcoa_cli import catalog, listing
 from mmcoa_cli.app import app
 from mmcoa_cli.attacks import ATTACKS
-from mmcoa_cli.terminal.literals import Listed
+from mmcoa_cli.commands.list import KINDS
 
 
 def shown(*words: str, columns: int = 100) -> str:
@@ -28,7 +28,13 @@ def document(kind: str) -> list[dict[str, Any]]:
 
 
 def test_what_can_be_listed_is_what_the_command_takes() -> None:
-    assert set(listing.KINDS) == set(get_args(Listed))
+    assert set(listing.KINDS) == set(KINDS)
+
+
+def test_a_kind_that_is_off_by_a_letter_is_asked_after() -> None:
+    ended = CliRunner().invoke(app, ["list", "attack"], env={"COLUMNS": "200"})
+    assert ended.exit_code == 2 and "Did you mean 'attacks'?" in ended.stderr and "Value error" not in ended.stderr
+    assert shown("Attacks") == shown("attacks")
 
 
 def test_attacks_have_their_source_and_their_settings_with_defaults() -> None:
@@ -58,7 +64,7 @@ def test_rows_of_the_catalog_are_all_there_and_say_what_they_are(kind: str, rows
 
 
 @pytest.mark.parametrize("columns", [60, 120])
-@pytest.mark.parametrize("kind", get_args(Listed))
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_line_is_wider_than_the_terminal_and_no_name_is_cut(kind: str, columns: int) -> None:
     lines = shown(kind, columns=columns).splitlines()
     assert all(len(line) <= columns for line in lines)

@@ -36,6 +36,7 @@ USUAL = {  # words beside which the option stands: the dataset is not there, so 
     "export": ["nothing-here", "out"],
     "push": ["nothing-here", "a/b", "--dry-run"],
     "doctor": ["--checkpoint", "nothing-here"],
+    "bench": ["data", "--compare", "nothing-here"],
 }
 ENOUGH = 10  # values, with numbers among them, that typer refuses by itself: then it is a choice among words
 VERBS: dict[str, Any] = app.program().commands

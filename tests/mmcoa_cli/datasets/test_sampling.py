@@ -57,7 +57,7 @@ def test_the_same_on_every_machine():
 
 
 def test_too_many_shots_are_refused():
-    with pytest.raises(UserError, match="class 2 has only 3") as caught:
+    with pytest.raises(UserError, match="the class 2 has only 3") as caught:
         few_shot(labels_of([5, 7, 3]), "4", seed=0)
     assert "--shots 3" in caught.value.hint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmcoa_cli.app import app
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.splitting import Fraction, for_training
 from mmcoa_cli.inventory import fetch
@@ -72,6 +74,22 @@ def test_another_fraction_is_another_request(home: Home, pets: Path) -> None:
     assert fetch("pets", home, source=pets, train_fraction=0.5, replace=True).new
 
 
+def test_what_is_said_of_a_split_that_is_missing_divides_it_when_it_is_typed(
+    home: Home, pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMCOA_HOME", str(home.root))
+    (pets / "cat" / "broken.png").write_bytes(b"no image")
+    fetch("pets", home, source=pets, template="a {}, a pet", skip_broken=True)
+    job = Job(train_spec("tecoa", dataset="pets", model="vit", mlm="mlm"), evaluation_spec("", ("pets",)))
+    with pytest.raises(UserError, match="pets has no training images") as error:
+        resolve(job, home)
+    prose, _, command = error.value.hint.partition(": mmcoa ")
+    assert prose == "take folders called train and test, or divide what it has"
+    app(shlex.split(command), standalone_mode=False)
+    with open_dataset("pets", home) as dataset:
+        assert dataset.info.splits["train"] and dataset.info.template == "a {}, a pet"
+
+
 def test_what_cannot_be_divided(home: Home, pets: Path, image: Make, laid: Make) -> None:
     splits = laid("splits", {f"{split}/{pet}/1.png": image(1) for split in ("train", "test") for pet in ("cat", "dog")})
     single = laid("single", {"cat/1.png": image(1), "dog/1.png": image(2), "dog/2.png": image(3)})
@@ -84,14 +102,6 @@ def test_what_cannot_be_divided(home: Home, pets: Path, image: Make, laid: Make)
     with pytest.raises(UserError, match="digits has its own splits"):
         fetch("digits", home, train_fraction=0.8)
     assert [path.name for path in home.datasets.glob("x.h5")] == [] and not list(home.datasets.glob(".x.scratch"))
-
-
-def test_a_dataset_without_a_split_says_how_to_get_one(home: Home, pets: Path) -> None:
-    fetch("pets", home, source=pets)
-    job = Job(train_spec("tecoa", dataset="pets", model="vit", mlm="mlm"), evaluation_spec("", ("pets",)))
-    with pytest.raises(UserError, match="pets has no training images") as error:
-        resolve(job, home)
-    assert "mmcoa fetch pets --from PATH --train-fraction 0.8 --replace" in error.value.hint
 
 
 def test_the_part_is_as_near_as_whole_numbers_are() -> None:

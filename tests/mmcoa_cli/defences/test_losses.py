@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmcoa_cli.attacks.bert_attack import TextTarget
-from mmcoa_cli.attacks.pgd import PgdSettings, pgd_iterates, random_start
+from mmcoa_cli.attacks.pgd import PgdSettings, pgd_iterates
 from mmcoa_cli.attacks.settings import BertAttackSettings
+from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.defences import loss_of, losses
 from mmcoa_cli.defences.batch import Batch as Shared

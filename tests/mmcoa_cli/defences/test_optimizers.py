@@ -62,7 +62,7 @@ def test_sgd_with_momentum(momentum: float, decay: float | None) -> None:
 def rates(row: OptimizerRow, *, done: int = 0, epochs: int = 10, an_epoch: int = 1) -> list[float]:
     """The learning rate of each step after the first `done` epochs."""
     optimizer = make_optimizer(row, [nn.Parameter(torch.zeros(1))])
-    schedule, found = make_schedule(row, optimizer, done=done, epochs=epochs, an_epoch=an_epoch), []
+    schedule, found = make_schedule(row, optimizer, taken=done * an_epoch, epochs=epochs, an_epoch=an_epoch), []
     for _ in range(done * an_epoch, epochs * an_epoch):
         found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()

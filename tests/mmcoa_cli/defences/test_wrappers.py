@@ -15,8 +15,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from mmcoa_cli.attacks.base import Classifier
-from mmcoa_cli.attacks.pgd import pgd, random_start
+from mmcoa_cli.attacks.pgd import pgd
 from mmcoa_cli.attacks.settings import PgdSettings
+from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.jobs import launch, training_steps
 from mmcoa_cli.jobs.continuing import spec_of, spec_to_go_on_with
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec

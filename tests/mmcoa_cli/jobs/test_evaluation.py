@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmcoa_cli.attacks.image import IMAGE
-from mmcoa_cli.attacks.pgd import pgd, random_start
+from mmcoa_cli.attacks.pgd import pgd
+from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.datasets.library import attacked_at, open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec

@@ -8,8 +8,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from mmcoa_cli.attacks.pgd import last, pgd_iterates, random_start
+from mmcoa_cli.attacks.pgd import last, pgd_iterates
 from mmcoa_cli.attacks.settings import PgdSettings
+from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.pretraining import PretrainSpec, pretrain

@@ -17,7 +17,8 @@ from mmcoa_cli.settings import Home
 from store.errors import UserError
 
 MODELS = ("--model", "vit", "--mlm", "mlm")
-TRAIN = ("train", "--method", "tecoa", "--dataset", "digits", "--shots", "2", *MODELS, "--epochs", "2", "--steps", "2")
+SMALL = ("--shots", "2", "--epochs", "2", "--steps", "2", "--batch-size", "16")
+TRAIN = ("train", "--method", "tecoa", "--dataset", "digits", *MODELS, *SMALL)
 KEYS = {"kind", "title", "command", "run", "cached", "seconds", "bytes", "memory"}
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from indexes import EPOCH
+from rich.console import Console
 from typer.testing import CliRunner
 
 from mmcoa_cli.app import app
+from mmcoa_cli.plans.made_by import made_by
 from mmcoa_cli.reports.filters import Filter, moment
-from mmcoa_cli.reports.one_run import described, sparkline
-from mmcoa_cli.reports.runs import listed
+from mmcoa_cli.reports.one_run import _parts, described, sparkline
+from mmcoa_cli.reports.runs import listed, table
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index
@@ -112,7 +116,7 @@ def test_all_of_a_run_has_the_command_that_makes_it_again(home: Home, index: Ind
     index.save_epoch(replace(EPOCH, run_id=made.id, loss=0.75))
     (home.checkpoints / made.id / "epoch-001").mkdir(parents=True)
     (home.checkpoints / made.id / "epoch-001" / "weights").write_bytes(b"x" * 100)
-    found = described(made.id[:8], home)
+    found = described(made.id[:8], home, made_by=made_by)
     assert found.command == "mmcoa train --method mmcoa --dataset cifar10 --shots 5 --lr 0.0001"
     assert found.files == {str(home.checkpoints / made.id): 100}
     document = json.loads(run(made.id, "--json"))
@@ -127,6 +131,35 @@ def test_what_is_printed_of_a_run_has_its_results_and_the_whole_command_in_a_lin
     assert lines[-1].split()[:2] == ["mmcoa", "train"]
     assert "--steps 7" in lines[-1]
     assert any("70.00" in line and "image" in line for line in lines)
+
+
+def test_the_command_and_the_file_of_a_run_have_the_size_of_the_test_it_ended_with(home: Home, add: Add) -> None:
+    made = add("mmcoa", CORRECT, n=1000, shots="5", limit=1000, steps=7)
+    whole = add("mmcoa", {"clean": 9000}, n=10000, dataset="stl10")
+    assert described(made.id, home, made_by=made_by).command == (
+        "mmcoa train --method mmcoa --dataset cifar10 --shots 5 --test-limit 1000 --test-steps 7"
+    )
+    assert run(made.id, "--toml").splitlines()[-2:] == ["test_limit = 1000", "test_steps = 7"]
+    assert "test" not in described(whole.id, home, made_by=made_by).command
+
+
+def test_numbers_are_whole_in_a_narrow_terminal(home: Home, add: Add) -> None:
+    made = add("mmcoa", CORRECT, n=10000, shots="5")
+    printed = StringIO()
+    Console(width=80, file=printed).print(_parts(described(made.id, home, made_by=made_by)))
+    lines = printed.getvalue().splitlines()
+    assert sum(bool(re.search(r" \d+\.\d\d–\d+\.\d\d  10,000 ", line)) for line in lines) == len(CORRECT)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_nothing_of_a_list_is_cut_in_a_narrow_terminal(home: Home, add: Add, width: int) -> None:
+    add("mmcoa", CORRECT, n=1000, model="a-model-of-my-own", eps="0.0157", training={"lr": 1e-4, "epochs": 3})
+    printed = StringIO()
+    Console(width=width, file=printed).print(table(listed(home, Filter()), width=width))
+    text = printed.getvalue()
+    assert all(len(line) <= width for line in text.splitlines())
+    for told in ("a-model-of-my-own", "90.00", "30.00", "1,000", "0.0157", "0.0001", "epochs"):
+        assert told in text, told
 
 
 def test_a_loss_is_drawn_by_its_height() -> None:

@@ -135,7 +135,8 @@ def test_a_dry_run_sends_nothing(
 ) -> None:
     push(run, "lab/robust", "--dry-run")
     out = capsys.readouterr().out
-    assert "open_clip_model.safetensors  " in out and "# robust" in out and not hub
+    assert "open_clip_model.safetensors  " in out and not hub
+    assert "\n\n---\nlibrary_name: open_clip\n" in out and "\n\n# robust\n\n" in out  # the card, line by line
 
 
 def test_what_the_hub_refuses_is_told(home: Home, hub: dict[str, Repository]) -> None:

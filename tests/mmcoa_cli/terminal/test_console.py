@@ -62,9 +62,26 @@ def test_an_error_is_two_lines(screen: io.StringIO, name: str) -> None:
     assert not obeyed(screen.getvalue())
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_words_stay_whole_in_a_terminal_and_what_is_typed_stays_in_one_line(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, path = io.StringIO(), "/a/" + "long/" * 12 + "path.h5"
+    narrow = console.Terminal(file=text, force_terminal=terminal, color_system=None, width=40)
+    monkeypatch.setattr(console, "err", narrow)
+    prose, command = (
+        "one two three four five six seven eight nine ten",
+        "mmcoa fetch birds --from PATH; or another name",
+    )
+    console.print_error(UserError(f"{prose} {path}", hint=command))
+    broken = ["error: one two three four five six seven", f"eight nine ten {path}"]
+    assert text.getvalue().splitlines() == [*(broken if terminal else [f"error: {prose} {path}"]), f"hint: {command}"]
+
+
 def test_a_long_error_is_cut_in_its_middle(screen: io.StringIO) -> None:
     console.print_error(UserError("begin " + "9" * 5000 + " end", hint="shorter"))
-    line = screen.getvalue().splitlines()[0]
+    *lines, _ = screen.getvalue().splitlines()
+    line = " ".join(lines)
     assert len(line) < 1000 and line.startswith("error: begin 9") and line.endswith("9 end")
 
 

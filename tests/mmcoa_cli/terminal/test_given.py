@@ -142,3 +142,17 @@ def test_only_what_is_typed_is_handed_on() -> None:
 def test_a_learning_rate_is_a_finite_number_above_zero(value: str) -> None:
     assert f"--lr {float(value)}" in str(refused(f"train --method tecoa --dataset digits --lr={value}"))
     assert "--hours" in str(refused(f"reproduce table1 --hours={value}"))
+
+
+@pytest.mark.parametrize(
+    ("command", "joined"),
+    [
+        ("evaluate --checkpoint x --attack clean, image, text --limit 5", "clean,image,text"),
+        ("train --method tecoa, mmcoa", "tecoa,mmcoa"),
+        ("train extra", ""),
+    ],
+)
+def test_a_list_with_spaces_is_told_how_to_be_typed(command: str, joined: str) -> None:
+    ended = CliRunner().invoke(app, shlex.split(command), env={"COLUMNS": "200"})
+    assert ended.exit_code == 2 and "extra argument" in ended.stderr
+    assert ("without a space" in ended.stderr, joined in ended.stderr) == (bool(joined), True)

@@ -1,0 +1,69 @@
+"""What is asked of a bench: parts, model and sizes, checked. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from store.errors import UserError
+
+from ..terminal.checks import positive
+
+ROUNDS, MOST_ROUNDS, MOST_CLASSES = 5, 1000, 1000
+QUICK_ROUNDS = 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """None is for what the device decides (`sized`)."""
+
+    parts: tuple[str, ...]
+    model: str
+    mlm: str
+    rounds: int | None = None
+    batch_size: int | None = None
+    steps: int | None = None
+    classes: tuple[int, ...] | None = None
+    precision: str = "fp32"
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        for option, value in (("--batch-size", self.batch_size), ("--steps", self.steps), ("--rounds", self.rounds)):
+            if value is not None:
+                positive(option, value)
+        if self.rounds is not None and self.rounds > MOST_ROUNDS:
+            raise UserError(f"--rounds {self.rounds} takes days", hint=f"--rounds {ROUNDS}")
+        for number in self.classes or ():
+            if not 2 <= number <= MOST_CLASSES:
+                raise UserError(f"--classes {number} is out of range", hint="--classes 10,100,1000")
+
+    def sized(self, device: str) -> Sized:
+        """With everything decided: small on a CPU, as in the paper on what computes thousands of images a second."""
+        small = device == "cpu"
+        usual = (10,) if self.quick else (10, 100, 1000)
+        return Sized(
+            batch_size=self.batch_size or (2 if self.quick else 4 if small else 128),
+            training_batch_size=self.batch_size or (2 if small else 128),
+            steps=self.steps or (2 if small else 10),
+            training_steps=self.steps or (1 if small else 10),
+            classes=self.classes or usual,
+            rounds=self.rounds or (QUICK_ROUNDS if self.quick else ROUNDS),
+            forced=self.classes is not None,
+        )
+
+    def document(self) -> dict[str, Any]:
+        return asdict(replace(self, parts=tuple(self.parts)))
+
+
+@dataclass(frozen=True)
+class Sized:
+    """`classes` are the numbers of class prompts that the text attack is measured with; the image attack and training
+    take the first. `forced`: even where that takes long."""
+
+    batch_size: int
+    steps: int
+    training_batch_size: int
+    training_steps: int
+    classes: tuple[int, ...]
+    rounds: int
+    forced: bool = False

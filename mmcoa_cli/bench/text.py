@@ -1,0 +1,99 @@
+"""The text attack on the prompts of K classes, seen for the first time; beside the released loop, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from statistics import median
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from .. import attacks
+from ..attacks.base import Texts, settings_of
+from ..attacks.text import TEXT
+from ..terminal.durations import duration
+from .bench import Bench
+from .image import as_released
+from .race import OURS, RELEASE, Entrant, Race, timed
+from .release import BertAttack
+from .tokens import attacked, may_change
+
+ALLOWED = 60.0  # seconds that our rounds with one K may take where nobody asks for that K
+MEDIUMS = (  # what stands for "photo", each in a round of its own: nothing that is kept of a text helps the next one
+    "photo", "picture", "image", "drawing", "sketch", "print", "scan", "painting", "copy", "snapshot", "portrait",
+    "poster", "model", "video", "statue", "shadow", "memory", "symbol", "logo", "map",
+)  # fmt: skip
+
+
+def races(bench: Bench) -> Iterator[Race]:
+    seconds: float | None = None  # of ours, a class
+    for number in bench.sized.classes:
+        work = f"BERT-Attack, {number} classes"
+        expected = (seconds or 0.0) * number * bench.sized.rounds
+        if expected > ALLOWED and not bench.sized.forced:
+            why = f"left out: it takes about {duration(expected)} here; --classes {number} measures it"
+            yield Race("text", work, "class", [], left=[(OURS, why)])
+            continue
+        taken: list[float] = []
+        yield _race(bench, work, number, taken)
+        seconds = median(taken) / number if taken else None
+
+
+def _race(bench: Bench, work: str, number: int, taken: list[float]) -> Race:
+    flops = _flops(bench, number)
+    return Race(
+        "text", work, "class",
+        [
+            Entrant(OURS, partial(_ours, bench, number, taken), float(number)),
+            bench.machine.products(flops),
+            Entrant(RELEASE, partial(_released, bench, number), 1.0),
+        ],
+        flops=flops,
+    )  # fmt: skip
+
+
+def _ours(bench: Bench, number: int, taken: list[float], turn: int) -> None:
+    times = timed(lambda: prompts_of(bench, number, turn), bench.machine.wait)
+    shared = times.cpu / torch.get_num_threads()  # what it takes where nobody else computes
+    taken.append(shared if bench.device.type == "cpu" else times.wall)
+
+
+def prompts_of(bench: Bench, number: int, turn: int) -> list[str]:
+    """The adversarial prompts, as `mmcoa evaluate` makes them."""
+    make, names = attacks.lookup(TEXT.name).prompts, bench.names(number)
+    assert make is not None
+    settings = settings_of(TEXT, {})
+    return make(Texts(bench.clip, bench.prompts(number, template=_template(turn)), names, settings, bench.mlm))
+
+
+def _released(bench: Bench, number: int, turn: int) -> list[str]:
+    """One of the classes, in each round another."""
+    with as_released():
+        prompts = bench.prompts(number, template=_template(turn))
+        return BertAttack(bench.mlm.model, bench.mlm.tokenizer).attack(bench.release, [prompts[turn % number]])
+
+
+def _template(turn: int) -> str:
+    return f"This is a {MEDIUMS[turn % len(MEDIUMS)]} of a {{}}"
+
+
+def _flops(bench: Bench, number: int) -> float:
+    """Of a class, at the least: the fewest tokens of CLIP, and each prompt once through the masked LM."""
+    prompts = bench.prompts(number)
+    return (bench.work.token * attacked(bench.clip, prompts) + _of_masked_lm(bench, prompts)) / number
+
+
+@torch.no_grad()
+def _of_masked_lm(bench: Bench, prompts: list[str]) -> float:
+    """Its body reads every token; words are asked for where one may change."""
+    tokenizer, model = bench.mlm.tokenizer, bench.mlm.model
+    rows = tokenizer(prompts)["input_ids"]
+    asked = sum(len(tokenizer.tokenize(word)) for text in prompts for word in text.split(" ") if may_change(word))
+    inputs, taken = torch.tensor([rows[0]], device=bench.device), list[float]()
+    for part in (model.base_model, model):
+        with FlopCounterMode(display=False) as counter:
+            part(inputs)
+        taken.append(counter.get_total_flops() / len(rows[0]))
+    body, whole = taken
+    return body * sum(map(len, rows)) + (whole - body) * asked

@@ -1,0 +1,169 @@
+"""Images decoded ahead on all cores, in the order in which they are read: what comes out is what one process gives.
+
+Threads would not do: of a small image most time goes into Pillow's Python. This process reads the files, others
+(`decoder.py`) decode them, a batch at a time. A few batches are on their way, so memory does not grow with a dataset.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from store.errors import UserError
+
+from ..catalog import DatasetRow
+from .decoder import Refused, Result, Task
+from .decoding import Encoded, Prepared, prepared
+from .samples import Sample
+
+ALONE = 30_000_000  # what this process decodes by itself (about a third of a second): as long takes it to start others
+A_FILE = 15_000  # what an image file costs beside its bytes, in bytes
+A_BATCH = 2_000_000  # what others are given at once
+# not -m, by which its results would name their classes as those of __main__
+DECODER = "from mmcoa_cli.datasets.decoder import main; main()"
+Done = Prepared | UserError
+_Read = bytes | Done  # what has been read of an image: its file, or it has its result already
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def prepared_ahead(
+    samples: Iterator[Sample], row: DatasetRow, *, processes: int | None = None, alone: int = ALONE
+) -> Generator[tuple[Sample, Done], None, None]:
+    """Each sample with its image as the store keeps it, or with the error that says why it cannot be used.
+
+    `processes` (as many as there are cores) begin when this one has decoded as much as is worth starting them.
+    """
+    processes, cost = processes or cores(), 0
+    for sample in samples:
+        read = _read(sample)
+        yield sample, _finished(sample, read, row)
+        cost += _cost(read)
+        if cost >= alone and processes > 1:
+            break
+    with _Others(row, processes) as others:
+        yield from others.prepared(samples)
+
+
+class _Others:
+    """The processes that decode; each has a thread here, which waits for it."""
+
+    def __init__(self, row: DatasetRow, processes: int) -> None:
+        self._row, self._most = row, processes
+        self._sent = DatasetRow(row.name, pixel_size=row.pixel_size, resize=row.resize, oriented=row.oriented)
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        self._threads = ThreadPoolExecutor(self._most)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for process in self._started:
+            process.kill()  # it holds nothing; a thread that waits for it hears of its end
+        self._threads.shutdown(cancel_futures=True)
+        for process in self._started:
+            process.communicate()
+
+    def prepared(self, samples: Iterator[Sample]) -> Iterator[tuple[Sample, Done]]:
+        waiting: deque[tuple[list[tuple[Sample, _Read]], Future[list[Result]]]] = deque()
+        for batch in _batches(samples):
+            if len(self._started) < self._most:
+                self._start()
+            waiting.append((batch, self._threads.submit(self._ask, batch)))
+            if len(waiting) > 2 * self._most:
+                yield from self._results(*waiting.popleft())
+        while waiting:
+            yield from self._results(*waiting.popleft())
+
+    def _start(self) -> None:
+        package = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        process = subprocess.Popen(
+            [sys.executable, "-c", DECODER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, start_new_session=True,  # Ctrl-C is for this process, which ends the others
+            env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path},
+        )  # fmt: skip
+        self._started.append(process)
+        self._idle.put(process)
+
+    def _ask(self, batch: list[tuple[Sample, _Read]]) -> list[Result]:
+        """The results of the batch's files, from a process that has nothing to do. None of one that died: then they
+        are decoded here."""
+        files = [(path_of(sample), read) for sample, read in batch if isinstance(read, bytes)]
+        process = self._idle.get()
+        assert process.stdin and process.stdout
+        try:
+            pickle.dump(Task(self._sent, files), process.stdin, pickle.HIGHEST_PROTOCOL)
+            process.stdin.flush()
+            results: list[Result] = pickle.load(process.stdout)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            results = [None] * len(files)
+        self._idle.put(process)
+        return results
+
+    def _results(self, batch: list[tuple[Sample, _Read]], asked: Future[list[Result]]) -> Iterator[tuple[Sample, Done]]:
+        results = iter(asked.result())
+        for sample, read in batch:
+            found = next(results) if isinstance(read, bytes) else None
+            if isinstance(found, Refused):
+                yield sample, found.error()
+            elif found is not None and isinstance(read, bytes):
+                yield sample, found if len(found.image) else Prepared(read, found.changes)
+            else:
+                yield sample, _finished(sample, read, self._row)
+
+
+def _batches(samples: Iterator[Sample]) -> Iterator[list[tuple[Sample, _Read]]]:
+    batch: list[tuple[Sample, _Read]] = []
+    cost = 0
+    for sample in samples:
+        batch.append((sample, _read(sample)))  # before the next is asked for: an archive is read from front to back
+        cost += _cost(batch[-1][1])
+        if cost >= A_BATCH:
+            yield batch
+            batch, cost = [], 0
+    if batch:
+        yield batch
+
+
+def _read(sample: Sample) -> _Read:
+    if not isinstance(sample.image, Encoded):
+        return Prepared(sample.image, ())
+    try:
+        return sample.image.read()
+    except UserError as error:
+        return error
+
+
+def _finished(sample: Sample, read: _Read, row: DatasetRow) -> Done:
+    if not isinstance(read, bytes):
+        return read
+    try:
+        return prepared(Encoded(path_of(sample), lambda: read), row)
+    except UserError as error:
+        return error
+
+
+def path_of(sample: Sample) -> str:
+    """The name of its file; empty where it comes as pixels."""
+    return sample.image.path if isinstance(sample.image, Encoded) else ""
+
+
+def _cost(read: _Read) -> int:
+    """Zero of what is not decoded at all: pixels that are stored as such need no other process."""
+    return A_FILE + len(read) if isinstance(read, bytes) else 0

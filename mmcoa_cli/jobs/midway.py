@@ -1,0 +1,58 @@
+"""An epoch that a signal ends (Ctrl-C, a preemption, the end of a job's time): its state is saved, so that the same
+command goes on after the last step that was taken. A kill without a signal goes back to the last whole epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch.optim import Optimizer
+
+from ..models.epochs import drop_midway, resume_midway, save_midway
+from ..terminal.console import say
+from ..terminal.signals import Stopped
+from .clock import NOTHING, Clock, Lap
+from .reckoning import Losses
+from .training_plan import Plan
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far an epoch had come: the losses of the steps that were taken, and how long these took."""
+
+    losses: tuple[float, ...] = ()
+    lap: Lap = NOTHING
+
+    @property
+    def steps(self) -> int:
+        return len(self.losses)
+
+
+def reached(folder: Path, plan: Plan, optimizer: Optimizer, *, epoch: int) -> Reached:
+    """Load the state that `epoch` (from 1) of the run in `folder` was interrupted in; how far it had come."""
+    found = resume_midway(folder, plan.victim, optimizer, epoch=epoch)
+    if found is None:
+        drop_midway(folder)  # of another epoch, or damaged
+        return Reached()
+    return Reached(tuple(found["losses"]), Lap(found["seconds"], found["waited"]))
+
+
+@contextmanager
+def kept(folder: Path, plan: Plan, optimizer: Optimizer, losses: Losses, clock: Clock, *, epoch: int) -> Iterator[None]:
+    """Save the state of `epoch` (from 1) where a signal ends the block, in which it is trained and saved; drop it where
+    none does."""
+    try:
+        yield
+    except Stopped:
+        if taken := losses.all():
+            clock.stop()
+            about = {"run": plan.run, "losses": taken, "seconds": clock.seconds, "waited": clock.waited}
+            try:
+                save_midway(folder, plan.victim, optimizer, epoch=epoch, spec=about)
+                say(f"saved after step {len(taken)} of epoch {epoch}: the same command goes on there")
+            except OSError as error:
+                say(f"the state of epoch {epoch} could not be saved ({error.strerror}): it begins again")
+        raise
+    drop_midway(folder)

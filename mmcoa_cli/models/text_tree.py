@@ -1,0 +1,149 @@
+"""A causal text encoder over trees of tokens: what texts have in common up to some token is computed once.
+
+A token sees none behind it, so its keys and values are the same in all texts that begin alike: candidates of one word,
+and "This is a photo of a" in every class prompt. Rows of tokens, sorted, are cut into trees of at most NODES tokens,
+and each tree is one sequence in which a token sees its own beginning and nothing of the other branches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import open_clip
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer
+from torch import Tensor, nn
+
+from .text_batches import Ints, lengths, padded
+
+NODES = 256  # the work of attention grows with its square, what trees share shrinks with its inverse
+AT_ONCE = {"cpu": 4, "cuda": 64}  # trees: products of matrices as large as are fast
+
+
+def tower_of(model: Any) -> Any:
+    """The text encoder of an open_clip model, where it is one that this file computes; else None.
+
+    Its parts must be open_clip's own and nobody's hooks in them: these would be gone round.
+    """
+    tower = model if isinstance(model, open_clip.CLIP) else getattr(model, "text", None)
+    if not isinstance(tower, (open_clip.CLIP, TextTransformer)) or tower.attn_mask is None:
+        return None
+    reads_the_end = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
+    if reads_the_end != "argmax" or getattr(tower, "cls_emb", None) is not None:
+        return None
+    transformer = tower.transformer
+    plain = all(
+        type(block) is ResidualAttentionBlock and type(block.attn) is nn.MultiheadAttention
+        for block in transformer.resblocks
+    )
+    hooked = any(part._forward_hooks or part._forward_pre_hooks for part in transformer.modules())
+    return tower if plain and not hooked else None
+
+
+def encode(tower: Any, rows: Ints) -> Tensor:
+    """What `encode_text` gives for rows as `distinct` gives them, (n, L) -> (n, D). Without gradients."""
+    every = list(_trees(rows))
+    at_once = AT_ONCE.get(tower.positional_embedding.device.type, AT_ONCE["cpu"])
+    some = [_encoded(tower, every[start : start + at_once]) for start in range(0, len(every), at_once)]
+    x: Tensor = tower.ln_final(torch.cat(some))
+    if isinstance(tower.text_projection, nn.Linear):
+        x = tower.text_projection(x)
+    elif tower.text_projection is not None:
+        x = x @ tower.text_projection
+    return x
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Rows (r, L) whose common beginnings are one. A node (of N) is the token at `depths` of the row at `owners`; it
+    sees the nodes that `sees` (N, N) says. The rows' ends are the nodes `ends` (r,)."""
+
+    rows: Ints
+    owners: Ints
+    depths: Ints
+    sees: npt.NDArray[np.bool_]
+    ends: Ints
+
+
+def _trees(rows: Ints) -> Iterator[Tree]:
+    """One after another, each of as many rows as NODES has room for, and of at least one."""
+    begins, ends = _begins(rows), lengths(rows)
+    first = nodes = 0
+    for row in range(len(rows)):
+        nodes += int(ends[row] - begins[row])
+        if nodes > NODES and row > first:
+            yield _tree(rows[first:row])
+            first, nodes = row, int(ends[row])
+    yield _tree(rows[first:])
+
+
+def _begins(rows: Ints) -> Ints:
+    """The first token of each row that is not also the one before's, (n,)."""
+    differ = (rows[1:] != rows[:-1]).argmax(axis=1)
+    return np.concatenate([np.zeros(1, np.int64), differ])
+
+
+def _tree(rows: Ints) -> Tree:
+    places, ends = np.arange(rows.shape[1]), lengths(rows) - 1
+    new = (places >= _begins(rows)[:, None]) & (places <= ends[:, None])
+    owners, depths = new.nonzero()
+    numbers = (new.cumsum() - 1).reshape(rows.shape)  # of the nodes, where they are new
+    sharing = np.maximum.accumulate(np.where(new, np.arange(len(rows))[:, None], 0), axis=0)
+    path = numbers[sharing, places]  # (r, L): the node of each token of each row
+    own, ancestors = (places <= depths[:, None]).nonzero()
+    sees = np.zeros((len(owners), len(owners)), np.bool_)
+    sees[own, path[owners[own], ancestors]] = True
+    return Tree(rows, owners, depths, sees, path[np.arange(len(rows)), ends])
+
+
+def _encoded(tower: Any, trees: list[Tree]) -> Tensor:
+    """The last layer's output at the ends of the rows of some trees, side by side as a batch: (rows, width)."""
+    device, size = tower.positional_embedding.device, max(len(tree.owners) for tree in trees)
+    x = torch.stack([F.pad(_embedded(tower, tree), (0, 0, 0, size - len(tree.owners))) for tree in trees])
+    sees = np.stack([_padded(tree.sees, size) for tree in trees])
+    mask = torch.zeros(sees.shape, dtype=x.dtype).masked_fill(~torch.from_numpy(sees), -torch.inf).to(device)
+    most = max(len(tree.ends) for tree in trees)
+    ends = torch.from_numpy(np.stack([np.pad(tree.ends, (0, most - len(tree.ends))) for tree in trees])).to(device)
+    *blocks, last = tower.transformer.resblocks
+    for block in blocks:
+        x = _block(block, x, mask)
+    own = ends[..., None]
+    at_ends, seen = x.gather(1, own.expand(-1, -1, x.shape[-1])), mask.gather(1, own.expand(-1, -1, size))
+    x = _block(last, at_ends, seen, among=x)
+    return torch.cat([x[number, : len(tree.ends)] for number, tree in enumerate(trees)])
+
+
+def _embedded(tower: Any, tree: Tree) -> Tensor:
+    """Token and position of each node. Rows are embedded whole, because learned context vectors are put in there."""
+    tokens = padded(tree.rows).to(tower.positional_embedding.device)
+    embedded: Tensor = tower.token_embedding(tokens) + tower.positional_embedding[: tokens.shape[1]]
+    return embedded[torch.from_numpy(tree.owners), torch.from_numpy(tree.depths)]
+
+
+def _padded(sees: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
+    """With nodes that see nothing but themselves."""
+    padded = np.eye(size, dtype=np.bool_)
+    padded[: len(sees), : len(sees)] = sees
+    return padded
+
+
+def _block(block: Any, x: Tensor, mask: Tensor, *, among: Tensor | None = None) -> Tensor:
+    """open_clip's ResidualAttentionBlock for tokens x (T, Q, D), which see the tokens `among` (T, N, D), x itself where
+    there are none, by `mask` (T, Q, N)."""
+    attention, width = block.attn, x.shape[-1]
+    queries = block.ln_1(x)
+    keys = queries if among is None else block.ln_1(among)
+    weights, biases = attention.in_proj_weight.split(width), attention.in_proj_bias.split(width)
+    q, k, v = (
+        F.linear(tokens, weight, bias).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for tokens, weight, bias in zip((queries, keys, keys), weights, biases, strict=True)
+    )
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None]).transpose(1, 2).flatten(2)
+    x = x + block.ls_1(attention.out_proj(mixed))
+    after: Tensor = x + block.ls_2(block.mlp(block.ln_2(x)))
+    return after

@@ -1,0 +1,95 @@
+"""`mmcoa reproduce --on slurm`, against a real Slurm, and `--on local`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mmcoa_cli.app import app
+from mmcoa_cli.settings import Home
+from store.errors import UserError
+
+from .conftest import until
+
+pytest.importorskip("submitit", reason="submitit is not installed: pip install 'mmcoa[slurm]'")
+
+PLAN = ("table1", "--preset", "quick", "--hours", "1e-6", "--source", "digits", "--model", "vit", "--mlm", "mlm")
+ON_SLURM = ("--on", "slurm", "--gpus", "0", "--partition", "low")
+
+
+def document(*words: str) -> dict[str, Any]:
+    ended = CliRunner().invoke(app, ["reproduce", *PLAN, "--json", *words])
+    assert ended.exit_code == 0, (ended.exception, ended.stderr)
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+def states() -> set[str]:
+    return {job["state"] for job in document("--status")["jobs"]}
+
+
+def logs(home: Home) -> str:
+    return "\n".join(path.read_text(errors="replace") for path in sorted(home.runs.glob("cluster/*/*_log.err")))
+
+
+@pytest.mark.slow(seconds=60)
+def test_a_plan_is_done_as_jobs_once_each_though_one_is_preempted(home: Home, slurm: None) -> None:
+    """A job of another partition takes the machine from the first of the plan's, which queues again and goes on."""
+    handed_in = document(*ON_SLURM)["jobs"]
+    kinds = [job["title"].split()[0] for job in handed_in]
+    assert (kinds.count("train"), kinds.count("test")) == (3, 4)
+    again = document(*ON_SLURM)["jobs"]
+    assert [job["job"] for job in again] == [job["job"] for job in handed_in]  # none twice while they wait or run
+    last = handed_in[-2]["job"]  # the longest training
+    until(lambda: "RUNNING" in told("squeue", "-h", "-j", last, "-o", "%T"))
+    told("sbatch", "--partition=high", "--cpus-per-task=2", "--output=/dev/null", "--wrap=true")
+    until(lambda: "Restarts=1" in told("scontrol", "show", "job", last))
+    until(lambda: not states() - {"done", "ended"})
+    assert states() == {"done"}, logs(home)
+    assert all(step["cached"] for step in document("--dry-run")["steps"])
+
+
+def test_a_job_that_a_person_cancels_stays_cancelled(home: Home, slurm: None) -> None:
+    jobs = [job["job"] for job in document(*ON_SLURM)["jobs"]]
+    until(lambda: "RUNNING" in told("squeue", "-h", "-j", jobs[0], "-o", "%T"))
+    told("scancel", *jobs)
+    until(lambda: not told("squeue", "-h", "-t", "pending,running,completing").strip())
+    assert "Restarts=0" in told("scontrol", "show", "job", jobs[0])
+    assert "ended" in states()
+
+
+def test_what_slurm_refuses_is_said(home: Home, slurm: None) -> None:
+    ended = CliRunner().invoke(app, ["reproduce", *PLAN, *ON_SLURM[:4], "--partition", "nowhere"])
+    assert isinstance(ended.exception, UserError)
+    assert "invalid partition" in str(ended.exception)
+
+
+def test_without_slurm_it_is_said(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = CliRunner().invoke(app, ["reproduce", *PLAN, *ON_SLURM])
+    assert isinstance(ended.exception, UserError)
+    assert "there is no Slurm here" in str(ended.exception)
+
+
+def test_the_jobs_of_a_plan_of_which_none_was_handed_in(home: Home) -> None:
+    ended = CliRunner().invoke(app, ["reproduce", *PLAN, "--status"])
+    assert isinstance(ended.exception, UserError)
+    assert "no job of this plan" in str(ended.exception)
+
+
+@pytest.mark.slow(seconds=60)
+def test_in_the_background_of_this_machine(home: Home) -> None:
+    (job,) = document("--on", "local")["jobs"]
+    assert "and 6 more" in job["title"]
+    assert states() <= {"running", "done"}
+    until(lambda: not states() - {"done", "ended"})
+    assert states() == {"done"}, logs(home)
+
+
+def told(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout

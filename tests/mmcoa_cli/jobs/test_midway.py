@@ -1,0 +1,101 @@
+"""A training that a signal ends within an epoch goes on at the step where it was, to the same weights."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.jobs.typed_jobs import command_of
+from mmcoa_cli.jobs.worker import Job
+from mmcoa_cli.models.epochs import MIDWAY, path_of
+from mmcoa_cli.settings import Home
+from store.checkpoints import load_spec, load_tensors
+from store.index import Index
+
+from .conftest import SMALL_RUN
+
+SPEC = train_spec("tecoa", **{**SMALL_RUN, "epochs": 2, "batch_size": 4})  # two epochs of five steps
+PLUGIN = """
+import os, signal
+from mmcoa_cli import defences
+from mmcoa_cli.defences import tecoa
+
+calls = 0
+
+def loss(step):
+    global calls
+    calls += 1
+    if calls == int(os.environ["AT"]):
+        os.kill(os.getpid(), getattr(signal, os.environ["BY"]))
+    return tecoa.loss(step)
+
+defences.register("tecoa", loss)
+"""
+
+
+@pytest.fixture
+def train(typed: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Trains SPEC in a store; in the loss of its step `at` a signal arrives."""
+    (tmp_path / "interrupting.py").write_text(PLUGIN)
+
+    def start(home: Home, at: int, by: str = "SIGTERM") -> Any:
+        words = shlex.split(command_of(Job(SPEC)))[1:]
+        variables = {"PYTHONPATH": str(tmp_path), "MMCOA_PLUGINS": "interrupting", "AT": str(at), "BY": by}
+        return typed(home, *words, new=True, **variables).process
+
+    return start
+
+
+def the_run(home: Home) -> Path:
+    (folder,) = home.checkpoints.iterdir()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("at", "epoch", "steps"), [(4, 1, 3), (7, 2, 1)])
+def test_it_goes_on_after_the_last_step_that_was_taken(
+    new_home: Callable[[str], Home], train: Callable[..., Any], at: int, epoch: int, steps: int
+) -> None:
+    through, interrupted = new_home("through"), new_home("interrupted")
+    assert train(through, 0).wait(600) == 0
+    process = train(interrupted, at)
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 143
+    assert f"saved after step {steps} of epoch {epoch}" in said
+    spec = load_spec(the_run(interrupted) / MIDWAY)
+    assert (spec["epoch"], len(spec["losses"])) == (epoch, steps)
+    assert train(interrupted, 0).wait(600) == 0
+    one, other = (load_tensors(path_of(the_run(home), 2)) for home in (through, interrupted))
+    assert one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
+    rows = [Index(home.database_url).epochs(the_run(home).name) for home in (through, interrupted)]
+    assert [row.loss for row in rows[0]] == [row.loss for row in rows[1]]
+    assert not (the_run(interrupted) / MIDWAY).exists()
+
+
+@pytest.mark.slow
+def test_twice_in_one_epoch_and_before_its_first_step(
+    new_home: Callable[[str], Home], train: Callable[..., Any]
+) -> None:
+    through, interrupted = new_home("through"), new_home("interrupted")
+    assert train(through, 0).wait(600) == 0
+    for at, taken in ((1, 0), (3, 2), (2, 3)):  # Ctrl-C in its first, third and second step
+        assert train(interrupted, at, "SIGINT").wait(600) == 130
+        saved = [len(load_spec(midway)["losses"]) for midway in interrupted.checkpoints.glob(f"*/{MIDWAY}")]
+        assert sum(saved) == taken
+    assert train(interrupted, 0).wait(600) == 0
+    one, other = (load_tensors(path_of(the_run(home), 2)) for home in (through, interrupted))
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_a_state_that_is_damaged_is_not_gone_on_from(home: Home, train: Callable[..., Any]) -> None:
+    assert train(home, 3).wait(600) == 143
+    weights = the_run(home) / MIDWAY / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert train(home, 5).wait(600) == 143
+    assert len(load_spec(the_run(home) / MIDWAY)["losses"]) == 4  # from the beginning of the epoch
