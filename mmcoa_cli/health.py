@@ -25,6 +25,7 @@ from store.shared_disk import disk_of
 
 from . import __version__
 from .settings import Home
+from .stored.listing import counted
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 STYLES = {OK: "green", WARN: "bold yellow", FAIL: "bold red", SKIP: "dim"}
@@ -210,7 +211,7 @@ def _index(home: Home) -> Iterator[Check]:
     except UserError as error:
         yield Check("store", "index", FAIL, str(error), error.hint)
         return
-    yield Check("store", "index", OK, f"{len(runs)} runs, {evaluations} results")
+    yield Check("store", "index", OK, f"{counted(len(runs), 'run')}, {counted(evaluations, 'result')}")
     for run in runs:
         if run.status != "complete":
             advice = f"if it is not running now: mmcoa train --resume {run.id}"

@@ -1,9 +1,15 @@
-"""What an example set's file holds: images that come back bit for bit, columns, texts, and the checksum of it all."""
+"""What an example set's file holds: images that come back bit for bit, columns, texts, and the checksum of it all.
+
+The checksum is one of checksums: of each array those of its blocks, one after another. So blocks that become one file
+are read once, and nothing of that file is.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -11,16 +17,16 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from .example_packing import WHITE, pack, unpack
+from . import earlier_images
+from .example_packing import pack, unpack
 from .hdf5 import new_array
 from .keys import canonical_json
 
 Array = npt.NDArray[Any]
-LAYOUT = 2  # of the images; a set of the first says none
+LAYOUT = 3  # of the images, and of the checksum; a set of the first says none
 BATCH, AT_ONCE = 64, 2**20  # rows hashed at a time, or bytes, where a row has few
 CHUNK = 2**18  # bytes of packed images
-PACKED, ENDS = "images/packed", "images/ends"  # one image after another, and where each ends
-DELTA, FLOATS, FLOAT_ROW = "images/delta", "images/float32", "images/float32_row"  # as the first layout had them
+PACKED, ENDS = "images/bytes", "images/ends"  # one image after another, and where each ends
 TEXTS, ARRAYS = "texts/", "arrays/"
 
 
@@ -37,27 +43,18 @@ def write_images(file: Any, clean: npt.NDArray[np.uint8], adversarial: Array) ->
 
 def read_images(file: Any, start: int, stop: int, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Images start..stop of a finished set, by their clean ones. Raises ValueError for what is none."""
-    if PACKED not in file:
-        return _images_of_first_layout(file, start, stop, clean)
+    if earlier_images.DELTA in file:
+        return earlier_images.of_first_layout(file, start, stop, clean)
+    name, unpacked = (PACKED, unpack) if PACKED in file else (earlier_images.PACKED, earlier_images.unpack)
     first = max(start, 1) - 1
     ends = [0] * (start == 0) + file[ENDS][first:stop].tolist()
-    packed = file[PACKED][ends[0] : ends[-1]].tobytes()
+    packed = file[name][ends[0] : ends[-1]].tobytes()
     if len(ends) - 1 != len(clean) or len(packed) != ends[-1] - ends[0] or ends != sorted(ends):
         raise ValueError("its images are not as many bytes as it says")
     places = [place - ends[0] for place in ends]
     images = np.empty((len(clean), 3, *clean.shape[1:3]), np.float32)
     for image, own, (place, end) in zip(images, clean, pairwise(places), strict=True):
-        image[:] = unpack(packed[place:end], own)
-    return images
-
-
-def _images_of_first_layout(file: Any, start: int, stop: int, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Samples on the 1/255 grid were 8-bit differences from the clean image, all others float32."""
-    levels = clean.transpose(0, 3, 1, 2).astype(np.int16) + file[DELTA][start:stop]
-    images: npt.NDArray[np.float32] = levels.astype(np.float32) / WHITE
-    for sample, row in enumerate(file[FLOAT_ROW][start:stop]):
-        if row >= 0:
-            images[sample] = file[FLOATS][row]
+        unpacked(packed[place:end], own, image)
     return images
 
 
@@ -65,32 +62,99 @@ def _new_packed(file: Any, values: npt.NDArray[np.uint8]) -> None:
     new_array(file, PACKED, values, rows=min(CHUNK, max(1, len(values))))
 
 
-def append(file: Any, part: Any, start: int, n: int) -> None:
-    """Put a block's rows behind those that are there."""
-    if start and _arrays(part) != _arrays(file):
-        raise ValueError("its columns are not those of the blocks before it")
-    before = len(file[PACKED]) if PACKED in file else 0
-    for name in _arrays(part):
-        values = part[name][:]
-        if name == PACKED:
-            _append_packed(file, values)
-            continue
-        values = values + before if name == ENDS else values
-        column = file[name] if name in file else new_array(file, name, np.zeros((n, *values.shape[1:]), values.dtype))
-        column[start : start + len(values)] = values
+@dataclass
+class Joining:
+    """Puts blocks into one file of `n` samples, one behind another. `leaves` are the checksums of its blocks, by
+    array."""
+
+    file: Any
+    n: int
+    leaves: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def add(self, part: Any, start: int) -> str:
+        """Put a block's rows behind those that are there. Returns the checksum of the block."""
+        names = _arrays(part)
+        if start and names != sorted(self.leaves):
+            raise ValueError("its columns are not those of the blocks before it")
+        before = len(self.file[PACKED]) if PACKED in self.file else 0
+        read = {name: part[name][:] for name in names}
+        own = {name: [_leaf(values)] for name, values in read.items()}
+        for name, values in read.items():
+            rows = values + before if name == ENDS else values
+            self.leaves.setdefault(name, []).append(_leaf(rows) if name == ENDS else own[name][0])
+            if name == PACKED:
+                self._append_packed(rows)
+            else:
+                self._column(name, rows)[start : start + len(rows)] = rows
+        return _root((part[name], own[name]) for name in names)
+
+    def checksum(self, *said: str) -> str:
+        """That of the file, with what it says, and what was written into it beside the blocks."""
+        every = _arrays(self.file)
+        return _root(((self.file[n], self.leaves.get(n) or [_leaf(self.file[n][:])]) for n in every), *said)
+
+    def _column(self, name: str, rows: Array) -> Any:
+        if name in self.file:
+            return self.file[name]
+        return new_array(self.file, name, np.zeros((self.n, *rows.shape[1:]), rows.dtype))
+
+    def _append_packed(self, values: npt.NDArray[np.uint8]) -> None:
+        if PACKED not in self.file:
+            _new_packed(self.file, values)
+            return
+        before = len(self.file[PACKED])
+        self.file[PACKED].resize(before + len(values), axis=0)
+        self.file[PACKED][before:] = values
 
 
-def _append_packed(file: Any, values: npt.NDArray[np.uint8]) -> None:
-    if PACKED not in file:
-        _new_packed(file, values)
-        return
-    before = len(file[PACKED])
-    file[PACKED].resize(before + len(values), axis=0)
-    file[PACKED][before:] = values
+def checksum(file: Any, *said: str, block_size: int) -> str:
+    """SHA-256 over what the file says (its specification, its notes), and every array: name, shape, dtype, content, of
+    which each block has its own."""
+    return _root(((file[name], list(_leaves(file, name, block_size))) for name in _arrays(file)), *said)
 
 
-def checksum(file: Any, *said: str) -> str:
-    """SHA-256 over what the file says (its specification, its notes), and every array: name, shape, dtype, content."""
+def _leaves(file: Any, name: str, block_size: int) -> Iterator[bytes]:
+    """The checksums of an array's blocks; of one that has not a row a sample, that of its whole."""
+    array = file[name]
+    size = max(1, len(array)) if name.startswith((TEXTS, ARRAYS)) else block_size
+    together = AT_ONCE // max(1, size * _row(array))
+    if name == PACKED:
+        ends = [0, *file[ENDS][size - 1 :: size].tolist()]
+        yield from (_leaf_of(array, *block) for block in pairwise(dict.fromkeys([*ends, len(array)])))
+    elif together < 1:
+        yield from (_leaf_of(array, start, min(start + size, len(array))) for start in range(0, len(array), size))
+    else:  # small ones are read several at a time
+        for start in range(0, len(array), size * together):
+            rows = array[start : start + size * together]
+            yield from (_leaf(rows[first : first + size]) for first in range(0, len(rows), size))
+
+
+def _leaf(rows: Array) -> bytes:
+    return hashlib.sha256(rows.tobytes()).digest()
+
+
+def _leaf_of(array: Any, start: int, end: int) -> bytes:
+    """The same of rows that are read a few at a time."""
+    digest, rows = hashlib.sha256(), max(1, AT_ONCE // max(1, _row(array)))
+    for first in range(start, end, rows):
+        digest.update(array[first : min(first + rows, end)].tobytes())
+    return digest.digest()
+
+
+def _root(arrays: Iterator[tuple[Any, Sequence[bytes]]], *said: str) -> str:
+    digest = hashlib.sha256("".join(said).encode())
+    for array, leaves in arrays:
+        digest.update(canonical_json([array.name[1:], array.dtype.str, list(array.shape)]).encode())
+        digest.update(b"".join(leaves))
+    return digest.hexdigest()
+
+
+def _row(array: Any) -> int:
+    return int(array.dtype.itemsize * math.prod(array.shape[1:]))
+
+
+def earlier_checksum(file: Any, *said: str) -> str:
+    """The same of a set that was written before: each array's content as one."""
     digest = hashlib.sha256("".join(said).encode())
     for name in _arrays(file):
         array = file[name]
@@ -98,8 +162,7 @@ def checksum(file: Any, *said: str) -> str:
         if h5py.check_string_dtype(array.dtype):  # as the first version wrote texts
             digest.update(canonical_json(_lines(array)).encode())
             continue
-        of_row = array.dtype.itemsize * math.prod(array.shape[1:])
-        rows = max(BATCH, AT_ONCE // max(1, of_row))
+        rows = max(BATCH, AT_ONCE // max(1, _row(array)))
         for start in range(0, len(array), rows):
             digest.update(array[start : start + rows].tobytes())
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .example_content import LAYOUT, checksum
+from .example_content import LAYOUT, checksum, earlier_checksum
 from .hdf5 import DAMAGE, descriptor, open_finished, sealed
 from .hdf5_limits import refuse_unbounded
 from .verification import verified
@@ -48,7 +48,20 @@ def require_content(path: Path, file: Any, *, again: bool = False) -> None:
 
     def compute() -> str:
         refuse_unbounded(file)
-        return checksum(file, str(said["spec"]), str(said["notes"]))
+        texts = (str(said["spec"]), str(said["notes"]))
+        if int(said.get("layout", 1)) < LAYOUT:
+            return earlier_checksum(file, *texts)
+        return checksum(file, *texts, block_size=max(1, int(said["block_size"])))
 
     if not verified(path, compute, str(said["checksum"]), descriptor=descriptor(file), again=again):
         raise ValueError("its content is not what was written")
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a finished example set, in words, after all of it was read again; None where it is intact."""
+    try:
+        with open_finished(path) as file:
+            require_content(path, file, again=True)
+    except DAMAGE as error:
+        return str(error)
+    return None

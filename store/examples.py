@@ -22,14 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UserError
-from .example_content import ARRAYS, LAYOUT, TEXTS, append, checksum, read_images, write_images
-from .example_reading import lines_of, reading, require_content, said_of
+from .example_content import ARRAYS, LAYOUT, TEXTS, Joining, checksum, read_images, write_images
+from .example_reading import damage, lines_of, reading, require_content
 from .files import lock, replacing
 from .hdf5 import DAMAGE, finish, new_array, open_finished, sealed, writing
 from .hdf5_limits import attribute, refuse_unbounded
 from .keys import canonical_json, key_of
 
 NOT_WHOLE, AGAIN = "an example set is not whole", "type the same command again to go on"
+ALTERED = "its content is not what was written"
 
 log = logging.getLogger(__name__)
 
@@ -132,13 +133,24 @@ class ExampleSet:
                 if images is not None:
                     write_images(file, *images)
                 rows_of = {"key": self.key, "start": self.blocks()[number].start, "rows": rows}
-                finish(file, **rows_of, checksum=checksum(file))
+                finish(file, **rows_of, checksum=checksum(file, block_size=rows))
+
+    def block_columns(self, number: int) -> dict[str, Array]:
+        """The columns of a block that is made, of a set that is not finished. Raises UserError as `finish` does."""
+        with self._read_part(number) as source:
+            return {name: source[name][:] for name in source if isinstance(source[name], h5py.Dataset)}
+
+    def block_images(self, number: int, start: int, stop: int, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Samples start..stop of such a block, as `images` gives them of a finished set."""
+        first = self.blocks()[number].start
+        with self._read_part(number) as source:
+            return read_images(source, start - first, stop - first, clean)
 
     def made(self, name: str) -> Array:
         """A column of a set whose blocks are all made, but which is not finished. Raises UserError as `finish` does."""
         found = []
-        for number, block in enumerate(self.blocks()):
-            with self._read_part(self._part(number), block) as source:
+        for number in range(len(self.blocks())):
+            with self._read_part(number) as source:
                 found.append(np.asarray(source[name][:]))
         return np.concatenate(found)
 
@@ -162,26 +174,36 @@ class ExampleSet:
     def _assemble(
         self, texts: Mapping[str, Sequence[str]], notes: Mapping[str, Any], arrays: Mapping[str, Array]
     ) -> None:
-        parts = [self._part(number) for number in range(len(self.blocks()))]
-        if not all(part.exists() for part in parts):
+        if not all(self._part(number).exists() for number in range(len(self.blocks()))):
             raise UserError(NOT_WHOLE, hint=AGAIN)
         with replacing(self.path) as partial, writing(partial) as file:
-            for part, block in zip(parts, self.blocks(), strict=True):
-                with self._read_part(part, block) as source:
-                    append(file, source, block.start, self.n)
+            whole = Joining(file, self.n)
+            for number, block in enumerate(self.blocks()):
+                with self._open_part(number) as (source, expected):
+                    if whole.add(source, block.start) != expected:
+                        raise ValueError(ALTERED)
                 file.check()
             for name, values in arrays.items():
                 new_array(file, f"{ARRAYS}{name}", values)
             for name, lines in texts.items():
                 new_array(file, f"{TEXTS}{name}", np.frombuffer(canonical_json(list(lines)).encode(), np.uint8))
             texts_of = {"spec": canonical_json(self.spec), "notes": canonical_json(notes)}
-            found = checksum(file, *texts_of.values())
+            found = whole.checksum(*texts_of.values())
             finish(file, **texts_of, block_size=self.block_size, layout=LAYOUT, checksum=found)
 
     @contextmanager
-    def _read_part(self, part: Path, block: range) -> Iterator[Any]:
-        """The file of a block. Raises UserError where it is not what was written of it; it is removed, to be made
-        again."""
+    def _read_part(self, number: int) -> Iterator[Any]:
+        """The file of a block, of which all is what was written."""
+        with self._open_part(number) as (source, expected):
+            if checksum(source, block_size=len(self.blocks()[number])) != expected:
+                raise ValueError(ALTERED)
+            yield source
+
+    @contextmanager
+    def _open_part(self, number: int) -> Iterator[tuple[Any, str]]:
+        """The file of a block, and the checksum that its content had. Raises UserError where it, or what the block of
+        this reads of it, is not what was written; it is removed, to be made again."""
+        part, block = self._part(number), self.blocks()[number]
         if not part.exists():
             raise UserError(NOT_WHOLE, hint=AGAIN)
         try:
@@ -190,9 +212,7 @@ class ExampleSet:
                 if [said["key"], said["start"], said["rows"]] != [self.key, block.start, len(block)]:
                     raise ValueError("it is another block")
                 refuse_unbounded(source)
-                if checksum(source) != said["checksum"]:
-                    raise ValueError("its content is not what was written")
-                yield source
+                yield source, str(said["checksum"])
         except DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the system: the file itself may be whole
                 raise
@@ -254,7 +274,7 @@ class ExampleSet:
             return columns, {name: lines_of(array) for name, array in file.get(TEXTS, {}).items()}, arrays
 
     def _part(self, number: int) -> Path:
-        return self.parts / f"block-{number:06d}.h5"  # not as the first layout called them: its blocks are made again
+        return self.parts / f"block-{number:06d}.{LAYOUT}.h5"  # those of another layout are made again
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -276,38 +296,8 @@ class ExampleSet:
 
     def _read_begun(self) -> int:
         size, *check = self._begun.read_text(encoding="utf8", errors="replace").split(" ")
-        if (
-            size.isascii() and size.isdecimal() and check in ([], [key_of(int(size))])
-        ):  # the first version wrote no check
+        # the first version wrote no check
+        if size.isascii() and size.isdecimal() and check in ([], [key_of(int(size))]):
             return int(size)
         hint = f"remove the folder {self.parts} and type the same command again"
         raise UserError(f"{self._begun} is damaged", hint=hint)
-
-
-def damage(path: Path) -> str | None:
-    """What is wrong with a finished example set, in words, after all of it was read again; None where it is intact."""
-    try:
-        with open_finished(path) as file:
-            require_content(path, file, again=True)
-    except DAMAGE as error:
-        return str(error)
-    return None
-
-
-def stored_set(path: Path) -> ExampleSet:
-    """The finished example set at `path`, of the specification that it holds. Raises UserError where it is damaged."""
-    with reading(path) as file:
-        require_content(path, file)
-        said = said_of(file)
-        samples = next(len(array) for array in file.values() if isinstance(array, h5py.Dataset))
-        found = ExampleSet(path.parent, json.loads(said["spec"]), n=samples, block_size=int(said["block_size"]))
-        if found.path.name != path.name:
-            raise ValueError("it is not the set that its name says")
-    return found
-
-
-def stored_texts(path: Path) -> dict[str, list[str]]:
-    """All lists of strings of a finished set, by name, whatever its specification. Raises UserError for damage."""
-    with reading(path) as file:
-        require_content(path, file)
-        return {name: lines_of(array) for name, array in file.get(TEXTS, {}).items()}

@@ -43,6 +43,7 @@ class Asked:
         usual = (10,) if self.quick else (10, 100, 1000)
         return Sized(
             batch_size=self.batch_size or (2 if self.quick else 4 if small else 128),
+            training_batch_size=self.batch_size or (2 if small else 128),
             steps=self.steps or (2 if small else 10),
             training_steps=self.steps or (1 if small else 10),
             classes=self.classes or usual,
@@ -61,6 +62,7 @@ class Sized:
 
     batch_size: int
     steps: int
+    training_batch_size: int
     training_steps: int
     classes: tuple[int, ...]
     rounds: int

@@ -4,33 +4,40 @@ logits. It knows the class prompts' embeddings, which a user of these libraries 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..attacks.radii import radius
 from ..attacks.settings import PgdSettings
+from .release import Release
 
 Pgd = Callable[[nn.Module, Tensor, Tensor, PgdSettings], Callable[[], Tensor]]
 INSTALL = "pip install 'mmcoa[peers]'"
 
 
 class Module(nn.Module):
-    """Pixels -> logits against class prompts, with all of the model's weights as they come."""
+    """Pixels -> logits against class prompts, by open_clip's own model, with all of its weights as they come."""
 
-    def __init__(self, victim: nn.Module, class_features: Tensor) -> None:
+    class_features: Tensor
+
+    def __init__(self, release: Release, prompts: Sequence[str]) -> None:
         super().__init__()
-        self.victim = victim
-        self.register_buffer("class_features", class_features)
+        self.model, self.release = release.model, release
+        with torch.no_grad():
+            self.register_buffer("class_features", release.embed(prompts))
 
     def forward(self, images: Tensor) -> Tensor:
-        features, _, tau = self.victim(images)
-        logits: Tensor = tau * features @ self.class_features.T
+        there = images.shape[-1] == self.release.side
+        inputs = self.release.normalized(images) if there else self.release.inputs(images)
+        features = F.normalize(self.model.encode_image(inputs), dim=-1)
+        logits: Tensor = self.model.logit_scale.exp() * features @ self.class_features.T
         return logits
 
 

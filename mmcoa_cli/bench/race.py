@@ -50,7 +50,7 @@ class Absent:
 @dataclass(frozen=True)
 class Race:
     """`work` is told by its settings too: only the same work can be compared. `flops` are those of a unit; `left` says
-    who takes no part, and why."""
+    who takes no part, and why; without `warm` the first round counts."""
 
     part: str
     work: str
@@ -58,6 +58,7 @@ class Race:
     entrants: Sequence[Entrant]
     flops: float | None = None
     left: Sequence[tuple[str, str]] = ()
+    warm: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,16 @@ class Running:
         """So many rounds that count, each begun by another one, and before them, where the median is not that of many
         or the clock that of a device, one that warms up."""
         entrants = list(self.race.entrants)
-        for number in range(WARM_UP if warms_up(rounds, self.clock) else 0, rounds):
+        for number in range(WARM_UP if self._warms_up(rounds) else 0, rounds):
             shift = number % len(entrants)
             found = {one.who: self._times(one, number) for one in entrants[shift:] + entrants[:shift]}
             if number != WARM_UP:
                 self.rounds.append({who: times for who, times in found.items() if times})
             on_step()
+
+    def _warms_up(self, rounds: int) -> bool:
+        """The first round takes longer than others; the median of several does not mind."""
+        return self.race.warm and (rounds < MANY or self.clock == "wall")
 
     @property
     def absent(self) -> list[Absent]:
@@ -143,11 +148,6 @@ class Running:
 
     def _counted(self, times: Times) -> float:
         return times.cpu if self.clock == "cpu" else times.wall
-
-
-def warms_up(rounds: int, clock: str) -> bool:
-    """The first round takes longer than others; the median of several does not mind."""
-    return rounds < MANY or clock == "wall"
 
 
 def timed(work: Callable[[], object], wait: Callable[[], None] = lambda: None) -> Times:

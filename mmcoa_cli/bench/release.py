@@ -37,7 +37,10 @@ class Release:
 
     def inputs(self, x: Tensor) -> Tensor:
         """`clip_img_preprocessing`."""
-        return (F.interpolate(x, size=(self.side, self.side), mode="bicubic") - self.mean) / self.std
+        return self.normalized(F.interpolate(x, size=(self.side, self.side), mode="bicubic"))
+
+    def normalized(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
 
     def logits(self, x: Tensor, tokens: Tensor) -> Tensor:
         """`multiGPU_CLIP`: of images and texts, both encoded here and now."""
@@ -164,5 +167,5 @@ def _divergence(original: Tensor, changed: Tensor) -> Tensor:
     return F.kl_div(changed.log_softmax(dim=-1), target, reduction="none").sum(dim=-1)
 
 
-def optimizer_of(model: nn.Module, lr: float = 1e-6) -> torch.optim.Optimizer:
+def optimizer_of(model: nn.Module, *, lr: float) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2)

@@ -66,11 +66,16 @@ def _block(
     report: Report, work: str, rows: Sequence[Row], absent: Sequence[Absent], changes: Changes, *, compares: bool
 ) -> RenderableType:
     """One piece of work; columns are as wide as those of all others."""
-    known = report.setting.get("nominal")
-    title = [visible(work), *([f"by the {rows[0].unit}"] if rows and rows[0].unit != "start" else [])]
+    known, unit = report.setting.get("nominal"), rows[0].unit if rows else "unit"
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(min_width=WIDE)
-    head = ["a unit", "a second", "x floor", "x mmcoa", *(["MFU"] if known else [])]
+    head = [
+        f"{'an' if unit[0] in 'aeiou' else 'a'} {unit}",
+        "a second",
+        "x floor",
+        "x mmcoa",
+        *(["MFU"] if known else []),
+    ]
     head += ["then", "now/then"] if compares else []
     for _ in head:
         grid.add_column(justify="right", no_wrap=True, min_width=NARROW)
@@ -82,7 +87,7 @@ def _block(
         cells += _changed(changes.get((row.part, row.work, row.who))) if compares else []
         grid.add_row(*(Text(visible(cell), style="bold" if row.who == OURS else "") for cell in cells))
     others = [Text(visible(f"  {one.who}: {one.why}"), style="dim") for one in absent]
-    return Group(Text(", ".join(title), style="bold cyan"), *([grid] if rows else []), *others)
+    return Group(Text(visible(work), style="bold cyan"), *([grid] if rows else []), *others)
 
 
 def _foot(report: Report, comparison: Comparison | None) -> Iterator[Text]:

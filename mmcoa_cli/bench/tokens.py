@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..attacks.stop_words import STOP_WORDS
 from ..models.clip import Clip
 
 CANDIDATES = ("thing", "house", "river", "paper", "window", "garden", "engine", "letter", "music", "winter")
@@ -19,13 +20,17 @@ def of_texts(clip: Clip, texts: Sequence[str]) -> int:
 
 
 def attacked(clip: Clip, prompts: Sequence[str]) -> int:
-    """Of all that BERT-Attack looks at: the prompts, each with one word after another as [UNK], and each with another
-    last word, ten times."""
+    """Of all that BERT-Attack has to look at: the prompts, each with one word after another as [UNK], where that may
+    change, and each with another last word, ten times."""
     return of_texts(clip, [text for prompt in prompts for text in _looked_at(prompt)])
+
+
+def may_change(word: str) -> bool:
+    return word.lower() not in STOP_WORDS
 
 
 def _looked_at(prompt: str) -> list[str]:
     words = prompt.split(" ")
-    masked = [[*words[:i], "[UNK]", *words[i + 1 :]] for i in range(len(words))]
+    masked = [[*words[:i], "[UNK]", *words[i + 1 :]] for i, word in enumerate(words) if may_change(word)]
     changed = [[*words[:-1], word] for word in CANDIDATES]
     return [" ".join(some) for some in (words, *masked, *changed)]

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch.optim import Optimizer
 
 from store.dataset_writing import DatasetWriter
 from store.datasets import Dataset
@@ -19,15 +19,17 @@ from ..attacks.bert_attack import prepare
 from ..attacks.radii import radius
 from ..datasets.pixels import load_pixels, to_unit
 from ..defences.optimizers import make_optimizer, make_schedule
+from ..defences.pieces import InPieces
 from ..jobs.training_plan import Plan
 from ..jobs.training_spec import TrainSpec
 from ..jobs.training_steps import original_of, steps
 from ..jobs.updates import Update
+from ..models.fast_vit import as_published
 from ..models.token_rows import cut_by
-from . import release
 from .bench import Bench
 from .image import as_released
 from .race import OURS, RELEASE, Entrant, Race
+from .release import BertAttack, attack_pgd, mmcoa_loss, optimizer_of, tecoa_loss
 from .tokens import attacked, of_texts
 
 BATCHES = {"cpu": 1}  # in a round; several where a batch takes a moment
@@ -35,33 +37,52 @@ SPLIT = "train"
 
 
 def races(bench: Bench) -> Iterator[Race]:
-    dataset = _dataset(bench)
-    accelerator = Accelerator(cpu=bench.device.type == "cpu")
-    for method in ("tecoa", "mmcoa"):
+    dataset, accelerator = _dataset(bench), Accelerator(cpu=bench.device.type == "cpu")
+    sized, side = bench.sized, bench.clip.image_size
+    of = f"{sized.training_batch_size} images of {side} pixels, {bench.few} classes"
+    steps_of_pgd = f"{sized.training_steps} step{'s' if sized.training_steps > 1 else ''} of PGD"
+    plain = ready(optimizer_of(bench.release.model, lr=0.0))
+    for method, loop in LOOPS.items():
         plan = plan_of(bench, method, dataset)
-        loop = LOOPS[method]
-        images, flops = float(len(plan.indices)), _flops(bench, method)
         update = update_of(plan, accelerator)
-        work = (
-            f"a step of {method}, {bench.sized.batch_size} images of {bench.clip.image_size} pixels, {bench.few} "
-            f"classes, {bench.sized.training_steps} steps of PGD"
-        )
+        images, flops = float(len(plan.indices)), _flops(bench, method)
         yield Race(
-            "train", work, "image",
+            "train", f"a step of {method}, {of}, {steps_of_pgd}", "image",
             [
                 Entrant(OURS, partial(_epoch, bench, plan, update, accelerator), images),
                 bench.machine.products(flops),
-                Entrant(RELEASE, partial(_released, bench, plan, update, loop), images),
+                Entrant(RELEASE, partial(_released, bench, plan, plain, loop), images),
             ],
-            flops=flops,
+            flops=flops, warm=bench.device.type != "cpu",
         )  # fmt: skip
+    yield _of_texts(bench, plan, update, accelerator, f"the text attack of that step, {of}")
+
+
+def _of_texts(bench: Bench, plan: Plan, update: Update, accelerator: Accelerator, work: str) -> Race:
+    """On the prompts of the classes of a batch; told by the image, as the step is."""
+    size = plan.spec.batch_size
+    own = [plan.prompts[k] for k in range(min(size, bench.few))]
+    attack = BertAttack(bench.mlm.model, bench.mlm.tokenizer)
+    flops = bench.work.token * attacked(bench.clip, own) / size
+
+    def ours(number: int) -> None:
+        original = original_of(plan, bench.home, accelerator)
+        step = next(iter(steps(plan, update.module, accelerator, original=original, epoch=number + 1)))
+        step.adv_prompts([*range(len(own))])
+
+    def released(number: int) -> None:
+        with as_released():
+            attack.attack(bench.release, [own[place % len(own)] for place in range(size)])
+
+    entrants = [Entrant(OURS, ours, size), bench.machine.products(flops), Entrant(RELEASE, released, size)]
+    return Race("train", work, "image", entrants, flops=flops)
 
 
 def plan_of(bench: Bench, method: str, dataset: Dataset) -> Plan:
     """A run as `mmcoa train` plans it, of the models and the images in hand."""
     options = {"steps": bench.sized.training_steps}
     spec = TrainSpec(
-        method, "noise", batch_size=bench.sized.batch_size, precision=bench.asked.precision, options=options
+        method, "noise", batch_size=bench.sized.training_batch_size, precision=bench.asked.precision, options=options
     )
     names, prompts = bench.names(bench.few), bench.prompts(bench.few)
     target = None
@@ -75,30 +96,40 @@ def update_of(plan: Plan, accelerator: Accelerator) -> Update:
     """Steps that move no weight: their rate is 0, so that every round has the same weights."""
     plan.victim.clip.freeze(plan.spec.tune)
     row = replace(plan.spec.optimization, lr=0.0)
-    optimizer = make_optimizer(row, list(plan.victim.clip.parameters()))
+    optimizer = ready(make_optimizer(row, list(plan.victim.clip.parameters())))
     schedule = make_schedule(row, optimizer, taken=0, epochs=1000, an_epoch=len(plan.indices))
-    return Update.prepared(plan, optimizer, schedule, accelerator)
+    return Update.prepared(plan, InPieces(plan.victim), optimizer, schedule, accelerator)
+
+
+def ready(optimizer: Optimizer) -> Optimizer:
+    """The optimizer with its moments, which the first step makes."""
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    optimizer.zero_grad()
+    return optimizer
 
 
 def _epoch(bench: Bench, plan: Plan, update: Update, accelerator: Accelerator, number: int) -> None:
-    original, losses = original_of(plan, bench.home, accelerator), list[Tensor]()
+    original = original_of(plan, bench.home, accelerator)
     for step in steps(plan, update.module, accelerator, original=original, epoch=number + 1):
-        update(step, losses.append)
+        update(step, lambda loss: None)
     update.optimizer.zero_grad()
 
 
-def _released(bench: Bench, plan: Plan, update: Update, loop: Loop, number: int) -> None:
-    """The same images by the released loop, with the same optimizer."""
+def _released(bench: Bench, plan: Plan, optimizer: Optimizer, loop: Loop, number: int) -> None:
+    """The same images by the released loop."""
     order = np.random.default_rng(number + 1).permutation(plan.indices)
-    with as_released():
+    with as_released(), as_published(bench.clip.model.visual):
         for start in range(0, len(order), plan.spec.batch_size):
             batch = order[start : start + plan.spec.batch_size]
             x = to_unit(load_pixels(plan.dataset, SPLIT, batch), bench.device)
             target = torch.from_numpy(plan.dataset.labels(SPLIT)[batch]).to(bench.device)
-            update.optimizer.zero_grad()
+            optimizer.zero_grad()
             loop(bench, plan, x, target).backward()
-            update.optimizer.step()
-    update.optimizer.zero_grad()
+            optimizer.step()
+    optimizer.zero_grad()
 
 
 Loop = Callable[[Bench, Plan, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -108,7 +139,7 @@ def released_images(
     bench: Bench, plan: Plan, x: torch.Tensor, target: torch.Tensor, **start: torch.Tensor
 ) -> torch.Tensor:
     settings = plan.spec.image_attack
-    return release.attack_pgd(
+    return attack_pgd(
         bench.release, x, target, bench.release.tokens(plan.prompts), alpha=settings.step_size, steps=settings.steps,
         eps=radius(settings.eps), **start,
     )  # fmt: skip
@@ -116,14 +147,14 @@ def released_images(
 
 def _tecoa(bench: Bench, plan: Plan, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     x_adv = released_images(bench, plan, x, target)
-    return release.tecoa_loss(bench.release, x_adv, target, bench.release.tokens(plan.prompts))
+    return tecoa_loss(bench.release, x_adv, target, bench.release.tokens(plan.prompts))
 
 
 def _mmcoa(bench: Bench, plan: Plan, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     texts = [plan.prompts[label] for label in target.tolist()]
     x_adv = released_images(bench, plan, x, target)
-    attack = release.BertAttack(bench.mlm.model, bench.mlm.tokenizer)
-    return release.mmcoa_loss(bench.release, x, x_adv, texts, attack.attack(bench.release, texts))
+    attack = BertAttack(bench.mlm.model, bench.mlm.tokenizer)
+    return mmcoa_loss(bench.release, x, x_adv, texts, attack.attack(bench.release, texts))
 
 
 LOOPS: dict[str, Loop] = {"tecoa": _tecoa, "mmcoa": _mmcoa}
@@ -132,19 +163,19 @@ LOOPS: dict[str, Loop] = {"tecoa": _tecoa, "mmcoa": _mmcoa}
 def _flops(bench: Bench, method: str) -> float:
     """Of an image, at the least: PGD to the pixels, then forward and backward to the weights, of images and texts."""
     sized, prompts = bench.sized, bench.prompts(bench.few)
-    own = prompts[: min(sized.batch_size, bench.few)]
+    own = prompts[: min(sized.training_batch_size, bench.few)]
     image, token = bench.work.image, bench.work.token
-    attack = 2 * sized.training_steps * image + token * of_texts(bench.clip, prompts) / sized.batch_size
+    attack = 2 * sized.training_steps * image + token * of_texts(bench.clip, prompts) / sized.training_batch_size
     if method == "tecoa":
-        return attack + 3 * image + 3 * token * of_texts(bench.clip, prompts) / sized.batch_size
+        return attack + 3 * image + 3 * token * of_texts(bench.clip, prompts) / sized.training_batch_size
     texts = 3 * 2 * of_texts(bench.clip, own) + attacked(bench.clip, own)
-    return attack + 3 * 2 * image + token * texts / sized.batch_size
+    return attack + 3 * 2 * image + token * texts / sized.training_batch_size
 
 
 def _dataset(bench: Bench) -> Dataset:
     """As many images as a round takes, in a file as the store has it."""
     path, side = bench.folder / "noise.h5", bench.clip.image_size
-    number = bench.sized.batch_size * BATCHES.get(bench.device.type, 4)
+    number = bench.sized.training_batch_size * BATCHES.get(bench.device.type, 4)
     writer = DatasetWriter(
         path, name="noise", class_names=bench.names(bench.few), pixel_size=side, resize=None,
         template=catalog.TEMPLATE, source="mmcoa bench", image_size=side,

@@ -55,4 +55,4 @@ def command(
         print_json(found.document()) if json else one_run.print_described(found)
         return
     listed = runs.listed(home(), wanted.filter)
-    print_json({"runs": listed}) if json else out.print(runs.table(listed))
+    print_json({"runs": listed}) if json else out.print(runs.table(listed, width=out.width))

@@ -1,15 +1,16 @@
-"""Evaluations: one model, one dataset, one attack at a time; each leaves an example set and its rows of the index.
+"""Evaluations: one model, one dataset at a time; each attack leaves an example set and its rows of the index.
 
 A dataset is cut into fixed blocks, in dataset order. The block is the unit of resume and of sharing between processes,
 so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it. In
-pieces, where memory runs out, a block is the same up to the rounding of matrix products.
+pieces, where memory runs out, a block is the same up to the rounding of matrix products; and so are images that are
+left once they are fooled, in whose place those of later blocks are attacked (`refilled`).
 """
 
 from __future__ import annotations
 
-import time
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
@@ -19,6 +20,7 @@ from store.examples import ExampleSet
 from store.index import Index
 
 from .. import attacks
+from ..attacks import Attack
 from ..models.runs import now, seen_with
 from ..models.stored_lm import stored_mlm
 from ..models.subjects import load_subject
@@ -26,6 +28,8 @@ from ..settings import Home
 from . import unfinished
 from .evaluation_spec import EvaluationSpec
 from .making import Making
+from .needed import Finished, UnderWay
+from .passes import Pass
 from .subject import Subject
 from .trials import Trial, trials_of
 
@@ -53,14 +57,19 @@ def evaluate(
     ids = []
     for trial in trials:
         maker = Maker(trial, accelerator, victim, mlm, micro_batch)
-        for attack in spec.attacks:
-            started = time.monotonic()
-            maker.examples(attack)
-            ids.append(trial.evaluation_id(attack))
-            if first and not index.results(evaluations=ids[-1:]):
-                seconds = time.monotonic() - started
-                index.save_results(trial.results(attack, seconds=seconds, device=str(victim.device), now=now()))
+        try:
+            maker.all(spec.attacks)
+        finally:  # what an attack that failed does not need is kept
+            for attack in spec.attacks if first else ():
+                _save(trial, attack, index, seconds=maker.seconds.get(attack, 0.0), device=str(victim.device))
+        ids += [trial.evaluation_id(attack) for attack in spec.attacks]
     return ids
+
+
+def _save(trial: Trial, attack: str, index: Index, *, seconds: float, device: str) -> None:
+    """Put the results of a set that is whole into the index, where they are not there."""
+    if trial.examples(attack).complete and not index.results(evaluations=[trial.evaluation_id(attack)]):
+        index.save_results(trial.results(attack, seconds=seconds, device=device, now=now()))
 
 
 @dataclass(frozen=True)
@@ -73,28 +82,98 @@ class Maker:
     mlm: AnyMaskedLM | None
     micro_batch: int | None = None  # images in memory at once, at most
     quiet: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)  # that each attack took
 
     def examples(self, name: str) -> ExampleSet:
-        """The attack's example set, made (with those it needs) or finished where the store does not have it whole."""
-        examples, first = self.trial.examples(name), self.accelerator.is_main_process
-        source = replace(self, trial=self.trial.source) if self.trial.source else None
-        with examples.lock() if first else nullcontext():
-            # the first process looks for all: another run may finish this very set at any moment
-            found = examples.missing() if first and not examples.complete else None
-            if found:
-                unfinished.remember(self.trial, name)
-            (missing,) = broadcast_object_list([found])
-            if missing is not None:
-                attack = attacks.lookup(name)
-                needs = [other for other in attack.needs if not source or attacks.lookup(other).changes_nothing]
-                needed = {other: self.examples(other) for other in needs}
-                shown = source.examples(name) if source and attack.images else None
-                own = missing[self.accelerator.process_index :: self.accelerator.num_processes]
-                parts = (self.trial, self.victim, self.mlm, self.accelerator, attack, examples, needed, shown)
-                Making(*parts, micro_batch=self.micro_batch, quiet=self.quiet).blocks(own)
-            elif first:
-                examples.finish()  # removes the parts of a set whose run was killed when it was whole
-            self.accelerator.wait_for_everyone()
-            if first:
-                unfinished.forget(examples.key, self.trial.home)
-        return examples
+        """The attack's example set, made as `all` makes it."""
+        self.all([name])
+        return self.trial.examples(name)
+
+    def all(self, names: Iterable[str]) -> None:
+        """Make the example sets of these attacks, and those that they need, or finish them, where the store does not
+        have them whole.
+
+        Raises UserError for an attack that cannot be made; what does not need it is made all the same.
+        """
+        wanted = [*self._wanted(names)] if self._first else []
+        with ExitStack() as held:
+            # every run takes them in the same order, so that two never wait for each other
+            for examples in sorted((self.trial.examples(name) for name in wanted), key=lambda examples: examples.key):
+                held.enter_context(examples.lock())
+            # the first process looks for all: another run may finish a set at any moment
+            (missing,) = broadcast_object_list([{name: self._missing(name) for name in wanted}])
+            todo = {name: blocks for name, blocks in missing.items() if blocks is not None}
+            source = self._source(todo)
+            for wave in waves([attacks.lookup(name) for name in todo], self.trial):
+                self._make(wave, todo, source)
+
+    def _wanted(self, names: Iterable[str]) -> dict[str, None]:
+        """These attacks, and those that the sets which are not whole need, these first."""
+        found: dict[str, None] = {}
+        for name in names:
+            if not self.trial.examples(name).complete:
+                found |= self._wanted(self._needs(attacks.lookup(name)))
+            found[name] = None
+        return found
+
+    def _needs(self, attack: Attack) -> list[str]:
+        """The attacks whose sets this one's takes something from. A task that looks at the images of another one
+        makes none, and so needs none but the clean ones."""
+        return [name for name in attack.needs if not self.trial.source or attacks.lookup(name).changes_nothing]
+
+    def _missing(self, name: str) -> list[int] | None:
+        """The numbers of the blocks that a set lacks; None where it is whole."""
+        examples = self.trial.examples(name)
+        if examples.complete:
+            examples.finish()  # removes the parts of a set whose run was killed when it was whole
+            unfinished.forget(examples.key, self.trial.home)
+            return None
+        missing = examples.missing()
+        if missing:
+            unfinished.remember(self.trial, name)
+        return missing
+
+    def _source(self, todo: Iterable[str]) -> Trial | None:
+        """The trial whose images these attacks' sets look at, which are made first; None where they make their own."""
+        if self.trial.source is None:
+            return None
+        replace(self, trial=self.trial.source).all(name for name in todo if attacks.lookup(name).images)
+        return self.trial.source
+
+    def _make(self, wave: Sequence[Attack], todo: Mapping[str, Sequence[int]], source: Trial | None) -> None:
+        """All sets of a wave. A block is made by one process, for all attacks that lack it."""
+        every = sorted({number for attack in wave for number in todo[attack.name]})
+        own = every[self.accelerator.process_index :: self.accelerator.num_processes]
+        sets: dict[str, UnderWay] = {}
+        for attack in wave:
+            examples, name = self.trial.examples(attack.name), attack.name
+            needed = {need: sets.get(need) or Finished(self.trial.examples(need)) for need in self._needs(attack)}
+            shown = source.examples(name) if source and attack.images else None
+            parts = (self.trial, self.victim, self.mlm, attack, examples, needed, shown)
+            mine = tuple(number for number in own if number in todo[name])
+            sets[name] = UnderWay(Making(*parts, micro_batch=self.micro_batch, todo=mine))
+        try:
+            Pass([*sets.values()], self.accelerator, quiet=self.quiet, seconds=self.seconds).run()
+        finally:
+            for examples in (self.trial.examples(name) for name in sets if self._first):
+                if examples.complete:
+                    unfinished.forget(examples.key, self.trial.home)
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def _first(self) -> bool:
+        return bool(self.accelerator.is_main_process)
+
+
+def waves(wanted: Sequence[Attack], trial: Trial) -> list[list[Attack]]:
+    """Which sets are made in one pass, and in what order: those of blocks of the same size, as they were begun; and
+    where texts are attacked after all images, what needs any that were changed comes after these are finished."""
+    after: dict[str, tuple[int, int]] = {}
+    for attack in wanted:
+        size, wave = trial.examples(attack.name).block_size, 0
+        for need in attack.needs:
+            if need in after:
+                together = trial.task.texts_first or attacks.lookup(need).changes_nothing
+                wave = max(wave, after[need][0] + (not together or after[need][1] != size))
+        after[attack.name] = (wave, size)
+    return [[one for one in wanted if after[one.name] == which] for which in sorted(set(after.values()))]

@@ -16,12 +16,14 @@ from store.errors import UserError
 
 from .. import attacks, tasks
 from ..attacks import Attack
-from ..attacks.base import for_texts
+from ..attacks.base import for_texts, with_needs
 from ..attacks.compat import TIES
 from ..attacks.compat import parts as parts_of
 from ..tasks.base import Drawn, Task
 from .evaluation_spec import EvaluationSpec
 from .making import Making
+from .needed import ADVERSARIAL, UnderWay
+from .passes import Pass
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,7 +38,7 @@ NAME = "images"
 class Alone:
     """One process that shares the work with none."""
 
-    is_main_process = True
+    is_main_process, num_processes = True, 1
 
     def wait_for_everyone(self) -> None:
         """There is nobody."""
@@ -113,6 +115,12 @@ class Held:
         if images:
             self._images[number] = images[1]
 
+    def block_columns(self, number: int) -> Columns:
+        return self._blocks[number]
+
+    def block_images(self, number: int, start: int, stop: int, clean: Any) -> npt.NDArray[np.float32]:
+        return self.images(start, stop, clean)
+
     def finish(
         self, *, texts: Mapping[str, Sequence[str]], notes: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
     ) -> None:
@@ -174,9 +182,9 @@ class Attacked:
 def attacked(trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> Attacked:
     """What the one attack of a trial makes. Raises UserError for prompts that the victim cannot tell apart."""
     trial.task.require(victim, trial.drawn)
-    made: dict[str, Held] = {}
     attack = attacks.lookup(trial.spec.attacks[0])
-    held = _examples(attack.name, trial, victim, mlm, made)
+    made = _made(attack.name, trial, victim, mlm)
+    held = made[attack.name]
     of_images, of_prompts = attack.name if attack.images else attack.images_of, attack.prompts_of
     of_prompts = attack.name if attack.prompts else of_prompts
     device = trial.images.device
@@ -184,16 +192,19 @@ def attacked(trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> Attacked:
     outcome = ("prediction", "clean_prediction", "credit")
     return Attacked(
         torch.from_numpy(made[of_images].all_images()).to(device) if of_images else trial.images,
-        made[of_prompts].texts("adversarial_prompts") if of_prompts else trial.texts,
+        made[of_prompts].texts(ADVERSARIAL) if of_prompts else trial.texts,
         *(torch.from_numpy(column(name)).to(device) for name in outcome),
     )
 
 
-def _examples(name: str, trial: Given, victim: Victim, mlm: AnyMaskedLM | None, made: dict[str, Held]) -> Held:
-    if name not in made:
-        attack = attacks.lookup(name)
-        needed = {need: _examples(need, trial, victim, mlm, made) for need in attack.needs}
-        held = Held(len(trial.labels), trial.spec.batch_size)
-        Making(trial, victim, mlm, Alone(), attack, held, needed).blocks([*range(len(held.blocks()))])
-        made[name] = held
-    return made[name]
+def _made(name: str, trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> dict[str, Held]:
+    """The sets of an attack and of all that it needs."""
+    sets: dict[str, UnderWay] = {}
+    held: dict[str, Held] = {}
+    for attack in with_needs([name]):
+        held[attack.name] = Held(len(trial.labels), trial.spec.batch_size)
+        needed = {need: sets[need] for need in attack.needs}
+        todo = tuple(range(len(held[attack.name].blocks())))
+        sets[attack.name] = UnderWay(Making(trial, victim, mlm, attack, held[attack.name], needed, todo=todo))
+    Pass([*sets.values()], Alone()).run()
+    return held

@@ -1,8 +1,8 @@
-"""One example set in the making, block by block: of a trial of the store, or of images that are given."""
+"""One example set in the making, a block at a time: of a trial of the store, or of images that are given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,18 +14,18 @@ from torch import Tensor
 from .. import attacks
 from ..attacks import Attack
 from ..attacks.base import Batch, Texts, effort
+from ..models.precision import computing_in
 from ..tasks.base import Drawn, Logits, Task
 from ..terminal.console import Task as Progress
-from ..terminal.console import progress
 from .evaluation_spec import EvaluationSpec
+from .needed import ADVERSARIAL, Examples, Made, Need
 from .pieces import Pieces
+from .refilled import refilled
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
-    from ..tasks.base import Columns, Ints
+    from ..tasks.base import Ints
 
 
 class Tried(Protocol):
@@ -54,30 +54,6 @@ class Tried(Protocol):
     def as_attacked(self, pixels: Any, device: torch.device) -> Tensor: ...
 
 
-class Process(Protocol):
-    """One of the processes that share the work."""
-
-    @property
-    def is_main_process(self) -> bool: ...
-    def wait_for_everyone(self) -> None: ...
-
-
-class Examples(Protocol):
-    """An example set in the making, and when it is made: one of the store, or in memory."""
-
-    def blocks(self) -> list[range]: ...
-    def write_block(self, number: int, columns: Columns, images: tuple[Any, Any] | None = None) -> None: ...
-    def made(self, name: str) -> npt.NDArray[Any]: ...
-    def finish(
-        self, *, texts: Mapping[str, Sequence[str]], notes: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> None: ...
-    def holds(self, name: str) -> bool: ...
-    def columns(self, name: str) -> npt.NDArray[Any]: ...
-    def values(self, name: str) -> npt.NDArray[Any]: ...
-    def texts(self, name: str) -> list[str]: ...
-    def images(self, start: int, stop: int, clean: Any) -> npt.NDArray[np.float32]: ...
-
-
 @dataclass(frozen=True)
 class Making:
     """One example set in the making; `needed` are those of the attacks that it needs, `shown` has the images of a task
@@ -86,49 +62,58 @@ class Making:
     trial: Tried
     victim: Victim
     mlm: AnyMaskedLM | None
-    process: Process
     attack: Attack
     examples: Examples
-    needed: Mapping[str, Examples]
+    needed: Mapping[str, Need]
     shown: Examples | None = None
     micro_batch: int | None = None  # images in memory at once, at most
-    quiet: bool = False
+    todo: tuple[int, ...] = ()  # the blocks that this process makes, in their order
 
     @property
     def makes_images(self) -> bool:
         return bool(self.attack.images) and self.shown is None
 
-    def blocks(self, numbers: list[int]) -> None:
-        """Make these blocks, and the whole of all when the other processes have made theirs."""
-        trial, blocks, process = self.trial, self.examples.blocks(), self.process
-        steps = effort(self.settings) if self.makes_images else 1
-        total, mine = steps * len(trial.indices), steps * sum(len(blocks[i]) for i in numbers)
-        quiet = self.quiet or trial.quiet or not process.is_main_process
-        unit = "steps" if steps > 1 else "images"  # a step of one image
-        if trial.task.texts_first:
-            self.adv_texts  # noqa: B018  (prompts are attacked before the clock of the blocks runs)
-        with progress(self.title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
-            for number in numbers:
-                self._block(number, blocks[number], task)
-        process.wait_for_everyone()
-        if process.is_main_process:
+    @property
+    def steps(self) -> int:
+        """Of each image, at most."""
+        return effort(self.settings) if self.makes_images else 1
+
+    def prepare(self) -> None:
+        """Attack the texts, where that comes before the images."""
+        if self.trial.task.texts_first:
+            self.adv_texts  # noqa: B018
+
+    def block(self, number: int, pixels: Any, task: Progress) -> Made:
+        """What a block is, of these pixels; it is not written."""
+        blocks = self.examples.blocks()
+        if not self._refilled:
+            self._refilled.append(refilled(self, [blocks[one] for one in self.todo], told=task.advance))
+        block, images = blocks[number], next(self._refilled[0], None)
+
+        def piece(rows: range) -> tuple[Any, dict[str, Any]]:
+            some = slice(rows.start - block.start, rows.stop - block.start)
+            return self._piece(pixels[some], rows, task, None if images is None else images[some])
+
+        made = self.pieces.of(block, piece)
+        columns = {name: np.concatenate([columns[name] for _, columns in made]) for name in made[0][1]}
+        return Made(block, columns, np.concatenate([images for images, _ in made]) if self.makes_images else None)
+
+    @cached_property
+    def _refilled(self) -> list[Iterator[Tensor]]:
+        """The images of all blocks that are to be made, when the first is, of an attack that takes several at once."""
+        return []
+
+    def finish(self) -> None:
+        """The set is whole: all its blocks are made, and what it needs is finished."""
+        with computing_in(self.victim, "fp32"):
             self.examples.finish(**self._extras())
 
-    def _block(self, number: int, block: range, task: Progress) -> None:
-        pixels = self.trial.pixels(block)
-        made = self.pieces.of(
-            block, lambda rows: self._piece(pixels[rows.start - block.start :][: len(rows)], rows, task)
-        )
-        columns = {name: np.concatenate([columns[name] for _, columns in made]) for name in made[0][1]}
-        images = np.concatenate([images for images, _ in made]) if self.makes_images else None
-        self.examples.write_block(number, columns, None if images is None else (pixels, images))
-
-    def _piece(self, pixels: Any, rows: range, task: Progress) -> tuple[Any, dict[str, Any]]:
+    def _piece(self, pixels: Any, rows: range, task: Progress, made: Tensor | None) -> tuple[Any, dict[str, Any]]:
         """Some images of a block as the attack leaves them, where it makes any, and what came out for each."""
         done = task.done
         try:
-            images = self._images(pixels, rows, task)
-            with torch.no_grad():
+            images = self._images(pixels, rows, task) if made is None else made
+            with torch.no_grad(), computing_in(self.victim, "fp32"):
                 columns = self._columns(rows, images)
         except Exception:
             task.reach(done)  # they are done again
@@ -140,14 +125,15 @@ class Making:
         device = self.victim.device
         if self.attack.images and self.makes_images:
             clean = self.trial.as_attacked(pixels, device)
-            return self.attack.images(self._batch(clean, block, partial(task.advance, len(block))))
+            return self.attack.images(self.batch(clean, block, partial(task.advance, len(block))))
         task.advance(len(block))
-        stored = self.needed[self.attack.images_of] if self.attack.images_of else self.shown
-        if stored:
-            return torch.from_numpy(stored.images(block.start, block.stop, pixels)).to(device)
+        if self.attack.images_of:
+            return torch.from_numpy(self.needed[self.attack.images_of].images(block, pixels)).to(device)
+        if self.shown:
+            return torch.from_numpy(self.shown.images(block.start, block.stop, pixels)).to(device)
         return self.trial.as_attacked(pixels, device)
 
-    def _batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
+    def batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
         trial, rows, victim = self.trial, slice(block.start, block.stop), self.victim
         labels = torch.from_numpy(trial.own[rows]).to(images.device)
         own_rows, own_texts = self._own_texts(block, labels)
@@ -160,7 +146,7 @@ class Making:
             seed=trial.spec.seed,
             logits=lambda x: self.clean_answer(x),
             answer=lambda x: self.answer(x),
-            loss=lambda: trial.task.loss(
+            goal=lambda: trial.task.goal(
                 victim, images, labels, clean=lambda: self.clean_answer, settings=self.settings
             ),
             class_features=self._class_features,
@@ -181,8 +167,8 @@ class Making:
         after = trial.task.judge(self.victim, images, trial.own[rows], answer=lambda: self.answer)
         before = after
         if self.baseline:
-            # an older version stored fewer columns
-            before = {name: self.baseline.columns(name)[rows] for name in after if self.baseline.holds(name)}
+            stored = {name: self.baseline.column(name, block) for name in after}
+            before = {name: values for name, values in stored.items() if values is not None}
         return {"index": trial.indices[rows], "label": trial.labels[rows], **after, **trial.task.compare(before, after)}
 
     @property
@@ -194,7 +180,7 @@ class Making:
         return Pieces(self.title, self.micro_batch)
 
     @cached_property
-    def baseline(self) -> Examples | None:
+    def baseline(self) -> Need | None:
         """The clean examples, where they are not these."""
         clean = (self.needed[need] for need in self.attack.needs if attacks.lookup(need).changes_nothing)
         return next(clean, None)
@@ -209,7 +195,7 @@ class Making:
         if self.shown:
             return None
         if self.attack.prompts_of:
-            return self.needed[self.attack.prompts_of].texts("adversarial_prompts")
+            return self.needed[self.attack.prompts_of].texts()
         if not self.attack.prompts:
             return None
         trial = self.trial
@@ -223,25 +209,28 @@ class Making:
             owners=self.owners,
             image_features=self._image_features,
         )
-        return self.attack.prompts(texts)
+        with computing_in(self.victim, trial.spec.precision):  # also where they are first asked for by what judges
+            return self.attack.prompts(texts)
 
     @cached_property
     def clean_answer(self) -> Logits:
-        return self.trial.task.logits(self.victim, self.trial.texts)
+        with computing_in(self.victim, "fp32"):  # the texts: once, and the same for the attack and for what judges it
+            return self.trial.task.logits(self.victim, self.trial.texts)
 
     @cached_property
     def answer(self) -> Logits:
         """What the victim says of images, against the texts as the attack leaves them."""
         if self.adv_texts is None:
             return self.clean_answer
-        return self.trial.task.logits(self.victim, self.adv_texts)
+        with computing_in(self.victim, "fp32"):
+            return self.trial.task.logits(self.victim, self.adv_texts)
 
     def _class_features(self, attack: str) -> Tensor:
         """The class prompts as an attack that this one needs has left them, embedded: (K, D)."""
         if attack not in self._features:
             texts: Sequence[str] = self.trial.texts
             if attacks.lookup(attack).changes_texts:
-                texts = self.needed[attack].texts("adversarial_prompts")
+                texts = self.needed[attack].texts()
             self._features[attack] = self.victim.embed_texts(texts)
         return self._features[attack]
 
@@ -265,7 +254,7 @@ class Making:
         samples together."""
         trial, victim, changed = self.trial, self.victim, self.adv_texts
         before = self.baseline.values if self.baseline else None
-        texts = {"prompts": trial.texts} | ({} if changed is None else {"adversarial_prompts": changed})
+        texts = {"prompts": trial.texts} | ({} if changed is None else {ADVERSARIAL: changed})
         return {
             "texts": texts,
             "notes": trial.task.notes(victim, trial.drawn, trial.texts, changed),

@@ -183,7 +183,7 @@ def _unknown(request: Request, weights: Weights, likely: list[str]) -> UserError
     return UserError(
         f"{weights.path.name} does not say what architecture it is of",
         hint=f"{seen}{again} {options or '--arch ARCH:TAG'} (the tag that it was trained from: openai, "
-        "laion2b_s34b_b79k, ...); for an image encoder alone --base MODEL",
+        "laion2b_s34b_b79k, ...); for an image encoder alone --base MODEL; or put its open_clip_config.json beside it",
     )
 
 

@@ -19,6 +19,7 @@ from ..terminal.console import print_error, say
 from ..terminal.durations import closely, duration
 from ..terminal.errors import explained
 from .steps import Between, Fetch, Step
+from .together import job_of, together
 
 Made = tuple[str, str | TrainSpec]  # by the kind of step that makes it
 FAILURES = (UserError, OSError, RuntimeError)  # RuntimeError: the accelerator's memory, for one
@@ -46,33 +47,53 @@ class Execution:
 
     def all_of(self, steps: Sequence[Step]) -> list[Outcome]:
         """What comes of each job. The first error ends the plan."""
-        done = [self._do(step) for step in self._told(steps)]
+        done = [self._do(group) for group in self._told(steps)]
         return [outcome for outcome in done if outcome]
 
     def what_can_be(self, steps: Sequence[Step]) -> list[Failure]:
         """The steps that failed, after all others: what fails takes only those with it that need it."""
-        for step in self._told(steps):
-            if lost := self.missed(step):
-                self._fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
-                continue
-            try:
-                if outcome := self._do(step):
-                    self.outcomes.append(outcome)
-            except FAILURES as error:
-                reason = explained(error)
-                print_error(reason)
-                self._fail(step, Failure(step.title, str(reason), reason.hint), step.title)
+        for group in self._told(steps):
+            if lost := self.missed(group[0]):
+                for step in group:
+                    self._fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
+            else:
+                self._attempt(group)
         return self.failures
 
-    def _told(self, steps: Sequence[Step]) -> Iterator[Step]:
-        """Each step, with the names that others gave to what it needs, after the line that says what begins."""
+    def _attempt(self, group: list[Step]) -> None:
+        """Do the steps of a group at once; where that fails, each by itself: what is done is there, and what fails is
+        told of the step that it belongs to."""
+        try:
+            if outcome := self._do(group):
+                self.outcomes.append(outcome)
+        except FAILURES as error:
+            trains = group[0].work.train if isinstance(group[0].work, Job) else None
+            if len(group) > 1 and not (trains and Known(self.home).run(trains) is None):
+                for step in group:
+                    self._attempt([self._named(step)])
+                return
+            reason = explained(error)
+            print_error(reason)
+            self._fail(group[0], Failure(group[0].title, str(reason), reason.hint), group[0].title)
+            for step in group[1:]:
+                lost = self.missed(step)
+                self._fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
+
+    def _told(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
+        """The steps of each job, with the names that others gave to what they need, after the lines that say what
+        begins. What needs something that failed is by itself."""
         todo = [step for step in steps if not step.cached]
-        for number, planned in enumerate(todo, 1):
-            step = self._named(planned)
-            if len(todo) > 1 and not self.missed(step):
-                say(f"{step.title}{_about(step)}", head=f"{number}/{len(todo)}")
-                say(step.command, style="dim")
-            yield step
+        done = 0
+        for planned in together(todo):
+            rest = [self._named(step) for step in planned]
+            while rest:
+                lost = [step for step in rest if self.missed(step)]
+                group = lost[:1] or rest
+                for numbers, title, command in _lines(group, done) if len(todo) > 1 and not lost else ():
+                    say(title, head=f"{numbers}/{len(todo)}")
+                    say(command, style="dim")
+                yield group
+                done, rest = done + len(group), [step for step in rest if step not in group]
 
     def _named(self, step: Step) -> Step:
         """The step about the run, or the model on the way to it, that another step made."""
@@ -85,8 +106,8 @@ class Execution:
             return replace(step, work=replace(job, evaluate=replace(job.evaluate, checkpoint=model.id)))
         return step
 
-    def _do(self, step: Step) -> Outcome | None:
-        job = step.work
+    def _do(self, group: Sequence[Step]) -> Outcome | None:
+        job = group[0].work
         if isinstance(job, Fetch):
             inventory.fetch(job.name, self.home, kind=job.kind)
             return None
@@ -95,10 +116,10 @@ class Execution:
 
             interpolate(job.start, job.goal, self.home, steps=job.steps)
             return None
-        began = time.monotonic()
-        outcome = launch.run(job, self.start, resolved=self.resolved.get(job))
-        if step.seconds:
-            say(f"took {closely(time.monotonic() - began)}, {closely(step.seconds)} expected", style="dim")
+        began, expected = time.monotonic(), sum(step.seconds or 0 for step in group)
+        outcome = launch.run(job_of(group) or job, self.start, resolved=self.resolved.get(job))
+        if expected:
+            say(f"took {closely(time.monotonic() - began)}, {closely(expected)} expected", style="dim")
         return outcome
 
     def missed(self, step: Step) -> str:
@@ -138,7 +159,19 @@ def needed(step: Step) -> list[Made]:
     return [*runs, *between, *(("fetch", name) for name in names)]
 
 
-def _about(step: Step) -> str:
+def _lines(group: Sequence[Step], done: int) -> Iterator[tuple[str, str, str]]:
+    """The training and the tests of a group, `done` steps before it: their numbers, what they are, and the command."""
+    training = [step for step in group if step.kind == "train"]
+    for some, first in ((training, done + 1), (group[len(training) :], done + len(training) + 1)):
+        if some:
+            numbers = f"{first}-{first + len(some) - 1}" if len(some) > 1 else f"{first}"
+            more = ", ".join(name for step in some[1:] for name in step.tested_on)
+            title = f"{some[0].title}{_about(some)}" + (f"; also on {more}" if more else "")
+            yield numbers, title, replace(some[0], work=job_of(some) or some[0].work).command
+
+
+def _about(steps: Sequence[Step]) -> str:
+    step, seconds = steps[0], sum(step.seconds or 0 for step in steps)
     if isinstance(step.work, Fetch) and step.bytes:
         return f" · {step.bytes / 1e6:,.0f} MB"
-    return f" · about {duration(step.seconds)}" if step.seconds else ""
+    return f" · about {duration(seconds)}" if seconds else ""

@@ -34,7 +34,7 @@ def show(outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False) -> 
         for _, name, clean, adversarial in _prompts(result):
             console.show(f"  {name}: {clean} -> {adversarial}")
     if untested := [outcome.run for outcome in outcomes if outcome.run and not outcome.evaluations]:
-        say(f"next: mmcoa evaluate --checkpoint {','.join(untested)} --dataset DATASET")
+        say(f"next: mmcoa evaluate --checkpoint {','.join(untested)} --dataset {','.join(_trained_on(untested))}")
     for outcome in outcomes:
         if outcome.run:
             console.show(f"run {outcome.run}")
@@ -53,6 +53,12 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         keys = ("dataset", "class", "clean", "adversarial")
         answer["prompts"] = [dict(zip(keys, prompt, strict=True)) for prompt in prompts]
     return answer
+
+
+def _trained_on(runs: Sequence[str]) -> list[str]:
+    """The datasets that these runs were trained on, each once."""
+    index = Index(home().database_url)
+    return [*dict.fromkeys(run.source for name in runs if (run := index.run(name)))]
 
 
 def _report(results: Sequence[Evaluated]) -> Report:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 NONE = "–"
+ACCURACIES = ("clean", "robust")
 
 
 @dataclass(frozen=True)
@@ -135,24 +136,40 @@ def _changes_nothing(attack: str) -> bool:
     return attack in ATTACKS and ATTACKS[attack].changes_nothing
 
 
-def table(runs: Sequence[Listed]) -> RenderableType:
-    """Two lines a run, which fit 80 columns."""
+def table(runs: Sequence[Listed], *, width: int) -> RenderableType:
+    """Two lines a run; where that is wider than `width` columns, a paragraph each."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    width = max(len(one.run) for one in runs)
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    grid.add_column("run", width=width)
+    grid.add_column("run", width=max(len(one.run) for one in runs))
     for name in ("model", "when"):
-        grid.add_column(name, overflow="fold")
-    for name in ("clean", "robust"):
-        grid.add_column(name, justify="right", overflow="fold")
+        grid.add_column(name, no_wrap=True)
+    for name in ACCURACIES:
+        grid.add_column(name, justify="right", no_wrap=True)
     for one in runs:
         first, second = _lines(one)
         grid.add_row(*(Text(text, "bold" if text == one.run else "") for text in first))
         grid.add_row(*(Text(text, "dim") for text in second))
-    return grid
+    return grid if Console(width=10**6).measure(grid).maximum <= width else _paragraphs(runs)
+
+
+def _paragraphs(runs: Sequence[Listed]) -> RenderableType:
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    for one in runs:
+        (run, *values), (settings, *details) = _lines(one)
+        told = [f"{value} ({detail})" if detail else value for value, detail in zip(values, details, strict=True)]
+        accuracies = (f"{name} {value}" for name, value in zip(ACCURACIES, told[2:], strict=True))
+        lines = [Text(text) for text in (", ".join(told[:2]), ", ".join(accuracies))]
+        lines += [Text(settings.strip(), "dim")] if settings.strip() else []
+        parts += [Text(run, "bold"), *(Padding(line, (0, 0, 0, 2)) for line in lines)]
+    return Group(*parts)
 
 
 def _lines(one: Listed) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.filesize import decimal
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -105,7 +106,7 @@ class Inventory:
             return _once(f"{link.attack} on {link.dataset}" for link in links), _once(link.run_id for link in links)
         trained = [run for run in self.runs if item.name in map(_stored_name, _needed(run, item.kind))]
         tests = len({link.evaluation for link in self.links if link.dataset == item.name and item.kind == DATASET})
-        return (), (*(run.id for run in trained), *([_count(tests, EVALUATION)] if tests else []))
+        return (), (*(run.id for run in trained), *([counted(tests, EVALUATION)] if tests else []))
 
     def _run_entries(self) -> Iterator[Entry]:
         folders = [path.name for path in sorted(self.home.checkpoints.glob("[!.]*")) if path.is_dir()]
@@ -116,7 +117,7 @@ class Inventory:
             since = run.created_at if run else min(map(_since, paths), default="")
             uses = _once(filter(None, (run.source, run.model))) if run else ("not in the index",)
             others = _once(other.id for other in self.runs if name in (other.model, *_ends(other)))
-            used_by = (*others, *([_count(tests[name], EVALUATION)] if tests[name] else []))
+            used_by = (*others, *([counted(tests[name], EVALUATION)] if tests[name] else []))
             yield Entry(RUN, name, sum(map(size_of, paths)), since, uses, used_by, paths)
 
 
@@ -140,7 +141,7 @@ def table(entries: Sequence[Entry]) -> RenderableType:
         grid.add_row(entry.kind, name, decimal(entry.bytes) if entry.paths else "–", entry.since[:10])
         links = (("uses", entry.uses), ("used by", entry.used_by))
         if told := "; ".join(f"{word} {_short(of)}" for word, of in links if of):
-            grid.add_row("", Text(f"  {told}", style="dim"))
+            grid.add_row("", Padding(Text(told, style="dim"), (0, 0, 0, 2)))
     grid.add_row("", f"{len(entries)} in all", decimal(sum(entry.bytes for entry in entries)))
     return grid
 
@@ -158,7 +159,7 @@ def about(inventory: Inventory, entry: Entry) -> dict[str, Any]:
 
 
 def told(about: Mapping[str, Any]) -> RenderableType:
-    """The same for a person: a line a value, documents as JSON."""
+    """The same for a person: a line a value, documents in lines of their own."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -166,10 +167,29 @@ def told(about: Mapping[str, Any]) -> RenderableType:
         if name == "files":
             for file, size in value.items():
                 grid.add_row("file", f"{file} ({decimal(size)})")
+        elif name == "evaluations":
+            told = (
+                f"{one['attack']} on {one['dataset']}, {one['created_at'][:10]}: {one['evaluation']}" for one in value
+            )
+            grid.add_row(name, "\n".join(told))
         elif value not in (None, "", (), [], {}) and name != "paths":
-            text = ", ".join(value) if isinstance(value, tuple) else value if isinstance(value, str) else ""
-            grid.add_row(name, decimal(value) if name == "bytes" else text or json.dumps(value, indent=1, default=str))
+            grid.add_row(name, decimal(value) if name == "bytes" else "\n".join(_outlined(value)))
     return grid
+
+
+def _outlined(value: Any) -> Iterator[str]:
+    """Documents as lines "name: value", those within others further in; lists of values in one line."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            lines = [*_outlined(part)] if part not in (None, "", (), [], {}) else []
+            nested = isinstance(part, Mapping) or len(lines) > 1
+            yield from (
+                [f"{name}:", *(f"  {line}" for line in lines)]
+                if nested and lines
+                else (f"{name}: {line}" for line in lines)
+            )
+    else:
+        yield ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _more(inventory: Inventory, entry: Entry) -> dict[str, Any]:
@@ -182,7 +202,7 @@ def _more(inventory: Inventory, entry: Entry) -> dict[str, Any]:
 
         return {"about": asdict(Dataset.info_of(entry.paths[0]))}
     if entry.kind == EXAMPLES:
-        from store.examples import stored_set
+        from store.finished_examples import stored_set
 
         found = stored_set(entry.paths[0])
         return {"n": found.n, "spec": found.spec, "notes": found.notes, "checksum": found.checksum}
@@ -226,8 +246,8 @@ def _short(names: tuple[str, ...]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number > 1 else ''}"
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _once(names: Any) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from store.files import discard, is_held, lock_or_refuse
 from store.verification import forget
 
 from .items import EXAMPLES, SHORTEST_KEY, size_of
-from .listing import EVALUATION, RUN, Inventory
+from .listing import EVALUATION, RUN, SHOWN, Inventory
 
 BUSY = "wait until that has ended"
 
@@ -78,7 +78,8 @@ def table(what: Sequence[Removal]) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for one in what:
         rows = f"{len(one.evaluations)} in the index" if one.kind == EVALUATION and len(one.evaluations) > 1 else ""
-        grid.add_row(one.kind, one.name, decimal(one.bytes) if one.paths else "", Text(one.why or rows, style="dim"))
+        name = one.name[:SHOWN] if one.kind in (EVALUATION, EXAMPLES) else one.name
+        grid.add_row(one.kind, name, decimal(one.bytes) if one.paths else "", Text(one.why or rows, style="dim"))
     grid.add_row("", f"{len(what)} in all", decimal(sum(one.bytes for one in what)))
     return grid
 

@@ -242,4 +242,5 @@ def _bar(description: str, *, total: int | None, unit: str, done: int) -> Iterat
             bar.update(task, completed=reached, **fields)
 
         yield Task(show, done)
-        bar.update(task, total=bar.tasks[0].completed)  # that is the whole, where fewer came than were expected
+        whole = bar.tasks[0].completed or 1  # where fewer came than were expected; of nothing too, all is done
+        bar.update(task, total=whole, completed=whole)

@@ -64,6 +64,8 @@ def _of_a_file(error: OSError) -> UserError:
         return UserError("too many files are open", hint="ulimit -n 4096, then type the same command again")
     if "No usable temporary directory" in str(error.strerror):
         return UserError("there is no folder for temporary files", hint="set TMPDIR to a folder you may write to")
+    if error.errno == errno.ENOENT and place is not None and not place.is_absolute():  # as it was typed
+        return UserError(f"there is no file or folder {place}", hint="check its name, and the folder you are in")
     verb = "cannot write to" if variable else "cannot use"
     hint = (
         f"set {variable} to a folder you may write to" if variable else "check that it exists and that you may use it"

@@ -21,8 +21,8 @@ from store.errors import UserError
 
 ABOUT = {
     "id", "created_at", "version", "parts", "model", "mlm", "weights", "mlm_weights", "rounds", "batch_size", "steps",
-    "training_steps", "classes", "precision", "quick", "clock", "device", "threads", "cores", "torch", "python",
-    "peers", "nominal", "load", "seconds", "facts", "peak", "rows", "absent",
+    "training_steps", "training_batch_size", "classes", "precision", "quick", "clock", "device", "threads", "cores",
+    "torch", "python", "peers", "nominal", "load", "seconds", "facts", "peak", "rows", "absent",
 }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_a_bench_is_kept_and_compared(home: Home, typed: Callable[..., Any]) -> 
         (("text", "--mlm", "bert"), "mmcoa fetch bert"),
         (("data", "--compare", "x"), "mmcoa bench --list"),
         (("data", "--compare", "last"), "leave --compare out"),
-        (("data", "--rounds", "0"), "--help"),
+        (("data", "--rounds", "0"), "above 0"),
         (("data", "--rounds", "5000"), "--rounds 5"),
         (("data", "--classes", "1"), "--classes 10,100,1000"),
         (("data", "--list"), "leave it out"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from mmcoa_cli.commands import store
 from mmcoa_cli.models.origins import PUBLISHED, Origin, Record
+from mmcoa_cli.stored.listing import told
+from mmcoa_cli.terminal.errors import explained
 from store import verification
 from store.checkpoints import save_checkpoint
 from store.dataset_writing import DatasetWriter
@@ -126,3 +130,22 @@ def test_an_empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("MMCOA_HOME", str(tmp_path / "none"))
     assert verify() == ([], None)
     assert not (tmp_path / "none").exists()
+
+
+def test_what_is_told_of_one_thing_is_in_lines_of_words() -> None:
+    about = {
+        "name": "a-run", "bytes": 2000, "run": {"seed": 0, "spec": {"betas": [0.9, 0.98], "part": ""}},
+        "evaluations": [{"attack": "image", "dataset": "digits", "created_at": "2026-01-02T03", "evaluation": "abc"}],
+    }  # fmt: skip
+    screen = StringIO()
+    Console(width=80, file=screen).print(told(about))
+    assert [" ".join(line.split()) for line in screen.getvalue().splitlines()] == [
+        "name a-run", "bytes 2.0 kB", "run seed: 0", "spec:", "betas: 0.9, 0.98",
+        "evaluations image on digits, 2026-01-02: abc",
+    ]  # fmt: skip
+
+
+def test_an_archive_that_is_not_there_is_said_as_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a folder for temporary files, perhaps, and nothing was to be written there
+    error = CliRunner().invoke(app, ["store", "import", "nope.zip"]).exception
+    assert isinstance(error, OSError) and str(explained(error)) == "there is no file or folder nope.zip"

@@ -20,7 +20,7 @@ from mmcoa_cli.app import app
 from mmcoa_cli.plans.made_by import made_by
 from mmcoa_cli.reports.filters import Filter, moment
 from mmcoa_cli.reports.one_run import _parts, described, sparkline
-from mmcoa_cli.reports.runs import listed
+from mmcoa_cli.reports.runs import listed, table
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index
@@ -149,6 +149,17 @@ def test_numbers_are_whole_in_a_narrow_terminal(home: Home, add: Add) -> None:
     Console(width=80, file=printed).print(_parts(described(made.id, home, made_by=made_by)))
     lines = printed.getvalue().splitlines()
     assert sum(bool(re.search(r" \d+\.\d\d–\d+\.\d\d  10,000 ", line)) for line in lines) == len(CORRECT)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_nothing_of_a_list_is_cut_in_a_narrow_terminal(home: Home, add: Add, width: int) -> None:
+    add("mmcoa", CORRECT, n=1000, model="a-model-of-my-own", eps="0.0157", training={"lr": 1e-4, "epochs": 3})
+    printed = StringIO()
+    Console(width=width, file=printed).print(table(listed(home, Filter()), width=width))
+    text = printed.getvalue()
+    assert all(len(line) <= width for line in text.splitlines())
+    for told in ("a-model-of-my-own", "90.00", "30.00", "1,000", "0.0157", "0.0001", "epochs"):
+        assert told in text, told
 
 
 def test_a_loss_is_drawn_by_its_height() -> None:

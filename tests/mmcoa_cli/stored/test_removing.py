@@ -72,7 +72,7 @@ def test_all_of_one_thing(home: Home, run: str) -> None:
     key = next(one["examples"] for one in about["evaluations"] if one["attack"] == "image")
     assert typed("info", key[:8])["spec"]["attack"] == "image"
     assert typed("info", "digits")["about"]["name"] == "digits"
-    assert "digits.h5" in shown("info", "digits") and '"lr": 0.001' in shown("info", run)
+    assert "digits.h5" in shown("info", "digits") and "lr: 0.001" in shown("info", run)
     with pytest.raises(UserError, match="nothing in the store is called 'digit'") as error:
         typed("info", "digit")
     assert error.value.hint.startswith("did you mean digits")
