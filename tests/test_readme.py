@@ -98,7 +98,7 @@ def test_the_attack_of_the_readme_is_one(mmcoa: Callable[..., str], stand_ins: P
     (tmp_path / "drift.py").write_text(code, encoding="utf8")
     (tmp_path / "models").symlink_to(stand_ins / "models")
     plugin = {"MMCOA_PLUGINS": "drift", "PYTHONPATH": f"{README.parent}:{tmp_path}"}
-    words = [*command.split(), "--limit", "40", "--steps", "5", "--json"]
+    words = [*command.split(), "--limit", "200", "--steps", "5", "--json"]
     clean, drift = json.loads(mmcoa(*words, **plugin))["rows"]
-    assert (drift["attack"], drift["eps"], drift["n"]) == ("drift", "4/255", 40)
+    assert (drift["attack"], drift["eps"], drift["n"]) == ("drift", "4/255", 200)
     assert drift["value"] < clean["value"]
