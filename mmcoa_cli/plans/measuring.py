@@ -44,13 +44,14 @@ from ..jobs.training_spec import options_of as options_of_method
 from ..jobs.training_steps import original_of
 from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
-from ..jobs.worker import Job, Start, compute_repeatably
+from ..jobs.worker import Job, Start, choose_kernels
+from ..models.held import free_memory
 from ..models.library import mlm_path
 from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
 from .cost import Cost, Disk, Size, Speed, steps_of
-from .memory import Held, Memory, free_memory, taken
+from .memory import Held, Memory, taken
 from .order import PAPER, Order, Scale
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def measure(order: Order | Typed, home: Home, *, side: int, sides: Mapping[int, 
     `sides` are those of which it is measured what an attacked image takes on disk, each with the name of a dataset
     whose images are taken, or "" where none is here: then they are noise, as those are that the time is measured with.
     """
-    compute_repeatably(torch)  # before anything runs on the device: what follows in this process takes these kernels
+    choose_kernels(torch)  # before anything runs on the device: what follows in this process takes these kernels
     with _bench(order, home, side) as bench:
         trained = {row.name: bench.training(row) for row in order.methods}
         leaking = [row for row in order.methods if order.explain and IMAGE.name in row.attacks]
