@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from store.errors import UserError
 from .. import plugins
 from ..loading import end_without_search, uncollected
 from ..settings import home
+from ..terminal.console import loading
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
 from .conduct import Conduct
@@ -67,7 +69,7 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
     Raises UserError when this is not one of that many.
     """
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
-    with uncollected():
+    with loading("torch") if processes == 1 else nullcontext(), uncollected():
         import torch
         from accelerate import Accelerator
 
