@@ -11,12 +11,14 @@ import pytest
 from mmcoa_cli.inventory import tell_needs_of
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.models.runs import zero_shot_run
 from mmcoa_cli.plans.cost import images_of
 from mmcoa_cli.plans.direct import training_jobs
 from mmcoa_cli.plans.disk import _examples, tell_disk
 from mmcoa_cli.plans.selection import look_up
 from mmcoa_cli.settings import Home
 from store.example_packing import pack
+from store.index import Index
 
 LINE = re.compile(r"needs about (.+?): (.+); (only )?[\d.,]+ [MG]B free")
 VIT = 605_143_316  # bytes of its weights
@@ -78,12 +80,23 @@ def test_fetch_counts_what_is_not_here(nowhere: Home, capsys: pytest.CaptureFixt
     tell_needs_of(["cifar10", "cifar100"], nowhere, source=None, replace=False)
     whole, parts = said(capsys)
     assert (whole, parts) == ("510 MB", {"what stays": "340 MB", "a download until it is read": "171 MB"})
-    (tmp_path / "birds.zip").write_bytes(bytes(3_000_000))
+    (tmp_path / "few.zip").write_bytes(bytes(3_000_000))
+    tell_needs_of(["few"], nowhere, source=tmp_path / "few.zip", replace=False)
+    assert capsys.readouterr().err == ""  # so little is not announced
+    (tmp_path / "birds.zip").write_bytes(bytes(30_000_000))
     tell_needs_of(["birds"], nowhere, source=tmp_path / "birds.zip", replace=False)
-    assert said(capsys) == ("3 MB", {"what stays": "3 MB"})
+    assert said(capsys) == ("30 MB", {"what stays": "30 MB"})
     nowhere.datasets.mkdir(parents=True)
     (nowhere.datasets / "cifar10.h5").touch()
     tell_needs_of(["cifar10"], nowhere, source=None, replace=False)
     assert capsys.readouterr().err == ""
     tell_needs_of(["cifar10"], nowhere, source=None, replace=True)
     assert said(capsys)[0] == "341 MB"
+
+
+def test_what_a_complete_run_still_needs_is_told(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its test alone is left, of a model that has a name only when the run has been looked up."""
+    spec = train_spec("clip", dataset="digits", model="vit", mlm="mlm")
+    zero_shot_run("vit", home, Index(home.database_url), method="clip")
+    tell_disk(training_jobs([spec], test={}), home)
+    assert "needs about" in capsys.readouterr().err
