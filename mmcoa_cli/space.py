@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from .settings import Home
 from .terminal.console import say
 
-LITTLE = 10e6  # bytes that nobody asks after
-
 
 def size(count: float) -> str:
     """ "3 MB", "1.2 GB", "1,200 GB"."""
@@ -25,10 +23,10 @@ def free_space(home: Home) -> int:
 
 def tell_needs(parts: Mapping[str, float], home: Home) -> None:
     """Say what is going to be written, by what it is: "needs about 1.2 GB: checkpoints 0.6 GB, examples 0.6 GB; 310 GB
-    free". Nothing where that is little, and there is room for it."""
+    free". Nothing where that is nothing."""
     told = {name: count for name, count in parts.items() if count}
-    needed, free = sum(told.values()), free_space(home)
-    if not told or needed < min(LITTLE, free):
+    if not told:
         return
+    needed, free = sum(told.values()), free_space(home)
     said = ", ".join(f"{name} {size(count)}" for name, count in told.items())
     say(f"needs about {size(needed)}: {said}; {'only ' if needed > free else ''}{size(free)} free", style="dim")
