@@ -74,7 +74,10 @@ def listed(home: Home, wanted: Filter) -> list[Listed]:
     index = Index(home.database_url)
     runs = index.runs()
     if not runs:
-        raise UserError("the index holds no run yet", hint="mmcoa train --method mmcoa --shots 5   or: mmcoa demo")
+        raise UserError(
+            "the index holds no run yet",
+            hint="mmcoa train --method mmcoa --shots 5  # or, without a network: mmcoa demo",
+        )
     tests: dict[str, list[Evaluated]] = {}
     for one in together(index.results(own=not wanted.datasets, datasets=wanted.datasets or None)):
         tests.setdefault(one.run.id, []).append(one)
