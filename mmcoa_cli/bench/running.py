@@ -22,7 +22,7 @@ from store.schema import Measure
 
 from .. import __version__
 from ..jobs.clock import Clock
-from ..jobs.worker import compute_repeatably
+from ..jobs.worker import choose_kernels
 from ..models.runs import now
 from ..settings import Home
 from ..terminal.console import Task, progress
@@ -52,7 +52,7 @@ def measure(asked: Asked, home: Home, *, show: Callable[[Report], None]) -> None
     """
     _require(asked, home)
     benches, found = Benches(home.database_url), Found()
-    compute_repeatably(torch)
+    choose_kernels(torch)
     began, load = time.perf_counter(), _load()
     with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other libraries, about what does not matter here

@@ -19,10 +19,12 @@ from ..attacks.bert_attack import prepare
 from ..attacks.radii import radius
 from ..datasets.pixels import load_pixels, to_unit
 from ..defences.optimizers import make_optimizer, make_schedule
+from ..defences.pieces import InPieces
 from ..jobs.training_plan import Plan
 from ..jobs.training_spec import TrainSpec
 from ..jobs.training_steps import original_of, steps
 from ..jobs.updates import Update
+from ..models.fast_vit import as_published
 from ..models.token_rows import cut_by
 from .bench import Bench
 from .image import as_released
@@ -96,7 +98,7 @@ def update_of(plan: Plan, accelerator: Accelerator) -> Update:
     row = replace(plan.spec.optimization, lr=0.0)
     optimizer = ready(make_optimizer(row, list(plan.victim.clip.parameters())))
     schedule = make_schedule(row, optimizer, taken=0, epochs=1000, an_epoch=len(plan.indices))
-    return Update.prepared(plan, optimizer, schedule, accelerator)
+    return Update.prepared(plan, InPieces(plan.victim), optimizer, schedule, accelerator)
 
 
 def ready(optimizer: Optimizer) -> Optimizer:
@@ -119,7 +121,7 @@ def _epoch(bench: Bench, plan: Plan, update: Update, accelerator: Accelerator, n
 def _released(bench: Bench, plan: Plan, optimizer: Optimizer, loop: Loop, number: int) -> None:
     """The same images by the released loop."""
     order = np.random.default_rng(number + 1).permutation(plan.indices)
-    with as_released():
+    with as_released(), as_published(bench.clip.model.visual):
         for start in range(0, len(order), plan.spec.batch_size):
             batch = order[start : start + plan.spec.batch_size]
             x = to_unit(load_pixels(plan.dataset, SPLIT, batch), bench.device)

@@ -48,6 +48,7 @@ class Test:
     option: o.More = None
     batch_size: o.BatchSize = 128
     precision: o.Precision = "fp32"
+    fast: o.Fast = False
 
     def general(self, context: typer.Context) -> dict[str, Any]:
         """The options that were typed and that no attack has to have."""
@@ -91,6 +92,7 @@ class Training:
     option: o.TrainingMore = None
     batch_size: o.TrainingBatchSize = None
     precision: o.Precision = "fp32"
+    fast: o.Fast = False
 
     def runs(self, context: typer.Context, *, tested: bool) -> list[TrainSpec]:
         """A run for each combination of what was typed, each once: of a method with those of the options, also of `-o`,
@@ -127,10 +129,11 @@ class Conduct:
     evaluate_every: o.EvaluateEvery = None
     track: o.Track = None
     micro_batch: o.MicroBatch = None
+    recompute: o.Recompute = None
     workers: o.Workers = None
 
     def chosen(self) -> conduct.Conduct:
-        return conduct.Conduct(self.micro_batch, self.track or "", self.evaluate_every, self.workers)
+        return conduct.Conduct(**{**vars(self), "track": self.track or ""})
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,14 @@ MicroBatch = Annotated[
         show_default="the batch, or half of it as often as memory runs out", rich_help_panel=MACHINE,
     ),
 ]  # fmt: skip
+Recompute = Annotated[
+    bool | None,
+    typer.Option(
+        "--recompute/--keep-all", help="Compute what lies between a tower's blocks twice instead of keeping it: less"
+        " memory, the same step, a third more time.",
+        show_default="where memory would not suffice", rich_help_panel=MACHINE,
+    ),
+]  # fmt: skip
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -238,11 +246,24 @@ BatchSize = Annotated[
     ),
 ]  # fmt: skip
 Precision = Annotated[
-    literals.Precision, typer.Option(help="Run the encoders in this precision.", rich_help_panel=MACHINE)
+    literals.Precision,
+    typer.Option(
+        help="Run the encoders in this precision; what an attack made is judged in fp32.", rich_help_panel=MACHINE
+    ),
+]
+Fast = Annotated[
+    bool,
+    typer.Option(
+        "--fast", help="Take kernels that may give other bits every time; another key.", rich_help_panel=MACHINE
+    ),
 ]
 Processes = Annotated[
-    int, typer.Option(metavar=N, help="Share the work among N processes, usually one a GPU.", rich_help_panel=MACHINE)
-]
+    int,
+    typer.Option(
+        metavar=N, help="Share the work among N processes, usually one a GPU.", rich_help_panel=MACHINE,
+        show_default="1, or what the file of --accelerate-config says",
+    ),
+]  # fmt: skip
 AccelerateConfig = Annotated[
     Path | None,
     typer.Option(

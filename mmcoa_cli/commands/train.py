@@ -22,7 +22,7 @@ EXAMPLES = {
 }
 OF_TEST = {"test_limit", "test_steps", "evaluate_every"}
 WITH_RESUME = {"config", "resume", "epochs", "processes", "accelerate_config", "no_evaluate", "keep", "json", "dry_run"}
-WITH_RESUME |= {*OF_TEST, "track", "micro_batch", "workers"}
+WITH_RESUME |= {*OF_TEST, "track", "micro_batch", "recompute", "workers"}
 
 
 def command(

@@ -13,20 +13,23 @@ from ..catalog import OptimizerRow
 
 Weights = Sequence[nn.Parameter]
 
-MAKE: dict[str, Callable[[Weights, OptimizerRow], Optimizer]] = {
-    "adam": lambda weights, row: torch.optim.Adam(
-        weights, lr=row.lr, betas=row.betas, eps=row.eps, weight_decay=row.decay
+MAKE: dict[str, Callable[[Weights, OptimizerRow, bool | None], Optimizer]] = {
+    "adam": lambda weights, row, fused: torch.optim.Adam(
+        weights, lr=row.lr, betas=row.betas, eps=row.eps, weight_decay=row.decay, fused=fused
     ),
-    "adamw": lambda weights, row: torch.optim.AdamW(
-        weights, lr=row.lr, betas=row.betas, eps=row.eps, weight_decay=row.decay
+    "adamw": lambda weights, row, fused: torch.optim.AdamW(
+        weights, lr=row.lr, betas=row.betas, eps=row.eps, weight_decay=row.decay, fused=fused
     ),
-    "sgd": lambda weights, row: torch.optim.SGD(weights, lr=row.lr, momentum=row.momentum, weight_decay=row.decay),
+    "sgd": lambda weights, row, fused: torch.optim.SGD(
+        weights, lr=row.lr, momentum=row.momentum, weight_decay=row.decay, fused=fused
+    ),
 }
 
 
-def make_optimizer(row: OptimizerRow, weights: Weights) -> Optimizer:
-    """Adam couples its weight decay with the gradient, as the released code; AdamW does not."""
-    return MAKE[row.name](weights, row)
+def make_optimizer(row: OptimizerRow, weights: Weights, *, fast: bool = False) -> Optimizer:
+    """Adam couples its weight decay with the gradient, as the released code; AdamW does not. A `fast` one goes over the
+    weights once, which rounds otherwise."""
+    return MAKE[row.name](weights, row, True if fast else None)
 
 
 def make_schedule(row: OptimizerRow, optimizer: Optimizer, *, taken: int, epochs: int, an_epoch: int) -> LRScheduler:

@@ -28,6 +28,7 @@ from ..attacks.settings import PgdSettings
 from ..attacks.starts import random_start
 from ..models.victim import Victim
 from .batch import Batch
+from .pieces import number_of_pieces
 
 Module = Callable[..., Any]  # a victim, or what Accelerate made of one: called as `Victim.forward`
 OfflineFeatures = Callable[[Victim, npt.NDArray[np.int64]], Tensor]  # of the original and of training images, (b, D)
@@ -195,7 +196,9 @@ class Step(Asked):
             images, own, start = whole
             trajectory = pgd_iterates(classify, images, own, settings=self._pgd, start=start)
             return last(self._leaking(trajectory), self._pgd)
-        pieces = zip(*(part.split(self.micro_batch or len(part)) for part in whole), strict=True)
+        rows = len(self.indices)
+        number = number_of_pieces(rows, self.micro_batch, own=rows, largest=max(self.batch.sizes))
+        pieces = zip(*(part.tensor_split(number) for part in whole), strict=True)
         return torch.cat([pgd(classify, x, y, settings=self._pgd, start=delta) for x, y, delta in pieces])
 
     def adv_prompts(self, classes: list[int]) -> list[str]:

@@ -41,6 +41,7 @@ class EvaluationSpec:
     seed: int = 0
     batch_size: int = 128
     precision: str = "fp32"
+    fast: bool = False  # whether kernels may be taken that do not give the same bits every time
     compat: str = "none"
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -154,7 +155,8 @@ def evaluation_after(spec: TrainSpec, *, limit: int | None = None, steps: int | 
     attack = spec.image_attack
     return evaluation_spec(
         "", (spec.dataset,), mlm=spec.mlm, eps=attack.eps, alpha=attack.alpha, seed=spec.seed,
-        batch_size=spec.batch_size, precision=spec.precision, compat=spec.compat, limit=limit, steps=steps,
+        batch_size=spec.batch_size, precision=spec.precision, fast=spec.fast, compat=spec.compat, limit=limit,
+        steps=steps,
     )  # fmt: skip
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,7 @@ def run(job: Job, start: Start | None = None, *, resolved: Resolved | None = Non
 
     Raises UserError as the job does, and when a process dies.
     """
-    start = start or Start()
-    if start.processes < 1:
-        raise UserError(f"--processes {start.processes} starts nothing", hint="--processes 1")
-    within("--processes", start.processes)
+    start = resolved_start(start or Start())
     warn(job)
     resolved = resolved or resolve(job, home())
     known = Known(home())
@@ -67,12 +65,9 @@ def _in_processes(job: Job, subject: Subject | None, start: Start) -> Outcome:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     memory = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-    document = {"processes": start.processes, "subject": asdict(subject) if subject else None, **asdict(job)}
-    worker = ["-m", "mmcoa_cli.jobs.worker", json.dumps(document), str(memory.port)]
-    if start.accelerate_config is None:
-        codes = _start(worker, start.processes, memory.port)
-    else:
-        codes = _accelerate(worker, start.processes, start.accelerate_config)
+    words = _words(job, subject, start, port=str(memory.port))
+    by_us = start.accelerate_config is None
+    codes = _start(words, start.processes, memory.port) if by_us else _accelerate(words)
     if not memory.check([OUTCOME]):
         for number in NUMBERS:  # of a signal to all processes of a job, which the workers heard first
             if {-number, 128 + number} & set(codes):
@@ -87,29 +82,79 @@ def _in_processes(job: Job, subject: Subject | None, start: Start) -> Outcome:
     return Outcome(**outcome)
 
 
-def _start(worker: list[str], processes: int, port: int) -> list[int]:
+def resolved_start(start: Start) -> Start:
+    """How work is started, with as many processes as the configuration says where no number was typed.
+
+    Raises UserError for a file that is none, and for numbers that start nothing.
+    """
+    file, processes = start.accelerate_config, start.processes
+    if file is not None and not file.is_file():
+        raise UserError(f"there is no file {file}", hint="make one with: accelerate config")
+    if file is not None and processes == Start().processes:
+        processes = _processes_in(file)
+    if processes < 1:
+        raise UserError(f"--processes {processes} starts nothing", hint="--processes 1")
+    within("--processes", processes)
+    return replace(start, processes=processes)
+
+
+def command_line(job: Job, subject: Subject | None, start: Start) -> str:
+    """What is run where several processes are started, as a shell takes it; empty where the work is done in one."""
+    start = resolved_start(start)
+    if start == Start():
+        return ""
+    words = shlex.join(_words(job, subject, start, port="PORT"))
+    if start.accelerate_config is not None:
+        return words
+    ranks = " ".join(f"{name}={value}" for name, value in _together(start.processes, "PORT").items())
+    return f"{ranks} RANK=0 LOCAL_RANK=0 {words}"
+
+
+def _words(job: Job, subject: Subject | None, start: Start, *, port: str) -> list[str]:
+    """The command of a worker, or of Accelerate's launcher, which starts all of them."""
+    document = {"processes": start.processes, "subject": asdict(subject) if subject else None, **asdict(job)}
+    worker = ["-m", "mmcoa_cli.jobs.worker", json.dumps(document), port]
+    if start.accelerate_config is None:
+        return [sys.executable, *worker]
+    options = ["--config_file", str(start.accelerate_config), "--num_processes", str(start.processes)]
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, *worker]
+
+
+def _processes_in(file: Path) -> int:
+    """How many a configuration asks for; 1 where it says nothing. Raises UserError for a file that is no YAML."""
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf8"))
+        return int((document or {}).get("num_processes") or 1)
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{file} is no configuration: {reason}", hint="make one with: accelerate config") from error
+
+
+def _together(processes: int, port: str) -> dict[str, str]:
+    """The variables by which workers find each other, beside the rank of each, as `torchrun --standalone` sets them."""
+    return {
+        **{"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": HOST},
+        **{"MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"},
+    }
+
+
+def _start(words: list[str], processes: int, port: int) -> list[int]:
     """Start the workers with their ranks, as `torchrun --standalone` does; one that fails ends the others. Returns the
     exit codes."""
-    together = {
-        **_environment(),
-        **{"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": HOST},
-        **{"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"},
-    }
+    together = {**_environment(), **_together(processes, str(port))}
     with _ended() as started:
         for rank in map(str, range(processes)):
-            started.append(psutil.Popen([sys.executable, *worker], env={**together, "RANK": rank, "LOCAL_RANK": rank}))
+            started.append(psutil.Popen(words, env={**together, "RANK": rank, "LOCAL_RANK": rank}))
         return _codes(started)
 
 
-def _accelerate(worker: list[str], processes: int, config: Path) -> list[int]:
+def _accelerate(words: list[str]) -> list[int]:
     """Run `accelerate launch`. Its temporary files are removed with their folder. It hears no Ctrl-C: ended by one, it
     would explain itself at length."""
-    if not config.is_file():
-        raise UserError(f"there is no file {config}", hint="make one with: accelerate config")
-    options = ["--config_file", str(config), "--num_processes", str(processes)]
-    command = [sys.executable, "-m", "accelerate.commands.launch", *options, *worker]
     with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder, _ended() as started:
-        started.append(psutil.Popen(command, env={**_environment(), "TMPDIR": folder}, start_new_session=True))
+        started.append(psutil.Popen(words, env={**_environment(), "TMPDIR": folder}, start_new_session=True))
         return _codes(started)
 
 

@@ -86,7 +86,7 @@ class OfflineFeatures:
     def _trial(self) -> TrainingTrial:
         spec, attack = self.plan.spec, attacks.lookup(self.plan.row.offline)
         test = evaluation_spec(
-            spec.model, (spec.dataset,), (attack.name,), seed=spec.seed, precision=spec.precision,
+            spec.model, (spec.dataset,), (attack.name,), seed=spec.seed, precision=spec.precision, fast=spec.fast,
             **asdict(spec.settings.offline_attack),
         )  # fmt: skip
         subject = Subject(run_row(self.plan), self.plan.identity["weights"])

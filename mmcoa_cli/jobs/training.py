@@ -21,6 +21,7 @@ from store.schema import Run
 
 from .. import catalog
 from ..models.epochs import epochs_in, epochs_of, has_kept, last_epoch, path_of, take_over
+from ..models.partial import checkpoint_digest
 from ..models.runs import now, zero_shot_run
 from ..settings import Home
 from ..terminal.console import say
@@ -77,10 +78,13 @@ def train(
         if resumed != plan.run and resumed:
             _take_over(resumed, plan, home, index)
         epochs(plan, home, accelerator)
-        run = replace(run, status="complete", weights=plan.victim.digest(), finished_at=now())
+        last = path_of(home.checkpoints / run.id, spec.epochs)
+        divided = conduct and conduct.divided  # of which this process alone has no digest
+        weights = checkpoint_digest(last) if divided else plan.victim.digest()
+        run = replace(run, status="complete", weights=weights, finished_at=now())
         index.save_run(run)
         if keep == 1:
-            drop_state(path_of(home.checkpoints / run.id, spec.epochs))
+            drop_state(last)
     return run
 
 

@@ -50,6 +50,7 @@ def of_training(
         "indices": list(indices),
         "seed": spec.seed,
         "precision": spec.precision,
+        **({"fast": True} if spec.fast else {}),
         **_of_loss(spec),
         **({"offline": lookup(spec.row.offline).version} if spec.row.offline else {}),
         **_of_wrapper(spec),

@@ -32,7 +32,7 @@ TUNES, PRECISIONS = get_args(literals.Tune), get_args(literals.Precision)
 SHOTS = re.compile(r"0*[1-9][0-9]{0,8}")
 DEFAULT_MODEL, DEFAULT_MLM, DEFAULT_DATASET = "ViT-B-32", "bert-base-uncased", "cifar100"
 TYPED_FIRST = ("method", "dataset", "shots")  # and always
-TYPED_LAST = ("tune", "compat", "precision", "optimizer")
+TYPED_LAST = ("tune", "compat", "precision", "fast", "optimizer")
 OF_TRAINING = ("shots", "epochs", "lr", "tune", "batch_size", "optimizer")  # of every method that trains
 OF_TEST = ("eps", "alpha", "batch_size")  # of the test that a training run ends with
 OF_OPTIMIZER = ("betas", "momentum", "weight_decay", "schedule", "warmup_steps")
@@ -59,6 +59,7 @@ class TrainSpec:
     compat: str = "none"
     precision: str = "fp32"
     optimizer: str = "adam"
+    fast: bool = False  # whether kernels may be taken that do not give the same bits every time
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -156,7 +157,7 @@ class TrainSpec:
     def unusual(self) -> dict[str, Any]:
         """The settings that decide its weights and are not the method's usual ones on this dataset."""
         usual = train_spec(self.method, dataset=self.dataset) if self.row.loss else TrainSpec(self.method)
-        names = ("epochs", "batch_size", "lr", "tune", "precision", "optimizer")
+        names = ("epochs", "batch_size", "lr", "tune", "precision", "fast", "optimizer")
         own = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
         used = [name for name in options_of(self.row) if name in self.options]
         return {**own, **{name: self.options[name] for name in used}}

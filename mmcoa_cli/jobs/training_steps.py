@@ -22,6 +22,7 @@ from .. import __version__
 from ..datasets.pixels import load_pixels, to_unit
 from ..defences.batch import Batch
 from ..defences.optimizers import make_optimizer, make_schedule
+from ..defences.pieces import InPieces
 from ..defences.step import Module, Original, Step
 from ..models.epochs import drop_earlier, epochs_in, number_of, resume, save_epoch
 from ..models.finite import require_finite_weights, smaller_lr
@@ -36,6 +37,8 @@ from .evaluation_spec import EvaluationSpec
 from .midway import Reached, kept, reached
 from .offline import OfflineFeatures
 from .reckoning import Losses, Taken
+from .recomputing import recomputes
+from .sharding import divide, of_divided, require_divisible
 from .tracking import tracker
 from .training_plan import Ints, Plan
 from .updates import Update
@@ -56,36 +59,22 @@ def train_epochs(
     `watched` is the test that is made after every so many epochs, where `conduct` asks for it.
     """
     accelerator.wait_for_everyone()  # the first process may have waited for another run of the same
-    spec, conduct = plan.spec, conduct or Conduct()
-    victim = plan.victim.to(accelerator.device).use_precision(spec.precision)
-    victim.freeze(spec.tune)
-    weights = [weight for weight in victim.parameters() if weight.requires_grad]
-    plain = make_optimizer(spec.optimization, weights)
-    folder = home.checkpoints / plan.run
-    done = resume(folder, victim, plain, epochs=spec.epochs)
-    before = reached(folder, plan, plain, epoch=done + 1)
-    an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
-    taken = done * an_epoch + before.steps
-    schedule = make_schedule(spec.optimization, plain, taken=taken, epochs=spec.epochs, an_epoch=an_epoch)
-    if accelerator.is_main_process:
-        _tell_what_is_lost(plan.run, folder, done)
-        left = spec.epochs - done
-        _require_space(plan, home, weights, epochs=min(left, keep + 1) if keep else left)
-    update = Update.prepared(plan, plain, schedule, accelerator, micro_batch=conduct.micro_batch)
+    spec, conduct, quiet = plan.spec, conduct or Conduct(), not accelerator.is_main_process
+    update, plain, done, before = _begun(plan, home, accelerator, conduct=conduct, keep=keep)
     original = original_of(plan, home, accelerator)
     watch = Watch(plan, watched, home, accelerator, every=conduct.evaluate_every if watched else None)
+    an_epoch, folder = math.ceil(len(plan.indices) / spec.batch_size), home.checkpoints / plan.run
     title, total = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices)
-    seen = done * len(plan.indices) + before.steps * spec.batch_size
-    quiet = not accelerator.is_main_process
+    seen, first = done * len(plan.indices) + before.steps * spec.batch_size, done * an_epoch + before.steps
     waits = Waits()
     with (
-        tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=taken) as log,
+        tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=first) as log,
         feed_of(plan, accelerator, first=done, after=before.steps, workers=conduct.workers) as feed,
         progress(title, total=total, unit="images", done=seen, quiet=quiet) as task,
     ):
         for epoch in range(done, spec.epochs):
             begun = before if epoch == done else Reached()
-            clock = Clock(victim.device, before=begun.lap)
+            clock = Clock(plan.victim.device, before=begun.lap)
 
             def tell(taken: Taken, epoch: int = epoch) -> None:
                 task.advance(taken.images, note=f"epoch {epoch + 1}/{spec.epochs}, loss {taken.loss:.3f}")
@@ -93,26 +82,60 @@ def train_epochs(
 
             losses = Losses(clock, tell, lr=spec.lr, before=begun.losses)
             fed = Fed(feed, clock, first=(epoch - done) * an_epoch - before.steps)
-            keeps = kept(folder, plan, plain, losses, clock, epoch=epoch + 1) if not quiet else nullcontext()
-            with keeps:
+            alone = not quiet and not conduct.divided  # else this process cannot save what all have a part of
+            with kept(folder, plan, plain, losses, clock, epoch=epoch + 1) if alone else nullcontext():
                 batches = steps(
                     plan, update.module, accelerator, original=original, epoch=epoch, fed=fed, after=begun.steps
                 )
                 for step in batches:
-                    add = partial(losses.add, images=len(step.labels), lr=float(schedule.get_last_lr()[0]))
-                    update(step, add)
+                    update(step, partial(losses.add, images=len(step.labels), lr=update.rate))
                 losses.flush()
                 clock.stop()
                 waits.add(clock)
                 what = f"run {plan.run} after epoch {epoch + 1}"
-                require_finite_weights(_module(victim), what, hint=smaller_lr(spec.lr))
-                if accelerator.is_main_process:
-                    row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
-                    _save(row, plan, home, plain, keep=keep)
+                require_finite_weights(_module(plan.victim), what, hint=smaller_lr(spec.lr))
+                row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
+                if conduct.divided or not quiet:
+                    _save(row, plan, home, plain, keep=keep, writes=not quiet)
             accelerator.wait_for_everyone()
             log.epoch(epoch + 1, loss=losses.mean, seconds=clock.seconds, tested=watch.after(epoch + 1))
     if not quiet and waits.told:
         say(waits.told)
+
+
+def _begun(
+    plan: Plan, home: Home, accelerator: Accelerator, *, conduct: Conduct, keep: int | None
+) -> tuple[Update, Optimizer, int, Reached]:
+    """What takes the steps, the optimizer in it, the number of the epoch that the run goes on after, and how far the
+    next one had come; the victim is as that left it, on the device, divided where that is asked for."""
+    spec, victim, folder = plan.spec, plan.victim, home.checkpoints / plan.run
+    make = partial(make_optimizer, spec.optimization, fast=spec.fast)
+    if not conduct.divided:  # else a device may not hold all of it
+        victim = victim.to(accelerator.device).use_precision(spec.precision)
+    victim.freeze(spec.tune)
+    plain = make(_trained(victim))
+    done = resume(folder, victim, plain, epochs=spec.epochs)
+    before = reached(folder, plan, plain, epoch=done + 1)
+    if accelerator.is_main_process:
+        _tell_what_is_lost(plan.run, folder, done)
+        left = spec.epochs - done
+        _require_space(plan, home, _trained(victim), epochs=min(left, keep + 1) if keep else left)
+    if recomputes(plan, conduct, accelerator):
+        victim.clip.model.set_grad_checkpointing(True)
+    encoders = InPieces(victim, conduct.micro_batch)
+    if conduct.divided:
+        require_divisible(spec)
+        divide(encoders, accelerator)
+        victim = victim.to(accelerator.device).use_precision(spec.precision)
+        plain = of_divided(plain, _trained(victim), make)
+    an_epoch = math.ceil(len(plan.indices) / spec.batch_size)
+    taken = done * an_epoch + before.steps
+    schedule = make_schedule(spec.optimization, plain, taken=taken, epochs=spec.epochs, an_epoch=an_epoch)
+    return Update.prepared(plan, encoders, plain, schedule, accelerator, divided=conduct.divided), plain, done, before
+
+
+def _trained(victim: Victim) -> list[nn.Parameter]:
+    return [weight for weight in victim.parameters() if weight.requires_grad]
 
 
 def steps(
@@ -160,11 +183,13 @@ def _images(plan: Plan, numbers: Ints, fed: Fed | None, number: int) -> Tensor:
     return to_unit(pixels, plan.victim.device)
 
 
-def _save(row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int | None) -> None:
+def _save(row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int | None, writes: bool) -> None:
+    """One process `writes`; others take part in it where the weights are divided."""
     folder, about = home.checkpoints / plan.run, {"run": plan.run, "loss": row.loss, **plan.spec.document()}
-    Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
-    save_epoch(folder, plan.victim, optimizer, epoch=row.epoch, spec=about)
-    if keep:
+    if writes:
+        Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
+    save_epoch(folder, plan.victim, optimizer, epoch=row.epoch, spec=about, writes=writes)
+    if keep and writes:
         drop_earlier(folder, keep=keep)
 
 

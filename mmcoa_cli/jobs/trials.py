@@ -158,6 +158,8 @@ class Trial:
             "subset": self.subset,
             **self.task.identity(self.drawn),
             "precision": self.spec.precision,
+            **({"scored in": "fp32"} if self.spec.precision != "fp32" else {}),
+            **({"fast": True} if self.spec.fast else {}),
             **self.sections(attack),
         }
 
@@ -229,7 +231,7 @@ class Trial:
             "part": info.part(self.split),
             "pixel_size": info.pixel_size,
             "data": data_key(info.checksum, class_prompts(info.class_names, info.template)),
-            "precision": self.spec.precision,
+            "precision": self.spec.precision + (", fast" if self.spec.fast else ""),
             "compat": self.spec.compat,
             "batch_size": examples.block_size,
             "digests": SCHEME,

@@ -38,18 +38,24 @@ class Update:
     def prepared(
         cls,
         plan: Plan,
+        encoders: InPieces,
         optimizer: Optimizer,
         schedule: LRScheduler,
         accelerator: Accelerator,
         *,
-        micro_batch: int | None = None,
+        divided: bool = False,
     ) -> Update:
-        """Of the plan's victim; at most `micro_batch` images are in memory at once."""
-        encoders = InPieces(plan.victim, micro_batch)
+        """Of the plan's victim in `encoders`, which are `divided` among the processes already, or whole in each."""
+        micro_batch = encoders.most
         # not the schedule: Accelerate would step it once for each process, and all processes take one step
-        module, prepared = accelerator.prepare(encoders, optimizer)
+        module, prepared = (encoders, optimizer) if divided else accelerator.prepare(encoders, optimizer)
         pieces = Pieces(f"training with {plan.row.name}", micro_batch)
         return cls(loss_of(plan.row.loss), encoders, module, prepared, schedule, accelerator, pieces)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.schedule.get_last_lr()[0])
 
     def __call__(self, step: Step, taken: Callable[[Tensor], None]) -> None:
         """Take the step, and tell `taken` the loss before it, a scalar that is still on the device. A signal is raised
@@ -76,6 +82,7 @@ class Update:
 
     def _backward(self, step: Step) -> Tensor:
         step.micro_batch = self.pieces.most
+        self.encoders.own, self.encoders.largest = len(step.indices), max(step.batch.sizes)
         self.optimizer.zero_grad()
         try:
             loss = self.loss(step)

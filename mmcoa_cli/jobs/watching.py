@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from accelerate import Accelerator
 
 from ..models.stored_lm import stored_mlm
+from ..models.subjects import load_subject
+from ..models.victim import Victim
+from ..models.whole import is_divided
 from ..settings import Home
 from ..terminal.console import say
 from .evaluation import Maker
@@ -40,7 +43,7 @@ class Watch:
             subject = Subject(run_row(self.plan), f"after epoch {epoch}", words_of(self.spec, self.home))
             mlm = stored_mlm(self.spec.mlm, self.home) if self.spec.takes_words else None
             for trial in trials_of(self.spec, subject, self.home):
-                maker = Maker(replace(trial, home=own), self.accelerator, self.plan.victim, mlm, quiet=True)
+                maker = Maker(replace(trial, home=own), self.accelerator, self._victim(epoch), mlm, quiet=True)
                 maker.all(self.spec.attacks)
                 for attack in self.spec.attacks:
                     for row in maker.trial.results(attack, seconds=0, device="", now="") if self._first else ():
@@ -48,6 +51,14 @@ class Watch:
                             found[f"{row.metric}/{attack}"] = row.value
         self._tell(epoch, found)
         return found
+
+    def _victim(self, epoch: int) -> Victim:
+        """The one in training; where it is divided among processes, which test different images, as it was stored."""
+        victim, spec = self.plan.victim, self.plan.spec
+        if not any(is_divided(weight) for weight in victim.parameters()):
+            return victim
+        stored = load_subject(run_row(self.plan), self.home, epoch=epoch)
+        return stored.to(self.accelerator.device).use_precision(spec.precision)
 
     def _tell(self, epoch: int, found: dict[str, float]) -> None:
         if self._first:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
 import warnings
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from store.errors import UserError
 from .. import plugins
 from ..loading import end_without_search, uncollected
 from ..settings import home
+from ..terminal.durations import duration
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
 from .conduct import Conduct
@@ -26,9 +29,11 @@ from .training_spec import TrainSpec
 if TYPE_CHECKING:
     from .subject import Subject
 
+TIMEOUT = re.compile(r"timed out|time-?out", re.IGNORECASE)  # in the words of gloo, NCCL and the store
 OUTCOME = "mmcoa/outcome"  # where the launcher's store has the result
 LAUNCHER = "MMCOA_LAUNCHER"  # the variable that says which process that is
 LOOK = 0.25  # seconds between two looks whether it is alive
+PATIENCE, WAIT = "MMCOA_WAIT", 1800.0  # the variable of, and the usual, seconds that processes wait for each other
 
 
 @dataclass(frozen=True)
@@ -69,16 +74,20 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     with uncollected():
         import torch
-        from accelerate import Accelerator
+        from accelerate import Accelerator, InitProcessGroupKwargs
 
         from ..models.subjects import load_mlm
+        from . import sharding
         from .evaluation import evaluate
         from .subject import subject_of
         from .training import train
 
-    compute_repeatably(torch)
+    choose_kernels(torch, fast=any(spec.fast for spec in (job.train, job.evaluate) if spec))
+    conduct = replace(job.conduct, divided=sharding.taken_over())
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
-    accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+    on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    patience = InitProcessGroupKwargs(timeout=timedelta(seconds=_patience()))
+    accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[patience])
     try:
         if accelerator.num_processes != processes:
             raise UserError(
@@ -90,7 +99,7 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
             load_mlm(test.mlm, home())  # what keeps it from being loaded is told before the first step
         if job.train:
             run = train(
-                job.train, home(), accelerator, resumed=job.resume, keep=job.keep, conduct=job.conduct, watched=test
+                job.train, home(), accelerator, resumed=job.resume, keep=job.keep, conduct=conduct, watched=test
             )
             test = replace(test, checkpoint=run.id) if test else None
             subject = subject_of(run, test, home()) if test else None
@@ -102,14 +111,20 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
             accelerator.end_training()  # ends the process group: a worker that exits without may abort
 
 
-def compute_repeatably(torch: Any) -> None:
-    """On a GPU take the kernels that give the same bits every time, and full float32 where fp32 is asked for."""
-    if torch.cuda.is_available():
+def choose_kernels(torch: Any, *, fast: bool = False) -> None:
+    """On a GPU take the kernels that give the same bits every time, or the `fast` ones; either way full float32, which
+    a victim gives up where its precision says so."""
+    if not torch.cuda.is_available():
+        return
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    if fast:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = True
+    else:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False
 
 
 def main() -> None:
@@ -134,7 +149,7 @@ def _work(document: dict[str, Any], *, port: int) -> int:
         outcome = asdict(perform(*_job(document), processes=document["processes"]))
     except Exception as error:
         if not _lost_another(error):
-            reason = explained(error)
+            reason = _unanswered(error) or explained(error)
             _tell({"error": str(reason), "hint": reason.hint}, port)
         return 1
     if os.environ.get("RANK", "0") == "0":
@@ -159,6 +174,28 @@ def _end_with(launcher: str) -> None:
 def _lost_another(error: Exception) -> bool:
     """Tell whether another process died first: it has said why, or could not."""
     return isinstance(error, RuntimeError) and "onnection" in str(error)
+
+
+def _unanswered(error: Exception) -> UserError | None:
+    """Where another process hangs: what a person reads of it."""
+    if not (isinstance(error, RuntimeError) and TIMEOUT.search(str(error))):
+        return None
+    return UserError(
+        f"a worker process did not answer for {duration(_patience())}; what was finished is kept",
+        hint=f"type the same command again to go on; {PATIENCE}=SECONDS waits longer",
+    )
+
+
+def _patience() -> float:
+    """Seconds that processes wait for each other. Raises UserError for what is no number of them."""
+    given = os.environ.get(PATIENCE, "")
+    try:
+        seconds = float(given or WAIT)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise UserError(f"{PATIENCE}={given} is no number of seconds", hint=f"{PATIENCE}={WAIT:.0f}")
+    return seconds
 
 
 def _tell(document: dict[str, Any], port: int) -> None:

@@ -22,7 +22,7 @@ from ..health import OK, SKIP, WARN, table
 from ..health import Check as Row
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from ..jobs.preflight import resolve
-from ..jobs.worker import Job, compute_repeatably
+from ..jobs.worker import Job, choose_kernels
 from ..models.runs import run_of
 from ..settings import Home
 from ..terminal.console import say
@@ -78,7 +78,7 @@ def examine(checkpoint: str, home: Home, *, dataset: str | None, limit: int, **o
     subject = resolve(Job(evaluate=spec), home).subject
     if subject is None:
         raise UserError(f"{checkpoint} is nothing that is tested")
-    compute_repeatably(torch)
+    choose_kernels(torch)
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     evidence = Evidence(spec, subject, home, accelerator)
     _announce(evidence)

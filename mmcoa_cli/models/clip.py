@@ -37,10 +37,12 @@ from .digests import (
 from .fast_vit import quicken
 from .foreign_code import check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
+from .precision import choose
 from .text_batches import Row, tokens_of
 from .text_encoding import features_once, takes_short_texts, text_features
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
+from .whole import is_divided, whole
 
 forbid_foreign_code()
 
@@ -137,7 +139,9 @@ class Clip(nn.Module):
             if torch.is_grad_enabled():
                 features = text_features(self.model, tokens)
             else:
-                features = features_once(self.model, tokens, trees=self.precision == "fp32")
+                # a tree takes the weights of blocks by hand: of divided ones no process has them all
+                trees = self.precision == "fp32" and not any(is_divided(weight) for weight in self.parameters())
+                features = features_once(self.model, tokens, trees=trees)
         return F.normalize(features.float(), dim=-1)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -169,12 +173,12 @@ class Clip(nn.Module):
         )
 
     def use_precision(self, precision: str) -> Clip:
-        """Run both encoders in "fp32" or "bf16" from now on; pixels, embeddings, losses and weights stay float32.
+        """Run both encoders in "fp32", "tf32" or "bf16" from now on; pixels, embeddings, losses and weights stay
+        float32.
 
-        Raises UserError for bf16 on a CPU that has no instructions for it, where it is hundreds of times slower.
+        Raises UserError for one that the device does not have.
         """
-        if precision == "bf16" and self.device.type == "cpu" and not _cpu_computes_bf16():
-            raise UserError("this CPU has no bf16 instructions", hint="--precision fp32")
+        choose(precision, self.device)
         self.precision = precision
         return self
 
@@ -188,8 +192,9 @@ class Clip(nn.Module):
         return digest_of(digest_arrays(weights), {CLIP_CONFIG: digest_of_config(self.config), **self._digests})
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weights as open_clip names them, on the CPU: what a checkpoint stores."""
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        """The weights as open_clip names them, on the CPU: what a checkpoint stores. Every process asks, where they are
+        divided among several."""
+        return {name: whole(tensor) for name, tensor in self.model.state_dict().items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the weights of a checkpoint."""
@@ -200,11 +205,6 @@ class Clip(nn.Module):
         for name, weight in self.model.named_parameters():
             of_image_encoder = name.startswith("visual.")
             weight.requires_grad_(tune == "both" or of_image_encoder == (tune == "image"))
-
-
-def _cpu_computes_bf16() -> bool:
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(probe() for probe in probes if probe is not None)
 
 
 def load_clip(folder: Path, *, name: str) -> Clip:

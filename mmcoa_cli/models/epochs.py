@@ -74,9 +74,15 @@ def damage(epoch: Path) -> str | None:
     return None
 
 
-def save_epoch(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
-    """Write `epoch` (from 1): its weights stay for good, the optimizer's state until the next epoch is whole."""
-    save_weights(folder, victim, epoch=epoch, spec=spec, state=state_of(optimizer))
+def save_epoch(
+    folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec: dict[str, Any], writes: bool = True
+) -> None:
+    """Write `epoch` (from 1): its weights stay for good, the optimizer's state until the next epoch is whole. Where
+    weights are divided among processes, all of them call this, and one `writes`."""
+    state, tensors = state_of(optimizer), victim.tensors()
+    if not writes:
+        return
+    save_weights(folder, victim, epoch=epoch, spec=spec, state=state, tensors=tensors)
     for earlier in epochs_in(folder):
         if number_of(earlier) < epoch:  # a later one is damaged, and replaced when its turn comes
             drop_state(earlier)
@@ -84,8 +90,10 @@ def save_epoch(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec
 
 def state_of(optimizer: Any) -> dict[str, Tensor]:
     """The optimizer's moments, by the number of the weight and their name."""
+    from .whole import whole
+
     return {
-        f"{number}.{name}": tensor.cpu()
+        f"{number}.{name}": whole(tensor)
         for number, moments in optimizer.state_dict()["state"].items()
         for name, tensor in moments.items()
         if tensor is not None  # SGD without momentum has none
@@ -102,13 +110,20 @@ def drop_earlier(folder: Path, *, keep: int) -> None:
 
 
 def save_weights(
-    folder: Path, victim: Victim, *, epoch: int, spec: dict[str, Any], state: dict[str, Tensor] | None = None
+    folder: Path,
+    victim: Victim,
+    *,
+    epoch: int,
+    spec: dict[str, Any],
+    state: dict[str, Tensor] | None = None,
+    tensors: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write the weights as this epoch of the run, with what makes them a model."""
+    """Write the weights (the victim's `tensors`, where they are at hand) as this epoch of the run, with what makes them
+    a model."""
     files = _files(victim, source=folder.name)
     save_checkpoint(
         path_of(folder, epoch),
-        tensors=victim.tensors(),
+        tensors=victim.tensors() if tensors is None else tensors,
         spec={"epoch": epoch, FILES: {name: _hash(text) for name, text in files.items()}, **spec},
         state=state,
         files=files,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from store.index import Index
@@ -13,6 +13,7 @@ from ..attacks.base import with_needs
 from ..catalog import MethodRow
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.known import Known
+from ..jobs.launch import command_line
 from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Start
@@ -65,6 +66,7 @@ class Estimate:
     seconds: float | None
     bytes: float | None
     memory: float | None
+    starts: str = ""  # the command that several processes are started by
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -75,6 +77,7 @@ class Estimate:
             "run": self.run or None,
         }
         numbers = {"seconds": self.seconds, "bytes": self.bytes, "memory": self.memory}
+        about |= {"starts": self.starts} if self.starts else {}
         return {**about, "cached": self.cached, **{n: None if v is None else round(v) for n, v in numbers.items()}}
 
 
@@ -88,7 +91,7 @@ def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
         resolve(job, store, fetch=False)
     found = list(_estimates(jobs, start, store))
     free_disk, free = free_space(store), next((speed.memory.free for _, speed in found if speed and speed.memory), None)
-    estimates = [estimate for estimate, _ in found]
+    estimates = [replace(one, starts=_starts(one, start)) for one, _ in found]
     if as_json:
         sums = {f"estimated_{name}": _sum(getattr(one, name) for one in estimates) for name in ("seconds", "bytes")}
         document = {**sums, "free_bytes": free_disk, "free_memory": None if free is None else round(free)}
@@ -96,6 +99,14 @@ def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
         return
     for line in _lines(estimates, free_disk, free, next((speed.device for _, speed in found if speed), "")):
         out.print(line, soft_wrap=True)
+    for one in estimates:
+        if one.starts:
+            out.print(f"it would start: {one.starts}", soft_wrap=True)
+
+
+def _starts(one: Estimate, start: Start) -> str:
+    job = one.step.work
+    return command_line(job, None, start) if isinstance(job, Job) and job.train and not one.cached else ""
 
 
 def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[tuple[Estimate, Speed | None]]:

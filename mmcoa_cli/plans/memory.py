@@ -6,18 +6,16 @@ import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import TrainSpec
+from ..models.memory_factors import MOMENTS, PASSING
 from .selection import Data
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-PASSING = 1.4  # measured: 512 images of which a ViT held 224 MB took 307 MB; the rest is there for a moment
-MOMENTS = 3  # of each trained weight there are, beside it, its gradient and what the optimizer knows of it
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,9 @@ class Held:
     @contextmanager
     def of(self, name: str, *, images: int, prompts: int, weights: Iterable[Tensor]) -> Iterator[None]:
         """Inside, `name` computes on so many images and prompts."""
-        from torch.autograd.graph import saved_tensors_hooks
+        from ..models.held import counted
 
-        held = _Count({weight.untyped_storage().data_ptr() for weight in weights})
-        with saved_tensors_hooks(held.pack, held.unpack):
+        with counted(weights) as held:
             yield
         gc.collect()
         self.seen.setdefault(name, []).append((images, prompts, held.most))
@@ -74,55 +71,9 @@ class Held:
         return found
 
 
-class _Count:
-    """Bytes of the different pieces of memory that are held at a time; the weights are there anyway."""
-
-    def __init__(self, weights: set[int]) -> None:
-        self._weights, self._times, self.now, self.most = weights, dict[int, int](), 0, 0
-
-    def pack(self, tensor: Tensor) -> Any:
-        storage = tensor.untyped_storage()
-        return tensor if storage.data_ptr() in self._weights else _Kept(self, tensor, storage)
-
-    def unpack(self, kept: Any) -> Tensor:
-        tensor: Tensor = kept.tensor if isinstance(kept, _Kept) else kept
-        return tensor
-
-    def add(self, place: int, size: int) -> None:
-        self._times[place] = self._times.get(place, 0) + 1
-        if self._times[place] == 1:
-            self.now += size
-            self.most = max(self.most, self.now)
-
-    def remove(self, place: int, size: int) -> None:
-        self._times[place] -= 1
-        if self._times[place] == 0:
-            self.now -= size
-
-
-class _Kept:
-    def __init__(self, count: _Count, tensor: Tensor, storage: torch.UntypedStorage) -> None:
-        self.count, self.tensor = count, tensor
-        self.place = (storage.data_ptr(), storage.nbytes())
-        count.add(*self.place)
-
-    def __del__(self) -> None:
-        self.count.remove(*self.place)
-
-
-def free_memory(device: torch.device) -> float:
-    """Bytes that are left, of an accelerator or of the machine."""
-    import psutil  # type: ignore[import-untyped]
-    import torch
-
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    return float(psutil.virtual_memory().available)
-
-
 def taken(device: torch.device) -> float:
     """Bytes that this process has taken there."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
     import torch
 
     if device.type == "cuda":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Norm = Literal["linf", "l2"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 Tune = Literal["both", "image", "text"]
 Towers = Literal["both", "image"]
 Contrast = Literal["batch", "class"]

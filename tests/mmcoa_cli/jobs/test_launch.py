@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,30 @@ def test_a_process_that_is_not_one_of_as_many_as_asked_says_so(home: Home) -> No
     assert "--processes 1" in raised.value.hint
 
 
+def test_the_command_that_starts_processes(home: Home, tmp_path: Path) -> None:
+    job, file = Job(TRAIN), tmp_path / "two.yaml"
+    assert launch.command_line(job, None, Start()) == ""
+    *variables, python, module, name, document, port = shlex.split(launch.command_line(job, None, Start(2)))
+    assert {"WORLD_SIZE=2", "RANK=0", "MASTER_PORT=PORT"} <= set(variables)
+    assert (python, module, name, port) == (sys.executable, "-m", "mmcoa_cli.jobs.worker", "PORT")
+    assert TrainSpec(**json.loads(document)["train"]) == TRAIN
+    file.write_text("num_processes: 3\nuse_cpu: true\n", encoding="utf8")
+    for start, processes in ((Start(1, file), "3"), (Start(2, file), "2")):
+        words = shlex.split(launch.command_line(job, None, start))
+        assert words[1:7] == [
+            "-m",
+            "accelerate.commands.launch",
+            "--config_file",
+            str(file),
+            "--num_processes",
+            processes,
+        ]
+        assert json.loads(words[-2])["processes"] == int(processes)
+    file.write_text("[", encoding="utf8")
+    with pytest.raises(UserError, match="is no configuration"):
+        launch.command_line(job, None, Start(1, file))
+
+
 def test_no_process_at_all(home: Home) -> None:
     with pytest.raises(UserError, match="--processes 0"):
         launch.run(Job(evaluate=EVALUATE), Start(processes=0))
@@ -188,6 +213,26 @@ def test_a_worker_that_dies_is_told_of_in_one_line(home: Home, typed: Callable[.
         "error: a worker process died; what was finished is kept",
         "hint: type the same command again to go on, or with --processes 1 to see the error in full",
     ]
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_told_of_in_one_line(home: Home, typed: Callable[..., Any]) -> None:
+    command = typed(home, *train_words(TRAIN.changed(epochs=2000)), "--processes", "2", MMCOA_WAIT="20")
+    command.until(lambda: list(home.checkpoints.glob("*/epoch-001")))
+    psutil.Process(command.process.pid).children()[-1].suspend()
+    code, out, err = command.end()
+    assert (code, out) == (1, "")
+    assert "Traceback" not in err
+    assert err.splitlines()[-2:] == [
+        "error: a worker process did not answer for 20 s; what was finished is kept",
+        "hint: type the same command again to go on; MMCOA_WAIT=SECONDS waits longer",
+    ]
+
+
+def test_how_long_processes_wait_is_a_number(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMCOA_WAIT", "long")
+    with pytest.raises(UserError, match="MMCOA_WAIT=long is no number of seconds"):
+        perform(Job(evaluate=EVALUATE))
 
 
 SIGNALS = [

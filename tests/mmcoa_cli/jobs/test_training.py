@@ -108,7 +108,7 @@ def test_every_epoch_is_kept_and_the_optimizer_of_the_last(home: Home, accelerat
         (n, load_spec(folders[n - 1])["loss"]) for n in (1, 2, 3)
     ]
     assert {(epoch.images, epoch.processes, epoch.precision) for epoch in measured} == {(20, 1, "fp32")}
-    assert all(0 < epoch.seconds < 600 and "threads" in epoch.device for epoch in measured)
+    assert all(0 < epoch.seconds < 600 and "thread" in epoch.device for epoch in measured)
     process = psutil.Process().memory_info().rss
     assert all(process / 100 < (epoch.peak_memory or 0) < 100 * process for epoch in measured)  # bytes
 
