@@ -31,7 +31,8 @@ def row(who: str, seconds: float, of_ours: float | None, of_floor: float | None,
 
 NOW = Report(
     "bench-2", "2026-11-26T12:00:00+00:00", "0.1.0", SETTING,
-    [row(OURS, 0.2, 1.0, 1.1), row(FLOOR, 0.18, 0.9, 1.0), row(RELEASE, 1.0, 5.0, 5.5), row("new", 0.4, 2.0, 2.2, rounds=3)],
+    [row(OURS, 0.2, 1.0, 1.1), row(FLOOR, 0.18, 0.9, 1.0), row(RELEASE, 1.0, 5.0, 5.5),
+     row("new", 0.4, 2.0, 2.2, rounds=3)],
     [Absent("image", "a step", "foolbox", "not installed")],
 )  # fmt: skip
 THEN = Report(
