@@ -109,7 +109,7 @@ CHOICES = {
     "evaluate --checkpoint x --attack ,": ("--attack", "a name is missing"),
     "evaluate --checkpoint x --norm l1": ("--norm", "'linf', 'l2'"),
     "evaluate --checkpoint x --compat paper": ("--compat", "'none', 'release'"),
-    "evaluate --checkpoint x --precision fp8": ("--precision", "'fp32', 'bf16'"),
+    "evaluate --checkpoint x --precision fp8": ("--precision", "'fp32', 'tf32', 'bf16'"),
     "attack imgae": ("ATTACK", "Did you mean 'image'?"),
     "report --task idd": ("--task", "Did you mean 'iid'?"),
     "report --attack pgd": ("--attack", "'clean', 'image', 'text', 'multimodal'"),
