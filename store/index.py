@@ -220,7 +220,7 @@ class Index:
     def _rows(self, table: Table, query: Executable) -> list[Row[Any]]:
         def read(connection: Connection) -> list[Row[Any]]:
             found = connection.execute(query)
-            rows = list(found)
+            rows = list(found.all())
             check_all(table, found.keys(), rows)
             return rows
 

@@ -142,5 +142,5 @@ def _parsed(text: str) -> Mapping[str, Any]:
     return found
 
 
-_parsed_once = lru_cache(maxsize=1024)(_parsed)
+_parsed_once = lru_cache(maxsize=2**14)(_parsed)  # as many runs, each with a document of its own
 CHECKS = {table.name: {str(c.name): _check_of(c) for c in table.columns} for table in metadata.sorted_tables}

@@ -20,12 +20,29 @@ if TYPE_CHECKING:
     from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
 
-# of pixels (b, 3, H, W) and the rows of a block that these are: what is ascended, summed, and which go on (None: all)
-Loss = Callable[["Tensor", "Tensor"], "tuple[Tensor, Tensor | None]"]
 Classifier = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
 
 
-def _no_loss() -> Loss:
+@dataclass(frozen=True)
+class Goal:
+    """What gradient ascent on images goes for: `objective(x, *own)`, of pixels (b, 3, S, S) and of what these images
+    have of their own, tensors with a row for each. It gives what is ascended, summed, and which go on (None: all).
+
+    The objective is the same in every block of an example set: images of several may be attacked together.
+    """
+
+    objective: Callable[..., tuple[Tensor, Tensor | None]]
+    own: tuple[Tensor, ...] = ()
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.objective(x, *self.own)
+
+    def of(self, rows: Any) -> Goal:
+        """That of some of the images."""
+        return Goal(self.objective, tuple(tensor[rows] for tensor in self.own))
+
+
+def _no_goal() -> Goal:
     raise ValueError("this block is of no task")
 
 
@@ -46,7 +63,7 @@ class Batch:
     logits: Classifier  # against the clean class prompts
     answer: Classifier  # against the class prompts that the images of this attack are classified by
     class_features: Callable[[str], Tensor]  # an attack's class prompts, embedded: (K, D), of unit length
-    loss: Callable[[], Loss] = _no_loss  # gives what an attack on images alone ascends in this task
+    goal: Callable[[], Goal] = _no_goal  # that of an attack on images alone in this task
     own_rows: Tensor | None = None  # of each text that belongs to an image: the row of that (T,) ...
     own_texts: Tensor | None = None  # ... and the text's number (T,)
     epoch: int = 0
@@ -61,6 +78,26 @@ class Batch:
     def one_sided_start(self) -> Tensor:
         """delta_0 ~ U(0, eps), as Co-Attack published it: where delta is U(-eps, eps), |delta| is that."""
         return self.start().abs()
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """The `images` of an attack that is gradient ascent, in the ball of its settings, on one goal for each block."""
+
+    goal: Callable[[Batch], Goal]
+    start: Callable[[Batch], Tensor] = Batch.start
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The images of a block: (B, 3, S, S)."""
+        from .pgd import iterates, last
+
+        trajectory = iterates(self.goal(batch), batch.images, settings=batch.settings, start=self.start(batch))
+        return last(trajectory, batch.settings, batch.on_step)
+
+    @staticmethod
+    def leaves_images(settings: Any) -> bool:
+        """Whether it is done with some images before others, so that the next ones can take their place."""
+        return bool(getattr(settings, "stop_when_fooled", False) and settings.steps)
 
 
 @dataclass(frozen=True)

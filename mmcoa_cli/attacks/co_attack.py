@@ -6,13 +6,12 @@ its own class.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
-from .base import Attack, Batch
+from .base import Ascent, Attack, Batch, Goal
 from .settings import PgdSettings
 
 if TYPE_CHECKING:
@@ -37,33 +36,28 @@ class CoAttackSettings(PgdSettings):
         return f"{super().in_words()}, text weight {self.text_weight:g}"
 
 
-def away_from(clean: Tensor, adv_texts: Tensor, *, text_weight: float) -> Callable[[Tensor, Tensor], Tensor]:
+def away(features: Tensor, clean: Tensor, adv_texts: Tensor, *, text_weight: float) -> Tensor:
     """KL(softmax f(x) || softmax f(x')) + text_weight KL(softmax g(t') || softmax f(x')) (Zhang et al., 2022, Eq. 5).
 
-    `clean` and `adv_texts` are f(x) and g(t') of all images, (B, D); the loss is one of f(x'), (b, D), and of the rows
-    that these belong to, (b,), and has a value for each. All are of unit length.
+    Of `features` f(x'), `clean` f(x) and `adv_texts` g(t'), (b, D) each and of unit length: (b,).
     """
     from .bert_attack import divergence  # in double precision: at its start the first term is 1e-7
 
-    def loss(features: Tensor, rows: Tensor) -> Tensor:
-        return divergence(clean[rows], features) + text_weight * divergence(adv_texts[rows], features)
-
-    return loss
+    return divergence(clean, features) + text_weight * divergence(adv_texts, features)
 
 
-def adv_images(batch: Batch) -> Tensor:
-    """delta <- project(delta + alpha sign(grad loss(f(x + delta)))), delta_0 ~ U(0, eps): (B, 3, S, S)."""
-    from .pgd import holding, iterates, last
+def goal(batch: Batch) -> Goal:
+    """delta <- project(delta + alpha sign(grad away(f(x + delta)))), delta_0 ~ U(0, eps)."""
+    from .pgd import holding
 
-    clean, adv_texts = batch.victim.encode_images(batch.images).detach(), batch.class_features("text")[batch.labels]
-    away = away_from(clean, adv_texts, text_weight=batch.settings.text_weight)
+    settings, encode, answer = batch.settings, batch.victim.encode_images, batch.answer
 
-    def loss(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        holds = holding(batch.answer, x, batch.labels[rows]) if batch.settings.stop_when_fooled else None
-        return away(batch.victim.encode_images(x), rows).sum(), holds
+    def objective(x: Tensor, clean: Tensor, adv_texts: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        holds = holding(answer, x, labels) if settings.stop_when_fooled else None
+        return away(encode(x), clean, adv_texts, text_weight=settings.text_weight).sum(), holds
 
-    trajectory = iterates(loss, batch.images, settings=batch.settings, start=batch.one_sided_start())
-    return last(trajectory, batch.settings, batch.on_step)
+    adv_texts = batch.class_features("text")[batch.labels]
+    return Goal(objective, (encode(batch.images).detach(), adv_texts, batch.labels))
 
 
 CO_ATTACK = Attack(
@@ -73,7 +67,7 @@ CO_ATTACK = Attack(
     settings=CoAttackSettings,
     version=2,
     needs=("clean", "text"),
-    images=adv_images,
+    images=Ascent(goal, start=Batch.one_sided_start),
     prompts_of="text",
     seeded=True,
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .base import Attack, Batch
-from .co_attack import CoAttackSettings, away_from
+from .co_attack import CoAttackSettings, away
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,12 +20,11 @@ def adv_images(batch: Batch) -> Tensor:
     if batch.own_rows is None or batch.own_texts is None:
         raise ValueError("co-attack-set attacks images with captions")
     clean, rows = batch.victim.encode_images(batch.images).detach(), batch.own_rows
-    away = away_from(clean[rows], batch.class_features("text")[batch.own_texts], text_weight=batch.settings.text_weight)
+    pairs = clean[rows], batch.class_features("text")[batch.own_texts]
     share = 1 / rows.bincount(minlength=len(clean))[rows]
-    pairs = rows.new_tensor(range(len(rows)))
 
     def loss(x: Tensor) -> Tensor:
-        return away(batch.victim.encode_images(x)[rows], pairs) * share
+        return away(batch.victim.encode_images(x)[rows], *pairs, text_weight=batch.settings.text_weight) * share
 
     return ascend(loss, batch.images, batch.settings, start=batch.one_sided_start(), on_step=batch.on_step)
 

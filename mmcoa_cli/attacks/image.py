@@ -3,21 +3,13 @@ paper's Eq. 2-3), of captions the divergence of an image's embedding from the cl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .base import Attack, Batch
+from .base import Ascent, Attack, Batch, Goal
 from .settings import PgdSettings
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-
-def adv_images(batch: Batch) -> Tensor:
-    """delta <- project(delta + alpha sign(grad loss(x + delta))): (B, 3, S, S)."""
-    from .pgd import iterates, last
-
-    trajectory = iterates(batch.loss(), batch.images, settings=batch.settings, start=batch.start())
-    return last(trajectory, batch.settings, batch.on_step)
+def goal(batch: Batch) -> Goal:
+    """delta <- project(delta + alpha sign(grad loss(x + delta)))."""
+    return batch.goal()
 
 
 IMAGE = Attack(
@@ -27,7 +19,7 @@ IMAGE = Attack(
     settings=PgdSettings,
     version=2,
     needs=("clean",),
-    images=adv_images,
+    images=Ascent(goal),
     seeded=True,
     usual=True,
 )

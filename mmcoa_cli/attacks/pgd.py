@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.finite import require_finite
+from ..models.finite import Watched, require_finite
+from .base import Goal
 from .radii import radius
 from .settings import AscentSettings, PgdSettings
 
-# of pixels (b, 3, H, W) and the numbers of their images: what is ascended, and which of them go on (None: all)
-Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
+GRADIENTS = "the gradients of the attack"
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def pgd_iterates(
     classify: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, settings: PgdSettings, start: Tensor
 ) -> Iterator[Tensor]:
     """Every x + delta of PGD, the start first."""
-    loss = cross_entropy(classify, labels, stop_when_fooled=settings.stop_when_fooled)
-    return iterates(loss, images, settings=settings, start=start)
+    goal = cross_entropy(classify, labels, stop_when_fooled=settings.stop_when_fooled)
+    return iterates(goal, images, settings=settings, start=start)
 
 
 def ascend(
@@ -73,7 +73,8 @@ def ascend(
     on_step: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """The same on any loss, of pixels (B, 3, H, W) to a number that is summed over the images."""
-    return last(iterates(lambda x, _: (loss(x).sum(), None), images, settings=settings, start=start), settings, on_step)
+    goal = Goal(lambda x: (loss(x).sum(), None))
+    return last(iterates(goal, images, settings=settings, start=start), settings, on_step)
 
 
 def last(trajectory: Iterator[Tensor], settings: AscentSettings, on_step: Callable[[], None] = lambda: None) -> Tensor:
@@ -84,19 +85,24 @@ def last(trajectory: Iterator[Tensor], settings: AscentSettings, on_step: Callab
     adv_images = next(trajectory)
     for adv_images in trajectory:  # noqa: B007  (the last one is what PGD returns)
         on_step()
+    return result(adv_images, settings)
+
+
+def result(adv_images: Tensor, settings: AscentSettings) -> Tensor:
+    """These iterates as an attack's result. Raises UserError as `last` does."""
     require_finite(adv_images, "the images of the attack")
     return snap_to_grid(adv_images) if settings.stays_on_grid else adv_images
 
 
-def cross_entropy(classify: Callable[[Tensor], Tensor], labels: Tensor, *, stop_when_fooled: bool = False) -> Loss:
+def cross_entropy(classify: Callable[[Tensor], Tensor], labels: Tensor, *, stop_when_fooled: bool = False) -> Goal:
     """CE(classify(x), label), summed. With `stop_when_fooled` a misclassified image stays as it is."""
 
-    def loss(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def objective(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         logits = classify(x)
-        holds = logits.argmax(dim=1) == labels[rows] if stop_when_fooled else None
-        return F.cross_entropy(logits, labels[rows], reduction="sum"), holds
+        holds = logits.argmax(dim=1) == labels if stop_when_fooled else None
+        return F.cross_entropy(logits, labels, reduction="sum"), holds
 
-    return loss
+    return Goal(objective, (labels,))
 
 
 @torch.no_grad()
@@ -106,30 +112,40 @@ def holding(classify: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor) -> 
     return logits.gather(1, labels[:, None])[:, 0] == logits.amax(dim=1)
 
 
-def iterates(loss: Loss, images: Tensor, *, settings: AscentSettings, start: Tensor) -> Iterator[Tensor]:
+def iterates(goal: Goal, images: Tensor, *, settings: AscentSettings, start: Tensor) -> Iterator[Tensor]:
     """Every x + delta, the start first, `steps` + 1 in all.
 
-    delta <- project(delta + alpha * normalize(grad_delta loss(x + delta))), then into the image box.
+    delta <- project(delta + alpha * normalize(grad_delta goal(x + delta))), then into the image box.
+    Raises UserError, after the last, for gradients that were not finite: the sign of NaN is 0, a step that is none.
     """
-    norm, eps, alpha = NORMS[settings.norm], radius(settings.eps), settings.step_size
-    delta = _into_box(start, images)
-    active = torch.arange(len(images), device=images.device)
+    x, delta, seen = images, into_box(start, images), Watched(GRADIENTS)
+    every, left = delta, None  # the rows that go on; None: all
     yield (images + delta).clamp(0, 1)
     for _ in range(settings.steps):
-        x, d = images[active], delta[active].requires_grad_()
-        value, holds = loss(x + d, active)
-        (gradient,) = torch.autograd.grad(value, d)
-        require_finite(gradient, "the gradients of the attack")  # the sign of NaN is 0: a step that is none
-        stepped = _into_box(norm.project(d.detach() + alpha * norm.normalize(gradient), eps), x)
+        delta, holds = stepped(goal, x, delta, settings=settings, seen=seen)
         if holds is not None:
-            active, stepped = active[holds], stepped[holds]
-        delta[active] = stepped
-        yield (images + delta).clamp(0, 1)
-        if len(active) == 0:
-            return
+            left = holds.nonzero()[:, 0] if left is None else left[holds]
+            x, delta, goal = x[holds], delta[holds], goal.of(holds)
+        every = delta if left is None else every.index_copy(0, left, delta)
+        yield (images + every).clamp(0, 1)
+        if len(x) == 0:
+            break
+    seen.require()
 
 
-def _into_box(delta: Tensor, images: Tensor) -> Tensor:
+def stepped(
+    goal: Goal, x: Tensor, delta: Tensor, *, settings: AscentSettings, seen: Watched
+) -> tuple[Tensor, Tensor | None]:
+    """The next delta of each image, and which of them go on (None: all): those that do not keep the one they had."""
+    norm, delta = NORMS[settings.norm], delta.detach().requires_grad_()
+    value, holds = goal(x + delta)
+    (gradient,) = torch.autograd.grad(value, delta)
+    seen.saw(gradient)
+    moved = delta.detach() + settings.step_size * norm.normalize(gradient)
+    return into_box(norm.project(moved, radius(settings.eps)), x), holds
+
+
+def into_box(delta: Tensor, images: Tensor) -> Tensor:
     """The nearest delta with images + delta in [0, 1]."""
     return delta.clamp(-images, 1 - images)
 

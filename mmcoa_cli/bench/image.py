@@ -14,6 +14,7 @@ from ..attacks.image import IMAGE
 from ..attacks.radii import radius
 from ..attacks.settings import PgdSettings
 from ..datasets.pixels import to_unit
+from ..models.fast_vit import as_published
 from .bench import Bench
 from .peers import PEERS, Module
 from .race import OURS, RELEASE, Entrant, Race
@@ -54,7 +55,7 @@ def ours(
     batch = Batch(
         victim=victim, images=images, labels=labels, indices=range(len(images)), settings=settings, seed=seed,
         logits=answer, answer=answer, class_features=lambda attack: victim.embed_texts(bench.prompts(bench.few)),
-        loss=lambda: task.loss(victim, images, labels, clean=lambda: answer, settings=settings),
+        goal=lambda: task.goal(victim, images, labels, clean=lambda: answer, settings=settings),
     )  # fmt: skip
     make = attacks.lookup(IMAGE.name).images
     assert make is not None
@@ -64,7 +65,7 @@ def ours(
 def plainly(bench: Bench, images: Tensor, labels: Tensor, tokens: Tensor, *, steps: int = 1) -> Tensor:
     """The released loop, which leaves its gradients in the weights."""
     settings = settings_of(IMAGE, {})
-    with as_released():
+    with as_released(), as_published(bench.clip.model.visual):
         found = attack_pgd(
             bench.release, images, labels, tokens, alpha=settings.step_size, steps=steps, eps=radius(settings.eps)
         )
@@ -110,7 +111,7 @@ def _peers(
 def _then_clean(bench: Bench, attack: object) -> Tensor:
     """What a peer makes; the gradients that some leave in the weights are dropped."""
     assert callable(attack)
-    with as_released():
+    with as_released(), as_published(bench.clip.model.visual):
         found: Tensor = attack()
         bench.release.model.zero_grad()
     return found

@@ -24,6 +24,7 @@ from ..jobs.training_plan import Plan
 from ..jobs.training_spec import TrainSpec
 from ..jobs.training_steps import original_of, steps
 from ..jobs.updates import Update
+from ..models.fast_vit import as_published
 from ..models.token_rows import cut_by
 from .bench import Bench
 from .image import as_released
@@ -39,13 +40,14 @@ def races(bench: Bench) -> Iterator[Race]:
     dataset, accelerator = _dataset(bench), Accelerator(cpu=bench.device.type == "cpu")
     sized, side = bench.sized, bench.clip.image_size
     of = f"{sized.training_batch_size} images of {side} pixels, {bench.few} classes"
+    steps_of_pgd = f"{sized.training_steps} step{'s' if sized.training_steps > 1 else ''} of PGD"
     plain = ready(optimizer_of(bench.release.model, lr=0.0))
     for method, loop in LOOPS.items():
         plan = plan_of(bench, method, dataset)
         update = update_of(plan, accelerator)
         images, flops = float(len(plan.indices)), _flops(bench, method)
         yield Race(
-            "train", f"a step of {method}, {of}, {sized.training_steps} of PGD", "image",
+            "train", f"a step of {method}, {of}, {steps_of_pgd}", "image",
             [
                 Entrant(OURS, partial(_epoch, bench, plan, update, accelerator), images),
                 bench.machine.products(flops),
@@ -119,7 +121,7 @@ def _epoch(bench: Bench, plan: Plan, update: Update, accelerator: Accelerator, n
 def _released(bench: Bench, plan: Plan, optimizer: Optimizer, loop: Loop, number: int) -> None:
     """The same images by the released loop."""
     order = np.random.default_rng(number + 1).permutation(plan.indices)
-    with as_released():
+    with as_released(), as_published(bench.clip.model.visual):
         for start in range(0, len(order), plan.spec.batch_size):
             batch = order[start : start + plan.spec.batch_size]
             x = to_unit(load_pixels(plan.dataset, SPLIT, batch), bench.device)

@@ -2,7 +2,8 @@
 
 A dataset is cut into fixed blocks, in dataset order. The block is the unit of resume and of sharing between processes,
 so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it. In
-pieces, where memory runs out, a block is the same up to the rounding of matrix products.
+pieces, where memory runs out, a block is the same up to the rounding of matrix products; and so are images that are
+left once they are fooled, in whose place those of later blocks are attacked (`refilled`).
 """
 
 from __future__ import annotations

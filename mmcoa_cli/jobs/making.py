@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +20,7 @@ from ..terminal.console import Task as Progress
 from .evaluation_spec import EvaluationSpec
 from .needed import ADVERSARIAL, Examples, Made, Need
 from .pieces import Pieces
+from .refilled import refilled
 
 if TYPE_CHECKING:
     from ..models.stored_lm import AnyMaskedLM
@@ -84,23 +85,34 @@ class Making:
 
     def block(self, number: int, pixels: Any, task: Progress) -> Made:
         """What a block is, of these pixels; it is not written."""
-        block = self.examples.blocks()[number]
-        made = self.pieces.of(
-            block, lambda rows: self._piece(pixels[rows.start - block.start :][: len(rows)], rows, task)
-        )
+        blocks = self.examples.blocks()
+        if not self._refilled:
+            self._refilled.append(refilled(self, [blocks[one] for one in self.todo], told=task.advance))
+        block, images = blocks[number], next(self._refilled[0], None)
+
+        def piece(rows: range) -> tuple[Any, dict[str, Any]]:
+            some = slice(rows.start - block.start, rows.stop - block.start)
+            return self._piece(pixels[some], rows, task, None if images is None else images[some])
+
+        made = self.pieces.of(block, piece)
         columns = {name: np.concatenate([columns[name] for _, columns in made]) for name in made[0][1]}
         return Made(block, columns, np.concatenate([images for images, _ in made]) if self.makes_images else None)
+
+    @cached_property
+    def _refilled(self) -> list[Iterator[Tensor]]:
+        """The images of all blocks that are to be made, when the first is, of an attack that takes several at once."""
+        return []
 
     def finish(self) -> None:
         """The set is whole: all its blocks are made, and what it needs is finished."""
         with computing_in(self.victim, "fp32"):
             self.examples.finish(**self._extras())
 
-    def _piece(self, pixels: Any, rows: range, task: Progress) -> tuple[Any, dict[str, Any]]:
+    def _piece(self, pixels: Any, rows: range, task: Progress, made: Tensor | None) -> tuple[Any, dict[str, Any]]:
         """Some images of a block as the attack leaves them, where it makes any, and what came out for each."""
         done = task.done
         try:
-            images = self._images(pixels, rows, task)
+            images = self._images(pixels, rows, task) if made is None else made
             with torch.no_grad(), computing_in(self.victim, "fp32"):
                 columns = self._columns(rows, images)
         except Exception:
@@ -113,7 +125,7 @@ class Making:
         device = self.victim.device
         if self.attack.images and self.makes_images:
             clean = self.trial.as_attacked(pixels, device)
-            return self.attack.images(self._batch(clean, block, partial(task.advance, len(block))))
+            return self.attack.images(self.batch(clean, block, partial(task.advance, len(block))))
         task.advance(len(block))
         if self.attack.images_of:
             return torch.from_numpy(self.needed[self.attack.images_of].images(block, pixels)).to(device)
@@ -121,7 +133,7 @@ class Making:
             return torch.from_numpy(self.shown.images(block.start, block.stop, pixels)).to(device)
         return self.trial.as_attacked(pixels, device)
 
-    def _batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
+    def batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
         trial, rows, victim = self.trial, slice(block.start, block.stop), self.victim
         labels = torch.from_numpy(trial.own[rows]).to(images.device)
         own_rows, own_texts = self._own_texts(block, labels)
@@ -134,7 +146,7 @@ class Making:
             seed=trial.spec.seed,
             logits=lambda x: self.clean_answer(x),
             answer=lambda x: self.answer(x),
-            loss=lambda: trial.task.loss(
+            goal=lambda: trial.task.goal(
                 victim, images, labels, clean=lambda: self.clean_answer, settings=self.settings
             ),
             class_features=self._class_features,

@@ -144,10 +144,10 @@ class Evidence:
         trial, device = self.trial, self.victim.device
         images, labels = to_unit(self._pixels(rows.start, rows.stop), device), torch.from_numpy(trial.own[rows])
         labels = labels.to(device)
-        loss = trial.task.loss(self.victim, images, labels, clean=lambda: self.answer, settings=self.settings)
+        goal = trial.task.goal(self.victim, images, labels, clean=lambda: self.answer, settings=self.settings)
         start = random_start(self.settings, images, indices=trial.indices[rows].tolist(), seed=self.spec.seed)
         x = (images + start).clamp(0, 1).requires_grad_()
-        value, _ = loss(x, torch.arange(len(x), device=device))
+        value, _ = goal(x)
         (gradient,) = torch.autograd.grad(value, x)
         return gradient.abs().amax(dim=(1, 2, 3)).cpu()
 

@@ -7,6 +7,8 @@ be wrapped finds them, and each is called as before: hooks, DDP and FSDP work mo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch.nn.functional as F
@@ -28,6 +30,19 @@ def quicken(tower: Any) -> None:
     if blocks and _takes_the_class_token(tower):
         blocks[-1].__class__ = ResidualAttentionBlock
         tower.__class__ = VisionTransformer
+
+
+@contextmanager
+def as_published(tower: nn.Module) -> Iterator[None]:
+    """Inside, an image encoder is computed by open_clip's own classes."""
+    quick = [(part, type(part)) for part in tower.modules() if type(part).__module__ == __name__]
+    for part, its_class in quick:
+        part.__class__ = its_class.__base__  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for part, its_class in quick:
+            part.__class__ = its_class
 
 
 def _takes_the_class_token(tower: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from store.errors import UserError
@@ -19,6 +20,26 @@ def require_finite(tensor: Tensor, what: str, *, hint: str = OVERFLOW) -> Tensor
         bad = int((~tensor.isfinite()).sum())
         raise UserError(f"{what} are not all finite numbers ({bad:,} of {tensor.numel():,} are not)", hint=hint)
     return tensor
+
+
+class Watched:
+    """Tensors that are to be finite, looked at where they are and asked about at the end: a GPU goes on meanwhile."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._bad, self._of = what, torch.zeros(()), 0
+
+    def saw(self, tensor: Tensor) -> None:
+        """Count what is not finite, unless it was in a tensor before."""
+        bad = (~tensor.isfinite()).sum()
+        before = self._bad.to(bad)
+        self._bad, self._of = torch.where(before > 0, before, bad), tensor.numel()
+
+    def require(self) -> None:
+        """Raises UserError unless all of all tensors is finite."""
+        if self._bad:
+            raise UserError(
+                f"{self._what} are not all finite numbers ({int(self._bad):,} of {self._of:,} are not)", hint=OVERFLOW
+            )
 
 
 def require_finite_weights(model: nn.Module, name: str, *, hint: str) -> None:

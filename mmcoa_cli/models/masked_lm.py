@@ -26,7 +26,7 @@ from .mlm_checks import check_mlm
 from .origins import Origin, read_record
 
 PIECES, BEST_PER_PIECE, COMBINATIONS = 12, 4, 24  # a word of several word-pieces, as in BERT-Attack's own code
-BATCH = 256
+BATCH = 32  # texts, of similar length: the less of them is padding
 forbid_foreign_code()
 
 

@@ -100,7 +100,8 @@ class Disk:
 class Speed:
     """What one step of each method and each attack's set of examples cost here with one model.
 
-    `load` are the seconds in which a job begins, `load_words` those until it has the masked LM too, and `word` those in
+    `load` are the seconds of a job itself (its names looked up, its model loaded, its results stored), `read` those in
+    which a model is read and hashed, `load_words` those until it has the masked LM too, and `word` those in
     which that is asked for one class prompt, once in a training run that needs it.
     """
 
@@ -109,6 +110,7 @@ class Speed:
     leaking: Mapping[str, Cost] = field(default_factory=dict)  # a step whose attack leaks, where it was measured
     load: float = 0.0
     load_words: float = 0.0
+    read: float = 0.0
     word: Mapping[str, float] = field(default_factory=dict)
     device: str = ""
     ranks: int = 1  # devices that share the images
@@ -147,7 +149,7 @@ class Speed:
 
     def between(self, models: int) -> float:
         """Seconds of models between two, each of which is written and hashed as these are read."""
-        return (2 + models) * self.load
+        return (2 + models) * self.read
 
     def _load(self, attacks: Iterable[str]) -> float:
         return self.load + (self.load_words if needs_masked_lm(attacks) else 0.0)

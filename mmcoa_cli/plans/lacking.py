@@ -117,7 +117,7 @@ def _tests(known: Collection) -> list[Test]:
             plain = not own.options and own.axis("epoch") == (None,)
             for settings, there in seen.settings(attack, without=own.options):
                 done = plain and there >= {*own.datasets}  # as most are: a plan of each would take long
-                for spec in () if done else _left(settings, seen, own):
+                for spec in () if done else _left(settings(), seen, own):
                     todo[replace(spec, checkpoint=seen.checkpoint)] = seen.found.id if seen.found else ""
     ids = {spec.checkpoint: run for spec, run in todo.items()}
     return [Test(ids[spec.checkpoint], spec) for spec in merged(merged(todo), over="datasets")]

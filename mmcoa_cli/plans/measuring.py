@@ -26,6 +26,7 @@ from store.examples import ExampleSet
 
 from .. import attacks, catalog
 from ..attacks.base import options_of, with_needs
+from ..attacks.clean import CLEAN
 from ..attacks.compat import LEAK, parts
 from ..attacks.image import IMAGE
 from ..catalog import Cell, MethodRow
@@ -33,15 +34,17 @@ from ..datasets.library import attacked_at, open_dataset
 from ..datasets.pixels import Pixels, load_pixels
 from ..defences import loss_of
 from ..defences.optimizers import make_optimizer
-from ..jobs.evaluation import Maker
+from ..jobs.evaluation import Maker, evaluate
 from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.known import Known
+from ..jobs.preflight import resolve
 from ..jobs.subject import find_subject
 from ..jobs.training_plan import Plan, make_plan
 from ..jobs.training_spec import options_of as options_of_method
 from ..jobs.training_steps import original_of
 from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
-from ..jobs.worker import Start, choose_kernels
+from ..jobs.worker import Job, Start, choose_kernels
 from ..models.held import free_memory
 from ..models.library import mlm_path
 from ..models.subjects import load_base, load_mlm
@@ -79,7 +82,7 @@ def measure(order: Order | Typed, home: Home, *, side: int, sides: Mapping[int, 
         return Speed(
             {name: cost for name, (cost, _) in trained.items()}, tested,
             leaking={row.name: bench.training(row, compat=LEAK)[0] for row in leaking},
-            load=bench.load + _start(order), load_words=bench.load_words,
+            load=bench.job(tested) + _start(order), load_words=bench.load_words, read=bench.load,
             word={name: word for name, (_, word) in trained.items()},
             device=bench.device.type, ranks=min(order.start.processes, torch.cuda.device_count()) or 1,
             disk=Disk(bench.weights, {name: bench.bytes_of(name, sides or {side: ""}) for name in tested}),
@@ -174,6 +177,19 @@ class Bench:
             self._making(name, n, steps, _dataset(classes), AGAIN + 1)()
         made = [self._making(name, n, steps, _dataset(classes), seed) for seed in range(AGAIN + 1)]
         return min(_seconds(one, self.device) for one in made)
+
+    def job(self, tested: Mapping[str, Cost]) -> float:
+        """Seconds of a job itself: a test of next to no images, from its names to its results in the index, without
+        what these images take."""
+        specs = [self._test(CLEAN.name, FEW, 1, _dataset(FEW)).changed(seed=seed) for seed in range(1, AGAIN + 1)]
+        took = min(_seconds(partial(self._tested, spec), self.device) for spec in specs)
+        return max(self.load, took - (tested[CLEAN.name].of(Size(FEW, 1, FEW, FEW)) if CLEAN.name in tested else 0.0))
+
+    def _tested(self, spec: EvaluationSpec) -> None:
+        job = Job(evaluate=spec)
+        resolved = resolve(job, self.home)
+        if resolved.subject and Known(self.home).outcome(job, resolved.subject) is None:
+            evaluate(spec, resolved.subject, self.home, self.accelerator)
 
     def bytes_of(self, name: str, sides: Mapping[int, str]) -> dict[int, tuple[float, float]]:
         """Bytes of a set of examples as such, and for each image, by its side; of one side, where it makes none."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
+from store.row_checks import parsed
 
 from .. import catalog
 from ..attacks import base
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from store.schema import Run
 
 ANY = ("seed", "precision", "compat")
+OF_ONE_RUN = ("seed", "shots", "model", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights")
 WHOLE = ("none", "release")  # of compat
 
 
@@ -43,7 +45,8 @@ class Seen:
     model: str
     axes: Mapping[str, tuple[Any, ...]]  # the part of a table's grid that it is
     rows: Sequence[Row] = ()
-    usual: Mapping[str, Any] = field(default_factory=dict)  # the settings of a test under an attack without results
+    usual: Callable[[], Mapping[str, Any]] = dict  # gives the settings of a test under an attack without results
+    told: dict[Any, Any] = field(default_factory=dict)  # what results of one threat model and setting were made with
 
     @property
     def checkpoint(self) -> str:
@@ -53,26 +56,27 @@ class Seen:
         method = catalog.methods().get(self.found.method)
         return self.found.id if self.found.source or (method and method.wrapper) else self.model
 
-    def settings(self, attack: str, *, without: Container[str]) -> Iterator[tuple[Settings, set[str]]]:
+    def settings(self, attack: str, *, without: Container[str]) -> Iterator[tuple[Callable[[], Settings], set[str]]]:
         """Those of its results under an attack, each once, with the datasets that it has results of today on; `without`
         options that a grid has."""
-        epochs = {"epochs": epochs_of(self.found)} if self.found and self.found.source else {}
 
         def told(of: Mapping[str, Any]) -> dict[str, Any]:
             return {name: value for name, value in of.items() if name not in without}
 
-        found: dict[Any, tuple[Any, ...]] = {}
-
         def alike(row: Row) -> tuple[Any, ...]:
-            shared = (row.threat, id(row.setting), id(row.spec), *(getattr(row, name) for name in ANY))
-            if shared not in found:
-                found[shared] = tuple(told(settings_of([row], limit=False)).items())
-            return found[shared]
+            shared = _measured_so(row)
+            if shared not in self.told:
+                self.told[shared] = settings_of([row], limit=False)
+            return tuple(told(self.told[shared]).items())
 
         own = [row for row in self.rows if row.attack == attack]
         for same in grouped(own, alike) or [[]]:
             there = {row.dataset for row in same if not row.earlier and not row.before_the_last}
-            yield Settings(self.model, epochs, told(settings_of(same) if same else self.usual)), there
+            yield partial(self._made_with, same, told), there
+
+    def _made_with(self, same: Sequence[Row], told: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Settings:
+        epochs = {"epochs": epochs_of(self.found)} if self.found and self.found.source else {}
+        return Settings(self.model, epochs, told(settings_of(same) if same else self.usual()))
 
     def run(self, spec: TrainSpec) -> Run | None:
         return self.found
@@ -122,7 +126,7 @@ class Collection:
         part of --compat were made to explain others, and are no beginning of more."""
         whole = [row for row in self.rows if row.compat in ("", *WHOLE)]
         on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(whole, lambda r: (r.run,))}
-        tested = INTERPOLATED if self.table.between else "train"
+        tested, told = INTERPOLATED if self.table.between else "train", dict[Any, Any]()
 
         def alike(row: Row) -> tuple[Any, ...]:
             return (row.dataset if on_source else "", row.compat, row.precision, row.seed)
@@ -130,19 +134,19 @@ class Collection:
         for run in (run for run in self.runs if run.method in catalog.methods()):
             untested = (run.kind, run.status) == (tested, "complete") and self._stands(run)
             for group in grouped(of_run.get(run.id, []), alike) or ([[]] if untested else []):
-                source, usual = run.source or group[0].dataset, _after_training(run)
-                yield Seen(run, run.model, _axes(run.method, source), group, usual | settings_of(group))
+                source, usual = run.source or group[0].dataset, partial(_usual, run, group)
+                yield Seen(run, run.model, _axes(run.method, source), group, usual, told)
         here = [row for row in self.rows if not on_source or row.dataset in self.table.datasets]
         zero_shot = next((name for name in self.table.methods if not catalog.methods()[name].loss), "")
         for group in grouped(here, lambda row: (row.model, row.dataset if on_source else "")):
             if zero_shot and all(row.source for row in group):
-                yield Seen(None, group[0].model, _axes(zero_shot, group[0].dataset), usual=settings_of(group))
+                yield Seen(None, group[0].model, _axes(zero_shot, group[0].dataset), usual=partial(settings_of, group))
 
     def _stands(self, run: Run) -> bool:
         """Whether the table names a run that it may have no results of."""
         if self.table.every or run.source not in self.sources:
             return run.source in self.sources
-        spec = json.loads(run.spec)
+        spec = parsed(run.spec)
         shots = shots_of(self.table, {row.shots for row in self.rows if row.source == run.source} or {run.shots})
         w = spec.get("interpolated", {}).get("w")
         return run.shots in shots and is_named({} if w is not None else spec, self.table, method=run.method, w=w)
@@ -153,7 +157,7 @@ class Collection:
         alone = self.table.narrowed(w=(None,))
         for run in self.runs if weights else ():
             if (run.kind, run.status) == ("train", "complete") and replace(self, table=alone)._stands(run):
-                ways = [json.loads(other.spec)["interpolated"] for other in self.runs if other.kind == INTERPOLATED]
+                ways = [parsed(other.spec)["interpolated"] for other in self.runs if other.kind == INTERPOLATED]
                 if weights - {way["w"] for way in ways if (way["b"]["run"], way["towers"]) == (run.id, Way.towers)}:
                     yield run, steps_over(weights)
 
@@ -166,8 +170,9 @@ class Collection:
             table = self.table.narrowed(source=(source,), shots=own_shots or self.table.shots)
             there = {(run.method, run.shots, *self._options_of(run)) for run in like}
             cells = dict.fromkeys(cell.of_run for cell in table.cells() if cell.source)
+            unusual = [_unusual(run) for run in like]
             for cell in sorted(cells, key=lambda cell: table.shots.index(cell.shots)):
-                told = in_common(like, cell.method)
+                told = in_common(unusual, cell.method)
                 spec = Settings(model, {name: told[name] for name in told if name not in self._options}).run(cell)
                 told = spec.document()
                 if (cell.method, cell.shots, *(told.get(name) for name in self._options)) not in there:
@@ -192,7 +197,10 @@ def settings_of(rows: Sequence[Row], *, limit: bool = True) -> dict[str, Any]:
     """The options of `mmcoa evaluate` that `rows` were measured with; of several values the first, but of limits the
     one of most rows."""
     found: dict[str, Any] = {"limit": _limit_of(rows)} if limit and rows else {}
+    different: dict[Any, Row] = {}
     for row in rows:
+        different.setdefault(_measured_so(row), row)
+    for row in different.values():
         attack = base.ATTACKS.get(row.attack)  # one of a plugin may not be here
         for name in (*ANY, *(_options(attack) if attack else ())):
             value = row.get(name)
@@ -201,14 +209,18 @@ def settings_of(rows: Sequence[Row], *, limit: bool = True) -> dict[str, Any]:
     return found
 
 
+def _measured_so(row: Row) -> tuple[Any, ...]:
+    """Equal for rows that say the same of how they were measured: documents are shared by those that have the same."""
+    return row.attack, row.threat, id(row.setting), *(getattr(row, name) for name in ANY)
+
+
 @cache  # ten thousands of rows are of few attacks
 def _options(attack: base.Attack) -> tuple[str, ...]:
     return tuple(base.options_of([attack.name]))
 
 
-def in_common(like: Sequence[Run], method: str) -> dict[str, Any]:
-    """The settings in which all runs `like` it differ from the usual: those that a run of `method` has, too."""
-    told = [_unusual(run) for run in like]
+def in_common(told: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
+    """The settings in which all runs differ from the usual, of which that is `told`: those that one of `method` has."""
     own = {*TrainSpec.__dataclass_fields__, *options_of(catalog.methods()[method]), *base.every_option()}
     first = told[0] if told else {}
     return {n: v for n, v in first.items() if n in own and all(other.get(n) == v for other in told)}
@@ -230,6 +242,11 @@ def _limit_of(rows: Sequence[Row]) -> int | None:
     return Counter(of_rows).most_common(1)[0][0]
 
 
+def _usual(run: Run, group: Sequence[Row]) -> dict[str, Any]:
+    """Those of its results; what these do not say, as `mmcoa train` itself tests it."""
+    return _after_training(run) | settings_of(group)
+
+
 def _after_training(run: Run) -> dict[str, Any]:
     """The settings that `mmcoa train` itself tests a run with; none where its own make no sense."""
     spec = _spec_of(run) if run.kind == "train" else None
@@ -239,16 +256,25 @@ def _after_training(run: Run) -> dict[str, Any]:
     return {**{name: getattr(after, name) for name in ("mlm", *ANY)}, **after.options}
 
 
-@cache
 def _unusual(run: Run) -> dict[str, Any]:
-    spec = _spec_of(run)  # some of its options are of its test alone
+    """The settings in which a run differs from the usual, and those of its test; many runs have the same."""
+    return _unusual_in(run.method, json.dumps({n: v for n, v in parsed(run.spec).items() if n not in OF_ONE_RUN}))
+
+
+@cache
+def _unusual_in(method: str, text: str) -> dict[str, Any]:
+    spec = _spec_in(method, text)  # some of its options are of its test alone
     return {"mlm": spec.mlm, "compat": spec.compat, **spec.unusual(), **spec.options} if spec else {}
 
 
-@cache
 def _spec_of(run: Run) -> TrainSpec | None:
+    return _spec_in(run.method, run.spec)
+
+
+@cache
+def _spec_in(method: str, text: str) -> TrainSpec | None:
     """None for a run of another version, whose options make no sense."""
     try:
-        return stored_spec(run.method, run.spec)
+        return stored_spec(method, text)
     except UserError:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Protocol
 
 from ..catalog.tables import AXES, MEAN, TableRow
@@ -18,6 +19,7 @@ from .titles import title_of
 
 MOST = 100  # lines of a table that somebody reads
 SEEDS = ("seed", "train_seed")
+ALWAYS = (*SEEDS, "method", "source", "shots", "training", "dataset", "attack", "metric", "model", "run")  # of a row
 
 
 class Missing(Protocol):
@@ -84,16 +86,23 @@ class Report:
         """The same without the older ones of results that differ in nothing that the table names, where there would be
         more lines than somebody reads; over seeds, of each seed."""
         layout = Layout(self.table)
-        runs = {(row.run, *map(row.get, layout.apart), *map(row.get, SEEDS)) for row in self.results}
-        if self.table.picture or len(runs) <= MOST:
+        if self.table.picture or not _are_more(self.results, (*layout.apart, *SEEDS), than=MOST):
             return self
         names = dict.fromkeys((*AXES, *layout.free, "model", "metric", *(SEEDS if self.seeds else ())))
+        told = attrgetter(*(name for name in names if name in ALWAYS))
+        others = [name for name in names if name not in ALWAYS]
         newest: dict[tuple[object, ...], Row] = {}
-        for row in sorted(self.results, key=lambda row: row.created_at):
-            newest[tuple(map(row.get, names))] = row
+        for row in sorted(self.results, key=attrgetter("created_at")):
+            newest[(told(row), *map(row.get, others))] = row
         kept = {id(row) for row in newest.values()}
         results = [row for row in self.results if id(row) in kept]
         return replace(self, results=results, older=len(self.results) - len(results))
+
+
+def _are_more(rows: Sequence[Row], names: Sequence[str], *, than: int) -> bool:
+    """Whether there are more lines of them than so many, by their run and the fields `names`."""
+    found: set[tuple[object, ...]] = set()
+    return any(len(found) > than for row in rows if not found.add((row.run, *map(row.get, names))))  # type: ignore[func-returns-value]
 
 
 def report_of(rows: Sequence[Row], table: TableRow, *, seeds: bool = False, missing: Missing | None = None) -> Report:

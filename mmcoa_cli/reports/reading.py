@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.errors import UserError
+from store.row_checks import parsed
 
 from .. import catalog
 from ..attacks.base import ATTACKS
@@ -20,7 +21,7 @@ from ..terminal.checks import one_of
 from . import earlier
 from .layout import Layout
 from .paper import marks, note, number
-from .rows import Row
+from .rows import Row, made
 from .standing import standing
 from .threats import Threat
 
@@ -152,7 +153,7 @@ def _once(make: Callable[..., Made]) -> Callable[..., Made]:
 
 def _of_run(run: Run) -> Fields:
     """The fields of a row that are the run's."""
-    spec = json.loads(run.spec)
+    spec = parsed(run.spec)
     renamed = {"train_part": "part", "sha256": "model_sha256", "base": "base", "recipe": "recipe"}
     return {
         **{name: getattr(run, name) for name in ("method", "model", "source", "shots")},
@@ -213,14 +214,16 @@ def _counted(detail: Result | None) -> int | None:
 
 def _with_paper(told: dict[str, Any], numbers: str) -> Row:
     """The row of these fields, with the number that the paper has for it in its task `numbers`."""
-    row = Row(**told, paper=None, paper_note="", paper_full=None)
+    row = made(told)
     if not numbers:
         return row
     value = number(row, task=numbers)
     full = number(row, task=numbers, shots="full") if row.shots != "full" else None
     if value is full is None:
         return row
-    return Row(**told, paper=value, paper_note=note(marks(row)) if value is not None else "", paper_full=full)
+    return made(
+        {**told, "paper": value, "paper_note": note(marks(row)) if value is not None else "", "paper_full": full}
+    )
 
 
 def _training(method: str, spec: Mapping[str, Any]) -> str:

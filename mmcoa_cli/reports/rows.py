@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from ..attacks.base import every_option
@@ -143,6 +143,19 @@ class Row:
         return self.distinct_prompts is not None and self.distinct_prompts != self.prompts
 
 
+def made(told: Mapping[str, Any]) -> Row:
+    """The row of these fields, without a number of the paper unless that is among them. It takes a tenth of the time
+    that `Row` does, which sets them one by one."""
+    row = object.__new__(Row)
+    vars(row).update(DEFAULTS)
+    vars(row).update(told)
+    return row
+
+
+DEFAULTS: dict[str, Any] = {
+    **{found.name: found.default for found in fields(Row) if found.default is not MISSING},
+    **{"paper": None, "paper_note": "", "paper_full": None},
+}
 HIDDEN = ("threat", "setting", "spec", "epochs", "task", "examples", "own_success", "behind")
 COLUMNS = tuple(found.name for found in fields(Row) if found.name not in HIDDEN)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name

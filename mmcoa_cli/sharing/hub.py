@@ -20,7 +20,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from store.errors import UserError
 
 from .. import __version__
-from ..datasets.sources.hubs import HTTP_ERROR, require_answer
+from ..datasets.sources.hubs import HTTP_ERROR, require_answer, transferring
 from .eval_results import FOLDER, OURS
 from .layouts import Layout
 
@@ -74,7 +74,7 @@ def push(
         folder = Path(temporary) / "model"
         files = export(handed, layout, folder, licence=licence, repository=repository)
         if not dry_run:
-            with _explained(repository):
+            with _explained(repository), transferring(f"sending {repository}"):
                 _send(folder, repository, message=f"{handed.name}, by mmcoa {__version__}", private=private)
         sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
         card = (folder / "README.md").read_text(encoding="utf8")
@@ -94,7 +94,7 @@ def _explained(repository: str) -> Iterator[None]:
     """What huggingface_hub raises, as one line."""
     try:
         yield
-    except (HfHubHTTPError, HTTP_ERROR) as error:
+    except (HfHubHTTPError, HTTP_ERROR, ConnectionError, RuntimeError) as error:  # the last two are of hf_xet
         response = getattr(error, "response", None)
         reason = str(getattr(error, "server_message", "") or error).strip().splitlines()[0]
         refused = getattr(response, "status_code", 0) in REFUSED

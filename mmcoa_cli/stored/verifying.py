@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from store.errors import UserError
-from store.verification import FOLDER, remembered_digest
+from store.verification import remembered_digest
 
 from ..settings import Home
 from ..terminal.console import progress
@@ -94,7 +94,10 @@ def _model(item: Item, _: Home) -> tuple[str, str]:
     from ..models.digests import verify as verify_model
 
     for file in sorted(item.path.rglob("*")):
-        if file.is_file() and FOLDER not in file.parts:
+        hidden = any(
+            part.startswith(".") for part in file.relative_to(item.path).parts
+        )  # what is only remembered of it
+        if file.is_file() and not hidden:
             remembered_digest(file, again=True)
     verify_model(item.path, name=item.name)
     return "", ""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from store.dataset_info import DatasetInfo
 
-    from ..attacks.base import Loss
+    from ..attacks.base import Goal
     from ..models.victim import Victim
 
     Ints = npt.NDArray[np.int64]
@@ -129,9 +129,9 @@ class Task(ABC):
         raise UserError(f"{self.name} gives images no label to attack", hint=f"--task {self.name} --attack image")
 
     @abstractmethod
-    def loss(
+    def goal(
         self, victim: Victim, images: Tensor, labels: Tensor, *, clean: Callable[[], Logits], settings: Any
-    ) -> Loss:
+    ) -> Goal:
         """What an attack on images alone ascends; `clean` gives the logits against clean texts."""
 
     @abstractmethod

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from store.dataset_info import DatasetInfo
 
-    from ..attacks.base import Loss
+    from ..attacks.base import Goal
     from ..models.victim import Victim
     from .base import Column, Columns, Logits
 
@@ -60,9 +60,9 @@ class Classification(Task):
         """Pixels (B, 3, S, S) -> logits (B, K) against these prompts."""
         return classifier(victim, texts)
 
-    def loss(
+    def goal(
         self, victim: Victim, images: Tensor, labels: Tensor, *, clean: Callable[[], Logits], settings: Any
-    ) -> Loss:
+    ) -> Goal:
         """CE(f(x'), T) of the image's class."""
         from ..attacks.pgd import cross_entropy
 
@@ -147,6 +147,8 @@ def classifier(victim: Victim, prompts: Sequence[str]) -> Logits:
     Classes whose prompts are the same tokens share a column of the product, so that they tie exactly rather than up to
     rounding.
     """
+    import torch
+
     from ..models.finite import require_finite
 
     rows = victim.token_rows(prompts)
@@ -155,7 +157,10 @@ def classifier(victim: Victim, prompts: Sequence[str]) -> Logits:
     unique = [prompts[columns.index(number)] for number in range(len(numbers))]
     text_features, scale = victim.embed_texts(unique), victim.scale.detach()
     require_finite(text_features, f"the text embeddings of {victim.name}")
-    return lambda images: (scale * victim.encode_images(images) @ text_features.T)[:, columns]
+    if len(unique) == len(prompts):
+        return lambda images: scale * victim.encode_images(images) @ text_features.T
+    of_class = torch.tensor(columns, device=text_features.device)  # once: a list would be copied to a GPU every time
+    return lambda images: (scale * victim.encode_images(images) @ text_features.T)[:, of_class]
 
 
 def judged(logits: Tensor, labels: Tensor) -> dict[str, npt.NDArray[Any]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from store.dataset_info import DatasetInfo
 
-    from ..attacks.base import Loss
+    from ..attacks.base import Goal
     from ..models.victim import Victim
     from .base import Column, Columns, Logits
 
@@ -95,18 +95,17 @@ class Retrieval(Task):
                         hint="give the image another caption, and fetch the dataset again with --replace",
                     )
 
-    def loss(
+    def goal(
         self, victim: Victim, images: Tensor, labels: Tensor, *, clean: Callable[[], Logits], settings: Any
-    ) -> Loss:
+    ) -> Goal:
         """KL(softmax f(x) || softmax f(x')), of unit length: the image part of Sep-Attack (Zhang et al., 2022)."""
+        from ..attacks.base import Goal
         from ..attacks.bert_attack import divergence
 
-        before = victim.encode_images(images).detach()
+        def objective(x: Tensor, before: Tensor) -> tuple[Tensor, Tensor | None]:
+            return divergence(before, victim.encode_images(x)).sum(), None
 
-        def loss(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-            return divergence(before[rows], victim.encode_images(x)).sum(), None
-
-        return loss
+        return Goal(objective, (victim.encode_images(images).detach(),))
 
     def judge(self, victim: Victim, images: Tensor, own: Ints, *, answer: Callable[[], Logits]) -> Columns:
         """The unit embedding of each image: who is found by whom is known when all are there."""

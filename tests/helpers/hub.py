@@ -53,6 +53,11 @@ class PushedTo(BaseHTTPRequestHandler):
         else:
             self._answer(b"", status=404)
 
+    def cut(self) -> None:
+        """Ends in the middle of what is sent."""
+        self.close_connection = True
+        self.connection.close()
+
     def do_PUT(self) -> None:
         content = self._content()
         self.large[hashlib.sha256(content).hexdigest()] = content

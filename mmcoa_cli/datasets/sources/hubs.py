@@ -22,11 +22,17 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 
 from store.errors import UserError
 from store.keys import digest_file
 
 from ...settings import require_space
+from ...terminal import console
 from ...terminal.console import waiting
 
 Choose = Callable[[Sequence[str]], list[str]]
@@ -48,9 +54,23 @@ def repository_folder(repository: str, *, revision: str, choose: Choose, name: s
     with _hub_errors(repository, revision, name=name, page=repository, what="a model"):
         info = huggingface_hub.HfApi().model_info(repository, revision=revision or None)
         names = [file.rfilename for file in info.siblings or ()]
-        with waiting(f"downloading {repository}"):
+        with transferring(f"downloading {repository}"):
             paths = [Path(huggingface_hub.hf_hub_download(repository, n, revision=info.sha)) for n in choose(names)]
     return paths[0].parent
+
+
+@contextmanager
+def transferring(description: str) -> Iterator[None]:
+    """The hub's own bars where a terminal draws them, else lines: a bar in a log is thousands of characters."""
+    drawn = not are_progress_bars_disabled()
+    if drawn and not console.err.live:
+        disable_progress_bars()
+    try:
+        with waiting(description):
+            yield
+    finally:
+        if drawn and not console.err.live:
+            enable_progress_bars()
 
 
 def dataset_folder(
@@ -81,7 +101,7 @@ def dataset_folder(
 def _download(repository: str, file: Any, commit: str, target: Path, *, name: str) -> None:
     if not (target / file.rfilename).resolve().is_relative_to(target.resolve()):
         raise UserError(f"{repository} lists the unsafe path {file.rfilename!r}", hint="do not trust this repository")
-    with waiting(f"downloading {file.rfilename} of {repository}"):
+    with transferring(f"downloading {file.rfilename} of {repository}"):
         path = Path(
             huggingface_hub.hf_hub_download(
                 repository, file.rfilename, repo_type="dataset", revision=commit, local_dir=target

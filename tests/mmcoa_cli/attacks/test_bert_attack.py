@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from mmcoa_cli.attacks.bert_attack import attack_prompts, collisions, divergence, prepare, word_importance
+from mmcoa_cli.attacks.bert_attack import TextTarget, attack_prompts, collisions, divergence, prepare, word_importance
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.attacks.stop_words import STOP_WORDS
 from mmcoa_cli.attacks.words import bare, parted, replaced
@@ -357,6 +357,51 @@ def test_a_word_of_several_pieces_takes_combinations_by_perplexity():
     plain = Plain(None, mlm, BertAttackSettings(compat="release"))  # type: ignore[arg-type]
     with torch.no_grad():
         assert words == plain.candidates(*plain.predictions(prompt), 7, 10)
+
+
+def talkative_mlm(prompts: Sequence[str], attack: BertAttackSettings) -> tuple[MaskedLM, TextTarget]:
+    """A random one that has several candidates for the last word of each prompt."""
+    mlms = map(random_mlm, range(100))
+    targets = ((mlm, prepare(prompts, [], mlm=mlm, settings=attack)) for mlm in mlms)
+    return next((mlm, found) for mlm, found in targets if all(len(words[-1]) > 3 for words in found.candidates))
+
+
+@pytest.mark.parametrize("compat", ["none", "release"])
+def test_of_candidates_that_go_equally_far_the_masked_lms_first_is_taken(compat: str):
+    """A CLIP to which every other text is the same: of "sunflowers", of three pieces, the least perplexing candidate is
+    taken, and of "cat" the one of the highest score."""
+    attack, prompts = BertAttackSettings(compat=compat, min_score=-99.0), ["is cat", "is sunflowers"]
+
+    def encode(texts: list[str]) -> Tensor:
+        return torch.tensor([[1.0, 0.0] if text in prompts else [0.0, 1.0] for text in texts])
+
+    mlm, target = talkative_mlm(prompts, attack)
+    plain, start = Plain(None, mlm, attack), 1 if compat == "release" else 2  # type: ignore[arg-type]
+    expected = []
+    for prompt, end, (_, kept) in zip(prompts, (start + 1, start + 3), target.candidates, strict=True):
+        with torch.no_grad():
+            ranked = plain.candidates(*plain.predictions(prompt), start, end)
+        first = next(word for word in ranked if word in kept)
+        assert prompt == prompts[0] or first != kept[0]
+        expected.append(f"is {first}")
+    assert attack_prompts(encode, target) == expected
+
+
+def test_no_perplexity_is_asked_for_where_nothing_is_equal(small_clips: dict[str, Clip]):
+    prompts, read = ["is cat", "is sunflowers"], []
+    mlm, target = talkative_mlm(prompts, BertAttackSettings(min_score=-99.0))
+    mlm.model.register_forward_pre_hook(lambda _, __, given: read.append(len(given["input_ids"])), with_kwargs=True)
+    assert attack_prompts(small_clips["vit"].embed_texts, target) != prompts
+    assert prepare(prompts, [], mlm=mlm, settings=target.settings).candidates == target.candidates
+    assert read == [2]
+
+
+def test_a_word_that_changes_nothing_for_the_model_is_not_taken(small_clips: dict[str, Clip]):
+    """Behind the 16 tokens that it reads, every candidate leaves the same tokens: no rounding may tell them apart."""
+    prompts = [" ".join(["cat"] * 16 + ["dog"] * (k % 3)) for k in range(1, 40)]
+    candidates = [[[] for _ in text.split(" ")[:-1]] + [["horse", "deer", "bird"]] for text in prompts]
+    target = TextTarget(prompts, candidates, BertAttackSettings(max_words_changed=2), str, frozenset())
+    assert attack_prompts(small_clips["vit"].embed_texts, target) == prompts
 
 
 def test_a_word_of_several_pieces_becomes_one_word():

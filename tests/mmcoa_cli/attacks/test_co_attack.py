@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmcoa_cli.attacks import lookup
 from mmcoa_cli.attacks.base import Batch
-from mmcoa_cli.attacks.co_attack import CoAttackSettings, adv_images, away_from
+from mmcoa_cli.attacks.co_attack import CO_ATTACK, CoAttackSettings, away
 from mmcoa_cli.attacks.radii import radius
 from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
@@ -65,6 +65,11 @@ def batch_of(victim: Any, images: Tensor, settings: CoAttackSettings, **others: 
         "settings": settings, "logits": unused, "answer": unused, "class_features": {"text": features}.__getitem__,
     }  # fmt: skip
     return Batch(**{**made, **others})
+
+
+def adv_images(batch: Batch) -> Tensor:
+    assert CO_ATTACK.images
+    return CO_ATTACK.images(batch)
 
 
 def start_of(images: Tensor, settings: CoAttackSettings) -> Tensor:
@@ -138,7 +143,7 @@ def test_loss_by_hand() -> None:
     KL(softmax f(x) || softmax f(x')) = .16214747622 and KL(softmax g(t') || softmax f(x')) = .06972404477."""
     clean, text, moved = (torch.tensor([row]) for row in ([1.0, 0.0], [0.0, 1.0], [0.6, 0.8]))
     for weight, expected in ((0.0, 0.16214747622), (1.0, 0.23187152099), (3.0, 0.37131961052)):
-        (value,) = away_from(clean, text, text_weight=weight)(moved, torch.tensor([0])).tolist()
+        (value,) = away(moved, clean, text, text_weight=weight).tolist()
         assert value == pytest.approx(expected, abs=2e-8)  # .6 and .8 are single
 
 
@@ -149,23 +154,26 @@ def test_the_first_term_does_not_drown() -> None:
     p, q = (np.exp(rows) / np.exp(rows).sum(axis=1, keepdims=True) for rows in (clean.numpy(), moved.numpy()))
     expected = torch.from_numpy((p * np.log(p / q)).sum(axis=1))
     assert expected.max() < 1e-8
-    found = away_from(clean.float(), clean.float(), text_weight=0.0)(moved.float(), torch.arange(4))
+    found = away(moved.float(), clean.float(), clean.float(), text_weight=0.0)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
 
 
 def test_gradient_is_that_of_finite_differences(clip: Clip) -> None:
     """Of the pixels, through the encoder, in ten random directions."""
     plain, images, rng = Plain(clip), eight_bit(2, clip.image_size), torch.Generator().manual_seed(0)
-    rows = torch.arange(2)
-    away = away_from(plain.encode_images(images).detach(), plain.prompts[LABELS[:2]], text_weight=3.0)
+    clean, adv_texts = plain.encode_images(images).detach(), plain.prompts[LABELS[:2]]
+
+    def loss(x: Tensor) -> Tensor:
+        return away(plain.encode_images(x), clean, adv_texts, text_weight=3.0)
+
     x = images + 0.01 * torch.randn(images.shape, generator=rng).double()
-    (gradient,) = torch.autograd.grad(away(plain.encode_images(x.requires_grad_()), rows).sum(), x)
+    (gradient,) = torch.autograd.grad(loss(x.requires_grad_()).sum(), x)
     assert (gradient.flatten(1).norm(dim=1) > 1e-5).all()
     for _ in range(10):
         probe, h = torch.randn(images.shape, generator=rng).double(), 1e-6
         slopes = (gradient * probe).sum(dim=(1, 2, 3))
         with torch.no_grad():
-            above, below = (away(plain.encode_images(x + step * probe), rows) for step in (h, -h))
+            above, below = (loss(x + step * probe) for step in (h, -h))
         torch.testing.assert_close((above - below) / (2 * h), slopes, rtol=1e-5, atol=1e-9)
 
 

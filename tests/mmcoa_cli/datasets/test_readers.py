@@ -10,8 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torchvision
+from sklearn.datasets import load_digits
 
 from mmcoa_cli import catalog
+from mmcoa_cli.datasets.formats import readers
 from mmcoa_cli.datasets.formats.readers import EMBEDDED, READERS, cifar, digits
 from mmcoa_cli.datasets.sources.archives import Files
 from store.errors import UserError
@@ -37,6 +39,13 @@ def test_cifar100_has_the_names_and_order_of_its_own_archive() -> None:
     assert len(names) == 100
     assert list(names) == sorted(names)
     assert (names[0], names[1], names[58], names[99]) == ("apple", "aquarium fish", "pickup truck", "worm")
+
+
+def test_digits_are_those_that_scikit_learn_loads() -> None:
+    data = load_digits()
+    images, labels = readers._load_digits()
+    np.testing.assert_array_equal(images, data.images)
+    np.testing.assert_array_equal(labels, data.target)
 
 
 def test_digits_are_stratified_and_the_same_every_time() -> None:

@@ -20,7 +20,7 @@ STEP, CLASSIFY, PGD, WORDS = (
 SPEED = Speed(
     {name: STEP for name, row in catalog.methods().items() if row.loss},
     {"clean": CLASSIFY, "image": PGD, "text": WORDS, "multimodal": CLASSIFY},
-    load=64.0, load_words=128.0, word={"mmcoa": 16.0}, device="cpu",
+    load=64.0, load_words=128.0, read=32.0, word={"mmcoa": 16.0}, device="cpu",
 )  # fmt: skip
 
 

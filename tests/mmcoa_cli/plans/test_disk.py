@@ -11,12 +11,14 @@ import pytest
 from mmcoa_cli.inventory import tell_needs_of
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.models.runs import zero_shot_run
 from mmcoa_cli.plans.cost import images_of
 from mmcoa_cli.plans.direct import training_jobs
 from mmcoa_cli.plans.disk import _examples, tell_disk
 from mmcoa_cli.plans.selection import look_up
 from mmcoa_cli.settings import Home
 from store.example_packing import pack
+from store.index import Index
 
 LINE = re.compile(r"needs about (.+?): (.+); (only )?[\d.,]+ [MG]B free")
 VIT = 605_143_316  # bytes of its weights
@@ -87,3 +89,11 @@ def test_fetch_counts_what_is_not_here(nowhere: Home, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == ""
     tell_needs_of(["cifar10"], nowhere, source=None, replace=True)
     assert said(capsys)[0] == "341 MB"
+
+
+def test_what_a_complete_run_still_needs_is_told(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its test alone is left, of a model that has a name only when the run has been looked up."""
+    spec = train_spec("clip", dataset="digits", model="vit", mlm="mlm")
+    zero_shot_run("vit", home, Index(home.database_url), method="clip")
+    tell_disk(training_jobs([spec], test={}), home)
+    assert "needs about" in capsys.readouterr().err

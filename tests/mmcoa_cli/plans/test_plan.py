@@ -163,7 +163,7 @@ def test_figure_8_interpolates_between_its_runs_and_tests_each_model(nowhere: Ho
     assert [step.command for step in ways] == [
         f"mmcoa interpolate ViT-B-32 {method}-imagenet-full" for method in ("tecoa", "mmcoa")
     ]
-    assert [(step.seconds, step.bytes) for step in ways] == [(13 * speed.load, 1100.0)] * 2
+    assert [(step.seconds, step.bytes) for step in ways] == [(13 * speed.read, 1100.0)] * 2
     tests = [step for step in steps if step.kind == "evaluate"]
     assert (
         tests[3].command == ("mmcoa evaluate --checkpoint interpolated-tecoa-imagenet-full-w0.3 --dataset food101")

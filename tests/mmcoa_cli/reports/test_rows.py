@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -113,3 +113,9 @@ def test_an_empty_index_says_what_to_type(index: Index) -> None:
     with pytest.raises(UserError, match="the index holds no result for task iid yet") as caught:
         rows(index, IID)
     assert "mmcoa train" in caught.value.hint and "mmcoa demo" in caught.value.hint
+
+
+def test_a_row_that_is_made_at_once_has_all_fields(index: Index, add: Add) -> None:
+    add("mmcoa", {"multimodal": 10}, n=100)
+    (row,) = rows(index, catalog.tables()["iid"])
+    assert set(vars(row)) == {found.name for found in fields(Row)} and row == replace(row)

@@ -53,7 +53,9 @@ def test_what_was_pushed_is_fetched_again_and_is_the_same(
     home: Home, run: str, hub: dict[str, Repository], capsys: pytest.CaptureFixture[str]
 ) -> None:
     push(run, "lab/robust", "--private", "--license", "mit", "--json")
-    told = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)
+    assert "sending lab/robust: begun" in printed.err and "%|" not in printed.err  # no terminal: no bar of the hub's
     there = hub["lab/robust"]
     assert told["address"] == f"{constants.ENDPOINT}/lab/robust" and there.private
     assert told["files"] == {name: len(content) for name, content in there.files.items()}
@@ -137,6 +139,16 @@ def test_a_dry_run_sends_nothing(
     out = capsys.readouterr().out
     assert "open_clip_model.safetensors  " in out and not hub
     assert "\n\n---\nlibrary_name: open_clip\n" in out and "\n\n# robust\n\n" in out  # the card, line by line
+
+
+def test_what_breaks_on_the_way_is_no_bug_of_ours(
+    home: Home, hub: dict[str, Repository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hf_xet, which sends large files where it is installed, has errors of its own."""
+    monkeypatch.setattr(PushedTo, "do_PUT", PushedTo.cut)
+    with pytest.raises(UserError, match="cannot send lab/clip") as caught:
+        push("vit", "lab/clip")
+    assert caught.value.hint == "type the same command again"
 
 
 def test_what_the_hub_refuses_is_told(home: Home, hub: dict[str, Repository]) -> None:
