@@ -129,7 +129,7 @@ class Conduct:
     evaluate_every: o.EvaluateEvery = None
     track: o.Track = None
     micro_batch: o.MicroBatch = None
-    recompute: o.Recompute = None
+    recompute: o.Recompute = False
     workers: o.Workers = None
 
     def chosen(self) -> conduct.Conduct:

@@ -88,11 +88,10 @@ MicroBatch = Annotated[
     ),
 ]  # fmt: skip
 Recompute = Annotated[
-    bool | None,
+    bool,
     typer.Option(
-        "--recompute/--keep-all", help="Compute what lies between a tower's blocks twice instead of keeping it: less"
-        " memory, the same step, a third more time.",
-        show_default="where memory would not suffice", rich_help_panel=MACHINE,
+        "--recompute", help="Compute what lies inside a tower's blocks twice instead of keeping it: less memory, the"
+        " same step, a third more time. Without it, where memory would not suffice.", rich_help_panel=MACHINE,
     ),
 ]  # fmt: skip
 Workers = Annotated[

@@ -22,8 +22,8 @@ GIB = 2**30
 
 def recomputes(plan: Plan, conduct: Conduct, accelerator: Accelerator) -> bool:
     """As it is asked for; else by the first process's estimate, which it tells where memory would not suffice."""
-    if conduct.recompute is not None:
-        return conduct.recompute
+    if conduct.recompute:
+        return True
     processes = accelerator.num_processes
     own = math.ceil(min(plan.spec.batch_size, len(plan.indices)) / processes)
     images = min(SETS * own, conduct.micro_batch or SETS * own)
