@@ -127,8 +127,8 @@ class Index:
         """Of each run with epochs whose time was taken, what they took, the first one first."""
         found: dict[str, list[float]] = {}
         query = select(_EPOCH.run_id, _EPOCH.seconds).order_by(_EPOCH.run_id, _EPOCH.epoch)
-        for run_id, seconds in self._rows(schema.epochs, query):
-            found.setdefault(run_id, []).append(seconds)
+        for row in self._rows(schema.epochs, query):
+            found.setdefault(row[0], []).append(row[1])
         return found
 
     def find_run(
