@@ -127,8 +127,8 @@ class Index:
         """Of each run with epochs whose time was taken, what they took, the first one first."""
         found: dict[str, list[float]] = {}
         query = select(_EPOCH.run_id, _EPOCH.seconds).order_by(_EPOCH.run_id, _EPOCH.epoch)
-        for row in self._rows(schema.epochs, query):
-            found.setdefault(row[0], []).append(row[1])
+        for run_id, seconds in map(list, self._rows(schema.epochs, query)):
+            found.setdefault(run_id, []).append(seconds)
         return found
 
     def find_run(
@@ -236,10 +236,12 @@ class Index:
             return self._tried(read)
 
     def _write(self, work: Callable[[Connection], object]) -> None:
-        try:
-            self._write_once(work)
-        except IntegrityError:  # another process inserted the same in between, which only some databases let happen
-            self._write_once(work)
+        for again in reversed(range(TRIES)):
+            try:
+                return self._write_once(work)
+            except IntegrityError:  # another inserted the same in between, which only some databases let happen
+                if not again:
+                    raise
 
     def _write_once(self, work: Callable[[Connection], object]) -> None:
         with self._explained(), self._turn():
