@@ -135,11 +135,12 @@ def fetch_each(
 def tell_needs_of(names: Sequence[str], home: Home, *, source: Path | None, replace: bool) -> None:
     """Say what fetching these takes of the disk, where that is known: what stays, and a download until it is read."""
     rows: Mapping[str, Any] = {**catalog.datasets(), **catalog.models(), **catalog.mlms()}
-    wanted = [name for name in names if replace or not _is_here(name, home)]
+    fetched = [name for name in names if not (name in rows and rows[name].embedded)]  # which are small, and made here
+    wanted = [name for name in fetched if replace or not _is_here(name, home)]
     sizes = {name: rows[name].bytes if name in rows else 0 for name in wanted}
     if source and source.exists():
         sizes = {name: count or size_of(source) for name, count in sizes.items()}
-    downloads = [count for name, count in sizes.items() if name in catalog.datasets() and not rows[name].embedded]
+    downloads = [count for name, count in sizes.items() if name in catalog.datasets()]
     on_the_way = 0 if source else max(downloads, default=0)
     tell_needs({"what stays": sum(sizes.values()), "a download until it is read": on_the_way}, home)
 

@@ -48,7 +48,7 @@ def explanation(shown: str, error: Exception) -> UserError:
         return UserError(f"the index {shown} is not to be trusted: {reason}", hint=hint)
     hint = "see whether the server runs and lets you in"
     if shown.startswith("sqlite"):
-        hint = "see whether the disk is full; if the file is damaged, move it away to begin a new one"
+        hint = "see whether its folder can be written to and the disk is full; if it is damaged, move it away"
     return UserError(f"the index {shown} cannot be used: {reason}", hint=hint)
 
 

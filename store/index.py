@@ -123,6 +123,15 @@ class Index:
         query = select(schema.epochs).where(_EPOCH.run_id == run_id).order_by(_EPOCH.epoch)
         return [Epoch(*list(row)) for row in self._rows(schema.epochs, query)]
 
+    def epoch_seconds(self) -> dict[str, list[float]]:
+        """Of each run with epochs whose time was taken, what they took, the first one first."""
+        found: dict[str, list[float]] = {}
+        query = select(_EPOCH.run_id, _EPOCH.seconds).order_by(_EPOCH.run_id, _EPOCH.epoch)
+        for row in self._rows(schema.epochs, query):
+            run_id, seconds = list(row)
+            found.setdefault(run_id, []).append(seconds)
+        return found
+
     def find_run(
         self,
         beginning: str,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from ready import Server, variables
 
 import mmcoa_cli  # sets OMP_WAIT_POLICY, which torch reads when it is loaded
 
@@ -57,6 +58,21 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
         return Path(shutil.copytree(made, own / f"copy-{name}"))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def server() -> Generator[Callable[[], Server], None, None]:
+    """Has the server of processes, begun when it is first asked for."""
+    begun: list[Server] = []
+
+    def begin() -> Server:
+        if not begun:
+            begun.append(Server(variables()))
+        return begun[0]
+
+    yield begin
+    for one in begun:
+        one.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
-from readme_output import README, blocks, mmcoa, printed
+from readme_output import README, as_shown, blocks
+from ready import Server, Started, variables
 
 from mmcoa_cli.app import app
+
+
+@pytest.fixture
+def mmcoa(server: Callable[[], Server], tmp_path: Path) -> Callable[..., str]:
+    """Standard output of `mmcoa WORDS` on a store of the test's own, by a process of its own."""
+
+    def run(*words: str, **more: str) -> str:
+        process = Started(server(), words, variables(MMCOA_HOME=str(tmp_path), **more), tmp_path)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        return out
+
+    return run
 
 
 def shape(text: str) -> str:
@@ -38,9 +50,11 @@ def test_every_command_is_one() -> None:
 
 
 @pytest.mark.slow(seconds=100)
-def test_the_demo_has_the_papers_shape_and_needs_nothing_the_second_time(stand_ins: Path, tmp_path: Path) -> None:
+def test_the_demo_has_the_papers_shape_and_needs_nothing_the_second_time(
+    mmcoa: Callable[..., str], stand_ins: Path, tmp_path: Path
+) -> None:
     (tmp_path / "models").symlink_to(stand_ins / "models")
-    first = json.loads(mmcoa(tmp_path, "demo", "--json"))
+    first = json.loads(mmcoa("demo", "--json"))
     value = {(row["method"], row["attack"]): row["value"] for row in first["rows"]}
     clean = value["clip", "clean"]
     assert clean > 0.8
@@ -48,39 +62,43 @@ def test_the_demo_has_the_papers_shape_and_needs_nothing_the_second_time(stand_i
     assert value["clip", "multimodal"] < clean / 2
     assert max(["clip", "ft-standard", "tecoa", "mmcoa"], key=lambda method: value[method, "multimodal"]) == "mmcoa"
     assert {prompt["dataset"] for prompt in first["prompts"]} == {"digits"}
-    assert json.loads(mmcoa(tmp_path, "demo", "--json"))["rows"] == first["rows"]
+    assert json.loads(mmcoa("demo", "--json"))["rows"] == first["rows"]
 
 
 @pytest.mark.slow(seconds=30)
-def test_the_three_lines_print_what_the_readme_says(stand_ins: Path, tmp_path: Path) -> None:
+def test_the_three_lines_print_what_the_readme_says(mmcoa: Callable[..., str], stand_ins: Path, tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to(stand_ins / "models")
     assert [command.split()[1] for command, _ in blocks()] == ["fetch", "train", "report"]
     for command, output in blocks():
-        assert shape(printed(command, tmp_path)) == shape(output), command
+        assert shape(as_shown(mmcoa(*command.split()[1:]), tmp_path)) == shape(output), command
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_prints_what_it_says(stand_ins: Path, tmp_path: Path) -> None:
+def test_the_python_of_the_readme_prints_what_it_says(
+    server: Callable[[], Server], stand_ins: Path, tmp_path: Path
+) -> None:
     text = README.read_text(encoding="utf8")
     ((code, output),) = re.findall(r"```python\n(import torch.*?)```\n\n```text\n(.*?)```", text, flags=re.DOTALL)
     (tmp_path / "models").symlink_to(stand_ins / "models")
-    env = {**os.environ, "MMCOA_HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(README.parent)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert (done.returncode, shape(done.stdout)) == (0, shape(output)), done.stderr
-    withstands, values = float(done.stdout.split()[0]), re.findall(r"(?:clean|image) +([\d.]+)", done.stdout)
+    (tmp_path / "readme.py").write_text(code, encoding="utf8")
+    env = variables(MMCOA_HOME=str(tmp_path))
+    process = Started(server(), [], env, tmp_path, script=str(tmp_path / "readme.py"))
+    out, err = process.communicate()
+    assert (process.returncode, shape(out)) == (0, shape(output)), err
+    withstands, values = float(out.split()[0]), re.findall(r"(?:clean|image) +([\d.]+)", out)
     assert withstands < 0.9 and float(values[1]) < float(values[0])
 
 
 @pytest.mark.slow
-def test_the_attack_of_the_readme_is_one(stand_ins: Path, tmp_path: Path) -> None:
+def test_the_attack_of_the_readme_is_one(mmcoa: Callable[..., str], stand_ins: Path, tmp_path: Path) -> None:
     """Its file as it stands there, and the command below it on a few images."""
     text = README.read_text(encoding="utf8")
     (code,) = re.findall(r"```python\n(\"\"\"drift.*?)```", text, flags=re.DOTALL)
     (command,) = re.findall(r"^MMCOA_PLUGINS=drift PYTHONPATH=. mmcoa (.*)$", text, flags=re.MULTILINE)
     (tmp_path / "drift.py").write_text(code, encoding="utf8")
     (tmp_path / "models").symlink_to(stand_ins / "models")
-    variables = {"MMCOA_PLUGINS": "drift", "PYTHONPATH": f"{README.parent}:{tmp_path}"}
-    words = [*command.split(), "--limit", "40", "--steps", "5", "--json"]
-    clean, drift = json.loads(mmcoa(tmp_path, *words, **variables))["rows"]
-    assert (drift["attack"], drift["eps"], drift["n"]) == ("drift", "4/255", 40)
+    plugin = {"MMCOA_PLUGINS": "drift", "PYTHONPATH": f"{README.parent}:{tmp_path}"}
+    words = [*command.split(), "--limit", "200", "--steps", "5", "--json"]
+    clean, drift = json.loads(mmcoa(*words, **plugin))["rows"]
+    assert (drift["attack"], drift["eps"], drift["n"]) == ("drift", "4/255", 200)
     assert drift["value"] < clean["value"]

@@ -81,7 +81,8 @@ def _block(
         grid.add_column(justify="right", no_wrap=True, min_width=NARROW)
     grid.add_row("", *(Text(name, style="dim") for name in head))
     for row in rows:
-        cells = [f"  {row.who}", _time(row.seconds), _short(1 / row.seconds) if row.seconds else "–"]
+        fewer = f" ({row.rounds})" if row.rounds != report.setting["rounds"] else ""  # rounds, where it was interrupted
+        cells = [f"  {row.who}{fewer}", _time(row.seconds), _short(1 / row.seconds) if row.seconds else "–"]
         cells += [_ratio(row.of_floor), _ratio(row.of_ours)]
         cells += [_share(share_of_nominal(row, report.setting))] if known else []
         cells += _changed(changes.get((row.part, row.work, row.who))) if compares else []

@@ -176,5 +176,5 @@ def _require_dataset(name: str, home: Home) -> None:
         raise absent(name, home)
     raise UserError(
         f"the dataset {name} is not in the store",
-        hint=f"mmcoa fetch {name}, or mmcoa fetch {name} --from PATH; {OFFLINE}",
+        hint=f"mmcoa fetch {name}  # or, of what is on this machine, mmcoa fetch {name} --from PATH; {OFFLINE}",
     )

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from store.errors import UserError
 from .. import plugins
 from ..loading import end_without_search, uncollected
 from ..settings import home
+from ..terminal.console import loading
 from ..terminal.durations import duration
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
@@ -72,7 +74,7 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
     Raises UserError when this is not one of that many.
     """
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
-    with uncollected():
+    with loading("torch") if processes == 1 else nullcontext(), uncollected():
         import torch
         from accelerate import Accelerator, InitProcessGroupKwargs
 

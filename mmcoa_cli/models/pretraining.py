@@ -54,6 +54,7 @@ TEMPLATES = (
 )
 PROMPT_DRAWS = 2**62  # keys of the prompt draws, beyond every sample's
 SAVE_EVERY = 60  # seconds: what a kill can cost
+IN_MEMORY = 2**28  # bytes of training images that are read once, and not in every epoch
 WARM_UP = 0.05  # the share of all steps in which the learning rate rises; it falls by a cosine afterwards
 
 Ints = npt.NDArray[np.int64]
@@ -133,7 +134,7 @@ def _expect_same(target: Path, key: str) -> None:
 
 
 def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> None:
-    labels, prompts = dataset.labels("train"), _prompts(dataset)
+    labels, prompts, images = dataset.labels("train"), _prompts(dataset), _Images(dataset)
     steps = math.ceil(len(labels) / spec.batch_size)
     # fused: else a step reads each weight eight times, and most of a small model's are the embeddings of 49,408 tokens
     optimizer = torch.optim.AdamW(
@@ -148,8 +149,8 @@ def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> No
             for number in range(epoch * steps, (epoch + 1) * steps):
                 batch = order[number % steps * spec.batch_size :][: spec.batch_size]
                 optimizer.param_groups[0]["lr"] = spec.lr * _schedule((number + 1) / (spec.epochs * steps))
-                images = to_unit(_augmented(dataset, batch, spec=spec, epoch=epoch), clip.device)
-                loss = _loss(clip, images, labels[batch], prompts=prompts, rng=keyed(spec.seed, PROMPT_DRAWS + number))
+                pixels = to_unit(_augmented(images(batch), batch, spec=spec, epoch=epoch), clip.device)
+                loss = _loss(clip, pixels, labels[batch], prompts=prompts, rng=keyed(spec.seed, PROMPT_DRAWS + number))
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
@@ -189,10 +190,23 @@ def _require_prompts(clip: Clip, dataset: Dataset) -> None:
         require_distinct_prompts(clip, class_prompts(names, template), names, where_cut=longer)
 
 
-def _augmented(dataset: Dataset, batch: Ints, *, spec: PretrainSpec, epoch: int) -> Pixels:
+class _Images:
+    """The training images by their numbers; read once where all of them take little memory."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset, count = dataset, len(dataset.labels("train"))
+        small = 3 * count * dataset.info.pixel_size**2 <= IN_MEMORY
+        self._all = load_pixels(dataset, "train", range(count)) if small else None
+
+    def __call__(self, batch: Ints) -> Pixels:
+        return load_pixels(self._dataset, "train", batch) if self._all is None else self._all[batch]
+
+
+def _augmented(pixels: Pixels, batch: Ints, *, spec: PretrainSpec, epoch: int) -> Pixels:
     """The batch's images, each shifted by up to a sixteenth of its side (and mirrored, where that is asked for)."""
-    pixels = load_pixels(dataset, "train", batch)
     size, margin = pixels.shape[1], pixels.shape[1] // 16
+    if not margin and not spec.flip:
+        return pixels
     padded = np.pad(pixels, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
     for i, index in enumerate(batch):
         rng = keyed(spec.seed, int(index), epoch=epoch + 1)

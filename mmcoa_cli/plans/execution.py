@@ -69,6 +69,7 @@ class Execution:
         except FAILURES as error:
             trains = group[0].work.train if isinstance(group[0].work, Job) else None
             if len(group) > 1 and not (trains and Known(self.home).run(trains) is None):
+                say("one of them failed: each is done by itself now, what is there is kept", style="dim")
                 for step in group:
                     self._attempt([self._named(step)])
                 return

@@ -7,8 +7,8 @@ training set the table's methods and shots.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from store.errors import UserError
@@ -56,6 +56,7 @@ class Lacking:
     unfinished: tuple[tuple[str, str], ...] = ()  # runs and their training sets
     ways: tuple[tuple[str, str], ...] = ()  # runs, and what makes the models on the way to each
     untrained: tuple[TrainSpec, ...] = ()
+    tested_so: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)  # on each training set: how much
 
     def entries(self) -> list[dict[str, str]]:
         """One for each result, run or dataset, as JSON has them; what one of them does not concern is empty."""
@@ -69,7 +70,7 @@ class Lacking:
             ),
             *(_entry(run, source, "", _resume(run)) for run, source in self.unfinished),
             *(_entry(run, "", "", command) for run, command in self.ways),
-            *(_entry("", spec.dataset, "", command_of_training(spec)) for spec in self.untrained),
+            *(_entry("", spec.dataset, "", self._train(spec)) for spec in self.untrained),
         ]
 
     def lines(self) -> list[str]:
@@ -78,12 +79,16 @@ class Lacking:
         fetch += [f"not interpolated: {command}" for _, command in self.ways[:1]]
         resume = [f"not finished: {_resume(run)}" for run, _ in self.unfinished]
         evaluate = [f"not tested, {_many(test.spec)}: {test.command}" for test in self.tests]
-        train = [f"not trained, {_runs(self.untrained)}: {command_of_training(spec)}" for spec in self.untrained[:1]]
+        train = [f"not trained, {_runs(self.untrained)}: {self._train(spec)}" for spec in self.untrained[:1]]
         room = MOST - len(fetch) - len(resume[:1]) - len(train)
         more = len(evaluate[room:]) + len(resume[1:]) + len(self.ways[1:])
         rest = [f"and {more} more command{'s' if more > 1 else ''}, which --json lists"] if more else []
         found = [*fetch, *evaluate[:room], *resume[:1], *rest, *train]
         return ["What is missing, and what fills it:", *(f"  {line}" for line in found)] if found else []
+
+    def _train(self, spec: TrainSpec) -> str:
+        """With a test that is as large as those of other runs: it joins their results."""
+        return command_of_training(spec, **self.tested_so.get(spec.dataset, {}))
 
     @property
     def _fetch(self) -> str:
@@ -105,6 +110,7 @@ def lacking(
         tuple((run.id, run.source) for run in runs if run.status != "complete" and run.source in known.sources),
         tuple((run.id, Between(run.model, run.id, steps).command) for run, steps in known.ways()),
         tuple(untrained),
+        {source: known.size_of_tests(source) for source in dict.fromkeys(spec.dataset for spec in untrained)},
     )
 
 

@@ -45,6 +45,7 @@ from ..jobs.training_steps import original_of
 from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
 from ..jobs.worker import Job, Start, choose_kernels
+from ..models import remembered_words
 from ..models.held import free_memory
 from ..models.library import mlm_path
 from ..models.subjects import load_base, load_mlm
@@ -236,7 +237,7 @@ def _bench(order: Order | Typed, home: Home, side: int) -> Iterator[Bench]:
     try:
         with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder:
             own = Home(Path(folder), f"sqlite:///{Path(folder) / 'index.db'}")
-            own.models.symlink_to(home.models.absolute(), target_is_directory=True)
+            _link_models(own, home)
             for classes in (FEW, MANY):
                 images = _noise(order.block + MANY, side)
                 _write(own, _dataset(classes), NAMES[:classes], {"train": images, "test": images})
@@ -251,6 +252,19 @@ def _bench(order: Order | Typed, home: Home, side: int) -> Iterator[Bench]:
         accelerator.free_memory()
         if not frozen:
             gc.unfreeze()
+
+
+def _link_models(own: Home, home: Home) -> None:
+    """The models of `home`; of masked LMs the files one by one, so that what they say is not remembered there."""
+    own.models.mkdir()
+    for part in home.models.absolute().iterdir():
+        if part.name != own.mlms.name:
+            (own.models / part.name).symlink_to(part)
+    for file in home.mlms.absolute().glob("*/*") if home.mlms.exists() else ():
+        if file.name != remembered_words.FOLDER:
+            place = own.mlms / file.parent.name / file.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(file)
 
 
 def _hashed(model: T) -> T:

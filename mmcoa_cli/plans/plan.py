@@ -21,7 +21,7 @@ from ..terminal.console import say
 from .compose import Composer, cells_of
 from .explaining import Explaining
 from .order import LADDER, PAPER, Order, Scale, remembered
-from .selection import Data, Selection, select
+from .selection import Data, Selection, missing, select
 from .steps import Step, fetching
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def compose(
         cells = [cell for table in tables if table.cell != TIME for cell in cells_of(table)]
         steps += Explaining(composer.settings, data).steps(composer, cells)
     left_out = [line for selection in chosen for line in selection.left_out]
-    left_out = [*dict.fromkeys(left_out), *differences(order, scale, chosen)]
+    left_out = [*missing(chosen), *dict.fromkeys(left_out), *differences(order, scale, chosen)]
     every = (*_fetches(order, data.values(), known), *steps)
     return Plan(order, scale, every, tuple(left_out), speed, tables, data)
 

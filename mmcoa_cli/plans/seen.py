@@ -34,6 +34,10 @@ OF_ONE_RUN = ("seed", "shots", "model", "part", "model_sha256", "base", "recipe"
 WHOLE = ("none", "release")  # of compat
 
 
+def _nothing(attack: str) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Seen:
     """A run or a model of the index, with results that were measured alike; none where it was not tested yet.
@@ -45,7 +49,7 @@ class Seen:
     model: str
     axes: Mapping[str, tuple[Any, ...]]  # the part of a table's grid that it is
     rows: Sequence[Row] = ()
-    usual: Callable[[], Mapping[str, Any]] = dict  # gives the settings of a test under an attack without results
+    usual: Callable[[str], Mapping[str, Any]] = _nothing  # gives the settings of a test under an attack without results
     told: dict[Any, Any] = field(default_factory=dict)  # what results of one threat model and setting were made with
 
     @property
@@ -72,11 +76,13 @@ class Seen:
         own = [row for row in self.rows if row.attack == attack]
         for same in grouped(own, alike) or [[]]:
             there = {row.dataset for row in same if not row.earlier and not row.before_the_last}
-            yield partial(self._made_with, same, told), there
+            yield partial(self._made_with, attack, same, told), there
 
-    def _made_with(self, same: Sequence[Row], told: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Settings:
+    def _made_with(
+        self, attack: str, same: Sequence[Row], told: Callable[[Mapping[str, Any]], dict[str, Any]]
+    ) -> Settings:
         epochs = {"epochs": epochs_of(self.found)} if self.found and self.found.source else {}
-        return Settings(self.model, epochs, told(settings_of(same) if same else self.usual()))
+        return Settings(self.model, epochs, told(settings_of(same) if same else self.usual(attack)))
 
     def run(self, spec: TrainSpec) -> Run | None:
         return self.found
@@ -134,13 +140,28 @@ class Collection:
         for run in (run for run in self.runs if run.method in catalog.methods()):
             untested = (run.kind, run.status) == (tested, "complete") and self._stands(run)
             for group in grouped(of_run.get(run.id, []), alike) or ([[]] if untested else []):
-                source, usual = run.source or group[0].dataset, partial(_usual, run, group)
+                source, usual = run.source or group[0].dataset, partial(self._usual, run, group)
                 yield Seen(run, run.model, _axes(run.method, source), group, usual, told)
         here = [row for row in self.rows if not on_source or row.dataset in self.table.datasets]
         zero_shot = next((name for name in self.table.methods if not catalog.methods()[name].loss), "")
         for group in grouped(here, lambda row: (row.model, row.dataset if on_source else "")):
             if zero_shot and all(row.source for row in group):
-                yield Seen(None, group[0].model, _axes(zero_shot, group[0].dataset), usual=partial(settings_of, group))
+                yield Seen(
+                    None, group[0].model, _axes(zero_shot, group[0].dataset), usual=partial(self._usual, None, group)
+                )
+
+    def _usual(self, run: Run | None, group: Sequence[Row], attack: str) -> Mapping[str, Any]:
+        """The settings of a test that joins results under an attack: those of the run's own ones, else of those which
+        others have there, else those that `mmcoa train` itself tests it with."""
+        on = group[0].dataset if group and self.table.on_source else run.source if run and self.table.on_source else ""
+        others = self._of_others.get((attack, on), {})
+        return {**(_after_training(run) if run else {}), **others, **settings_of(group)}
+
+    @cached_property
+    def _of_others(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+        """What most results under an attack were measured with, where that keeps tables apart on one dataset."""
+        every = grouped(self.rows, lambda row: (row.attack, row.dataset if self.table.on_source else ""))
+        return {(same[0].attack, same[0].dataset if self.table.on_source else ""): _as_most(same) for same in every}
 
     def _stands(self, run: Run) -> bool:
         """Whether the table names a run that it may have no results of."""
@@ -161,6 +182,17 @@ class Collection:
                 if weights - {way["w"] for way in ways if (way["b"]["run"], way["towers"]) == (run.id, Way.towers)}:
                     yield run, steps_over(weights)
 
+    def size_of_tests(self, source: str) -> dict[str, int | None]:
+        """The limit and the steps of the tests on a training set, None where they are the usual ones."""
+        own = [row for row in self.rows if row.dataset == source]
+        found, usual = settings_of(own), base.every_option()["steps"]
+        steps = None if "steps" in self.table.options or found.get("steps") == usual else found.get("steps")
+        return {"limit": found.get("limit"), "steps": steps}
+
+    def _seed(self, source: str, like: Sequence[Run]) -> int:
+        """The seed of further runs: that of those which are there, or of the tests that these are to stand beside."""
+        return min({run.seed for run in like} or {row.seed for row in self.rows if row.dataset == source} or {0})
+
     def untrained(self, source: str) -> Iterator[TrainSpec]:
         """The table's runs on `source` that are not there, those of few images first, for each model in the report that
         was trained on it."""
@@ -172,7 +204,7 @@ class Collection:
             cells = dict.fromkeys(cell.of_run for cell in table.cells() if cell.source)
             unusual = [_unusual(run) for run in like]
             for cell in sorted(cells, key=lambda cell: table.shots.index(cell.shots)):
-                told = in_common(unusual, cell.method)
+                told = {**in_common(unusual, cell.method), "seed": self._seed(source, like)}
                 spec = Settings(model, {name: told[name] for name in told if name not in self._options}).run(cell)
                 told = spec.document()
                 if (cell.method, cell.shots, *(told.get(name) for name in self._options)) not in there:
@@ -219,6 +251,12 @@ def _options(attack: base.Attack) -> tuple[str, ...]:
     return tuple(base.options_of([attack.name]))
 
 
+def _as_most(rows: Sequence[Row]) -> dict[str, Any]:
+    """The settings of most rows."""
+    alike = Counter(map(_measured_so, rows)).most_common(1)[0][0]
+    return settings_of([row for row in rows if _measured_so(row) == alike])
+
+
 def in_common(told: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
     """The settings in which all runs differ from the usual, of which that is `told`: those that one of `method` has."""
     own = {*TrainSpec.__dataclass_fields__, *options_of(catalog.methods()[method]), *base.every_option()}
@@ -240,11 +278,6 @@ def _limit_of(rows: Sequence[Row]) -> int | None:
     limits = sorted({row.limit for row in rows if row.limit is not None})
     of_rows = [next((n for n in limits if row.n <= n), None) for row in rows]  # a small test set is its own subset
     return Counter(of_rows).most_common(1)[0][0]
-
-
-def _usual(run: Run, group: Sequence[Row]) -> dict[str, Any]:
-    """Those of its results; what these do not say, as `mmcoa train` itself tests it."""
-    return _after_training(run) | settings_of(group)
 
 
 def _after_training(run: Run) -> dict[str, Any]:

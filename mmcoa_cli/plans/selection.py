@@ -43,6 +43,8 @@ class Selection:
     sources: tuple[Data, ...]
     tested: tuple[Data, ...] = ()
     left_out: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()  # datasets that it would have, and that are not in the store
+    unknown: tuple[str, ...] = ()  # ... and not in the catalog
 
     @property
     def datasets(self) -> tuple[Data, ...]:
@@ -77,8 +79,10 @@ def select(table: TableRow, order: Order, home: Home) -> Selection:
     if captions:
         tested = tested or [data for data in usable.values() if data.captions][:1]
     tested = [data for data in tested if data.test]
-    left_out = [*_missing(wanted, known, usable), *_otherwise([*sources, *tested], own, table)]
-    return Selection(table, tuple(sources), tuple(tested), tuple(left_out))
+    left_out = _otherwise([*sources, *tested], own, table)
+    away = [name for name in wanted if name in known and name not in usable]
+    unknown = [name for name in wanted if name not in known]
+    return Selection(table, tuple(sources), tuple(tested), tuple(left_out), tuple(away), tuple(unknown))
 
 
 def _of_the_catalog(home: Home) -> dict[str, Data]:
@@ -148,9 +152,11 @@ def _no_source(name: str, known: Mapping[str, Data]) -> UserError:
     return UserError(f"the dataset {name} is not in the store", hint=f"mmcoa fetch {name}")
 
 
-def _missing(wanted: list[str], known: dict[str, Data], usable: dict[str, Data]) -> Iterable[str]:
-    unknown = [name for name in wanted if name not in known]
-    away = [name for name in wanted if name in known and name not in usable]
+def missing(chosen: Iterable[Selection]) -> Iterator[str]:
+    """The datasets that take part in no table that would have them, each once."""
+    away, unknown = (
+        dict.fromkeys(name for one in chosen for name in getattr(one, kind)) for kind in ("away", "unknown")
+    )
     if away:
         yield f"not in the store: {', '.join(away)} (mmcoa fetch NAME brings one)"
     if unknown:

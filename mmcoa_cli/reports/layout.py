@@ -42,7 +42,7 @@ class Layout:
         if name in ("shots", "epoch"):
             return (float(value) if str(value).isdigit() else math.inf,)
         known = list(catalog.methods()) if name == "method" else list(self.table.axis(name))
-        return (known.index(value) if value in known else len(known), *_natural(str(value)))
+        return (known.index(value) if value in known else len(known), *natural(str(value)))
 
     def column(self, row: Row) -> Any:
         """What stands above the row's cell."""
@@ -75,7 +75,7 @@ class Layout:
         )
 
 
-def _natural(text: str) -> Key:
+def natural(text: str) -> Key:
     """Numbers and fractions by their size, then words."""
     try:
         return (0, Fraction(text), "")

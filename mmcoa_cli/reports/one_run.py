@@ -66,13 +66,13 @@ def described(name: str, home: Home, *, made_by: Callable[[Sequence[Row]], list[
     """
     index = Index(home.database_url)
     run = index.find_run(name, otherwise=NO_RUN)
-    tests = together(index.results(runs=[run.id]))
+    tests, epochs = together(index.results(runs=[run.id])), index.epochs(run.id)
     return Described(
-        listed=listed_run(run, index, tests),
+        listed=listed_run(run, [epoch.seconds for epoch in epochs], tests),
         finished_at=run.finished_at,
         weights=run.weights,
         settings=_settings(run),
-        epochs=index.epochs(run.id),
+        epochs=epochs,
         files=_files(run, home),
         results=[accuracy(one) for one in tests],
         command=_command(run, tests, made_by),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..catalog.tables import TableRow
-from .layout import OF_WEIGHTS, Key, Layout
+from .layout import OF_WEIGHTS, Key, Layout, natural
 from .lines import Line, grouped, lines_of
 from .rows import Row
 from .threats import agreement
@@ -79,7 +79,8 @@ def panels(rows: Sequence[Row], *, table: TableRow, seeds: bool = False) -> list
     several = Counter(name for name, _ in data)
     found = []
     for group in grouped(sorted(rows, key=alike), alike):
-        for number, fitting in enumerate(_split(group, lambda row: agreement(row.threat, layout.free))):
+        parts = _split(group, lambda row: agreement(row.threat, layout.free))
+        for number, fitting in enumerate(sorted(parts, key=_radii)):
             for limit, same in _without_repeated(_measured_alike(fitting, layout)):
                 lines = lines_of(same, layout, seeds=seeds)
                 if number:  # what no attack changed stands beside every attack; a line of nothing else, only once
@@ -103,6 +104,14 @@ def _split(rows: Sequence[Row], setting: Callable[[Row], Setting]) -> list[list[
     """The rows of each setting; those that have less of one stand with all that they agree with."""
     own = [(row, setting(row).items()) for row in rows]
     return [[row for row, of in own if of <= whole.items()] for whole in _wholes(setting(row) for row in rows)]
+
+
+def _radii(rows: Sequence[Row]) -> Key:
+    """What panels that differ in nothing before are sorted by."""
+    threats = {row.threat: None for row in rows}
+    return tuple(
+        sorted({natural(str(part["eps"])) for threat in threats for part in threat.parts.values() if "eps" in part})
+    )
 
 
 def _wholes(every: Iterable[Setting]) -> list[dict[str, Any]]:

@@ -98,7 +98,7 @@ def _nothing(task: catalog.TableRow, attacks: tuple[str, ...]) -> UserError:
     under = f" under the attack {' or '.join(attacks)}" if attacks else ""
     return UserError(
         f"the index holds no result for task {task.name}{under} yet",
-        hint="mmcoa train --method mmcoa --shots 5   or, without a network: mmcoa demo",
+        hint="mmcoa train --method mmcoa --shots 5  # or, without a network: mmcoa demo",
     )
 
 

@@ -74,7 +74,10 @@ def listed(home: Home, wanted: Filter) -> list[Listed]:
     index = Index(home.database_url)
     runs = index.runs()
     if not runs:
-        raise UserError("the index holds no run yet", hint="mmcoa train --method mmcoa --shots 5   or: mmcoa demo")
+        raise UserError(
+            "the index holds no run yet",
+            hint="mmcoa train --method mmcoa --shots 5  # or, without a network: mmcoa demo",
+        )
     tests: dict[str, list[Evaluated]] = {}
     for one in together(index.results(own=not wanted.datasets, datasets=wanted.datasets or None)):
         tests.setdefault(one.run.id, []).append(one)
@@ -82,11 +85,12 @@ def listed(home: Home, wanted: Filter) -> list[Listed]:
     found = [run for run in runs if wanted.takes(run, run=run.id, datasets={run.source, *tested.get(run.id, ())})]
     if not found:
         raise wanted.none_of(runs, datasets=set().union(*tested.values()) | {run.source for run in runs} - {""})
-    return [listed_run(run, index, tests.get(run.id, ())) for run in reversed(found)]
+    took = index.epoch_seconds()
+    return [listed_run(run, took.get(run.id, ()), tests.get(run.id, ())) for run in reversed(found)]
 
 
-def listed_run(run: Run, index: Index, tests: Sequence[Evaluated]) -> Listed:
-    """The run, and what its `tests` (the oldest first) say of it."""
+def listed_run(run: Run, epochs: Sequence[float], tests: Sequence[Evaluated]) -> Listed:
+    """The run, the seconds of its `epochs`, and what its `tests` (the oldest first) say of it."""
     every = [accuracy(one) for one in tests]
     on = run.source if any(one.dataset == run.source for one in every) else every[-1].dataset if every else ""
     newest = {one.attack: one for one in every if one.dataset == on}
@@ -102,7 +106,7 @@ def listed_run(run: Run, index: Index, tests: Sequence[Evaluated]) -> Listed:
         seed=run.seed,
         status=run.status,
         created_at=run.created_at,
-        seconds=took(run, index),
+        seconds=_took(run, epochs),
         clean=next((one for name, one in newest.items() if _changes_nothing(name)), None),
         robust=min(attacked, key=lambda one: one.value, default=None),
     )
@@ -122,13 +126,12 @@ def _settings(run: Run) -> dict[str, Any]:
     return {**unusual(run.method, run.spec), **compat} if run.kind == "train" else {}
 
 
-def took(run: Run, index: Index) -> float | None:
+def _took(run: Run, epochs: Sequence[float]) -> float | None:
     """The seconds of its epochs; of a run that recorded none, from its beginning to its end."""
     if run.kind != "train":
         return None
-    epochs = index.epochs(run.id)
     if epochs or not run.finished_at:
-        return sum(epoch.seconds for epoch in epochs) or None
+        return sum(epochs) or None
     return (datetime.fromisoformat(run.finished_at) - datetime.fromisoformat(run.created_at)).total_seconds()
 
 

@@ -185,6 +185,22 @@ def waiting(description: str) -> Iterator[None]:
 
 
 @contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Say in a terminal, until it is done, that `what` is loaded: to import torch takes seconds in which nothing can be
+    drawn over and over."""
+    if not err.live:
+        yield
+        return
+    err.file.write(f"loading {what} ...")
+    err.file.flush()
+    try:
+        yield
+    finally:
+        err.file.write("\r\x1b[2K")
+        err.file.flush()
+
+
+@contextmanager
 def _lines(description: str, *, total: int | None, unit: str, done: int) -> Iterator[Task]:
     from .plain_progress import Heart, PlainProgress
 

@@ -104,9 +104,11 @@ def _say(stop: Stopped) -> None:
     """Print the two lines of a signal; nothing where the terminal is gone."""
     from store.errors import UserError
 
-    from .console import print_error
+    from .console import err, print_error
 
     with suppress(OSError):
+        if err.live:
+            err.file.write("\r\x1b[K")  # the ^C that the terminal wrote
         print_error(UserError(_what(stop), hint=_go_on()))
 
 

@@ -51,7 +51,9 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def _of_a_file(error: OSError) -> UserError:
     """Put the error of a file into words: a full disk, or a file that cannot be read or written."""
-    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
+    written = error.errno in FULL and error.filename2  # of a copy, the second is what there is no space for
+    named = written or error.filename
+    place = Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else None
     variable = _variable(place)
     if error.errno in FULL:
         where = place or "while writing to the store"

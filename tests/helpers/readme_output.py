@@ -7,12 +7,13 @@ runs them (minutes: the stand-ins are trained first) and puts what they print in
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from ready import variables
 
 README = Path(__file__).parents[2] / "README.md"
 SHOWN = "~/.local/share/mmcoa"  # where the store lies, unless MMCOA_HOME says otherwise
@@ -26,25 +27,23 @@ def blocks() -> list[tuple[str, str]]:
     return [(command, output) for command, _, output in (part.partition("\n") for part in found[0].split("$ ")[1:])]
 
 
-def printed(command: str, home: Path) -> str:
-    """What `command` prints on standard output, in the store `home`."""
-    done = mmcoa(home, *command.split()[1:])
-    return done.replace(str(home), SHOWN)
+def as_shown(output: str, home: Path) -> str:
+    """What a command printed in the store `home`, as the README shows it."""
+    return output.replace(str(home), SHOWN)
 
 
-def mmcoa(home: Path, *words: str, **variables: str) -> str:
-    """Standard output of `mmcoa WORDS`, as a shell would run it. Raises where it fails."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MMCOA_")}
-    env = {**kept, "MMCOA_HOME": str(home), "COLUMNS": "100", "OMP_NUM_THREADS": "1", **variables}
+def _printed(command: str, home: Path) -> str:
+    """What `command` prints on standard output, as a shell would run it. Raises where it fails."""
+    env, words = variables(MMCOA_HOME=str(home)), command.split()[1:]
     done = subprocess.run([sys.executable, "-m", "mmcoa_cli", *words], env=env, capture_output=True, text=True)
     if done.returncode:
         raise AssertionError(done.stderr)
-    return done.stdout
+    return as_shown(done.stdout, home)
 
 
 def renew() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        written = "".join(f"$ {command}\n{printed(command, Path(folder))}" for command, _ in blocks())
+        written = "".join(f"$ {command}\n{_printed(command, Path(folder))}" for command, _ in blocks())
     text = README.read_text(encoding="utf8")
     README.write_text(_BLOCK.sub(lambda _: written, text, count=1), encoding="utf8")
 

@@ -29,10 +29,17 @@ LIBRARIES = (
     "torch", "torch.distributed", "torch._dynamo", "torchvision", "transformers.models.bert.modeling_bert",
     "transformers.models.auto.modeling_auto", "transformers.dynamic_module_utils", "open_clip", "accelerate", "h5py",
     "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "alembic.command", "rich.progress", "psutil", "typer.rich_utils",
-    "typer.completion", "pydantic.types",
+    "typer.completion", "pydantic.types", "scipy.special", "scipy.optimize",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a message: arguments and variables
 ENDS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+
+
+def variables(**more: str) -> dict[str, str]:
+    """What `mmcoa` finds in its environment: no network, one thread."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MMCOA_", "HF_"))}
+    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return {**inherited, "PYTHONPATH": str(Path(__file__).parents[2]), **offline, **more}
 
 
 def as_in_a_terminal() -> None:

@@ -20,10 +20,9 @@ import pytest
 import torch
 from huggingface_hub import constants
 from PIL import Image
-from ready import Server, Started, as_in_a_terminal
+from ready import Server, Started, as_in_a_terminal, variables
 from torch import Tensor
 
-import store
 from mmcoa_cli.datasets.fetching import fetch_dataset
 from mmcoa_cli.models import embedded
 from mmcoa_cli.models.clip import Clip, load_clip
@@ -188,28 +187,6 @@ def _save_random_mlm(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Callable[[], Server]]:
-    """Has the server of processes, begun when it is first asked for."""
-    begun: list[Server] = []
-
-    def begin() -> Server:
-        if not begun:
-            begun.append(Server(_variables()))
-        return begun[0]
-
-    yield begin
-    for one in begun:
-        one.close()
-
-
-def _variables(**more: str) -> dict[str, str]:
-    """What `mmcoa` finds in its environment: no network, one thread."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MMCOA_", "HF_"))}
-    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    return {**inherited, "PYTHONPATH": str(Path(store.__file__).parents[1]), **offline, **more}
-
-
 class Typed:
     """`mmcoa` with some words as a person types it: another process, with a store of its own."""
 
@@ -237,8 +214,8 @@ def typed(server: Callable[[], Server]) -> Iterator[Callable[..., Typed]]:
     asked for."""
     started: list[Typed] = []
 
-    def start(home: Home, *words: str, new: bool = False, **variables: str) -> Typed:
-        env, folder = _variables(MMCOA_HOME=str(home.root), **variables), home.root.parent
+    def start(home: Home, *words: str, new: bool = False, **more: str) -> Typed:
+        env, folder = variables(MMCOA_HOME=str(home.root), **more), home.root.parent
         process: Started | subprocess.Popen[str]
         if new:
             process = subprocess.Popen(

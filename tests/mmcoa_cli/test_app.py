@@ -82,6 +82,20 @@ def test_a_verb_loads_no_other_and_its_help_no_pydantic() -> None:
     assert not {"pydantic", "mmcoa_cli.attacks", "mmcoa_cli.jobs"} & names
 
 
+@pytest.mark.parametrize("words", [["--help"], ["fetch", "--list"], ["runs", "--help"]])
+def test_what_lists_starts_without_what_computes(words: list[str], tmp_path: Path) -> None:
+    """`--help` builds no verb, and where a value has its type already, typer loads no pydantic for it."""
+    loaded = "import sys; from mmcoa_cli.app import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", loaded, *words], cwd=ROOT, capture_output=True, text=True, check=True,
+        env={"MMCOA_HOME": str(tmp_path), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    names = set(ended.stdout.splitlines()[-1].split())
+    assert not {"pydantic", "numpy", "h5py", "filelock", "sqlalchemy", "torch"} & names
+    verbs = {name.rpartition(".")[2] for name in names if name.startswith("mmcoa_cli.commands.")} & {*VERBS}
+    assert verbs == set(words[:1]) & {*VERBS}
+
+
 def test_every_verb_has_help_and_a_place_in_the_readme(mmcoa: Callable[..., Ended]) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf8")
     _, shown, _ = mmcoa("--help")

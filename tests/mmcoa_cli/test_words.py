@@ -93,3 +93,17 @@ def test_a_radius_says_what_it_is_of_255(typed: str, said: str) -> None:
 
 def test_a_radius_in_the_other_norm_is_none_of_255() -> None:
     assert "eps 0.5," in PgdSettings(norm="l2", eps="0.5").in_words()
+
+
+@pytest.mark.parametrize(
+    ("command", "to_type"),
+    [
+        ("runs", "train --method mmcoa --shots 5"),
+        ("report --task iid", "train --method mmcoa --shots 5"),
+        ("train --shots 5", "fetch cifar100"),
+        ("evaluate --checkpoint vit --dataset stl10", "fetch stl10"),
+    ],
+)
+def test_a_hint_can_be_typed_as_it_stands(home: Home, command: str, to_type: str) -> None:
+    """What follows the command is a comment to the shell."""
+    assert shlex.split(refused(command).hint, comments=True) == ["mmcoa", *to_type.split()]

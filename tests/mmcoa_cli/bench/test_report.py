@@ -31,7 +31,8 @@ def row(who: str, seconds: float, of_ours: float | None, of_floor: float | None,
 
 NOW = Report(
     "bench-2", "2026-11-26T12:00:00+00:00", "0.1.0", SETTING,
-    [row(OURS, 0.2, 1.0, 1.1), row(FLOOR, 0.18, 0.9, 1.0), row(RELEASE, 1.0, 5.0, 5.5), row("new", 0.4, 2.0, 2.2)],
+    [row(OURS, 0.2, 1.0, 1.1), row(FLOOR, 0.18, 0.9, 1.0), row(RELEASE, 1.0, 5.0, 5.5),
+     row("new", 0.4, 2.0, 2.2, rounds=3)],
     [Absent("image", "a step", "foolbox", "not installed")],
 )  # fmt: skip
 THEN = Report(
@@ -122,7 +123,7 @@ def test_the_table_says_who_took_how_long() -> None:
     assert ["a", "step"] in lines
     assert ["mmcoa", "200", "ms", "5", "1.10", "1.00", "1.32", "0.83"] in lines
     assert ["release", "1", "s", "1", "5.50", "5.00", "4.00", "1.25"] in lines
-    assert ["new", "400", "ms", "2.5", "2.20", "2.00", "–", "–"] in lines
+    assert ["new", "(3)", "400", "ms", "2.5", "2.20", "2.00", "–", "–"] in lines
     assert ["foolbox:", "not", "installed"] in lines
     assert ["not", "the", "same:", "threads", "2", "then,", "1", "now"] in lines
     assert ["bytes", "of", "an", "attacked", "image:", "31,000"] in lines

@@ -137,7 +137,8 @@ def test_divided_weights_are_trained_as_those_of_one_process(
             assert share(*weights, beyond=spec.lr / 20) < 1e-3
         else:
             assert furthest(*weights) < 1e-5, spec
-        assert furthest(*(load_state(last(run, home)) or {} for home in (one, two))) < 1e-4  # of up to 1 in size
+        # moments are sums of gradients, whose rounding is that of their greatest terms: 1.1e-5 was seen
+        assert furthest(*(load_state(last(run, home)) or {} for home in (one, two))) < 5e-5
     run = train(longer, two, accelerator)
     assert run.weights == checkpoint_digest(last(run.id, two))
 

@@ -34,8 +34,8 @@ NOT_OF_ADAM = {"momentum"}
 TRAIN_CHANGES: dict[str, Any] = {
     "method": "tecoa", "dataset": "digits2", "shots": "3", "model": "resnet", "mlm": "mlm2", "epochs": 2,
     "batch_size": 4, "lr": 2e-3, "eps": "7/255", "alpha": "3/255", "steps": 3, "seed": 1, "tune": "image",
-    "contrast": "class", "compat": "release", "precision": "bf16", "fast": True, "image_weight": 0.4,
-    "text_weight": 0.4,
+    "contrast": "class", "compat": "release", "precision": "bf16", "fast": True,
+    "image_weight": 0.4, "text_weight": 0.4,
     "optimizer": "sgd", "schedule": "cosine", "warmup_steps": 10, "weight_decay": 0.1, "betas": (0.9, 0.999),
     "norm": "l2", "random_start": False, "stop_when_fooled": True, "max_candidates": 5, "min_score": 0.4,
     "max_words_changed": 2, "no_collisions": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,15 @@ import pytest
 import typer
 
 from mmcoa_cli import app, catalog
-from mmcoa_cli.jobs.evaluation_spec import evaluation_after
+from mmcoa_cli.attacks.image import IMAGE
+from mmcoa_cli.jobs.evaluation_spec import evaluation_after, evaluation_spec
 from mmcoa_cli.jobs.typed_jobs import command_of
 from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.lacking import MOST, Lacking, lacking
+from mmcoa_cli.reports.pivot import panels
 from mmcoa_cli.reports.reading import attacks_of, rows
 from mmcoa_cli.settings import Home
+from mmcoa_cli.terminal.settings_options import parse
 from store.index import Index
 
 IID = catalog.tables()["iid"]
@@ -130,7 +133,8 @@ def test_runs_and_models_without_a_result_under_the_attack(index: Index, add: Ad
     trained, model = lacks(index, home).tests
     assert parsed(model.command)["checkpoint"] == ("ViT-B-32",) and parsed(model.command)["mlm"] == "tiny-mlm"
     options = parsed(trained.command)
-    assert (options["checkpoint"], options["mlm"], options["eps"]) == ((run.id,), "tiny-mlm", "4/255")
+    assert (options["checkpoint"], options["mlm"]) == ((run.id,), "tiny-mlm")
+    assert options["eps"] == "1/255"  # as the results that it joins, whatever it was trained with
     assert trained.spec.datasets == OOD.datasets
 
 
@@ -230,3 +234,46 @@ def test_a_run_of_settings_that_make_no_sense_does_not_stop_a_report(index: Inde
     assert test.command.startswith(
         f"mmcoa evaluate --checkpoint {run.id} --dataset imagenet,cifar10,stl10,dtd --attack"
     )
+
+
+JOINED: tuple[dict[str, Any], ...] = (
+    {}, {"eps": "2/255"}, {"steps": 10, "n": 500, "limit": 500}, {"seed": 3}, {"precision": "bf16"},
+    {"norm": "l2", "eps": "0.5", "alpha": "0.0125"}, {"compat": "release"}, {"random_start": False},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", JOINED, ids=str)
+def test_what_is_typed_fills_the_gap_in_that_very_table(
+    index: Index, add: Add, home: Home, settings: dict[str, Any]
+) -> None:
+    for method, attacks in (("clip", ("clean", "image")), ("tecoa", ("clean", "image")), ("mmcoa", ("clean",))):
+        add(method, dict.fromkeys(attacks, 10), **settings)
+    shown = ("clean", "image")
+    (test,) = lacks(index, home, *shown, task=IID).tests
+    add("mmcoa", {"image": 7}, **typed_so(test.command), **({"n": 500} if "n" in settings else {}))
+    assert not lacks(index, home, *shown, task=IID).tests
+    (panel,) = panels(rows(index, IID, attacks=shown), table=IID)
+    assert [set(line.cells) for line in panel.lines] == [{*shown}] * 3
+
+
+def typed_so(command: str) -> dict[str, Any]:
+    """What an evaluation has that this command makes."""
+    given = parsed(command)
+    names = ("norm", "eps", "alpha", "steps", "limit", "seed", "precision", "compat")
+    options = {name: given[name] for name in names if given[name] is not None}
+    options |= parse(given["option"] or (), {"random_start": bool}, of="image")
+    spec = evaluation_spec("", given["dataset"], ("image",), **options)
+    return {
+        **asdict(spec.settings(IMAGE)),
+        "limit": spec.limit,
+        **{n: getattr(spec, n) for n in ("seed", "precision", "compat")},
+    }
+
+
+def test_a_run_that_is_suggested_ends_with_a_test_as_the_others_had(index: Index, add: Add, home: Home) -> None:
+    add("clip", {"image": 10, "clean": 20}, n=500, limit=500, steps=20, seed=2)
+    command = lacks(index, home, "image", "clean", task=IID).entries()[-1]["command"]
+    given = parsed(command)
+    assert (given["test_limit"], given["test_steps"], given["seed"]) == (500, 20, (2,))
+    add("tecoa", {"image": 10, "clean": 20})
+    assert "--test" not in lacks(index, home, "image", task=IID).lines()[-1]

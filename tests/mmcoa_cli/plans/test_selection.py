@@ -8,7 +8,7 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.plans.order import PAPER, Order
-from mmcoa_cli.plans.selection import Selection, look_up, select
+from mmcoa_cli.plans.selection import Selection, look_up, missing, select
 from mmcoa_cli.settings import Home
 from store.dataset_writing import DatasetWriter
 from store.errors import UserError
@@ -63,7 +63,8 @@ def test_quick_takes_what_is_here(home: Home) -> None:
     chosen = chosen_of("table2", home, preset="quick")
     assert [data.name for data in chosen.sources] == ["stl10"]  # as many classes, more images
     assert [data.name for data in chosen.tested] == ["cifar10", "stl10"]
-    said = "; ".join(chosen.left_out)
+    said = "; ".join([*missing([chosen]), *chosen.left_out])
+    assert said.startswith("not in the store: ") and [*missing([chosen, chosen])] == [*missing([chosen])]
     assert "trained on stl10 instead of imagenet" in said
     assert (
         "only a part of stl10: 6 of 5,000 train images, 2 of 8,000 test images; of cifar10: 4 of 50,000 train" in said

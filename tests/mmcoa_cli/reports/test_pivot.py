@@ -163,3 +163,10 @@ def test_nothing_is_left_out(index: Index, everything: None) -> None:
     every = {row.evaluation for row in rows(index, IID)}
     for seeds in (False, True):
         assert {row.evaluation for section in found(index, seeds=seeds) for row in section.rows} == every
+
+
+def test_panels_of_several_radii_come_by_radius(index: Index, add: Add) -> None:
+    for eps in ("8/255", "1/255", "16/255", "2/255"):  # in the same second
+        add("tecoa", {"image": 10}, eps=eps)
+    found = panels(rows(index, catalog.tables()["iid"]), table=catalog.tables()["iid"])
+    assert [panel.first.eps for panel in found] == ["1/255", "2/255", "8/255", "16/255"]
