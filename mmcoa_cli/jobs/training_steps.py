@@ -29,7 +29,8 @@ from ..models.finite import require_finite_weights, smaller_lr
 from ..models.runs import now
 from ..models.victim import Victim
 from ..settings import Home, require_space
-from ..terminal.console import progress, say
+from ..terminal.console import Task, progress, say
+from ..terminal.signals import held
 from .batches import Fed, feed_of, slices
 from .clock import Clock, Waits
 from .conduct import Conduct
@@ -39,7 +40,7 @@ from .offline import OfflineFeatures
 from .reckoning import Losses, Taken
 from .recomputing import recomputes
 from .sharding import divide, of_divided, require_divisible
-from .tracking import tracker
+from .tracking import Log, tracker
 from .training_plan import Ints, Plan
 from .updates import Update
 from .watching import Watch
@@ -66,6 +67,7 @@ def train_epochs(
     an_epoch, folder = math.ceil(len(plan.indices) / spec.batch_size), home.checkpoints / plan.run
     title, total = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices)
     seen, first = done * len(plan.indices) + before.steps * spec.batch_size, done * an_epoch + before.steps
+    alone = not quiet and not conduct.divided  # else this process cannot save what all have a part of
     waits = Waits()
     with (
         tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=first) as log,
@@ -75,22 +77,14 @@ def train_epochs(
         for epoch in range(done, spec.epochs):
             begun = before if epoch == done else Reached()
             clock = Clock(plan.victim.device, before=begun.lap)
-
-            def tell(taken: Taken, epoch: int = epoch) -> None:
-                task.advance(taken.images, note=f"epoch {epoch + 1}/{spec.epochs}, loss {taken.loss:.3f}")
-                log.step(taken.lap, images=taken.images, loss=taken.loss, lr=taken.lr)
-
+            tell = partial(_tell, task, log, f"epoch {epoch + 1}/{spec.epochs}")
             losses = Losses(clock, tell, lr=spec.lr, before=begun.losses)
             fed = Fed(feed, clock, first=(epoch - done) * an_epoch - before.steps)
-            alone = not quiet and not conduct.divided  # else this process cannot save what all have a part of
             with kept(folder, plan, plain, losses, clock, epoch=epoch + 1) if alone else nullcontext():
-                batches = steps(
+                every = steps(
                     plan, update.module, accelerator, original=original, epoch=epoch, fed=fed, after=begun.steps
                 )
-                for step in batches:
-                    update(step, partial(losses.add, images=len(step.labels), lr=update.rate))
-                losses.flush()
-                clock.stop()
+                _take(every, update, losses, clock)
                 waits.add(clock)
                 what = f"run {plan.run} after epoch {epoch + 1}"
                 require_finite_weights(_module(plan.victim), what, hint=smaller_lr(spec.lr))
@@ -101,6 +95,20 @@ def train_epochs(
             log.epoch(epoch + 1, loss=losses.mean, seconds=clock.seconds, tested=watch.after(epoch + 1))
     if not quiet and waits.told:
         say(waits.told)
+
+
+def _take(every: Iterator[Step], update: Update, losses: Losses, clock: Clock) -> None:
+    """Take the steps; `losses` has what came of each, and `clock` what they took."""
+    for step in every:
+        update(step, partial(losses.add, images=len(step.labels), lr=update.rate))
+    with held():  # or a state that is saved would lack the losses of steps that were taken
+        losses.flush()
+    clock.stop()
+
+
+def _tell(task: Task, log: Log, epoch: str, taken: Taken) -> None:
+    task.advance(taken.images, note=f"{epoch}, loss {taken.loss:.3f}")
+    log.step(taken.lap, images=taken.images, loss=taken.loss, lr=taken.lr)
 
 
 def _begun(
