@@ -63,7 +63,7 @@ def test_several_processes_test_the_same_epoch(home: Home, run: str) -> None:
             "--epochs 2,3,4, or train all of them again: mmcoa train --resume",
         ),
         (5, "has no epoch 5", "it has 4"),
-        (0, "--epochs 0 is not positive", "--help"),
+        (0, "--epochs 0 is not positive", "a number above 0"),
     ],
 )
 def test_epochs_that_are_not_there(run: str, epoch: int, error: str, hint: str) -> None:
