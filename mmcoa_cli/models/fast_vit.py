@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from open_clip import transformer
 from torch import Tensor, nn
@@ -84,10 +85,14 @@ class MultiheadAttention(nn.MultiheadAttention):
         """Queries, keys and values of each head, (B, heads, L, D / heads)."""
         width, weight, bias = self.embed_dim, self.in_proj_weight, self.in_proj_bias
         if query is key:
+            # not the keys' bias: the softmax over keys is blind to it, and its gradient, which is 0, would be rounding,
+            # of which Adam makes steps as large as any
+            bias = torch.cat((bias[:width], torch.zeros_like(bias[:width]), bias[2 * width :]))
             parts = F.linear(key, weight, bias).chunk(3, dim=-1)
         else:
             q = F.linear(query, weight[:width], bias[:width])
-            parts = (q, *F.linear(key, weight[width:], bias[width:]).chunk(2, dim=-1))
+            k, v = F.linear(key, weight[width : 2 * width]), F.linear(key, weight[2 * width :], bias[2 * width :])
+            parts = (q, k, v)
         return tuple(part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
 
 
