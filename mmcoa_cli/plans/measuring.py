@@ -233,7 +233,8 @@ def _bench(order: Order | Typed, home: Home, side: int) -> Iterator[Bench]:
     """A bench in a folder of its own, with the models of `home`; nothing is said meanwhile."""
     accelerator = Accelerator(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     quiet, err.quiet, frozen = err.quiet, True, gc.get_freeze_count()
-    gc.freeze()  # the search for garbage after each measurement is not to go through all libraries
+    if not frozen:  # the search for garbage after each measurement is not to go through all libraries
+        gc.freeze()
     try:
         with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder:
             own = Home(Path(folder), f"sqlite:///{Path(folder) / 'index.db'}")
