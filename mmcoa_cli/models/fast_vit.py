@@ -87,8 +87,8 @@ class MultiheadAttention(nn.MultiheadAttention):
         if query is key:
             # not the keys' bias: the softmax over keys is blind to it, and its gradient, which is 0, would be rounding,
             # of which Adam makes steps as large as any
-            bias = torch.cat((bias[:width], torch.zeros_like(bias[:width]), bias[2 * width :]))
-            parts = F.linear(key, weight, bias).chunk(3, dim=-1)
+            without = torch.cat((bias[:width], torch.zeros_like(bias[:width]), bias[2 * width :]))
+            parts = F.linear(key, weight, without).chunk(3, dim=-1)
         else:
             q = F.linear(query, weight[:width], bias[:width])
             k, v = F.linear(key, weight[width : 2 * width]), F.linear(key, weight[2 * width :], bias[2 * width :])

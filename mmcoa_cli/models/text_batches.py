@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ BATCH = 512
 BEHIND = -1  # in place of tokens behind the end of a row
 REMEMBERED = 2**16  # texts: about 30 MB
 
+_known: WeakKeyDictionary[Any, dict[tuple[str, bool], Row]] = WeakKeyDictionary()  # of each tokenizer, while it lives
 AS_THEY_COME = ContextVar("as_they_come", default=False)
 
 
@@ -34,11 +35,15 @@ def as_they_come(yes: bool = True) -> Iterator[None]:
         AS_THEY_COME.reset(token)
 
 
-@lru_cache(maxsize=REMEMBERED)
 def tokens_of(text: str, tokenizer: Any, *, short: bool) -> Row:
     """The tokens of a text, up to its end where they are `short`; a training run meets the same texts at every step."""
-    (row,) = tokenizer([text]).numpy().astype(np.int32)
-    return row[: int(row.argmax()) + 1].copy() if short else row  # type: ignore[no-any-return]
+    known = _known.setdefault(tokenizer, {})
+    if (text, short) not in known:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        (row,) = tokenizer([text]).numpy().astype(np.int32)
+        known[text, short] = row[: int(row.argmax()) + 1].copy() if short else row
+    return known[text, short]
 
 
 def distinct(tokens: Tensor, ends: Tensor) -> tuple[Ints, Ints]:
