@@ -44,9 +44,10 @@ def push(*words: str) -> None:
 
 
 def rows_on(run: str, home: Home, dataset: str) -> list[Row]:
-    """The results of a run, as if they were on another dataset."""
+    """The results of a run, as if they were on another dataset, by attack: those of one second have no order."""
     found = Index(home.database_url).results(runs=[run])
-    return rows_of(together((of, replace(result, dataset=dataset)) for of, result in found), numbers="")
+    rows = rows_of(together((of, replace(result, dataset=dataset)) for of, result in found), numbers="")
+    return sorted(rows, key=lambda row: row.attack)
 
 
 def test_what_was_pushed_is_fetched_again_and_is_the_same(
