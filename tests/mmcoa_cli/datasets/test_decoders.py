@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -87,13 +87,22 @@ def told(found: Iterator[tuple[Sample, Prepared | UserError]]) -> list[object]:
     return lines
 
 
+@pytest.fixture
+def decoding() -> Callable[[], list[psutil.Process]]:
+    """The processes that the test has begun and that run: other tests of this process have theirs."""
+    before = {process.pid for process in psutil.Process().children()}
+    return lambda: [process for process in psutil.Process().children() if process.pid not in before]
+
+
 @pytest.mark.parametrize("row", [ROW, RESIZED], ids=["pixels", "files"])
-def test_all_processes_give_what_one_does(row: DatasetRow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_processes_give_what_one_does(
+    row: DatasetRow, decoding: Callable[[], list[psutil.Process]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(decoders, "A_BATCH", 10 * decoders.A_FILE)
     alone = told(prepared_ahead(mixed(), row, processes=1))
     assert len(alone) == 302 and len({type(line[2]) for line in alone}) == 2  # type: ignore[index]
     assert told(prepared_ahead(mixed(), row, processes=3, alone=1)) == alone
-    assert not psutil.Process().children()
+    assert not decoding()
 
 
 def test_a_large_image_is_decoded_here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +114,9 @@ def test_a_large_image_is_decoded_here_alone(monkeypatch: pytest.MonkeyPatch) ->
     assert found == [("test", -1, file.getvalue(), ())] * 3
 
 
-def test_a_process_that_dies_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_loses_nothing(
+    decoding: Callable[[], list[psutil.Process]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(decoders, "A_BATCH", 5 * decoders.A_FILE)
     data = [encoded("PNG", seed=n) for n in range(200)]
     samples = [Sample("test", Encoded(str(n), lambda d=one: d)) for n, one in enumerate(data)]  # type: ignore[misc]
@@ -113,21 +124,21 @@ def test_a_process_that_dies_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     for number, line in enumerate(prepared_ahead(iter(samples), ROW, processes=2, alone=1)):
         lines.append(line)
         if number == 20:
-            for process in psutil.Process().children():
+            for process in decoding():
                 process.kill()
     assert told(iter(lines)) == told(prepared_ahead(iter(samples), ROW, processes=1))
 
 
-def test_what_is_left_in_the_middle_leaves_nobody_behind() -> None:
+def test_what_is_left_in_the_middle_leaves_nobody_behind(decoding: Callable[[], list[psutil.Process]]) -> None:
     data = encoded("PNG")
     found = prepared_ahead(
         (Sample("t", Encoded("a", lambda: data)) for _ in itertools.count()), ROW, processes=2, alone=1
     )
     for _ in range(400):
         next(found)
-    assert psutil.Process().children()
+    assert decoding()
     found.close()
-    assert not psutil.Process().children()
+    assert not decoding()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
