@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from store.errors import UserError
+from store.files import existing
 from store.printable import visible
 from store.shared_disk import disk_of
 
@@ -133,7 +134,7 @@ def _same_place() -> Check:
 
 
 def _machine(home: Home) -> Iterator[Check]:
-    folder = _existing(home.root)
+    folder = existing(home.root)
     free = shutil.disk_usage(folder).free
     status = FAIL if free < GB else WARN if free < 10 * GB else OK
     advice = "free some space, or set MMCOA_HOME to a larger disk" if status != OK else ""
@@ -176,7 +177,7 @@ def _store(home: Home) -> Iterator[Check]:
 
 
 def _writable(root: Path) -> Check:
-    folder = _existing(root)
+    folder = existing(root)
     found = str(root) if folder == root else f"{root} (not there yet)"
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -260,10 +261,6 @@ def _network(_: Home) -> Iterator[Check]:
     yield Check("network", "network", OK, f"not looked at; {found}")
     token = "there is one (not shown)" if get_token() else "none; public models need none"
     yield Check("network", "Hugging Face token", OK, token)
-
-
-def _existing(path: Path) -> Path:
-    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def _inside(home: Home, pattern: str) -> Iterable[Path]:

@@ -6,6 +6,8 @@ import math
 import shutil
 from collections.abc import Mapping
 
+from store.files import existing
+
 from .settings import Home
 from .terminal.console import say
 
@@ -17,8 +19,7 @@ def size(count: float) -> str:
 
 def free_space(home: Home) -> int:
     """Bytes on the disk of the store, which may not be there yet."""
-    there = next(folder for folder in (home.root, *home.root.parents) if folder.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(existing(home.root)).free
 
 
 def tell_needs(parts: Mapping[str, float], home: Home) -> None:

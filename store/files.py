@@ -21,6 +21,11 @@ GONE = ".gone"  # ends the name of what is being removed
 log = logging.getLogger(__name__)
 
 
+def existing(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, for a file or a folder, that takes its place when the block ends without error.

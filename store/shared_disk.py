@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from .files import existing
+
 # `flock`, which the locks are: what of the mount says that it holds on one machine alone, or not at all
 ALONE = {
     "nfs": ("nolock", "local_lock=flock", "local_lock=all"),
@@ -44,7 +46,7 @@ class Disk:
 
 def disk_of(folder: Path) -> Disk:
     """The disk that a folder lies on, or will lie on."""
-    place = next(parent for parent in (folder, *folder.parents) if parent.exists()).resolve()
+    place = existing(folder).resolve()
     over = [part for part in psutil.disk_partitions(all=True) if place.is_relative_to(part.mountpoint)]
     if not over:
         return Disk("/", "", shared=False, fault="")

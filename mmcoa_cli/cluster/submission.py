@@ -13,10 +13,10 @@ from store.errors import UserError
 from store.files import lock
 from store.shared_disk import disk_of
 
-from ..jobs.launch import imports
 from ..jobs.worker import Start
 from ..models.runs import now
 from ..plans.steps import Step
+from ..processes import imports
 from ..settings import Home
 from ..terminal.console import say
 from . import records

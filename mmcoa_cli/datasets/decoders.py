@@ -14,13 +14,13 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from store.errors import UserError
 
 from ..catalog import DatasetRow
+from ..processes import cores, imports
 from .decoder import Refused, Result, Task
 from .decoding import Encoded, Prepared, prepared
 from .samples import Sample
@@ -32,11 +32,6 @@ A_BATCH = 2_000_000  # what others are given at once
 DECODER = "from mmcoa_cli.datasets.decoder import main; main()"
 Done = Prepared | UserError
 _Read = bytes | Done  # what has been read of an image: its file, or it has its result already
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prepared_ahead(
@@ -80,6 +75,7 @@ class _Others:
             process.communicate()
 
     def prepared(self, samples: Iterator[Sample]) -> Iterator[tuple[Sample, Done]]:
+        """Each sample with what came of its image, in order."""
         waiting: deque[tuple[list[tuple[Sample, _Read]], Future[list[Result]]]] = deque()
         for batch in _batches(samples):
             if len(self._started) < self._most:
@@ -91,12 +87,10 @@ class _Others:
             yield from self._results(*waiting.popleft())
 
     def _start(self) -> None:
-        package = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         process = subprocess.Popen(
             [sys.executable, "-c", DECODER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, start_new_session=True,  # Ctrl-C is for this process, which ends the others
-            env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path},
+            env={**os.environ, **imports()},
         )  # fmt: skip
         self._started.append(process)
         self._idle.put(process)

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ..datasets.pixels import Pixels
+from ..processes import cores
 from ..randomness import shuffled
 from . import feeding
 from .clock import Clock
@@ -39,7 +40,7 @@ def feed_of(
     device, processes = plan.victim.device, accelerator.num_processes
     reading = feeding.chosen(
         plan.dataset, len(plan.indices), batch=math.ceil(plan.spec.batch_size / processes), device=device,
-        cores=feeding.cores_here(), processes=processes, asked=workers,
+        cores=cores(), processes=processes, asked=workers,
     )  # fmt: skip
     epochs = (
         slices(plan, accelerator, epoch, after=after if epoch == first else 0)

@@ -5,7 +5,6 @@ are small, or read, decoded and resized ahead by worker processes. The bits are 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -62,11 +61,6 @@ def chosen(
         return Reading(held=held)
     enough = 1 if device.type == "cpu" else MOST  # a CPU computes more slowly than one worker reads
     return Reading(min(enough, spare, _that_fit(batch * each * processes)))
-
-
-def cores_here() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _that_fit(batch: int) -> int:

@@ -25,6 +25,7 @@ import psutil  # type: ignore[import-untyped]
 
 from store.errors import UserError
 
+from ..processes import imports
 from ..settings import home
 from ..terminal.checks import within
 from ..terminal.console import say
@@ -188,12 +189,6 @@ def _ended() -> Iterator[list[Any]]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(late)
-
-
-def imports() -> dict[str, str]:
-    """The variables with which another process imports this very package, not a `store` in the current folder."""
-    package = str(Path(__file__).resolve().parents[2])
-    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))}
 
 
 def _environment() -> dict[str, str]:

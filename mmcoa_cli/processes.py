@@ -1,0 +1,17 @@
+"""What other processes of this program are started with: how many there may be, and what they import."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def imports() -> dict[str, str]:
+    """The variables with which another process imports this very package, not a `store` in the current folder."""
+    package = str(Path(__file__).resolve().parents[1])
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))}
