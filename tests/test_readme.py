@@ -91,14 +91,13 @@ def test_the_python_of_the_readme_prints_what_it_says(
 
 @pytest.mark.slow
 def test_the_attack_of_the_readme_is_one(mmcoa: Callable[..., str], stand_ins: Path, tmp_path: Path) -> None:
-    """Its file as it stands there, and the command below it on a few images."""
+    """Its file as it stands there, and the command below it."""
     text = README.read_text(encoding="utf8")
     (code,) = re.findall(r"```python\n(\"\"\"drift.*?)```", text, flags=re.DOTALL)
     (command,) = re.findall(r"^MMCOA_PLUGINS=drift PYTHONPATH=. mmcoa (.*)$", text, flags=re.MULTILINE)
     (tmp_path / "drift.py").write_text(code, encoding="utf8")
     (tmp_path / "models").symlink_to(stand_ins / "models")
     plugin = {"MMCOA_PLUGINS": "drift", "PYTHONPATH": f"{README.parent}:{tmp_path}"}
-    words = [*command.split(), "--limit", "200", "--steps", "5", "--json"]
-    clean, drift = json.loads(mmcoa(*words, **plugin))["rows"]
-    assert (drift["attack"], drift["eps"], drift["n"]) == ("drift", "4/255", 200)
-    assert drift["value"] < clean["value"] + 0.05  # it pushes embeddings away, which few steps need not show in labels
+    clean, drift = json.loads(mmcoa(*command.split(), "--json", **plugin))["rows"]
+    assert (drift["attack"], drift["eps"], drift["n"]) == ("drift", "4/255", 500)
+    assert drift["value"] < clean["value"]
