@@ -27,6 +27,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def races(bench: Bench) -> Iterator[Race]:
+    """A set that is written, and one that is read."""
     number = FEW if bench.asked.quick else MANY
     clean, images = _attacked(bench, number)
     side, units = clean.shape[1], float(number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,7 +14,6 @@ from ..attacks.image import IMAGE
 from ..attacks.radii import radius
 from ..attacks.settings import PgdSettings
 from ..datasets.pixels import to_unit
-from ..models.fast_vit import as_published
 from .bench import Bench
 from .peers import PEERS, Module
 from .race import OURS, RELEASE, Entrant, Race
@@ -22,6 +21,7 @@ from .release import attack_pgd
 
 
 def races(bench: Bench) -> Iterator[Race]:
+    """A step of PGD."""
     sized, side = bench.sized, bench.clip.image_size
     settings = settings_of(IMAGE, {"steps": sized.steps})
     images = to_unit(bench.pixels(sized.batch_size), bench.device)
@@ -65,7 +65,7 @@ def ours(
 def plainly(bench: Bench, images: Tensor, labels: Tensor, tokens: Tensor, *, steps: int = 1) -> Tensor:
     """The released loop, which leaves its gradients in the weights."""
     settings = settings_of(IMAGE, {})
-    with as_released(), as_published(bench.clip.model.visual):
+    with as_released():
         found = attack_pgd(
             bench.release, images, labels, tokens, alpha=settings.step_size, steps=steps, eps=radius(settings.eps)
         )
@@ -73,20 +73,17 @@ def plainly(bench: Bench, images: Tensor, labels: Tensor, tokens: Tensor, *, ste
     return found
 
 
-def as_released() -> AbstractContextManager[None]:
+@contextmanager
+def as_released() -> Iterator[None]:
     """The kernels that torch takes where nobody asks for repeatable ones."""
-    return _Fast()
-
-
-class _Fast(AbstractContextManager[None]):
-    def __enter__(self) -> None:
-        self._before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-        torch.use_deterministic_algorithms(False)
-        torch.backends.cudnn.benchmark = True
-
-    def __exit__(self, *_: object) -> None:
-        torch.use_deterministic_algorithms(self._before[0], warn_only=True)
-        torch.backends.cudnn.benchmark = self._before[1]
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=True)
+        torch.backends.cudnn.benchmark = before[1]
 
 
 def _peers(
@@ -111,7 +108,7 @@ def _peers(
 def _then_clean(bench: Bench, attack: object) -> Tensor:
     """What a peer makes; the gradients that some leave in the weights are dropped."""
     assert callable(attack)
-    with as_released(), as_published(bench.clip.model.visual):
+    with as_released():
         found: Tensor = attack()
         bench.release.model.zero_grad()
     return found

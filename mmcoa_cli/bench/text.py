@@ -27,6 +27,7 @@ MEDIUMS = (  # what stands for "photo", each in a round of its own: nothing that
 
 
 def races(bench: Bench) -> Iterator[Race]:
+    """Each number of classes, as long as that takes no minutes."""
     seconds: float | None = None  # of ours, a class
     for number in bench.sized.classes:
         work = f"BERT-Attack, {number} classes"

@@ -24,7 +24,6 @@ from ..jobs.training_plan import Plan
 from ..jobs.training_spec import TrainSpec
 from ..jobs.training_steps import original_of, steps
 from ..jobs.updates import Update
-from ..models.fast_vit import as_published
 from ..models.token_rows import cut_by
 from .bench import Bench
 from .image import as_released
@@ -37,15 +36,16 @@ SPLIT = "train"
 
 
 def races(bench: Bench) -> Iterator[Race]:
+    """A step of each method, and the text attack in the step of the last."""
     dataset, accelerator = _dataset(bench), Accelerator(cpu=bench.device.type == "cpu")
     sized, side = bench.sized, bench.clip.image_size
     of = f"{sized.training_batch_size} images of {side} pixels, {bench.few} classes"
     steps_of_pgd = f"{sized.training_steps} step{'s' if sized.training_steps > 1 else ''} of PGD"
     plain = ready(optimizer_of(bench.release.model, lr=0.0))
-    for method, loop in LOOPS.items():
+    for method, (loop, flops_of) in METHODS.items():
         plan = plan_of(bench, method, dataset)
         update = update_of(plan, accelerator)
-        images, flops = float(len(plan.indices)), _flops(bench, method)
+        images, flops = float(len(plan.indices)), _of_attack(bench) + flops_of(bench)
         yield Race(
             "train", f"a step of {method}, {of}, {steps_of_pgd}", "image",
             [
@@ -121,7 +121,7 @@ def _epoch(bench: Bench, plan: Plan, update: Update, accelerator: Accelerator, n
 def _released(bench: Bench, plan: Plan, optimizer: Optimizer, loop: Loop, number: int) -> None:
     """The same images by the released loop."""
     order = np.random.default_rng(number + 1).permutation(plan.indices)
-    with as_released(), as_published(bench.clip.model.visual):
+    with as_released():
         for start in range(0, len(order), plan.spec.batch_size):
             batch = order[start : start + plan.spec.batch_size]
             x = to_unit(load_pixels(plan.dataset, SPLIT, batch), bench.device)
@@ -157,19 +157,31 @@ def _mmcoa(bench: Bench, plan: Plan, x: torch.Tensor, target: torch.Tensor) -> t
     return mmcoa_loss(bench.release, x, x_adv, texts, attack.attack(bench.release, texts))
 
 
-LOOPS: dict[str, Loop] = {"tecoa": _tecoa, "mmcoa": _mmcoa}
+def _of_attack(bench: Bench) -> float:
+    """Operations of an image, at the least: PGD to the pixels, for which the prompts are encoded once."""
+    sized = bench.sized
+    texts = of_texts(bench.clip, bench.prompts(bench.few)) / sized.training_batch_size
+    return 2 * sized.training_steps * bench.work.image + bench.work.token * texts
 
 
-def _flops(bench: Bench, method: str) -> float:
-    """Of an image, at the least: PGD to the pixels, then forward and backward to the weights, of images and texts."""
-    sized, prompts = bench.sized, bench.prompts(bench.few)
-    own = prompts[: min(sized.training_batch_size, bench.few)]
-    image, token = bench.work.image, bench.work.token
-    attack = 2 * sized.training_steps * image + token * of_texts(bench.clip, prompts) / sized.training_batch_size
-    if method == "tecoa":
-        return attack + 3 * image + 3 * token * of_texts(bench.clip, prompts) / sized.training_batch_size
-    texts = 3 * 2 * of_texts(bench.clip, own) + attacked(bench.clip, own)
-    return attack + 3 * 2 * image + token * texts / sized.training_batch_size
+def _of_tecoa(bench: Bench) -> float:
+    """Forward, and backward to the weights, of the attacked image and of all prompts."""
+    texts = of_texts(bench.clip, bench.prompts(bench.few)) / bench.sized.training_batch_size
+    return 3 * bench.work.image + 3 * bench.work.token * texts
+
+
+def _of_mmcoa(bench: Bench) -> float:
+    """The same of both images and of the batch's own prompts, clean and attacked, with the attack of these."""
+    size = bench.sized.training_batch_size
+    own = bench.prompts(bench.few)[: min(size, bench.few)]
+    texts = (3 * 2 * of_texts(bench.clip, own) + attacked(bench.clip, own)) / size
+    return 3 * 2 * bench.work.image + bench.work.token * texts
+
+
+METHODS: dict[str, tuple[Loop, Callable[[Bench], float]]] = {
+    "tecoa": (_tecoa, _of_tecoa),
+    "mmcoa": (_mmcoa, _of_mmcoa),
+}
 
 
 def _dataset(bench: Bench) -> Dataset:

@@ -26,6 +26,7 @@ from .work import Work
 
 AGAIN = 1000  # times that a job may queue again
 WARNED = 120  # seconds that Slurm gives a job before its time is over
+REFUSED = (RuntimeError, ValueError, OSError)  # what submitit raises where sbatch refuses, or an option is none
 INSTALL = "pip install 'mmcoa[slurm]'"
 
 
@@ -101,11 +102,7 @@ def _submitted(errand: Errand, after: Sequence[str], allocation: Allocation, sta
     try:
         executor.update_parameters(**allocation.parameters(errand, after))
         job = executor.submit(work)
-    except (
-        RuntimeError,
-        ValueError,
-        OSError,
-    ) as error:  # what submitit raises where sbatch refuses, or an option is none
+    except REFUSED as error:
         raise UserError(f"{allocation.on} takes no job: {_last_line(error)}", hint="see sbatch --help") from error
     return str(job.job_id)
 

@@ -138,6 +138,7 @@ def command(
     status: Status = False,
 ) -> None:
     """Train and test what a table or figure of the paper needs and is not there yet; then print it."""
+    from ..cluster import reproduce as cluster
     from ..cluster.submission import Allocation, sbatch_options
     from ..jobs.worker import Start
     from ..plans.order import Order
@@ -149,5 +150,9 @@ def command(
         seed=seed, compat=compat, precision=precision, explain=explain,
         start=Start(**{**vars(start), "processes": share}),
     )  # fmt: skip
-    allocation = Allocation(on, partition, gpus, time_limit, sbatch_options(slurm or ())) if on else None
-    reproduce(order, dry_run=dry_run, output=output, as_json=json, allocation=allocation, status=status)
+    if status:
+        return cluster.show(order, as_json=json)
+    if on:
+        allocation = Allocation(on, partition, gpus, time_limit, sbatch_options(slurm or ()))
+        return cluster.hand_in(order, allocation, dry_run=dry_run, as_json=json)
+    reproduce(order, dry_run=dry_run, output=output, as_json=json)

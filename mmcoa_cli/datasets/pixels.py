@@ -47,6 +47,25 @@ def load_pixels(
         return np.stack(list(pool.map(decode, images)))
 
 
+class HeldPixels:
+    """The images at `indices`, each of which is read once, when it is first asked for, and kept in memory."""
+
+    def __init__(self, dataset: Dataset, split: str, indices: npt.NDArray[np.int64]) -> None:
+        side = dataset.info.pixel_size
+        self._dataset, self._split, self._numbers = dataset, split, np.sort(indices)
+        self._pixels = np.empty((len(indices), side, side, 3), np.uint8)
+        self._there = np.zeros(len(indices), bool)
+
+    def __call__(self, numbers: npt.NDArray[np.int64]) -> Pixels:
+        """As `load_pixels` gives them."""
+        rows = np.searchsorted(self._numbers, numbers)
+        new = ~self._there[rows]
+        if new.any():
+            self._pixels[rows[new]] = load_pixels(self._dataset, self._split, numbers[new])
+            self._there[rows[new]] = True
+        return self._pixels[rows]
+
+
 def to_unit(pixels: Pixels | Tensor, device: torch.device) -> Tensor:
     """(B, S, S, 3) in 0..255 -> (B, 3, S, S) in [0, 1] on `device`. The CPU divides, which rounds k/255 as the store
     reads it back; another device looks the quotients up, and takes a quarter of the bytes over."""

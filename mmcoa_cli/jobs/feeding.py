@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torch.utils.data import DataLoader
 from store.datasets import Dataset
 from store.errors import UserError
 
-from ..datasets.pixels import Pixels, load_pixels
+from ..datasets.pixels import HeldPixels, Pixels, load_pixels
 from ..terminal.errors import explained
 
 SPLIT = "train"
@@ -75,31 +76,14 @@ def fed(dataset: Dataset, indices: Ints, batches: Iterable[Ints], reading: Readi
     """What reads the batches of a training on the images `indices`. Workers read `batches` ahead, the numbers of each
     one's images, and are started when the first is asked for."""
     if not reading.workers:
-        yield _Held(dataset, indices) if reading.held else lambda _, numbers: load_pixels(dataset, SPLIT, numbers)
+        read = HeldPixels(dataset, SPLIT, indices) if reading.held else partial(load_pixels, dataset, SPLIT)
+        yield lambda _, numbers: read(numbers)
         return
     ahead = _Ahead(dataset, batches, reading.workers, pinned=pinned)
     try:
         yield ahead
     finally:
         ahead.close()
-
-
-class _Held:
-    """Each image is read once."""
-
-    def __init__(self, dataset: Dataset, indices: Ints) -> None:
-        side = dataset.info.pixel_size
-        self._dataset, self._numbers = dataset, np.sort(indices)
-        self._pixels = np.empty((len(indices), side, side, 3), np.uint8)
-        self._there = np.zeros(len(indices), bool)
-
-    def __call__(self, batch: int, numbers: Ints) -> Pixels:
-        rows = np.searchsorted(self._numbers, numbers)
-        new = ~self._there[rows]
-        if new.any():
-            self._pixels[rows[new]] = load_pixels(self._dataset, SPLIT, numbers[new])
-            self._there[rows[new]] = True
-        return self._pixels[rows]
 
 
 class _Ahead:

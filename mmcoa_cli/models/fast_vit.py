@@ -7,8 +7,6 @@ be wrapped finds them, and each is called as before: hooks, DDP and FSDP work mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,19 +29,6 @@ def quicken(tower: Any) -> None:
     if blocks and _takes_the_class_token(tower):
         blocks[-1].__class__ = ResidualAttentionBlock
         tower.__class__ = VisionTransformer
-
-
-@contextmanager
-def as_published(tower: nn.Module) -> Iterator[None]:
-    """Inside, an image encoder is computed by open_clip's own classes."""
-    quick = [(part, type(part)) for part in tower.modules() if type(part).__module__ == __name__]
-    for part, its_class in quick:
-        part.__class__ = its_class.__base__  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for part, its_class in quick:
-            part.__class__ = its_class
 
 
 def _takes_the_class_token(tower: Any) -> bool:
@@ -100,6 +85,7 @@ class Conv2d(nn.Conv2d):
     """The patches of an image through a linear layer, (B, D, rows, columns): one matrix product."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """(B, 3, H, W); of a size that squares do not fill as torch computes it."""
         side, (height, width) = self.kernel_size[0], input.shape[-2:]
         if height % side or width % side:
             return super().forward(input)
@@ -116,6 +102,7 @@ class ResidualAttentionBlock(transformer.ResidualAttentionBlock):  # type: ignor
     def forward(
         self, q_x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None, attn_mask: Tensor | None = None
     ) -> Tensor:
+        """(B, L, D), or of l tokens (B, l, D)."""
         if k_x is None:
             found: Tensor = super().forward(q_x, attn_mask=attn_mask)
             return found
@@ -129,6 +116,7 @@ class VisionTransformer(transformer.VisionTransformer):  # type: ignore[misc]
     """The encoder, which of its last block takes the class token alone: nothing else of it is looked at."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, D)."""
         x = self._embeds(x)
         *blocks, last = self.transformer.resblocks
         for block in blocks:

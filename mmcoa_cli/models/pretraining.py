@@ -10,7 +10,9 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from store.files import lock, read_text
 from store.keys import key_of
 
 from ..datasets.library import open_classes
-from ..datasets.pixels import Pixels, load_pixels, to_unit
+from ..datasets.pixels import HeldPixels, Pixels, load_pixels, to_unit
 from ..datasets.prompts import class_prompts
 from ..jobs.training_spec import PRECISIONS
 from ..names import store_name
@@ -134,7 +136,7 @@ def _expect_same(target: Path, key: str) -> None:
 
 
 def _train(spec: PretrainSpec, clip: Clip, dataset: Dataset, folder: Path) -> None:
-    labels, prompts, images = dataset.labels("train"), _prompts(dataset), _Images(dataset)
+    labels, prompts, images = dataset.labels("train"), _prompts(dataset), _reader(dataset)
     steps = math.ceil(len(labels) / spec.batch_size)
     # fused: else a step reads each weight eight times, and most of a small model's are the embeddings of 49,408 tokens
     optimizer = torch.optim.AdamW(
@@ -190,16 +192,12 @@ def _require_prompts(clip: Clip, dataset: Dataset) -> None:
         require_distinct_prompts(clip, class_prompts(names, template), names, where_cut=longer)
 
 
-class _Images:
-    """The training images by their numbers; read once where all of them take little memory."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset, count = dataset, len(dataset.labels("train"))
-        small = 3 * count * dataset.info.pixel_size**2 <= IN_MEMORY
-        self._all = load_pixels(dataset, "train", range(count)) if small else None
-
-    def __call__(self, batch: Ints) -> Pixels:
-        return load_pixels(self._dataset, "train", batch) if self._all is None else self._all[batch]
+def _reader(dataset: Dataset) -> Callable[[Ints], Pixels]:
+    """What reads training images by their numbers: once, where all of them take little memory."""
+    count = len(dataset.labels("train"))
+    if 3 * count * dataset.info.pixel_size**2 <= IN_MEMORY:
+        return HeldPixels(dataset, "train", np.arange(count))
+    return partial(load_pixels, dataset, "train")
 
 
 def _augmented(pixels: Pixels, batch: Ints, *, spec: PretrainSpec, epoch: int) -> Pixels:

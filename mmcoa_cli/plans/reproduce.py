@@ -10,9 +10,6 @@ from store.errors import UserError
 
 from ..catalog import TableRow
 from ..catalog.tables import TIME
-from ..cluster import records
-from ..cluster import status as cluster
-from ..cluster.submission import Allocation, submit
 from ..reports import formats
 from ..reports.content import Report
 from ..reports.page import Part, check_page, page, part_of
@@ -23,43 +20,24 @@ from .execution import Execution, verdict
 from .explained import explained
 from .lacking import lacking
 from .made_by import made_by
-from .order import Order, file_of, remember, remembered
+from .order import Order, remember
 from .plan import Plan, make_plan
 from .wording import table
 
 PAGE = Path("reproduce.html")  # in the current folder, where figures are drawn too
 
 
-def reproduce(
-    order: Order,
-    *,
-    dry_run: bool,
-    output: Path | None,
-    as_json: bool,
-    allocation: Allocation | None = None,
-    status: bool = False,
-) -> None:
+def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool) -> None:
     """Print the plan; unless `dry_run`, do it, and print the tables and draw the figures. All of them are on one page,
-    too, where they are several or it is asked for. With an `allocation` the work is handed to a cluster instead;
-    `status` shows how far that is.
+    too, where they are several or it is asked for.
 
     Raises UserError where something keeps the plan from being made, and at the end where steps of it failed.
     """
     check_page(output)
     store = home()
-    if status:
-        return _status(order, store, as_json=as_json)
-    waiting = records.active(records.read(_jobs(order, store))) if allocation else []
-    chosen = order.preset == "paper" or remembered(order, store)  # to choose a size takes a measurement
-    plan = make_plan(order, store, fetch_models=not dry_run, measured=not (allocation and chosen))
+    plan = told_plan(order, store, dry_run=dry_run, as_json=as_json)
     if dry_run:
-        print_json(plan.document()) if as_json else out.print(table(plan))
         return
-    err.print(table(plan))
-    if order.preset == "quick":
-        remember(order, plan.scale, store)
-    if allocation:
-        return _hand_in(plan, allocation, store, seen=waiting, as_json=as_json)
     failures = Execution(store, order.start).what_can_be(plan.steps)
     trained = {"source": (order.source,)} if order.source else {}
     found = {shown.name: _report(shown.narrowed(**trained), plan, store) for shown in order.tables}
@@ -76,34 +54,16 @@ def reproduce(
         raise error
 
 
-def _hand_in(plan: Plan, allocation: Allocation, store: Home, *, seen: list[records.Record], as_json: bool) -> None:
-    """Fetch what is missing here, where there is a network, and hand the rest to the cluster.
-
-    Raises UserError where something could not be fetched; what needs none of it is handed in first.
-    """
-    fetches = [step for step in plan.steps if step.kind == "fetch"]
-    execution = Execution(store, plan.order.start)
-    failures = execution.what_can_be(fetches)
-    rest = [step for step in plan.steps if step.kind != "fetch" and not execution.missed(step)]
-    found = submit(rest, allocation, plan.order.start, store, file=_jobs(plan.order, store), seen=seen)
-    if as_json:
-        print_json({**plan.document(), "failures": failures, "jobs": found})
-    elif found:
-        say("see how far they are with the same command and --status instead of --on; without either, print the tables")
-    else:
-        say("nothing is left to hand in: print the tables with the same command without --on")
-    if error := verdict(failures, plan.steps):
-        raise error
-
-
-def _status(order: Order, store: Home, *, as_json: bool) -> None:
-    plan = make_plan(order, store, fetch_models=False, measured=False)
-    found = cluster.status(plan.steps, store, file=_jobs(order, store))
-    print_json({"jobs": found}) if as_json else out.print(cluster.table(found))
-
-
-def _jobs(order: Order, store: Home) -> Path:
-    return file_of(order, store, ending="jobs.json")
+def told_plan(order: Order, store: Home, *, dry_run: bool, as_json: bool, measured: bool = True) -> Plan:
+    """The plan, which is printed; unless `dry_run`, its size is remembered for the next time that it is ordered."""
+    plan = make_plan(order, store, fetch_models=not dry_run, measured=measured)
+    if dry_run:
+        print_json(plan.document()) if as_json else out.print(table(plan))
+        return plan
+    err.print(table(plan))
+    if order.preset == "quick":
+        remember(order, plan.scale, store)
+    return plan
 
 
 def _report(shown: TableRow, plan: Plan, store: Home) -> Report | UserError:

@@ -66,7 +66,7 @@ def test_a_job_that_a_person_cancels_stays_cancelled(home: Home, slurm: None) ->
 def test_what_slurm_refuses_is_said(home: Home, slurm: None) -> None:
     ended = CliRunner().invoke(app, ["reproduce", *PLAN, *ON_SLURM[:4], "--partition", "nowhere"])
     assert isinstance(ended.exception, UserError)
-    assert "invalid partition" in str(ended.exception)
+    assert "Invalid partition name specified" in str(ended.exception)
 
 
 def test_without_slurm_it_is_said(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
