@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from .errors import UserError
 from .printable import visible
@@ -40,6 +40,9 @@ def explanation(shown: str, error: Exception) -> UserError:
     if isinstance(error, ModuleNotFoundError):
         return UserError(f"the index {shown} needs {error.name}", hint="for PostgreSQL: pip install 'mmcoa[postgres]'")
     reason = visible(str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0])
+    if isinstance(error, IntegrityError):
+        what = f"the index {shown} keeps nothing of a run that it does not have: {reason}"
+        return UserError(what, hint="was it removed meanwhile? type the same command again")
     if "is full" in reason:
         hint = "free some space, or set MMCOA_HOME to a larger disk, and type the same command again"
         return UserError(f"the disk is full ({shown})", hint=hint)
