@@ -25,13 +25,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from . import schema
-from .databases import explanation, new_engine, parsed_url
+from .databases import bring_up_to_date, explanation, new_engine, parsed_url
 from .errors import UserError
 from .files import lock
 from .near import near
 from .row_checks import check, check_all, parsed
 from .schema import Epoch, Link, Record, Result, Run
-from .upgrading import bring_up_to_date
 
 TRIES = 10  # of a transaction that another process keeps from beginning; each waits `BUSY_SECONDS`
 POLL_SECONDS = 0.005

@@ -16,9 +16,9 @@ import pytest
 from indexes import DETAIL, EPOCH, RESULT, RUN, connected
 from sqlalchemy import text
 
+from store.databases import VERSION_TABLE
 from store.errors import UserError
 from store.index import Index
-from store.index_origin import VERSION_TABLE
 
 Start = Callable[[str], Any]
 LINES = """
