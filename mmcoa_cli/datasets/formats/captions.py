@@ -13,8 +13,7 @@ from store.printable import is_printable, visible
 from ...catalog import AS_MANY, DatasetRow
 from ..decoding import common_size
 from ..files import Files, LeftOut, joined
-from ..samples import Recognised, Sample
-from ..splits import ORDER
+from ..samples import ORDER, Recognised, Sample
 from .image_folders import sized
 
 LONGEST, MOST = 10_000, 1_000  # characters of a caption, captions of an image

@@ -13,11 +13,9 @@ from store.errors import UserError
 from store.printable import visible
 
 from ...catalog import DatasetRow
-from ..files import Files, is_image
-from ..samples import Recognised, Sample
-from ..splits import SPLITS, split_in_name
+from ..files import NO_IMAGE, Files, images_among, is_image
+from ..samples import SPLITS, Recognised, Sample, split_in_name
 from .captions import Entry, checked, is_own, listed, recognised_in
-from .image_kinds import NO_IMAGE, images_among
 
 MAX_LIST = 512 << 20  # bytes; COCO's has 144 MB
 PEEK, FEW = 1 << 16, 50  # bytes of a JSON that say what it is, and how many are looked at: samples may have one each

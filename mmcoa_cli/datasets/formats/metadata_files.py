@@ -14,11 +14,9 @@ from typing import Any
 from store.errors import UserError
 
 from ...catalog import DatasetRow
-from ..files import Files
-from ..samples import Recognised
-from ..splits import split_of_path
+from ..files import NO_IMAGE, Files, images_among
+from ..samples import Recognised, split_of_path
 from .captions import COLUMNS, Entry, is_own, listed, recognised_in
-from .image_kinds import NO_IMAGE, images_among
 from .parquet_files import LABEL_COLUMNS
 
 NAMES = ("metadata.csv", "metadata.jsonl")

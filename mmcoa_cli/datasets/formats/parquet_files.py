@@ -14,13 +14,21 @@ from store.errors import UserError
 
 from ...catalog import DatasetRow
 from ..decoding import MAX_IMAGE, Encoded
-from ..files import Files, joined
+from ..files import Files, images_among, joined
 from ..samples import Recognised
 from .captions import COLUMNS, is_own, of_captions
-from .hub_layouts import HubLayout, Label, Raw, our_splits, recognised_in
-from .image_kinds import images_among
+from .hub_layouts import (
+    NO_SPLIT,
+    OTHER_SPLIT,
+    HubLayout,
+    Label,
+    Raw,
+    our_splits,
+    recognised_in,
+    require_one_configuration,
+    splits_of,
+)
 from .parquet_pages import MAX_EXTRA, MAX_RATIO, largest_page
-from .shards import NO_SPLIT, OTHER_SPLIT, require_one_configuration, splits_of
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "cls", "target")

@@ -27,8 +27,7 @@ from ..prompts import clean_name
 from ..samples import Labels, Recognised, Sample
 from .imagenet import imagenet, is_imagenet
 from .karpathy import coco, is_coco
-from .matlab import matlab_value
-from .plain_pickles import byte_rows, load_plain
+from .plain_values import byte_rows, load_plain, matlab_value
 
 MAX_BATCH = 512 << 20  # bytes of one file that holds many images; the largest there is has 221 MB
 DIGITS_TEST = 50  # test images a class
