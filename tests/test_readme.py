@@ -30,7 +30,7 @@ def mmcoa(server: Callable[[], Server], tmp_path: Path) -> Callable[..., str]:
 
 
 def shape(text: str) -> str:
-    """The text with every number as 0 and every run of blanks as one: machines round, and take their time, differently."""
+    """The text with every number as 0 and every run of blanks as one: machines round, and hurry, differently."""
     for pattern, put in ((r"-[0-9a-f]{8}\b", "-HASH"), (r"(\d+ min )?[\d.]+ s\b", "0 s"), (r"\d+", "0"), (r"\s+", " ")):
         text = re.sub(pattern, put, text)
     return text.strip()
