@@ -51,7 +51,7 @@ def pairs(home: Home) -> Home:
 def run(home: Home, spec: EvaluationSpec) -> tuple[Trial, dict[tuple[str, str], Any]]:
     """The trial, and its results by attack and metric."""
     subject = find_subject(spec, home)
-    evaluate(spec, subject, home, Accelerator(cpu=True))
+    evaluate([spec], subject, home, Accelerator(cpu=True))
     (trial,) = trials_of(spec, subject, home)
     return trial, {(row.attack, row.metric): row for _, row in Index(home.database_url).results()}
 
