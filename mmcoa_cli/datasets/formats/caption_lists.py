@@ -19,8 +19,18 @@ from store.printable import visible
 from ...catalog import DatasetRow
 from ..decoding import common_size
 from ..files import NO_IMAGE, Files, LeftOut, images_among, is_image, joined
-from ..samples import ORDER, SPLITS, Recognised, Sample, split_in_name, split_of_path
-from .captions import COLUMNS, checked, is_own, of_captions
+from ..samples import (
+    CAPTIONS,
+    ORDER,
+    SPLITS,
+    Recognised,
+    Sample,
+    captions_in,
+    is_own,
+    of_captions,
+    split_in_name,
+    split_of_path,
+)
 from .image_folders import sized
 from .parquet_files import LABEL_COLUMNS
 
@@ -58,7 +68,7 @@ def coco(files: Files, row: DatasetRow) -> Iterator[Sample]:
     captions = {PurePosixPath(entry.path).name: entry.value for entry in entries if entry.split == "test"}
     for name in sorted(captions):
         if name in paths:
-            yield Sample("test", files.image(paths[name]), captions=checked(captions[name], row, name))
+            yield Sample("test", files.image(paths[name]), captions=captions_in(captions[name], row, name))
 
 
 def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> Recognised | None:
@@ -124,7 +134,7 @@ def _recognised(files: Files, row: DatasetRow, found: _Listed, left_out: LeftOut
 
     def samples() -> Iterator[Sample]:
         for split, path in order:
-            captions = checked(list(found.samples[split, path]), full, f"{files.title}: {path}")
+            captions = captions_in(list(found.samples[split, path]), full, f"{files.title}: {path}")
             yield Sample(ours[split], files.image(path), captions=captions)
 
     return Recognised(full, samples(), files.total, len(order), joined(found.left_out, left_out, files.left_out))
@@ -206,7 +216,7 @@ def _caption_column(files: Files, path: str) -> str:
         names = list(json.loads(first)) if path.endswith(".jsonl") else next(csv.reader([first]), [])
     except (ValueError, TypeError, RecursionError, csv.Error):
         return ""
-    found = [name for name in COLUMNS if name in names] if FILE_NAME in names else []
+    found = [name for name in CAPTIONS if name in names] if FILE_NAME in names else []
     labels = [name for name in LABEL_COLUMNS if name in names]
     if found and (len(found) > 1 or labels):
         raise UserError(

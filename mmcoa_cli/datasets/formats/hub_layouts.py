@@ -14,8 +14,17 @@ from store.errors import UserError
 from ...catalog import DatasetRow
 from ..decoding import Encoded, common_size
 from ..files import Files, LeftOut
-from ..samples import SPLITS, Labels, Recognised, Sample, natural, split_in_name, split_of_path, without_splits
-from .captions import checked
+from ..samples import (
+    SPLITS,
+    Labels,
+    Recognised,
+    Sample,
+    captions_in,
+    natural,
+    split_in_name,
+    split_of_path,
+    without_splits,
+)
 from .image_folders import require_classes, sized
 
 NO_SPLIT = "names no split, as others do"
@@ -114,7 +123,7 @@ def _samples(layout: HubLayout, row: DatasetRow) -> Iterator[Sample]:
     ours = known.of_order(list(layout.names), title=layout.title) if layout.names and row.class_names else None
     for split, image, value in layout.raw():
         if row.captions:
-            yield Sample(split, image, captions=checked(value, row, image.path))
+            yield Sample(split, image, captions=captions_in(value, row, image.path))
             continue
         label = _label(value, ours, known, row, f"{layout.title}: {image.path}")
         if label is not None:

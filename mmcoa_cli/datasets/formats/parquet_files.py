@@ -15,8 +15,7 @@ from store.errors import UserError
 from ...catalog import DatasetRow
 from ..decoding import MAX_IMAGE, Encoded
 from ..files import Files, images_among, joined
-from ..samples import Recognised
-from .captions import COLUMNS, is_own, of_captions
+from ..samples import CAPTIONS, Recognised, is_own, of_captions
 from .hub_layouts import (
     NO_SPLIT,
     OTHER_SPLIT,
@@ -73,7 +72,7 @@ def _has_captions(files: Files) -> bool:
     path = next(filter(is_parquet, files.sizes))
     with _arrow_errors(path), files.open(path) as file:
         names = pyarrow.parquet.ParquetFile(file).schema_arrow.names
-    return any(name in names for name in COLUMNS) and not any(name in names for name in LABEL_COLUMNS)
+    return any(name in names for name in CAPTIONS) and not any(name in names for name in LABEL_COLUMNS)
 
 
 def _layout(files: Files, row: DatasetRow) -> HubLayout:
@@ -118,7 +117,7 @@ def _shard(files: Files, path: str, split: str, row: DatasetRow) -> Shard:
     title = f"{files.title}: {path}"
     own = not row.splits
     image = _column(schema, IMAGE_COLUMNS, "image", title, alone=own)
-    value = _column(schema, COLUMNS if row.captions else LABEL_COLUMNS, "label", title, alone=own)
+    value = _column(schema, CAPTIONS if row.captions else LABEL_COLUMNS, "label", title, alone=own)
     kinds = (_require_bytes(schema, image, title), _require_labels(schema, value, title, captions=bool(row.captions)))
     if not 0 <= rows <= files.sizes[path] // BYTES_A_ROW + SLACK:
         raise UserError(f"{title} claims {rows:,} rows in {files.sizes[path]:,} bytes", hint="do not trust this file")

@@ -20,9 +20,8 @@ from store.errors import UserError
 
 from ...catalog import DatasetRow
 from ..files import Files, LeftOut, images_among, is_image, joined
-from ..samples import Recognised
+from ..samples import Recognised, is_own, of_captions
 from ..sources.nested_archives import is_shard, sample_key
-from .captions import is_own, of_captions
 from .class_folders import find_classes
 from .hub_layouts import (
     NO_SPLIT,
