@@ -80,6 +80,7 @@ class Training:
     lr: grid.Rates = None
     optimizer: o.Optimizer = None
     tune: o.TuneEncoders = None
+    recipe: o.Recipe = None
     contrast: o.Contrast = "batch"
     image_weight: o.ImageWeight = 0.5
     text_weight: o.TextWeight = 0.5

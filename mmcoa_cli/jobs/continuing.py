@@ -41,8 +41,10 @@ def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tu
         return found.id, spec
     positive("--epochs", epochs)
     schedule = spec.optimization.schedule
-    if epochs < spec.epochs or (schedule != "constant" and epochs > spec.epochs):
-        why = "" if epochs < spec.epochs else f", because its learning rate falls as a {schedule} until the last"
+    bound = f"the stages of its recipe {spec.recipe} end with the last" if spec.recipe else ""
+    bound = f"its learning rate falls as a {schedule} until the last" if schedule != "constant" else bound
+    if epochs < spec.epochs or (bound and epochs > spec.epochs):
+        why = "" if epochs < spec.epochs else f", because {bound}"
         raise UserError(
             f"run {found.id} has {spec.epochs} epochs: it cannot go on to {epochs}{why}",
             hint=command_of_training(replace(spec, epochs=epochs)),

@@ -40,6 +40,7 @@ from .offline import OfflineFeatures
 from .reckoning import Losses, Taken
 from .recomputing import recomputes
 from .sharding import divide, of_divided, require_divisible
+from .stages import Stages
 from .tracking import Log, tracker
 from .training_plan import Ints, Plan
 from .updates import Update
@@ -125,6 +126,7 @@ def _begun(
     done = resume(folder, victim, plain, epochs=spec.epochs)
     before = reached(folder, plan, plain, epoch=done + 1)
     if accelerator.is_main_process:
+        Stages.of(plan).tell()
         _tell_what_is_lost(plan.run, folder, done)
         left = spec.epochs - done
         _require_space(plan, home, _trained(victim), epochs=min(left, keep + 1) if keep else left)
@@ -158,23 +160,27 @@ def steps(
 ) -> Iterator[Step]:
     """The epoch's batches `after` so many, each cut into one slice a process; `fed` has the images, which are read as
     they are needed where that is None."""
-    labels, device = plan.dataset.labels("train"), plan.victim.device
-    for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch, after=after), after):
-        yield Step(
-            plan.victim,
-            module,
-            Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes, batch),
-            images=partial(_images, plan, own, fed, number),
-            indices=own.tolist(),
-            class_prompts=plan.prompts,
-            attacks=plan.attacks,
-            original=original,
-            backward=accelerator.backward,
-            seed=plan.spec.seed,
-            epoch=epoch + 1,
-            settings=plan.spec.settings,
-            compat=plan.spec.compat,
-        )
+    labels, device, stages = plan.dataset.labels("train"), plan.victim.device, Stages.of(plan)
+    first = epoch * math.ceil(len(plan.indices) / plan.spec.batch_size)
+    with stages.seen():
+        for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch, after=after), after):
+            stage = stages.at(first + number)
+            plan.victim.clip.see(stage.side)
+            yield Step(
+                plan.victim,
+                module,
+                Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes, batch),
+                images=partial(_images, plan, own, fed, number),
+                indices=own.tolist(),
+                class_prompts=plan.prompts,
+                attacks=stages.attacks(stage),
+                original=original,
+                backward=accelerator.backward,
+                seed=plan.spec.seed,
+                epoch=epoch + 1,
+                settings=plan.spec.settings,
+                compat=plan.spec.compat,
+            )
 
 
 def original_of(plan: Plan, home: Home, accelerator: Accelerator) -> Original:

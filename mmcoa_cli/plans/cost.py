@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..attacks import lookup
 from ..attacks.base import effort, for_texts, needs_masked_lm
 from ..attacks.compat import LEAK, parts
+from ..catalog.recipes import PLAIN, recipes
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_before
 from ..jobs.training_spec import TrainSpec
 from .memory import Memory
@@ -117,6 +118,7 @@ class Speed:
     ranks: int = 1  # devices that share the images
     disk: Disk | None = None
     memory: Memory | None = None
+    any_size: bool = True  # whether the image encoder takes smaller images, as a recipe has them
 
     def of_training(self, spec: TrainSpec, data: Data, *, keep: int | None, most: int | None = None) -> Takes:
         """What a run takes of which the last `keep` epochs stay, and of whose images at most `most` are in memory."""
@@ -135,13 +137,21 @@ class Speed:
     def training(self, spec: TrainSpec, data: Data) -> float:
         """Seconds of a run."""
         images = images_of(spec, data)
-        batch = min(spec.batch_size, images)
-        updates = math.ceil(images / batch)
-        one = Size(images / updates / self.ranks, spec.image_attack.steps, data.classes, min(batch, data.classes))
         costs = {**self.methods, **(self.leaking if LEAK in parts(spec.compat) else {})}
-        an_epoch = updates * costs[spec.method].of(one)
+        steps = sum(count * costs[spec.method].of(size) for count, size in self._steps(spec, data, images))
         before = self._load(spec.row.attacks) + self.word.get(spec.method, 0.0) * data.classes
-        return before + self._offline(spec, data, images) + spec.epochs * an_epoch
+        return before + self._offline(spec, data, images) + steps
+
+    def _steps(self, spec: TrainSpec, data: Data, images: int) -> Iterator[tuple[int, Size]]:
+        """The steps of each stage: how many, and of what size; a smaller image is so much less of one."""
+        batch, usual, begun = min(spec.batch_size, images), spec.image_attack.steps, 0
+        updates = math.ceil(images / batch)
+        for end, stage in recipes().get(spec.recipe, PLAIN).in_steps(updates * spec.epochs):
+            attacked = usual if stage.steps is None else min(stage.steps, usual)
+            area = stage.side**2 if self.any_size else 1.0
+            size = Size(area * images / updates / self.ranks, attacked, data.classes, min(batch, data.classes))
+            yield end - begun, size
+            begun = end
 
     def _offline(self, spec: TrainSpec, data: Data, images: int) -> float:
         """Of the attack on the training images before the first step."""

@@ -24,7 +24,8 @@ def left_of(job: Job, known: Known) -> Job | None:
         run = known.run(train)
         begun = [] if run else epochs_in(known.home.checkpoints / (known.run_id(train) or "-"))
         done = number_of(begun[-1]) if begun else 0
-        train = None if run else replace(train, epochs=train.epochs - done) if done else train
+        # of a recipe the last stage is left, whose steps are the usual ones
+        train = None if run else replace(train, epochs=train.epochs - done, recipe="") if done else train
         train = None if train and train.epochs < 1 else train
     elif train:
         run, train = known.run(train), None

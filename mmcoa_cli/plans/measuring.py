@@ -46,6 +46,7 @@ from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
 from ..jobs.worker import Job, Start, choose_kernels
 from ..models import remembered_words
+from ..models.fast_vit import patch_of
 from ..models.held import free_memory
 from ..models.library import mlm_path
 from ..models.subjects import load_base, load_mlm
@@ -87,6 +88,7 @@ def measure(order: Order | Typed, home: Home, *, side: int, sides: Mapping[int, 
             word={name: word for name, (_, word) in trained.items()},
             device=bench.device.type, ranks=min(order.start.processes, torch.cuda.device_count()) or 1,
             disk=Disk(bench.weights, {name: bench.bytes_of(name, sides or {side: ""}) for name in tested}),
+            any_size=patch_of(bench.victim.clip.model.visual) is not None,
             memory=Memory(taken(bench.device), bench.weights, bench.held.fitted(), free_memory(bench.device)),
         )  # fmt: skip
 
@@ -127,7 +129,7 @@ class Bench:
         plans, began = dict[int, Plan](), dict[int, float]()
         for classes in (FEW, MANY):
             spec = self.order.settings(PAPER).run(Cell(method.name, _dataset(classes), "full"))
-            spec = spec.changed(compat=compat) if compat else spec
+            spec = spec.changed(recipe="", **({"compat": compat} if compat else {}))
             began[classes], plans[classes] = _timed(partial(make_plan, spec, self.home), self.device)
         self.weights[method.name] = sum(tensor.nbytes for tensor in plans[FEW].victim.tensors().values())
         measured = [
