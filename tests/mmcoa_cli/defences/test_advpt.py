@@ -36,7 +36,7 @@ from mmcoa_cli.models.wrapping import wrap
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors
 from store.errors import UserError
-from store.finished_examples import stored_texts
+from store.example_reading import stored_texts
 from store.index import Index
 
 LABELS = torch.tensor([0, 2, 1, 2])
