@@ -68,7 +68,6 @@ def train_epochs(
     an_epoch, folder = math.ceil(len(plan.indices) / spec.batch_size), home.checkpoints / plan.run
     title, total = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices)
     seen, first = done * len(plan.indices) + before.steps * spec.batch_size, done * an_epoch + before.steps
-    alone = not quiet and not conduct.divided  # else this process cannot save what all have a part of
     waits = Waits()
     with (
         tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=first) as log,
@@ -81,7 +80,8 @@ def train_epochs(
             tell = partial(_tell, task, log, f"epoch {epoch + 1}/{spec.epochs}")
             losses = Losses(clock, tell, lr=spec.lr, before=begun.losses)
             fed = Fed(feed, clock, first=(epoch - done) * an_epoch - before.steps)
-            with kept(folder, plan, plain, losses, clock, epoch=epoch + 1) if alone else nullcontext():
+            saving = partial(kept, folder, plan, plain, losses, clock, epoch=epoch + 1, divided=conduct.divided)
+            with nullcontext() if quiet else saving():
                 every = steps(
                     plan, update.module, accelerator, original=original, epoch=epoch, fed=fed, after=begun.steps
                 )
