@@ -13,7 +13,7 @@ from store.errors import UserError
 from store.files import lock
 from store.shared_disk import disk_of
 
-from ..jobs.worker import Start
+from ..jobs.job import Start
 from ..models.runs import now
 from ..plans.steps import Step
 from ..processes import imports

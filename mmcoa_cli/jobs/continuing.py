@@ -14,8 +14,8 @@ from store.schema import Run
 from ..models.runs import NO_RUN
 from ..settings import Home
 from ..terminal.checks import positive
+from .job import command_of_training
 from .training_spec import TrainSpec, stored_spec
-from .typed_jobs import command_of_training
 
 # the parts of a run's identity in words, for a run whose parts are no longer what they were
 PARTS = {

@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 from ..models.epochs import drop_midway, resume_midway, save_midway
 from ..terminal.console import say
 from ..terminal.signals import Stopped
-from .clock import NOTHING, Clock, Lap
-from .reckoning import Losses
+from .clock import NOTHING, Clock, Lap, Losses
 from .training_plan import Plan
 
 

@@ -31,19 +31,16 @@ from ..models.victim import Victim
 from ..settings import Home, require_space
 from ..terminal.console import Task, progress, say
 from ..terminal.signals import held
-from .batches import Fed, feed_of, slices
-from .clock import Clock, Waits, peak_memory
-from .conduct import Conduct
+from .batches import Fed, Stages, feed_of, slices
+from .clock import Clock, Losses, Taken, Waits, peak_memory
 from .evaluation_spec import EvaluationSpec
+from .job import Conduct
 from .midway import Reached, kept, reached
 from .offline import OfflineFeatures
-from .reckoning import Losses, Taken
-from .recomputing import recomputes
 from .sharding import divide, of_divided, require_divisible
-from .stages import Stages
 from .tracking import Log, tracker
 from .training_plan import Ints, Plan
-from .updates import Update
+from .updates import Update, recomputes
 from .watching import Watch
 
 

@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from mmcoa_cli.jobs.clock import Clock
+from mmcoa_cli.jobs.clock import Clock, Losses
+from mmcoa_cli.jobs.job import Job, command_of
 from mmcoa_cli.jobs.midway import kept
-from mmcoa_cli.jobs.reckoning import Losses
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.typed_jobs import command_of
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.models.epochs import MIDWAY, path_of
 from mmcoa_cli.settings import Home
 from mmcoa_cli.terminal.signals import Stopped

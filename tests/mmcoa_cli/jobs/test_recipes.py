@@ -16,11 +16,10 @@ from timm.layers import resample_abs_pos_embed
 from mmcoa_cli.catalog.recipes import RecipeRow, Stage, recipes
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.continuing import spec_to_go_on_with
+from mmcoa_cli.jobs.job import Job, Start, command_of
 from mmcoa_cli.jobs.training_plan import Plan, make_plan
 from mmcoa_cli.jobs.training_spec import stored_spec, train_spec, unused
 from mmcoa_cli.jobs.training_steps import original_of, steps
-from mmcoa_cli.jobs.typed_jobs import command_of
-from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import path_of
 from mmcoa_cli.reports.reading import unusual

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Start
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Start
 from mmcoa_cli.plans import direct
 from mmcoa_cli.plans.cost import Cost, Disk, Size, Speed, images_of
 from mmcoa_cli.plans.measuring import measure
