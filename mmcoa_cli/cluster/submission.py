@@ -12,7 +12,7 @@ from typing import Any
 from store.errors import UserError
 from store.files import disk_of, lock
 
-from ..jobs.worker import Start
+from ..jobs.job import Start
 from ..models.runs import now
 from ..plans.steps import Step
 from ..processes import imports

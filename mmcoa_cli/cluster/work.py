@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..jobs.worker import Start
+from ..jobs.job import Start
 from ..plans.steps import Step
 
 GRACE = 90.0  # seconds in which the state of an epoch may be written, after SIGUSR2 (`submission.WARNED`)

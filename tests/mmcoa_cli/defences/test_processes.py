@@ -16,9 +16,9 @@ from torch.distributed import TCPStore
 
 import store
 from mmcoa_cli.jobs import launch
+from mmcoa_cli.jobs.job import Job, Start
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
-from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
@@ -41,7 +41,7 @@ import json, sys
 from accelerate import Accelerator
 from mmcoa_cli import plugins
 from mmcoa_cli.settings import home
-from mmcoa_cli.jobs.conduct import Conduct
+from mmcoa_cli.jobs.job import Conduct
 from mmcoa_cli.jobs.training_spec import TrainSpec
 from mmcoa_cli.jobs.training import train
 

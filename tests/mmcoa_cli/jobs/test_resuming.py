@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mmcoa_cli.jobs import training_steps
 from mmcoa_cli.jobs.continuing import spec_to_go_on_with
+from mmcoa_cli.jobs.job import command_of_training
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.typed_jobs import command_of_training
 from mmcoa_cli.models.epochs import epochs_in, last_epoch
 from mmcoa_cli.models.runs import run_of
 from mmcoa_cli.models.subjects import load_subject

@@ -7,8 +7,8 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Job, Start
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.models.epochs import epochs_in, path_of
 from mmcoa_cli.models.partial import checkpoint_digest
 from mmcoa_cli.plans.lacking import lacking
