@@ -86,7 +86,7 @@ def attack(
     for option in OF_DATASETS & options.keys():
         raise UserError(f"{option} would be ignored: the images are given", hint="leave it out, or use evaluate")
     spec = evaluation_spec("", (NAME,), (attack,), **options)
-    info = DatasetInfo(NAME, tuple(class_names), {}, None, images.shape[-1], None, template, "")
+    info = DatasetInfo(NAME, tuple(class_names), images.shape[-1], None, template, "")
     trial = given(spec, images.detach().float(), labels, info, indices=numbers, quiet=not progress)
     mlm = load_mlm(spec.mlm, home()) if spec.takes_words else None
     with evaluating(model, tokenizer, precision=spec.precision) as victim:

@@ -14,12 +14,13 @@ import typer
 from store.errors import UserError
 
 from . import __version__
+from .loading import uncollected
 from .names import require_printable
 from .settings import home
 from .terminal.ending import in_words
-from .terminal.examples import epilog
 from .terminal.flattened import flattened
 from .terminal.given import OnceEach
+from .terminal.help_text import epilog
 from .terminal.on_demand import group
 
 VERBS = {  # in the order of `mmcoa --help`, each with the first line of its own help
@@ -52,7 +53,8 @@ def verb(name: str) -> Any:
 
 def _command(name: str) -> Any:
     """A verb's command, or its group of commands."""
-    module = verb(name)
+    with uncollected():
+        module = verb(name)
     if hasattr(module, "app"):
         command: Any = typer.main.get_group(module.app)
     else:

@@ -39,7 +39,7 @@ def show(*, as_json: bool) -> None:
     from .terminal import console
 
     done = carry_out(training_jobs(specs(), test={}), Start())
-    results.show(done.outcomes, as_json=as_json)
+    results.show(done.outcomes, as_json=as_json, took=done.took)
     done.end()
     for line in () if as_json else closing(home(), done.outcomes):
         console.show(line)

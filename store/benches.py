@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from . import schema
 from .errors import UserError
-from .index import Index, require_values, written
-from .row_checks import parsed
+from .index import Index, record_of
 from .schema import Measure
 
 _MEASURE = schema.measures.c
-SETTING = list(_MEASURE.keys()).index("setting")
 
 
 class Benches(Index):
@@ -22,16 +19,12 @@ class Benches(Index):
 
     def save(self, measures: Sequence[Measure]) -> None:
         """Add a bench, whole or not at all. Raises UserError for values that no database would keep."""
-        rows: list[dict[str, Any]] = [{**vars(one), "setting": written(one.setting)} for one in measures]
-        for row in rows:
-            require_values(schema.measures, row)
-        if rows:
-            self._write(lambda connection: connection.execute(insert(schema.measures), rows))
+        self._save(schema.measures, measures)
 
     def every(self) -> list[Measure]:
         """The rows of all benches, the oldest bench first."""
         query = select(schema.measures).order_by(_MEASURE.created_at, _MEASURE.bench, _MEASURE.number)
-        return [_measure_of(row) for row in self._rows(schema.measures, query)]
+        return [record_of(Measure, row) for row in self._rows(schema.measures, query)]
 
     def find(self, beginning: str) -> list[Measure]:
         """The rows of the bench whose name is or begins with this. Raises UserError where none or several do."""
@@ -42,9 +35,3 @@ class Benches(Index):
             what = "no bench begins" if not found else f"{len(found)} benches begin"
             raise UserError(f"{what} with {beginning!r}", hint="mmcoa bench --list")
         return [one for one in every if one.bench == found[0]]
-
-
-def _measure_of(row: Any) -> Measure:
-    values: list[Any] = list(row)
-    values[SETTING] = parsed(values[SETTING])
-    return Measure(*values)

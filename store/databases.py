@@ -1,22 +1,56 @@
-"""The databases that an index can be kept in: their URLs, how a transaction begins, and what their errors mean."""
+"""The databases that an index can be kept in: their URLs, how a transaction begins, and what their errors mean; which
+of them are taken for an index, and how one is brought to the newest version of its tables.
+
+A database may come from elsewhere, so only plain tables are read, whatever calls itself an index: a view that selects
+from itself never ends; a trigger changes what was written; a column can be computed.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    NullPool,
+    String,
+    column,
+    create_engine,
+    event,
+    func,
+    inspect,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from .errors import UserError
+from .files import lock
 from .printable import visible
+from .schema import metadata
 
 BUSY_SECONDS = 30
 LONGEST = 2**26  # bytes of a value that SQLite may hand out
 _DECODED = make_url("sqlite:///%41").database == "A"  # SQLAlchemy 2.0 leaves the path of a URL as it is quoted
+NEWEST = "0006"  # known here, because Alembic takes longer to import than most commands to run
+VERSION_TABLE = "mmcoa_version"
+_TABLES = {*metadata.tables, "evaluations", VERSION_TABLE}  # `evaluations`: until its migration
+_SIMPLE_INDEX = re.compile(r'\s*CREATE INDEX "?\w+"? ON "?\w+"? \("?\w+"?(, "?\w+"?)*\)\s*', re.IGNORECASE)
+_COMPUTES = re.compile(r"\b(CHECK|GENERATED|AS|VIRTUAL)\b", re.IGNORECASE)
+_POSTGRESQL = f"""
+SELECT c.relname, 'is no plain table' FROM pg_class c
+WHERE c.relname IN ({", ".join(f"'{name}'" for name in sorted(_TABLES))}) AND pg_table_is_visible(c.oid)
+AND (c.relkind <> 'r' OR c.relhasrules OR c.relrowsecurity
+     OR EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal))
+"""
 
 
 def parsed_url(url: str) -> URL:
@@ -40,6 +74,9 @@ def explanation(shown: str, error: Exception) -> UserError:
     if isinstance(error, ModuleNotFoundError):
         return UserError(f"the index {shown} needs {error.name}", hint="for PostgreSQL: pip install 'mmcoa[postgres]'")
     reason = visible(str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0])
+    if isinstance(error, IntegrityError):
+        what = f"the index {shown} keeps nothing of a run that it does not have: {reason}"
+        return UserError(what, hint="was it removed meanwhile? type the same command again")
     if "is full" in reason:
         hint = "free some space, or set MMCOA_HOME to a larger disk, and type the same command again"
         return UserError(f"the disk is full ({shown})", hint=hint)
@@ -74,3 +111,82 @@ def new_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def bring_up_to_date(engine: Engine) -> None:
+    """Run the migrations that the database has not had yet.
+
+    Raises UserError for a database of something else or of a newer version, ValueError for one from elsewhere.
+    """
+    with engine.connect() as connection:
+        refuse_foreign_tables(connection)
+        if _version(connection) == NEWEST:
+            return
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        _upgrade(engine)
+        return
+    with lock(Path(engine.url.database), what="the index"):
+        with engine.connect() as connection:
+            _refuse_another(connection)
+        with closing(engine.raw_connection()) as raw:
+            raw.cursor().execute("PRAGMA journal_mode=WAL")  # once: the file remembers it
+        _upgrade(engine)
+
+
+def _upgrade(engine: Engine) -> None:
+    """One transaction: the new tables and their version number come together. Another process waits for it."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    with engine.execution_options(writes=True).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(20240419287)))
+        _refuse_another(connection)
+        config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+        command.upgrade(config, "head")
+
+
+def _refuse_another(connection: Connection) -> None:
+    """Raises UserError for a database of something else, or of a newer version."""
+    name, version = connection.engine.url.database, _version(connection)
+    if version is None and inspect(connection).get_table_names():
+        raise UserError(f"the database {name} is not an index of mmcoa", hint="name another one, or an empty one")
+    if version is not None and version > NEWEST:
+        raise UserError(f"the index {name} was written by a newer version of mmcoa", hint="upgrade mmcoa")
+
+
+def _version(connection: Connection) -> str | None:
+    """The number of the last migration; None where there was none. Raises ValueError where that is no number."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    query = select(column("version_num", String)).select_from(table(VERSION_TABLE)).limit(2)
+    found = [str(version) for version in connection.execute(query).scalars()]
+    if not found:
+        return None
+    if len(found) > 1 or not re.fullmatch("[0-9]{4}", found[0]):
+        raise ValueError("it has no version")
+    return found[0]
+
+
+def refuse_foreign_tables(connection: Connection) -> None:
+    """Raises ValueError, which names what it is, for an index with views, triggers, or columns that are computed."""
+    if connection.dialect.name == "postgresql":
+        found = connection.execute(text(_POSTGRESQL)).first()
+        if found is not None:
+            raise ValueError(f"its {found[0]} {found[1]}")
+    if connection.dialect.name == "sqlite":
+        every = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master").all()
+        ours = _TABLES.intersection(str(name) for _, name, _ in every)
+        for kind, name, sql in every if ours else ():  # else it is empty, or of something else
+            if not _plain(str(kind), str(name), str(sql or "")):
+                raise ValueError(f"it has a {kind} {str(name)[:40]!r}, which is no part of an index")
+
+
+def _plain(kind: str, name: str, sql: str) -> bool:
+    if kind == "index":
+        return not sql or bool(_SIMPLE_INDEX.fullmatch(sql))
+    if kind != "table":
+        return False
+    return name.startswith("sqlite_") or (name in _TABLES and not _COMPUTES.search(sql))

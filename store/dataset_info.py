@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .dataset_captions import require_captions
+from .dataset_content import require_captions
 from .printable import is_printable
 
 SIZES = 100_000  # pixels of a side, captions of an image
@@ -21,12 +21,12 @@ class DatasetInfo:
 
     name: str
     class_names: tuple[str, ...]
-    splits: dict[str, int]
-    image_size: int | None
     pixel_size: int
     resize: int | None
     template: str
     source: str
+    image_size: int | None = None
+    splits: dict[str, int] = field(default_factory=dict)
     licence: str = ""
     checksum: str = ""
     partial: bool = False  # some classes have no image

@@ -15,8 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from .dataset_captions import write_captions
-from .dataset_content import SplitDigest, content_checksum
+from .dataset_content import SplitDigest, content_checksum, write_captions
 from .dataset_info import DatasetInfo
 from .files import replacing
 from .hdf5 import finish, new_array, writing
@@ -28,32 +27,10 @@ LISTED = 1000  # names of left out files that are kept for each reason
 class DatasetWriter:
     """Writes a dataset image by image; it takes its place at `path` when the `with` block ends without error."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        name: str,
-        class_names: Sequence[str],
-        pixel_size: int,
-        resize: int | None,
-        template: str,
-        source: str,
-        licence: str = "",
-        synonyms: Mapping[str, Sequence[str]] | None = None,
-        image_size: int | None = None,
-        captioned: bool = False,
-        expected: Mapping[str, int] | None = None,
-        oriented: bool = False,
-        folders: Sequence[str] = (),
-        request: Mapping[str, str] | None = None,
-    ) -> None:
-        self._info = DatasetInfo(
-            name, tuple(class_names), {}, image_size, pixel_size, resize, template, source, licence,
-            synonyms={word: tuple(words) for word, words in (synonyms or {}).items()},
-            expected=dict(expected or {}), oriented=oriented, folders=tuple(folders),
-            request=dict(request or {}),
-        )  # fmt: skip
-        self._path, self._captioned = path, captioned
+    def __init__(self, path: Path, **said: Any) -> None:
+        """`said` are fields of `DatasetInfo`; what is counted is filled in at the end. Without classes each image has
+        captions."""
+        self._path, self._info = path, DatasetInfo(**said)
         self._splits: dict[str, _SplitWriter] = {}
 
     def __enter__(self) -> Self:
@@ -71,8 +48,8 @@ class DatasetWriter:
         """
         if self._info.class_names and not 0 <= label < len(self._info.class_names):
             raise ValueError(f"label {label} is not one of {len(self._info.class_names)} classes")
-        if bool(captions) != self._captioned:
-            raise ValueError(f"{len(captions)} captions where {'some' if self._captioned else 'none'} are expected")
+        if bool(captions) == bool(self._info.class_names):
+            raise ValueError(f"{len(captions)} captions of an image {'with' if captions else 'without'} a class")
         if split not in self._splits:
             group = self._file.create_group(split)
             self._splits[split] = _SplitWriter(group, self._info.image_size)

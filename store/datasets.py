@@ -12,8 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from .dataset_captions import read_captions
-from .dataset_content import compute_checksum, crc_of_captions
+from .dataset_content import compute_checksum, crc_of_captions, read_captions
 from .dataset_info import DatasetInfo, parse_info
 from .errors import Lost, UserError
 from .hdf5 import DAMAGE, descriptor, open_finished, sealed

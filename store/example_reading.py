@@ -1,4 +1,4 @@
-"""Reading a finished example set with care: its content is verified before any of it is used."""
+"""Reading an example set, or a block of one, with care: its content is verified before any of it is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .example_content import LAYOUT, checksum, earlier_checksum
+from .example_content import LAYOUT, TEXTS, checksum, earlier_checksum
 from .hdf5 import DAMAGE, descriptor, open_finished, sealed
 from .hdf5_limits import refuse_unbounded
 from .verification import verified
@@ -65,3 +65,31 @@ def damage(path: Path) -> str | None:
     except DAMAGE as error:
         return str(error)
     return None
+
+
+def stored_texts(path: Path) -> dict[str, list[str]]:
+    """All lists of strings of a finished set, by name, whatever its specification. Raises UserError for damage."""
+    with reading(path) as file:
+        require_content(path, file)
+        return {name: lines_of(array) for name, array in file.get(TEXTS, {}).items()}
+
+
+@contextmanager
+def open_part(part: Path, **said: Any) -> Iterator[tuple[Any, str]]:
+    """The file of a block, which says this of itself, and the checksum that its content had. Raises UserError where it,
+    or what the block of this reads of it, is not what was written; it is removed, to be made again."""
+    try:
+        with open_finished(part) as source:
+            found = sealed(source, *said, "checksum")
+            if found != {**said, "checksum": found["checksum"]}:
+                raise ValueError("it is another block")
+            refuse_unbounded(source)
+            yield source, str(found["checksum"])
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system: the file itself may be whole
+            raise
+        part.unlink()
+        raise UserError(
+            f"the block of examples {part} was damaged, and is removed: {error}",
+            hint="type the same command again: the block is made anew",
+        ) from error

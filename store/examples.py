@@ -12,7 +12,6 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ import numpy.typing as npt
 
 from .errors import UserError
 from .example_content import ARRAYS, LAYOUT, TEXTS, Joining, checksum, read_images, write_images
-from .example_reading import damage, lines_of, reading, require_content
+from .example_reading import lines_of, open_part, reading, require_content, said_of
 from .files import lock, replacing
-from .hdf5 import DAMAGE, finish, new_array, open_finished, sealed, writing
-from .hdf5_limits import attribute, refuse_unbounded
+from .hdf5 import finish, new_array, writing
 from .keys import canonical_json, key_of
 
 NOT_WHOLE, AGAIN = "an example set is not whole", "type the same command again to go on"
@@ -35,15 +33,6 @@ ALTERED = "its content is not what was written"
 log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """What a finished set says of itself."""
-
-    block_size: int
-    notes: str
-    checksum: str
 
 
 class ExampleSet:
@@ -55,7 +44,7 @@ class ExampleSet:
     def __init__(self, root: Path, spec: Mapping[str, Any], *, n: int, block_size: int) -> None:
         self.spec, self.n, self._wanted_size = spec, n, block_size
         self._told = False
-        self._finished: _Finished | None = None
+        self._said: dict[str, Any] | None = None  # by the finished set, of itself
         self._size: int | None = None
         self.key = key_of(spec)
         self.path, self.parts = root / f"{self.key}.h5", root / f"{self.key}.parts"
@@ -63,34 +52,29 @@ class ExampleSet:
     @property
     def complete(self) -> bool:
         """Whether the file is there, finished, intact, and of this very specification. A damaged one is made again."""
-        if self._finished is None and self.path.exists():
+        if self._said is None and self.path.exists():
             try:
-                self._finished = self._look()
+                with self._open() as file:
+                    said = said_of(file)
+                if said["spec"] == canonical_json(self.spec):
+                    self._said = said
             except UserError as error:
                 if not self._told:
                     log.warning("%s; it is made again", error)
                     self._told = True
-        return self._finished is not None
+        return self._said is not None
 
-    def _look(self) -> _Finished | None:
-        """None where the file is of another specification."""
-        with self._open() as file:
-            if str(attribute(file, "spec")) != canonical_json(self.spec):
-                return None
-            size, notes, checksum = (attribute(file, name) for name in ("block_size", "notes", "checksum"))
-            return _Finished(int(size), str(notes), str(checksum))
-
-    def _known(self) -> _Finished:
+    def _known(self) -> dict[str, Any]:
         """Raises UserError where the set is not complete."""
-        if not self.complete or self._finished is None:
+        if not self.complete or self._said is None:
             raise UserError(f"{self.path} is not a whole example set", hint="evaluate again")
-        return self._finished
+        return self._said
 
     @property
     def block_size(self) -> int:
         """The block size the set was begun with, else the one given: blocks of two sizes would not fit together."""
         if self._size is None and self.complete:
-            self._size = self._known().block_size
+            self._size = int(self._known()["block_size"])
         elif self._size is None and self._begun.exists():
             self._size = self._read_begun()
         return self._wanted_size if self._size is None else self._size
@@ -199,28 +183,12 @@ class ExampleSet:
                 raise ValueError(ALTERED)
             yield source
 
-    @contextmanager
-    def _open_part(self, number: int) -> Iterator[tuple[Any, str]]:
-        """The file of a block, and the checksum that its content had. Raises UserError where it, or what the block of
-        this reads of it, is not what was written; it is removed, to be made again."""
+    def _open_part(self, number: int) -> AbstractContextManager[tuple[Any, str]]:
+        """As `open_part` gives it. Raises UserError for one that is not made."""
         part, block = self._part(number), self.blocks()[number]
         if not part.exists():
             raise UserError(NOT_WHOLE, hint=AGAIN)
-        try:
-            with open_finished(part) as source:
-                said = sealed(source, "key", "start", "rows", "checksum")
-                if [said["key"], said["start"], said["rows"]] != [self.key, block.start, len(block)]:
-                    raise ValueError("it is another block")
-                refuse_unbounded(source)
-                yield source, str(said["checksum"])
-        except DAMAGE as error:
-            if isinstance(error, OSError) and error.errno is not None:  # of the system: the file itself may be whole
-                raise
-            part.unlink()
-            raise UserError(
-                f"the block of examples {part} was damaged, and is removed: {error}",
-                hint="type the same command again: the block is made anew",
-            ) from error
+        return open_part(part, key=self.key, start=block.start, rows=len(block))
 
     def holds(self, name: str) -> bool:
         """Whether the finished set has a column of this name."""
@@ -246,16 +214,12 @@ class ExampleSet:
 
     @property
     def notes(self) -> dict[str, Any]:
-        return dict(json.loads(self._known().notes))
+        return dict(json.loads(self._known()["notes"]))
 
     @property
     def checksum(self) -> str:
         """SHA-256 of all that the finished set holds."""
-        return self._known().checksum
-
-    def verify(self) -> bool:
-        """Whether the file still holds what was written: all of it is read again."""
-        return damage(self.path) is None
+        return str(self._known()["checksum"])
 
     def images(self, start: int, stop: int, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Samples start..stop, bit for bit as they were attacked: float32 (b, 3, H, W). `clean`: uint8 (b, H, W, 3)."""
@@ -301,3 +265,15 @@ class ExampleSet:
             return int(size)
         hint = f"remove the folder {self.parts} and type the same command again"
         raise UserError(f"{self._begun} is damaged", hint=hint)
+
+
+def stored_set(path: Path) -> ExampleSet:
+    """The finished example set at `path`, of the specification that it holds. Raises UserError where it is damaged."""
+    with reading(path) as file:
+        require_content(path, file)
+        said = said_of(file)
+        samples = next(len(array) for array in file.values() if isinstance(array, h5py.Dataset))
+        found = ExampleSet(path.parent, json.loads(said["spec"]), n=samples, block_size=int(said["block_size"]))
+        if found.path.name != path.name:
+            raise ValueError("it is not the set that its name says")
+    return found

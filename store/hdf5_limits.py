@@ -3,14 +3,21 @@
 A file may claim arrays of 10^12 rows that it does not hold, name code to decode it, point into other files, or expand a
 thousandfold. `refuse_foreign` looks at its structure, each time it is opened; `refuse_unbounded` at the storage of its
 arrays, once a file, before they are read whole. Both raise ValueError.
+
+A heap (where texts and encoded images lie) is a chain of entries, each as long as it says. The library follows it
+without a look at where it leads: one bit that is flipped can make it walk in a circle for ever, in a call that nothing
+interrupts. So `heaps_end` looks before the library does.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
+import struct
 import zlib
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -22,6 +29,7 @@ FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLE
 REFERENCE = 16  # bytes of a text of varying length, which itself lies elsewhere in the file
 IMAGES = 4  # dimensions; compressed images are read a few at a time
 WHOLE = 2**28  # bytes of a compressed array that is read whole: the captions of a split
+HEAD, ENTRY = struct.Struct("<4sB3sQ"), struct.Struct("<HH4xQ")  # signature, version, zeros, size; index, uses, size
 
 
 def refuse_foreign(file: Any) -> None:
@@ -116,3 +124,34 @@ def _expands_to(array: Any, place: tuple[int, ...], chunk: int) -> bool:
         return len(expansion.decompress(stored, chunk)) == chunk and expansion.eof
     except zlib.error:
         return False
+
+
+def heaps_end(path: Path) -> bool:
+    """Whether every heap in the file ends. All of the file is looked through."""
+    with path.open("rb") as file:
+        if path.stat().st_size < HEAD.size:
+            return True
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            place = content.find(b"GCOL")
+            while place >= 0:
+                if not _ends(content, place):
+                    return False
+                place = content.find(b"GCOL", place + 4)
+    return True
+
+
+def _ends(content: mmap.mmap, start: int) -> bool:
+    """Whether what begins at `start` is a heap whose entries lead to its end, or no heap at all."""
+    if start + HEAD.size > len(content):
+        return True
+    _, version, zeros, size = HEAD.unpack_from(content, start)
+    end, place = start + size, start + HEAD.size
+    if version != 1 or zeros != bytes(3) or end > len(content):
+        return True  # image bytes that look so, or what the library refuses
+    while place + ENTRY.size <= end:
+        index, _, length = ENTRY.unpack_from(content, place)
+        step = ENTRY.size + (length + 7) // 8 * 8 if index else length  # entry 0 is the room that is left
+        if step < ENTRY.size or place + step > end:
+            return False
+        place += step
+    return True

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,31 +18,30 @@ from sqlalchemy import (
     Table,
     delete,
     func,
-    insert,
     select,
     tuple_,
     union_all,
-    update,
 )
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from . import schema
-from .databases import explanation, new_engine, parsed_url
+from .databases import bring_up_to_date, explanation, new_engine, parsed_url
 from .errors import UserError
 from .files import lock
 from .near import near
 from .row_checks import check, check_all, parsed
-from .schema import Epoch, Link, Result, Run
-from .upgrading import bring_up_to_date
+from .schema import Epoch, Link, Record, Result, Run
 
 TRIES = 10  # of a transaction that another process keeps from beginning; each waits `BUSY_SECONDS`
 POLL_SECONDS = 0.005
 AT_ONCE = 1000  # rows
-DOCUMENTS = ("threat", "setting")
 Found = TypeVar("Found")
 EXPLAINED = (SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError, TypeError, OverflowError)
 _RUN, _RESULT, _EPOCH = schema.runs.c, schema.results.c, schema.epochs.c
-PLACES = [list(_RESULT.keys()).index(name) for name in DOCUMENTS]
+PLACES: dict[type[Any], list[int]] = {  # of the documents of each record
+    record: [n for n, column in enumerate(table.c) if column.name in schema.DOCUMENTS]
+    for record, table in schema.TABLES.items()
+}
 
 
 class Index:
@@ -61,41 +60,16 @@ class Index:
 
     def save_run(self, run: Run) -> None:
         """Add the run, or replace the one of the same id. Raises UserError for values that no database would keep."""
-        values = asdict(run)
-        require_values(schema.runs, values)
-
-        def update_or_insert(connection: Connection) -> None:  # to delete it would take its results along
-            changed = connection.execute(update(schema.runs).where(_RUN.id == run.id).values(**values))
-            if changed.rowcount == 0:
-                connection.execute(insert(schema.runs).values(**values))
-
-        self._write(update_or_insert)
+        self._save(schema.runs, [run])
 
     def save_results(self, results: Sequence[Result]) -> None:
         """Add evaluations, whole or not at all; each in place of the one of the same id. Their runs must be there."""
-        rows = [_row_of(result) for result in results]
-        for row in rows:
-            require_values(schema.results, row)
         ids = sorted({result.evaluation for result in results})
-
-        def replace(connection: Connection) -> None:
-            connection.execute(delete(schema.results).where(_RESULT.evaluation.in_(ids)))
-            connection.execute(insert(schema.results), rows)
-
-        if rows:
-            self._write(replace)
+        self._save(schema.results, results, instead_of=_RESULT.evaluation.in_(ids))
 
     def save_epoch(self, epoch: Epoch) -> None:
         """Add an epoch of a run, which must be there; in place of the one of the same number."""
-        values = asdict(epoch)
-        require_values(schema.epochs, values)
-        same = (_EPOCH.run_id == epoch.run_id) & (_EPOCH.epoch == epoch.epoch)
-
-        def replace(connection: Connection) -> None:
-            connection.execute(delete(schema.epochs).where(same))
-            connection.execute(insert(schema.epochs).values(**values))
-
-        self._write(replace)
+        self._save(schema.epochs, [epoch])
 
     def remove_run(self, run_id: str) -> None:
         """Remove a run, its epochs and its results."""
@@ -121,7 +95,7 @@ class Index:
     def epochs(self, run_id: str) -> list[Epoch]:
         """The epochs of a run whose time was taken, the first one first."""
         query = select(schema.epochs).where(_EPOCH.run_id == run_id).order_by(_EPOCH.epoch)
-        return [Epoch(*list(row)) for row in self._rows(schema.epochs, query)]
+        return [record_of(Epoch, row) for row in self._rows(schema.epochs, query)]
 
     def epoch_seconds(self) -> dict[str, list[float]]:
         """Of each run with epochs whose time was taken, what they took, the first one first."""
@@ -192,7 +166,7 @@ class Index:
             chosen.append(_RESULT.run_id.in_(select(_RUN.id).where(_RUN.source.in_(list(sources)))))
         rows = self._rows(schema.results, _of_own(chosen) if own else select(schema.results).where(*chosen))
         by_id = self._runs_of({row.run_id for row in rows})  # read last, so that they are all there
-        found = [(by_id[row.run_id], _result_of(row)) for row in rows if row.run_id in by_id]
+        found = [(by_id[row.run_id], record_of(Result, row)) for row in rows if row.run_id in by_id]
         return sorted(found, key=lambda one: (one[1].created_at, one[1].evaluation, one[1].metric))
 
     def counts(self) -> tuple[int, int]:
@@ -219,7 +193,7 @@ class Index:
 
     def _runs(self, *chosen: ColumnElement[bool]) -> list[Run]:
         query = select(schema.runs).where(*chosen).order_by(_RUN.created_at, _RUN.id)
-        return [Run(*list(row)) for row in self._rows(schema.runs, query)]
+        return [record_of(Run, row) for row in self._rows(schema.runs, query)]
 
     def _runs_of(self, ids: set[str]) -> dict[str, Run]:
         chosen = [_RUN.id.in_(sorted(ids))] if len(ids) < AT_ONCE else []  # no database takes names without end
@@ -235,15 +209,22 @@ class Index:
         with self._explained():
             return self._tried(read)
 
-    def _write(self, work: Callable[[Connection], object]) -> None:
-        for again in reversed(range(TRIES)):
-            try:
-                return self._write_once(work)
-            except IntegrityError:  # another inserted the same in between, which only some databases let happen
-                if not again:
-                    raise
+    def _save(self, table: Table, rows: Sequence[Record], *, instead_of: ColumnElement[bool] | None = None) -> None:
+        """Add rows, whole or not at all; each in place of the one of the same key, and all in place of some others.
+        Raises UserError for values that no database would keep."""
+        values = [_values_of(row) for row in rows]
+        for one in values:
+            _require(table, one)
 
-    def _write_once(self, work: Callable[[Connection], object]) -> None:
+        def put(connection: Connection) -> None:
+            if instead_of is not None:
+                connection.execute(delete(table).where(instead_of))
+            connection.execute(_put_into(table, connection.dialect.name), values)
+
+        if values:
+            self._write(put)
+
+    def _write(self, work: Callable[[Connection], object]) -> None:
         with self._explained(), self._turn():
             self._tried(work, writes=True)
 
@@ -269,33 +250,36 @@ class Index:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:
-            raise
         except EXPLAINED as error:
             raise explanation(self._shown, error) from error
 
 
-def require_row(row: Run | Result | Epoch) -> None:
+def require_row(row: Record) -> None:
     """Raises UserError for a row that no index can keep, before any of it is."""
-    if isinstance(row, Result):
-        require_values(schema.results, _row_of(row))
-    else:
-        require_values(schema.runs if isinstance(row, Run) else schema.epochs, asdict(row))
+    _require(schema.TABLES[type(row)], _values_of(row))
 
 
-def require_values(table: Table, values: Mapping[str, Any]) -> None:
-    """Raises UserError for values that no row of this table can have."""
+def _require(table: Table, values: Mapping[str, Any]) -> None:
     try:
         check(table, values)
     except ValueError as error:
         raise UserError(f"the index cannot keep {error}", hint="take a shorter name, or a smaller number") from error
 
 
-def _row_of(result: Result) -> dict[str, Any]:
-    return {**vars(result), **{name: written(getattr(result, name)) for name in DOCUMENTS}}
+def _values_of(record: Record) -> dict[str, Any]:
+    documents = {name: _written(getattr(record, name)) for name in schema.DOCUMENTS if hasattr(record, name)}
+    return {**vars(record), **documents}
 
 
-def written(document: object) -> str:
+def _put_into(table: Table, dialect: str) -> Executable:
+    """Rows that are added, or take the place of those of the same key: to delete a run would take its results along."""
+    new = import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+    rest = {column.name: new.excluded[column.name] for column in table.columns if not column.primary_key}
+    found: Executable = new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=rest)
+    return found
+
+
+def _written(document: object) -> str:
     """A document as text; empty for what cannot be one, which the check of the row refuses."""
     try:
         return json.dumps(document, allow_nan=False)
@@ -311,8 +295,9 @@ def _of_own(chosen: Sequence[ColumnElement[bool]]) -> Executable:
     return union_all(query.where(trained), query.where(_RESULT.run_id.in_(select(_RUN.id).where(_RUN.source == ""))))
 
 
-def _result_of(row: Row[Any]) -> Result:
+def record_of(kind: type[Found], row: Row[Any]) -> Found:
+    """The record that a row of its table holds."""
     values: list[Any] = list(row)
-    for place in PLACES:
+    for place in PLACES[kind]:
         values[place] = parsed(values[place])
-    return Result(*values)
+    return kind(*values)

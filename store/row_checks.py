@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Float, Integer, String, Table, Text
 
 from .printable import is_printable
 from .schema import metadata
@@ -33,7 +33,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "rounds": (1, math.inf),
     **dict.fromkeys(("shortest", "longest", "cpu", "wall", "of_ours", "of_floor", "flops"), (0, math.inf)),
 }
-DOCUMENTS = {"spec", "threat", "setting"}  # columns that hold a JSON object
 MOMENTS = {"created_at", "finished_at"}
 
 
@@ -79,14 +78,12 @@ def _check_of(column: Column[Any]) -> Check:
 
 def _check_of_type(column: Column[Any]) -> Check:
     kind, name = column.type, str(column.name)
-    if name in DOCUMENTS and isinstance(kind, Text):
+    if isinstance(kind, Text):
         return _document
     if name in MOMENTS:
         return _moment
     if isinstance(kind, String):
-        return lambda value: _text(value, kind.length or JSON_SIZE)
-    if isinstance(kind, Boolean):
-        return lambda value: "" if isinstance(value, bool) else "is neither true nor false"
+        return lambda value: _text(value, kind.length or 0)
     lowest, highest = RANGES.get(name, (-math.inf, math.inf))
     if isinstance(kind, Float):
         return lambda value: _number(value, lowest, highest, (int, float))

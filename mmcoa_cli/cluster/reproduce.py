@@ -22,9 +22,7 @@ def hand_in(order: Order, allocation: Allocation, *, dry_run: bool, as_json: boo
     """
     store = home()
     waiting = records.active(records.read(_jobs(order, store)))  # before it is looked at what is left
-    chosen = order.preset == "paper" or remembered(
-        order, store
-    )  # else its size takes a measurement
+    chosen = order.preset == "paper" or remembered(order, store)  # else its size takes a measurement
     plan = told_plan(order, store, dry_run=dry_run, as_json=as_json, measured=not chosen)
     if dry_run:
         return

@@ -53,5 +53,5 @@ def command(
         dry.show(jobs, Start(**vars(start)), as_json=json)
         return
     done = direct.carry_out(jobs, Start(**vars(start)))
-    results.show(done.outcomes, as_json=json, files=True)
+    results.show(done.outcomes, as_json=json, took=done.took, files=True)
     done.end()

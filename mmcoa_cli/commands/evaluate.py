@@ -41,5 +41,5 @@ def command(
         dry.show(jobs, Start(**vars(start)), as_json=json)
         return
     done = direct.carry_out(jobs, Start(**vars(start)))
-    results.show(done.outcomes, as_json=json)
+    results.show(done.outcomes, as_json=json, took=done.took)
     done.end()

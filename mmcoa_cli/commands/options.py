@@ -49,9 +49,7 @@ Keep = Annotated[
         metavar="all|last|N", help="Keep the weights after every epoch, the last, or the last N.", parser=c.keeping
     ),
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what it takes here (time, memory, disk), and keep nothing of it.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it takes here (time, memory, disk), and do nothing.")]
 TestLimit = Annotated[
     int | None,
     typer.Option(

@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from store.errors import UserError
 
 from ..terminal.choices import keeping, kept, one
-from ..terminal.examples import epilog
+from ..terminal.help_text import epilog
 from . import known
 from . import output as o
 

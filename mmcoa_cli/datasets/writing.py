@@ -114,7 +114,6 @@ def _writer(
         licence=row.licence,
         synonyms=row.synonyms,
         image_size=row.pixel_size if row.resize is None else None,
-        captioned=bool(row.captions),
         expected=expected,
         oriented=row.oriented,
         folders=[*map(visible, row.folders)],

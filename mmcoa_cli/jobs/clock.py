@@ -1,4 +1,4 @@
-"""What an epoch of training takes: seconds, and memory at its peak, on hardware with a name."""
+"""What work takes: the seconds of an epoch, memory at its peak, on hardware with a name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import torch
 
 from ..terminal.durations import closely
 
+CLEAR = Path("/proc/self/clear_refs")  # "5" written there has Linux forget how much memory was taken at most
 WORTH, WORTH_SECONDS = 0.05, 5.0  # the share of the time, and the seconds, from which on waiting is told of
 
 
@@ -34,8 +35,6 @@ class Clock:
 
     def __init__(self, device: torch.device, *, before: Lap = NOTHING) -> None:
         self.device, self.seconds, self._before = device, 0.0, before.seconds
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
         self._begun = self._lap = time.perf_counter()
         self.waited, self._told = before.waited, before.waited
 
@@ -59,18 +58,6 @@ class Clock:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.seconds = self._before + time.perf_counter() - self._begun
-
-    @property
-    def peak_memory(self) -> int | None:
-        """Bytes: on a GPU what tensors took at most, else what the process took since it began; None if not counted."""
-        if self.device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self.device))
-        if self.device.type != "cpu" or sys.platform == "win32":
-            return None
-        import resource  # which Windows does not have
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
     @property
     def hardware(self) -> str:
@@ -102,6 +89,26 @@ class Waits:
         return (
             f"{closely(self.waited)} of that, {share:.0%}, it waited for images: --workers N reads ahead in N processes"
         )
+
+
+def forget_peak(device: torch.device) -> None:
+    """Have `peak_memory` count from now on; of a CPU's memory only Linux forgets what was before."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        CLEAR.write_text("5", encoding="utf8")
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes: on a GPU what tensors took at most, else what this process took; None where nobody counts them."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if device.type != "cpu" or sys.platform == "win32":
+        return None
+    import resource  # which Windows does not have
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _cpu() -> str:

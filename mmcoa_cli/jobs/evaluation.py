@@ -30,7 +30,7 @@ from .evaluation_spec import EvaluationSpec
 from .making import Making
 from .needed import Finished, UnderWay
 from .passes import Pass
-from .subject import Subject
+from .subject import Subject, words_of
 from .trials import Trial, trials_of
 
 if TYPE_CHECKING:
@@ -39,30 +39,36 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    spec: EvaluationSpec, subject: Subject, home: Home, accelerator: Accelerator, *, micro_batch: int | None = None
-) -> list[str]:
-    """Test `subject` on every dataset under every attack; what is stored is not computed again. At most `micro_batch`
-    images are in memory at once.
+    specs: Sequence[EvaluationSpec], subject: Subject, home: Home, accelerator: Accelerator, *,
+    micro_batch: int | None = None,
+) -> list[str]:  # fmt: skip
+    """Test `subject` as each of `specs` says, of one precision, on every dataset under every attack; what is stored is
+    not computed again. At most `micro_batch` images are in memory at once. `subject` has the words of the first.
 
     Returns the ids of the results in the order asked. Raises UserError for datasets that are not there.
     """
     index, first = Index(home.database_url), accelerator.is_main_process
-    trials = trials_of(spec, subject, home)
-    victim = load_subject(subject.run, home, epoch=subject.epoch).to(accelerator.device).use_precision(spec.precision)
+    others = [replace(subject, words=words_of(spec, home)) for spec in specs[1:]]
+    trials = [
+        trial for spec, own in zip(specs, [subject, *others], strict=True) for trial in trials_of(spec, own, home)
+    ]
+    victim = load_subject(subject.run, home, epoch=subject.epoch).to(accelerator.device)
+    victim = victim.use_precision(specs[0].precision)
     for trial in trials:
         trial.task.require(victim, trial.drawn)
-    mlm = stored_mlm(spec.mlm, home) if spec.takes_words else None
+    mlms = {spec.mlm: stored_mlm(spec.mlm, home) for spec in specs if spec.takes_words}
     if first and not subject.epoch:
         seen_with(subject.run, subject.weights, home, index)
     ids = []
     for trial in trials:
-        maker = Maker(trial, accelerator, victim, mlm, micro_batch)
+        asked = trial.spec.attacks
+        maker = Maker(trial, accelerator, victim, mlms.get(trial.spec.mlm), micro_batch)
         try:
-            maker.all(spec.attacks)
+            maker.all(asked)
         finally:  # what an attack that failed does not need is kept
-            for attack in spec.attacks if first else ():
+            for attack in asked if first else ():
                 _save(trial, attack, index, seconds=maker.seconds.get(attack, 0.0), device=str(victim.device))
-        ids += [trial.evaluation_id(attack) for attack in spec.attacks]
+        ids += [trial.evaluation_id(attack) for attack in asked]
     return ids
 
 

@@ -160,6 +160,16 @@ def evaluation_after(spec: TrainSpec, *, limit: int | None = None, steps: int | 
     )  # fmt: skip
 
 
+def evaluation_before(spec: TrainSpec) -> EvaluationSpec | None:
+    """The attack on the training images before the first step, as a test of the model; None where there is none."""
+    if not spec.row.offline:
+        return None
+    return evaluation_spec(
+        spec.model, (spec.dataset,), (spec.row.offline,), seed=spec.seed, precision=spec.precision, fast=spec.fast,
+        **asdict(spec.settings.offline_attack),
+    )  # fmt: skip
+
+
 def from_document(document: Mapping[str, Any]) -> EvaluationSpec:
     """The specification that `asdict` made a document of."""
     lists = {name: tuple(document[name]) for name in ("datasets", "attacks")}

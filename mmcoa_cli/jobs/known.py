@@ -79,8 +79,9 @@ class Known:
         run = None if job.resume else self.run(job.train) if job.train else subject.run if subject else None
         if run is None or self._index is None or (job.train and not self._whole(run, job.keep)):
             return None
-        trials = self.trials(run, job.evaluate) if job.evaluate else []
-        if job.evaluate and not (trials and all(trial.stored(self._index) == trial.spec.attacks for trial in trials)):
+        found = [self.trials(run, test) for test in job.tests]
+        trials = [trial for of_test in found for trial in of_test]
+        if not all(found) or not all(trial.stored(self._index) == trial.spec.attacks for trial in trials):
             return None
         ids = [trial.evaluation_id(attack) for trial in trials for attack in trial.spec.attacks]
         return Outcome(run.id if job.train else "", ids)

@@ -6,41 +6,20 @@ how, finds them there.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from .. import attacks
 from ..datasets.pixels import load_pixels
-from ..datasets.sampling import few_shot
 from ..models.victim import Victim
 from ..settings import Home, require_space
 from .evaluation import Maker
-from .evaluation_spec import evaluation_spec
-from .subject import Subject
 from .training_plan import Plan, run_row
-from .trials import Ints, Trial
-
-
-@dataclass(frozen=True)
-class TrainingTrial(Trial):
-    """The model that a training starts from, on the images it is trained on."""
-
-    shots: str = "full"
-    split: str = "train"
-
-    @cached_property
-    def indices(self) -> Ints:
-        return few_shot(self.dataset.labels(self.split), self.shots, seed=self.spec.seed)
-
-    @property
-    def subset(self) -> dict[str, Any] | None:
-        return {"shots": self.shots, "seed": self.spec.seed} if self.limited else None
+from .trials import Ints, Trial, before_training
 
 
 @dataclass(frozen=True)
@@ -83,11 +62,7 @@ class OfflineFeatures:
             require_space(values * np.dtype(np.float32).itemsize, folder=self.home.examples, name=what)
 
     @cached_property
-    def _trial(self) -> TrainingTrial:
-        spec, attack = self.plan.spec, attacks.lookup(self.plan.row.offline)
-        test = evaluation_spec(
-            spec.model, (spec.dataset,), (attack.name,), seed=spec.seed, precision=spec.precision, fast=spec.fast,
-            **asdict(spec.settings.offline_attack),
-        )  # fmt: skip
-        subject = Subject(run_row(self.plan), self.plan.identity["weights"])
-        return TrainingTrial(test, subject, self.home, self.plan.dataset, shots=spec.shots)
+    def _trial(self) -> Trial:
+        found = before_training(self.plan.spec, run_row(self.plan), self.plan.dataset, self.home)
+        assert found  # the row of the method names an attack
+        return found

@@ -42,20 +42,20 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
 
     Raises UserError that says what is missing, how to get it, and what needs no network.
     """
-    train, test = job.train, job.evaluate
+    train, tests = job.train, job.tests
     require_tracker(job.conduct.track)
     trains = train is not None and bool(catalog.lookup(catalog.methods(), train.method, "method").loss)
-    takes_captions = test is not None and tasks.lookup(test.task).captions
-    for name in dict.fromkeys([*([train.dataset] if train and trains else []), *(test.datasets if test else [])]):
+    tested = dict.fromkeys((name, tasks.lookup(test.task).captions) for test in tests for name in test.datasets)
+    for name in dict.fromkeys([*([train.dataset] if train and trains else []), *(name for name, _ in tested)]):
         _require_dataset(name, home)
     if train and trains:
         _require_kind(train.dataset, home, captions=False)
         _require_training_images(train, home)
-    for name in test.datasets if test else ():
-        _require_kind(name, home, captions=takes_captions)
+    for name, captions in tested:
+        _require_kind(name, home, captions=captions)
         _require_test_images(name, home, after_training=train is not None)
-    if test and not train:
-        require_known(test.checkpoint, home)
+    if tests and not train:
+        require_known(tests[0].checkpoint, home)
     if not fetch:
         return Resolved(job)
     for name in models_of(job, home):
@@ -72,7 +72,7 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
             ensure_mlm(name, home)
     except UserError as error:
         raise _elsewhere(error, *_other_words(home), _without_words(job), OFFLINE) from error
-    return Resolved(job, find_subject(test, home) if test and not train else None)
+    return Resolved(job, find_subject(tests[0], home) if tests and not train else None)
 
 
 def warn(job: Job) -> None:
@@ -80,8 +80,7 @@ def warn(job: Job) -> None:
     settings: list[Any] = []
     if job.train and job.train.row.loss:
         settings += [job.train.attack(name) for name in job.train.row.attacks]
-    if job.evaluate:
-        settings += [job.evaluate.settings(part) for part in job.evaluate.parts]
+    settings += [test.settings(part) for test in job.tests for part in test.parts]
     for caution in dict.fromkeys(found.caution for found in settings):
         if caution:
             say(f"warning: {caution}")
@@ -100,8 +99,7 @@ def mlms_of(job: Job) -> Iterator[str]:
     """The masked LMs that words are taken from."""
     if job.train and needs_masked_lm(job.train.row.attacks):
         yield job.train.mlm
-    if job.evaluate and job.evaluate.takes_words:
-        yield job.evaluate.mlm
+    yield from (test.mlm for test in job.tests if test.takes_words)
 
 
 def _require_training_images(spec: TrainSpec, home: Home) -> None:

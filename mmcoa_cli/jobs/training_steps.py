@@ -32,7 +32,7 @@ from ..settings import Home, require_space
 from ..terminal.console import Task, progress, say
 from ..terminal.signals import held
 from .batches import Fed, feed_of, slices
-from .clock import Clock, Waits
+from .clock import Clock, Waits, peak_memory
 from .conduct import Conduct
 from .evaluation_spec import EvaluationSpec
 from .midway import Reached, kept, reached
@@ -208,7 +208,7 @@ def _row(plan: Plan, clock: Clock, *, number: int, loss: float, processes: int) 
         loss=loss,
         images=len(plan.indices),
         seconds=round(clock.seconds, 3),
-        peak_memory=clock.peak_memory,
+        peak_memory=peak_memory(clock.device),
         device=clock.hardware,
         processes=processes,
         precision=plan.spec.precision,

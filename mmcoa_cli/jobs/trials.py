@@ -19,7 +19,7 @@ from store.datasets import Dataset
 from store.examples import ExampleSet
 from store.index import Index
 from store.keys import key_of
-from store.schema import Result
+from store.schema import Result, Run
 
 from .. import __version__, attacks, tasks
 from ..attacks.base import for_texts, parts, section
@@ -27,12 +27,14 @@ from ..attacks.compat import TIES
 from ..attacks.compat import parts as parts_of
 from ..datasets.library import attacked_at, open_for
 from ..datasets.prompts import class_prompts
+from ..datasets.sampling import few_shot
 from ..models.digests import SCHEME
 from ..models.present import data_key
 from ..models.runs import template_of
 from ..settings import Home
-from .evaluation_spec import EvaluationSpec
+from .evaluation_spec import EvaluationSpec, evaluation_before
 from .subject import Subject
+from .training_spec import TrainSpec
 
 if TYPE_CHECKING:
     import torch
@@ -237,3 +239,26 @@ class Trial:
             "digests": SCHEME,
             "torch": version("torch"),
         }
+
+
+@dataclass(frozen=True)
+class TrainingTrial(Trial):
+    """The model that a training starts from, on the images it is trained on."""
+
+    shots: str = "full"
+    split: str = "train"
+
+    @cached_property
+    def indices(self) -> Ints:
+        return few_shot(self.dataset.labels(self.split), self.shots, seed=self.spec.seed)
+
+    @property
+    def subset(self) -> dict[str, Any] | None:
+        return {"shots": self.shots, "seed": self.spec.seed} if self.limited else None
+
+
+def before_training(spec: TrainSpec, run: Run, dataset: Dataset, home: Home) -> Trial | None:
+    """The model that a run starts from on its images, where its method attacks these before the first step."""
+    test = evaluation_before(spec)
+    subject = Subject(run, json.loads(run.spec)["base"])
+    return TrainingTrial(test, subject, home, dataset, shots=spec.shots) if test else None

@@ -41,6 +41,7 @@ PATIENCE, WAIT = "MMCOA_WAIT", 1800.0  # the variable of, and the usual, seconds
 @dataclass(frozen=True)
 class Job:
     """Train, then evaluate; either may be left out. After a training run the evaluation's checkpoint is that run.
+    `more` are tests of the same checkpoint with other options.
 
     `resume` is the run that the training goes on with, `keep` how many of the last epochs stay (None: all). Where one
     does, the optimizer's state goes with the others when the run is complete."""
@@ -50,6 +51,12 @@ class Job:
     resume: str = ""
     keep: int | None = 1
     conduct: Conduct = field(default_factory=Conduct)
+    more: tuple[EvaluationSpec, ...] = ()
+
+    @property
+    def tests(self) -> tuple[EvaluationSpec, ...]:
+        """All of them."""
+        return (self.evaluate, *self.more) if self.evaluate else ()
 
 
 @dataclass(frozen=True)
@@ -62,10 +69,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The run (empty where nothing was trained) and the ids of the evaluations in the index."""
+    """The run (empty where nothing was trained), the ids of the evaluations in the index, and the bytes of memory that
+    this took at most (0 where all of it was there, or nobody counts them)."""
 
     run: str = ""
     evaluations: list[str] = field(default_factory=list)
+    memory: int = 0
 
 
 def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> Outcome:
@@ -80,34 +89,36 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
 
         from ..models.subjects import load_mlm
         from . import sharding
+        from .clock import forget_peak, peak_memory
         from .evaluation import evaluate
         from .subject import subject_of
         from .training import train
 
-    choose_kernels(torch, fast=any(spec.fast for spec in (job.train, job.evaluate) if spec))
+    choose_kernels(torch, fast=any(spec.fast for spec in (job.train, *job.tests) if spec))
     conduct = replace(job.conduct, divided=sharding.taken_over())
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
     on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     patience = InitProcessGroupKwargs(timeout=timedelta(seconds=_patience()))
     accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[patience])
+    forget_peak(accelerator.device)
     try:
         if accelerator.num_processes != processes:
             raise UserError(
                 f"{processes} processes were asked for and {accelerator.num_processes} started",
                 hint=f"start them with: torchrun --nproc_per_node {processes}, or use --processes 1",
             )
-        run, test = None, job.evaluate
-        if job.train and test and test.takes_words:
-            load_mlm(test.mlm, home())  # what keeps it from being loaded is told before the first step
+        run, tests = None, job.tests
         if job.train:
+            for name in {test.mlm for test in tests if test.takes_words}:
+                load_mlm(name, home())  # what keeps it from being loaded is told before the first step
             run = train(
-                job.train, home(), accelerator, resumed=job.resume, keep=job.keep, conduct=conduct, watched=test
+                job.train, home(), accelerator, resumed=job.resume, keep=job.keep, conduct=conduct, watched=job.evaluate
             )
-            test = replace(test, checkpoint=run.id) if test else None
-            subject = subject_of(run, test, home()) if test else None
+            tests = tuple(replace(test, checkpoint=run.id) for test in tests)
+            subject = subject_of(run, tests[0], home()) if tests else None
         most = job.conduct.micro_batch
-        evaluations = evaluate(test, subject, home(), accelerator, micro_batch=most) if test and subject else []
-        return Outcome(run.id if run else "", evaluations)
+        evaluations = evaluate(tests, subject, home(), accelerator, micro_batch=most) if subject else []
+        return Outcome(run.id if run else "", evaluations, peak_memory(accelerator.device) or 0)
     finally:
         if processes > 1:
             accelerator.end_training()  # ends the process group: a worker that exits without may abort
@@ -217,6 +228,7 @@ def _job(document: dict[str, Any]) -> tuple[Job, Subject | None]:
         document["resume"],
         document["keep"],
         Conduct(**document["conduct"]),
+        tuple(map(from_document, document["more"])),
     )
     return job, subject.from_document(tested) if tested else None
 

@@ -18,6 +18,7 @@ from .merging import merged
 from .selection import Data
 from .settings import Settings
 from .steps import Between, Step
+from .takes import NOTHING
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -86,15 +87,14 @@ class Composer:
         keep = None if any(spec.epoch for spec in specs) else Job.keep  # all, where those before the last are tested
         early = any(spec.epoch and not step.cached for spec, step in zip(specs, tests, strict=True))
         done = found is not None and not (early and self.known and not self.known.keeps_all(found))
-        seconds = 0.0 if done else self.speed.training(run, self.data[run.dataset]) if self.speed else None
-        left, title = 0 if done else self._left_by(run, keep), f"train {label} on {run.dataset}"
-        yield Step(Job(run, keep=keep), title, run, None, label, done, seconds, left, self.start)
+        takes = self.speed.of_training(run, self.data[run.dataset], keep=keep) if self.speed and not done else NOTHING
+        seconds = 0.0 if done else takes.seconds
+        title = f"train {label} on {run.dataset}"
+        yield Step(
+            Job(run, keep=keep), title, run, None, label, done, seconds, takes.bytes or 0, takes.memory, self.start
+        )
         yield from self._between(run, found, checkpoint, there, label)
         yield from tests
-
-    def _left_by(self, run: TrainSpec, keep: int | None) -> float:
-        """What it leaves on disk, as far as that is known."""
-        return self.speed.disk.training(run, self.data[run.dataset], keep) if self.speed and self.speed.disk else 0
 
     def _between(
         self, run: TrainSpec, found: Run | None, checkpoint: str, cells: Sequence[Cell], label: str
@@ -108,7 +108,8 @@ class Composer:
         seconds = 0.0 if whole else self.speed.between(steps) if self.speed else None
         left = self.speed.disk.between(run, steps) if self.speed and self.speed.disk and not whole else 0
         title = f"interpolate between {run.model} and {label} from {run.dataset}"
-        yield Step(Between(run.model, checkpoint, steps), title, run, None, label, whole, seconds, left, self.start)
+        work = Between(run.model, checkpoint, steps)
+        yield Step(work, title, run, None, label, whole, seconds, left, start=self.start)
         for w, model in there.items():
             name = model.id if model else f"interpolated-{checkpoint}-w{w:.4g}"
             for spec in self._tests(name, [cell for cell in cells if cell.w == w]):
@@ -130,15 +131,14 @@ class Composer:
         w: float | None = None,
     ) -> Step:  # fmt: skip
         missing, data = self.known.missing(found, spec) if self.known else spec.attacks, self.data.get(spec.datasets[0])
-        seconds, left = None if missing else 0.0, 0.0
-        if self.speed and data:
-            seconds = self.speed.test(spec, data, attacks=missing)
-            left = self.speed.disk.test(spec, data, attacks=missing) if self.speed.disk else 0
+        takes = self.speed.of_test(spec, data, attacks=missing) if self.speed and data else NOTHING
+        seconds = takes.seconds if missing else 0.0
         own = [f"{name} {value}" for name, value in spec.options.items() if name not in self.settings.test]
         after = [f"after epoch {spec.epoch}"] if spec.epoch else []
         task = [] if spec.task == EvaluationSpec.task else [f"task {spec.task}"]
         title = ", ".join([" ".join([f"test {what}", *after, f"on {spec.datasets[0]}"]), *task, *own])
-        return Step(Job(evaluate=spec), title, of, w, label, not missing, seconds, left, self.start)
+        work, done = Job(evaluate=spec), not missing
+        return Step(work, title, of, w, label, done, seconds, takes.bytes or 0, takes.memory, self.start)
 
 
 def _label(cell: Cell) -> str:

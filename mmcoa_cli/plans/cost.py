@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from ..attacks import lookup
 from ..attacks.base import effort, for_texts, needs_masked_lm
 from ..attacks.compat import LEAK, parts
-from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from ..jobs.evaluation_spec import EvaluationSpec, evaluation_before
 from ..jobs.training_spec import TrainSpec
 from .memory import Memory
 from .selection import Data
+from .takes import Takes
 
 PROMPT_STEPS = 4  # of the terms of a size
 
@@ -76,7 +77,7 @@ class Disk:
 
     def offline(self, spec: TrainSpec, data: Data) -> float:
         """Of the training images that are attacked before the first epoch."""
-        test = offline_test(spec)
+        test = evaluation_before(spec)
         return self._of_set(test.attacks[0], data.pixel_size, images_of(spec, data)) if test else 0.0
 
     def between(self, spec: TrainSpec, models: int) -> float:
@@ -117,6 +118,20 @@ class Speed:
     disk: Disk | None = None
     memory: Memory | None = None
 
+    def of_training(self, spec: TrainSpec, data: Data, *, keep: int | None, most: int | None = None) -> Takes:
+        """What a run takes of which the last `keep` epochs stay, and of whose images at most `most` are in memory."""
+        images, left = images_of(spec, data), self.disk.training(spec, data, keep) if self.disk else 0.0
+        memory = self.memory.training(spec, data, images=images, most=most) if self.memory else None
+        return Takes(self.training(spec, data), memory, left)
+
+    def of_test(self, spec: EvaluationSpec, data: Data, *, attacks: Sequence[str]) -> Takes:
+        """What these attacks of `spec` take."""
+        if not attacks:
+            return Takes(0.0, None, 0.0)
+        left = self.disk.test(spec, data, attacks=attacks) if self.disk else 0.0
+        memory = self.memory.test(spec, data, attacks=attacks, images=tested(spec, data)) if self.memory else None
+        return Takes(self.test(spec, data, attacks=attacks), memory, left)
+
     def training(self, spec: TrainSpec, data: Data) -> float:
         """Seconds of a run."""
         images = images_of(spec, data)
@@ -130,7 +145,7 @@ class Speed:
 
     def _offline(self, spec: TrainSpec, data: Data, images: int) -> float:
         """Of the attack on the training images before the first step."""
-        test = offline_test(spec)
+        test = evaluation_before(spec)
         if test is None:
             return 0.0
         (name,) = test.attacks
@@ -153,12 +168,6 @@ class Speed:
 
     def _load(self, attacks: Iterable[str]) -> float:
         return self.load + (self.load_words if needs_masked_lm(attacks) else 0.0)
-
-
-def offline_test(spec: TrainSpec) -> EvaluationSpec | None:
-    """The attack on the training images before the first step, as a test of the model; None where there is none."""
-    name = spec.row.offline
-    return evaluation_spec("", (spec.dataset,), (name,), **asdict(spec.settings.offline_attack)) if name else None
 
 
 def images_of(spec: TrainSpec, data: Data) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from store.errors import UserError
 
@@ -13,16 +14,19 @@ from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Outcome, Start
 from ..settings import home
-from .disk import tell_disk
+from .disk import disk_of, tell_disk
 from .execution import Execution, verdict
 from .steps import Step
+from .takes import recalled
 
 
 @dataclass(frozen=True)
 class Done:
-    """What came of each job that was done; and what the command ends with where one of several was not."""
+    """What came of each job that was done, and what it took (as `Execution.told` has it); and what the command ends
+    with where one of several was not."""
 
     outcomes: Sequence[Outcome]
+    took: Mapping[str, Any] = field(default_factory=dict)
     failure: UserError | None = None
 
     def end(self) -> None:
@@ -63,12 +67,20 @@ def steps_of(jobs: Sequence[Job], start: Start) -> list[Step]:
 def carry_out(jobs: Sequence[Job], start: Start) -> Done:
     """Do these jobs; what keeps any from being done is told before the first, where it can be known. Where one of
     several fails later, the others are done all the same."""
-    steps = steps_of(jobs, start)
     tell_disk(jobs, home())
     execution = Execution(home(), start, {job: resolve(job, home()) for job in jobs})
+    steps = [_estimated(step, job) for step, job in zip(steps_of(jobs, start), jobs, strict=True)]
     if len(steps) == 1:
-        return Done(execution.all_of(steps))
-    return Done(execution.outcomes, verdict(execution.what_can_be(steps), steps))
+        return Done(execution.all_of(steps), execution.took)
+    failures = execution.what_can_be(steps)
+    return Done(execution.outcomes, execution.told(), verdict(failures, steps))
+
+
+def _estimated(step: Step, job: Job) -> Step:
+    """The step with what a dry run said that it takes; else with the disk that it should take."""
+    found = recalled(step.command, home())
+    left = disk_of(job, home()) if found.bytes is None else found.bytes
+    return replace(step, seconds=found.seconds, memory=found.memory, bytes=left)
 
 
 def _titles(jobs: Sequence[Job]) -> Iterator[str]:

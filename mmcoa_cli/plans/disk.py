@@ -14,7 +14,7 @@ from store.index import Index
 from .. import catalog
 from ..attacks.base import lookup, with_needs
 from ..attacks.radii import LEVELS, fraction
-from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.evaluation_spec import EvaluationSpec, evaluation_before
 from ..jobs.known import Known
 from ..jobs.preflight import mlms_of, models_of
 from ..jobs.worker import Job
@@ -22,7 +22,7 @@ from ..models.library import clip_path, is_clip, mlm_path
 from ..settings import Home
 from ..space import tell_needs
 from ..stored.items import size_of
-from .cost import Disk, offline_test
+from .cost import Disk
 from .left import left_of
 from .selection import Data, look_up
 
@@ -31,6 +31,9 @@ WRAPPED = 1e6  # bytes of what a wrapper trains, at most
 ALONE, SAMPLE = 20_000, 40  # bytes of a set of examples as such, and of a sample beside its image
 CHANNELS = 3
 BITS_OF_L2 = 3.0  # of a pixel's change, whose bounds are not known
+# measured at 224 pixels: up to 4/255 nearly all values end at a bound (7 to 25 kB an image), beyond less than room for
+# all levels is taken (49 to 68 kB at 8/255)
+CLOSE, BITS_OF_CLOSE, OF_ROOM = 4, 1.1, 0.76
 
 
 def tell_disk(jobs: Sequence[Job], home: Home) -> None:
@@ -45,6 +48,12 @@ def tell_disk(jobs: Sequence[Job], home: Home) -> None:
     tell_needs(parts, home)
 
 
+def disk_of(job: Job, home: Home) -> float:
+    """Bytes of what is left of a job; 0 where that is not known."""
+    left = left_of(job, Known(home))
+    return sum(_of_job(left, home).values()) if left else 0.0
+
+
 def _of_job(job: Job, home: Home) -> dict[str, float]:
     train, test = job.train, job.evaluate
     names = {*([train.dataset] if train else []), *(test.datasets if test else ())}
@@ -53,7 +62,7 @@ def _of_job(job: Job, home: Home) -> dict[str, float]:
         return {}
     checkpoints = examples = 0.0
     if train and train.row.loss:
-        offline = offline_test(train)
+        offline = evaluation_before(train)
         weights = _size_of_clip(train.model, home) if train.row.fine_tunes else WRAPPED
         disk = Disk({train.method: weights}, _examples(offline, data[train.dataset]) if offline else {})
         checkpoints = disk.checkpoints(train, job.keep)
@@ -75,11 +84,12 @@ def _examples(spec: EvaluationSpec, data: Data) -> dict[str, dict[int, tuple[flo
 
 
 def _bits(spec: EvaluationSpec, attack: str) -> float:
-    """Of a value of an image: what tells so many levels of change apart, as the ball has, before it is packed."""
+    """Of a value of an image, by how many levels of change the ball has."""
     settings = spec.settings(lookup(attack))
     if getattr(settings, "norm", "") != "linf":
         return BITS_OF_L2
-    return min(8.0, math.log2(2 * math.ceil(fraction(settings.eps) * LEVELS) + 1))
+    levels = math.ceil(fraction(settings.eps) * LEVELS)
+    return BITS_OF_CLOSE if levels <= CLOSE else min(8.0, OF_ROOM * math.log2(2 * levels + 1))
 
 
 def _downloads(jobs: Sequence[Job], home: Home) -> dict[str, float]:

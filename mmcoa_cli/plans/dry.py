@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,13 @@ from ..models.runs import NO_RUN
 from ..settings import Home, home
 from ..space import free_space, size
 from ..terminal.console import out, print_json, say
-from ..terminal.durations import duration
-from .cost import images_of, tested
 from .direct import steps_of
 from .left import left_of
 from .order import Scale
 from .selection import Data, look_up
 from .settings import Settings
 from .steps import Step
+from .takes import NOTHING, Takes, all_of, remember
 
 if TYPE_CHECKING:
     from .cost import Speed
@@ -58,14 +57,12 @@ class Typed:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A job, what is left of it, and what that takes; None where nothing was measured."""
+    """A job, what is left of it, and what that takes; of which nothing is known where nothing was measured."""
 
     step: Step
     run: str
     cached: bool
-    seconds: float | None
-    bytes: float | None
-    memory: float | None
+    takes: Takes
     starts: str = ""  # the command that several processes are started by
 
     def document(self) -> dict[str, Any]:
@@ -76,13 +73,12 @@ class Estimate:
             "command": self.step.command,
             "run": self.run or None,
         }
-        numbers = {"seconds": self.seconds, "bytes": self.bytes, "memory": self.memory}
         about |= {"starts": self.starts} if self.starts else {}
-        return {**about, "cached": self.cached, **{n: None if v is None else round(v) for n, v in numbers.items()}}
+        return {**about, "cached": self.cached, **self.takes.document()}
 
 
 def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
-    """Print what the jobs would take. Nothing is fetched, trained or stored.
+    """Print what the jobs would take, which is remembered until they are done. Nothing is fetched, trained or tested.
 
     Raises UserError, as the jobs would, for datasets, runs and options that cannot be.
     """
@@ -92,8 +88,12 @@ def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
     found = list(_estimates(jobs, start, store))
     free_disk, free = free_space(store), next((speed.memory.free for _, speed in found if speed and speed.memory), None)
     estimates = [replace(one, starts=_starts(one, start)) for one, _ in found]
+    for one in estimates:
+        if one.takes.seconds:
+            remember(one.step.command, one.takes, store)
     if as_json:
-        sums = {f"estimated_{name}": _sum(getattr(one, name) for one in estimates) for name in ("seconds", "bytes")}
+        whole = all_of(one.takes for one in estimates).document()
+        sums = {f"estimated_{name}": whole[name] for name in ("seconds", "bytes")}
         document = {**sums, "free_bytes": free_disk, "free_memory": None if free is None else round(free)}
         print_json({**document, "steps": [estimate.document() for estimate in estimates]})
         return
@@ -117,7 +117,7 @@ def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[tuple
         assert isinstance(job, Job)
         left = left_of(job, known)
         if left is None:
-            yield Estimate(step, known.run_id(job.train) if job.train else "", True, 0.0, 0.0, 0.0), None
+            yield Estimate(step, known.run_id(job.train) if job.train else "", True, Takes(0.0, 0.0, 0.0)), None
             continue
         typed, side = _typed(left, start, store), _data(left, store)[0].pixel_size
         speed = next((speed for one, speed in measured if one == typed), ...)
@@ -179,22 +179,14 @@ def _estimate(step: Step, job: Job, speed: Speed | None, known: Known) -> Estima
     whole = step.work.train if isinstance(step.work, Job) else None
     run = known.run_id(whole) if whole else ""
     if speed is None:
-        return Estimate(step, run, False, None, None, None)
-    seconds, left, memory = 0.0, 0.0, list[float]()
+        return Estimate(step, run, False, NOTHING)
+    parts = []
     if train and (data := look_up(train.dataset, store)):
-        seconds += speed.training(train, data)
-        left += speed.disk.training(train, data, job.keep) if speed.disk else 0.0
-        if speed.memory:
-            images, most = images_of(train, data), job.conduct.micro_batch
-            memory.append(speed.memory.training(train, data, images=images, most=most))
-    for name in test.datasets if test else ():
-        spec, data = test.on(name), look_up(name, store)  # type: ignore[union-attr]
-        if data:
-            seconds += speed.test(spec, data, attacks=spec.attacks)
-            left += speed.disk.test(spec, data, attacks=spec.attacks) if speed.disk else 0.0
-            if speed.memory:
-                memory.append(speed.memory.test(spec, data, attacks=spec.attacks, images=tested(spec, data)))
-    return Estimate(step, run, False, seconds, left, max(memory, default=None))
+        parts.append(speed.of_training(train, data, keep=job.keep, most=job.conduct.micro_batch))
+    for spec in map(test.on, test.datasets) if test else ():
+        if data := look_up(spec.datasets[0], store):
+            parts.append(speed.of_test(spec, data, attacks=spec.attacks))
+    return Estimate(step, run, False, all_of(parts))
 
 
 def _lines(found: Sequence[Estimate], free_disk: int, free: float | None, device: str) -> Iterator[str]:
@@ -202,24 +194,16 @@ def _lines(found: Sequence[Estimate], free_disk: int, free: float | None, device
         about = "is in the store already" if one.cached else _about(one)
         yield f"{one.step.title}{f' (run {one.run})' if one.run else ''}: {about}"
     todo = [one for one in found if not one.cached]
-    if any(one.seconds is None for one in todo):
+    unknown = any(one.takes.seconds is None for one in todo)
+    if unknown:
         yield "no time: it is measured when the models are here (mmcoa fetch NAME), and not for attacks on captions"
-    if not todo or any(one.seconds is None for one in todo):
+    if not todo or unknown:
         return
     if len(todo) > 1:
-        seconds, left = (_sum(getattr(one, name) for one in todo) for name in ("seconds", "bytes"))
-        yield f"all: about {duration(seconds)}, {size(left or 0)} on disk"
+        yield f"all: about {all_of(one.takes for one in todo).words()}"
     there = f"{size(free_disk)} on disk" + (f", {size(free)} of memory" if free else "")
-    yield f"free here: {there}; estimated from a short measurement on this {device}, of which nothing is kept"
+    yield f"free here: {there}; estimated from a short measurement on this {device}"
 
 
 def _about(one: Estimate) -> str:
-    if one.seconds is None:
-        return "not measured"
-    parts = [f"about {duration(one.seconds)}", f"{size(one.bytes or 0)} on disk"]
-    return ", ".join([*parts, *([f"{size(one.memory)} of memory"] if one.memory else [])])
-
-
-def _sum(values: Iterable[float | None]) -> int | None:
-    every = list(values)
-    return None if None in every else round(sum(value or 0 for value in every))
+    return "not measured" if one.takes.seconds is None else f"about {one.takes.words()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from store.errors import UserError
 
@@ -16,9 +17,10 @@ from ..jobs.training_spec import TrainSpec
 from ..jobs.worker import Job, Outcome, Start
 from ..settings import Home
 from ..terminal.console import print_error, say
-from ..terminal.durations import closely, duration
+from ..terminal.durations import duration
 from ..terminal.errors import explained
 from .steps import Between, Fetch, Step
+from .takes import Takes, all_of, beside, taken
 from .together import job_of, together
 
 Made = tuple[str, str | TrainSpec]  # by the kind of step that makes it
@@ -44,6 +46,7 @@ class Execution:
     outcomes: list[Outcome] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     lost: dict[Made, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
+    done: list[tuple[Takes, Takes]] = field(default_factory=list)  # what each job took, and what was planned
 
     def all_of(self, steps: Sequence[Step]) -> list[Outcome]:
         """What comes of each job. The first error ends the plan."""
@@ -59,6 +62,19 @@ class Execution:
             else:
                 self._attempt(group)
         return self.failures
+
+    @property
+    def took(self) -> dict[str, Any]:
+        """What all jobs took together that had something to do, beside what was planned, as JSON has it."""
+        names = ("took", "planned")
+        return {name: all_of(of).document() for name, of in zip(names, zip(*self.done, strict=True), strict=False)}
+
+    def told(self) -> dict[str, Any]:
+        """The same, which is said where these were several jobs."""
+        if len(self.done) > 1:
+            took, planned = map(all_of, zip(*self.done, strict=True))
+            say(f"all of it {beside(took, planned)}", style="dim")
+        return self.took
 
     def _attempt(self, group: list[Step]) -> None:
         """Do the steps of a group at once; where that fails, each by itself: what is done is there, and what fails is
@@ -117,10 +133,13 @@ class Execution:
 
             interpolate(job.start, job.goal, self.home, steps=job.steps)
             return None
-        began, expected = time.monotonic(), sum(step.seconds or 0 for step in group)
-        outcome = launch.run(job_of(group) or job, self.start, resolved=self.resolved.get(job))
-        if expected:
-            say(f"took {closely(time.monotonic() - began)}, {closely(expected)} expected", style="dim")
+        work, began, clock = job_of(group) or job, time.time(), time.monotonic()
+        outcome = launch.run(work, self.start, resolved=self.resolved.get(job))
+        if outcome.memory:
+            took = taken(work, outcome, self.home, began=began, seconds=time.monotonic() - clock)
+            planned = all_of(step.takes for step in group)
+            self.done.append((took, planned))
+            say(beside(took, planned), style="dim")
         return outcome
 
     def missed(self, step: Step) -> str:
@@ -161,14 +180,14 @@ def needed(step: Step) -> list[Made]:
 
 
 def _lines(group: Sequence[Step], done: int) -> Iterator[tuple[str, str, str]]:
-    """The training and the tests of a group, `done` steps before it: their numbers, what they are, and the command."""
-    training = [step for step in group if step.kind == "train"]
-    for some, first in ((training, done + 1), (group[len(training) :], done + len(training) + 1)):
-        if some:
-            numbers = f"{first}-{first + len(some) - 1}" if len(some) > 1 else f"{first}"
-            more = ", ".join(name for step in some[1:] for name in step.tested_on)
-            title = f"{some[0].title}{_about(some)}" + (f"; also on {more}" if more else "")
-            yield numbers, title, replace(some[0], work=job_of(some) or some[0].work).command
+    """What a person would type for a group, `done` steps before it: the numbers of the steps, what they are, and the
+    command."""
+    for some in together(group, typed=True):
+        numbers = f"{done + 1}-{done + len(some)}" if len(some) > 1 else f"{done + 1}"
+        more = ", ".join(name for step in some[1:] for name in step.tested_on)
+        title = f"{some[0].title}{_about(some)}" + (f"; also on {more}" if more else "")
+        yield numbers, title, replace(some[0], work=job_of(some) or some[0].work).command
+        done += len(some)
 
 
 def _about(steps: Sequence[Step]) -> str:

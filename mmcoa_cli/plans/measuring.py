@@ -190,7 +190,7 @@ class Bench:
         job = Job(evaluate=spec)
         resolved = resolve(job, self.home)
         if resolved.subject and Known(self.home).outcome(job, resolved.subject) is None:
-            evaluate(spec, resolved.subject, self.home, self.accelerator)
+            evaluate([spec], resolved.subject, self.home, self.accelerator)
 
     def bytes_of(self, name: str, sides: Mapping[int, str]) -> dict[int, tuple[float, float]]:
         """Bytes of a set of examples as such, and for each image, by its side; of one side, where it makes none."""

@@ -38,13 +38,16 @@ def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool
     plan = told_plan(order, store, dry_run=dry_run, as_json=as_json)
     if dry_run:
         return
-    failures = Execution(store, order.start).what_can_be(plan.steps)
+    execution = Execution(store, order.start)
+    failures = execution.what_can_be(plan.steps)
+    took = execution.told()
     trained = {"source": (order.source,)} if order.source else {}
     found = {shown.name: _report(shown.narrowed(**trained), plan, store) for shown in order.tables}
     reports = [report for report in found.values() if isinstance(report, Report)]
     if as_json:
         documents = [formats.document(report) for report in reports]
         done: dict[str, Any] = {**plan.document(), "failures": failures, "report": documents[0] if documents else None}
+        done |= took
         print_json({**done, "reports": documents} if len(order.tables) > 1 else done)
     for report in () if as_json else reports:
         write(report, format=None, output=None, as_json=False)

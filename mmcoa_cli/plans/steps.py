@@ -11,6 +11,7 @@ from ..jobs.typed_jobs import command_of
 from ..jobs.worker import Job, Start
 from ..models.ways import Way
 from ..terminal.typed import typed
+from .takes import Takes
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Step:
     step `Between`.
 
     `seconds` is None where it is not known: of a download, and before a measurement. `bytes` is what it leaves on disk,
-    as far as that is known.
+    and `memory` what it takes at most, as far as these are known.
     """
 
     work: Fetch | Job | Between
@@ -55,6 +56,7 @@ class Step:
     cached: bool = False
     seconds: float | None = None
     bytes: float = 0
+    memory: float | None = None
     start: Start = field(default_factory=Start)
 
     @property
@@ -63,6 +65,11 @@ class Step:
         if isinstance(self.work, Fetch):
             return typed("fetch", {}, names=[self.work.name])
         return self.work.command if isinstance(self.work, Between) else command_of(self.work, self.start)
+
+    @property
+    def takes(self) -> Takes:
+        """What it is planned to take."""
+        return Takes(self.seconds, self.memory, self.bytes or None)
 
     @property
     def kind(self) -> str:

@@ -1,7 +1,7 @@
 """Which steps of a plan are one job: the training of a run with its tests, and those of one checkpoint.
 
-A job starts its processes once and loads its model once. So what tests one checkpoint with the same settings is done at
-once, on all datasets, where the plan has it one behind the other; a training that comes right before takes them along.
+A job starts its processes once and loads its model once. So what tests one checkpoint is done at once, on all datasets
+and with all settings, where the plan has it one behind the other; a training that comes right before takes them along.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from .merging import merged
 from .steps import Step
 
 
-def together(steps: Iterable[Step]) -> Iterator[list[Step]]:
-    """The steps in their order, those of one job in one list."""
+def together(steps: Iterable[Step], *, typed: bool = False) -> Iterator[list[Step]]:
+    """The steps in their order, those of one job in one list; or those that one command does, as it is `typed`."""
     group: list[Step] = []
     for step in steps:
-        if group and job_of([*group, step]) is None:
+        job = job_of([*group, step])
+        if group and (job is None or (typed and (job.train or job.more))):
             yield group
             group = []
         group.append(step)
@@ -39,8 +40,8 @@ def job_of(steps: Sequence[Step]) -> Job | None:
     only_tests = all(job.train is None for job in jobs[trains:])
     if alone or not own or not only_tests or (trains and not _after(jobs[0], tests)):
         return jobs[0] if alone else None
-    test = _one(tests)
-    return replace(jobs[0], evaluate=test) if test else None
+    test, *more = merged(tests, over="datasets")
+    return replace(jobs[0], evaluate=test, more=tuple(more)) if all(_alike(test, other) for other in more) else None
 
 
 def _after(training: Job, tests: Sequence[EvaluationSpec]) -> bool:
@@ -48,7 +49,6 @@ def _after(training: Job, tests: Sequence[EvaluationSpec]) -> bool:
     return training.evaluate is None and all(test.epoch is None for test in tests)
 
 
-def _one(tests: Sequence[EvaluationSpec]) -> EvaluationSpec | None:
-    """Tests that differ in their datasets alone as one."""
-    found = merged(tests, over="datasets")
-    return found[0] if len(found) == 1 else None
+def _alike(one: EvaluationSpec, other: EvaluationSpec) -> bool:
+    """Whether both load the same weights, and compute in the same way."""
+    return all(getattr(one, name) == getattr(other, name) for name in ("checkpoint", "epoch", "precision", "fast"))

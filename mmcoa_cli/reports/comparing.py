@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import UserError
-from store.finished_examples import stored_set
+from store.examples import stored_set
 
 from ..catalog import TableRow
 from ..settings import Home

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from store.datasets import Dataset
 from store.errors import UserError
-from store.finished_examples import stored_set
+from store.examples import stored_set
 from store.index import Index
 
 from ..attacks import ATTACKS

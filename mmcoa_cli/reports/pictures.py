@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from store.datasets import Dataset
 from store.errors import UserError
-from store.examples import ExampleSet
-from store.finished_examples import stored_set, stored_texts
+from store.example_reading import stored_texts
+from store.examples import ExampleSet, stored_set
 from store.keys import key_of
 
 from ..attacks import ATTACKS

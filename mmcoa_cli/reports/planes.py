@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from store.datasets import Dataset
 from store.errors import UserError
-from store.finished_examples import stored_set
+from store.examples import stored_set
 from store.index import Index
 
 from ..datasets.library import dataset_path

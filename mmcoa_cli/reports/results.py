@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store.index import Index
@@ -21,10 +21,13 @@ from .table import print_table
 from .titles import closing
 
 
-def show(outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False) -> None:
-    """Print one table of the evaluations, and the runs' ids last; with `files`, where the examples lie."""
+def show(
+    outcomes: Sequence[Outcome], *, as_json: bool, files: bool = False, took: Mapping[str, Any] | None = None
+) -> None:
+    """Print one table of the evaluations, and the runs' ids last; with `files`, where the examples lie. JSON says what
+    it `took`, too."""
     if as_json:
-        print_json(document(outcomes))
+        print_json({**document(outcomes), **(took or {})})
         return
     results = _results(outcomes)
     if results:

@@ -120,7 +120,7 @@ def _weights_here(inventory: Inventory) -> set[str]:
 
 def _weights_of(path: Path) -> str:
     """Of a set that cannot be read, none: it is damaged, and made again where it is asked for."""
-    from store.finished_examples import stored_set
+    from store.examples import stored_set
 
     try:
         return str(stored_set(path).spec.get("weights", ""))

@@ -202,7 +202,7 @@ def _more(inventory: Inventory, entry: Entry) -> dict[str, Any]:
 
         return {"about": asdict(Dataset.info_of(entry.paths[0]))}
     if entry.kind == EXAMPLES:
-        from store.finished_examples import stored_set
+        from store.examples import stored_set
 
         found = stored_set(entry.paths[0])
         return {"n": found.n, "spec": found.spec, "notes": found.notes, "checksum": found.checksum}

@@ -16,8 +16,8 @@ from typing import Any
 from store.archives import Archive, open_archive, write_archive
 from store.checkpoints import SPEC, STATE, WEIGHTS, damage, load_spec
 from store.errors import UserError
+from store.examples import stored_set
 from store.files import discard, is_held, lock_or_refuse
-from store.finished_examples import stored_set
 from store.index import Index, require_row
 from store.schema import Epoch, Result, Run
 

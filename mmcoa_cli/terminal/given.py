@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperOption
 
 from store.errors import UserError
 
+from .help_text import quickly
 from .on_demand import quick
 from .options_file import read_from
 
@@ -22,6 +23,10 @@ class OnceEach(TyperCommand):
 
     def get_params(self, ctx: Any) -> Any:
         return quick(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        with quickly():
+            super().format_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As Typer does it. Raises UserError for an option that is given twice."""

@@ -12,6 +12,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from .help_text import quickly
+
 PLAIN = (str, bool)  # what the command line itself gives
 
 
@@ -50,7 +52,7 @@ def group(lines: Mapping[str, str], build: Callable[[str], Any]) -> type[TyperGr
             return list(lines)
 
         def format_help(self, ctx: Any, formatter: Any) -> None:
-            with self._in_a_line_each():
+            with self._in_a_line_each(), quickly():
                 super().format_help(ctx, formatter)
 
         def shell_complete(self, ctx: Any, incomplete: str) -> Any:

@@ -1,4 +1,4 @@
-"""The commands of the README's console block, and what they print in a store of their own.
+"""The commands of the README's console blocks, and what they print in one store of their own.
 
     python tests/helpers/readme_output.py
 
@@ -20,11 +20,14 @@ SHOWN = "~/.local/share/mmcoa"  # where the store lies, unless MMCOA_HOME says o
 _BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
 
 
-def blocks() -> list[tuple[str, str]]:
-    """Each command of the README's console block, and the output that stands below it."""
-    found = _BLOCK.search(README.read_text(encoding="utf8"))
-    assert found is not None
-    return [(command, output) for command, _, output in (part.partition("\n") for part in found[0].split("$ ")[1:])]
+def typed(block: str) -> list[tuple[str, str]]:
+    """Each command of a console block, and the output that stands below it."""
+    return [(command, output) for command, _, output in (part.partition("\n") for part in block.split("$ ")[1:])]
+
+
+def shown() -> list[tuple[str, str]]:
+    """Those of all console blocks of the README."""
+    return [pair for block in _BLOCK.findall(README.read_text(encoding="utf8")) for pair in typed(block)]
 
 
 def as_shown(output: str, home: Path) -> str:
@@ -43,9 +46,11 @@ def _printed(command: str, home: Path) -> str:
 
 def renew() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        written = "".join(f"$ {command}\n{_printed(command, Path(folder))}" for command, _ in blocks())
-    text = README.read_text(encoding="utf8")
-    README.write_text(_BLOCK.sub(lambda _: written, text, count=1), encoding="utf8")
+
+        def again(block: re.Match[str]) -> str:
+            return "".join(f"$ {command}\n{_printed(command, Path(folder))}" for command, _ in typed(block[0]))
+
+        README.write_text(_BLOCK.sub(again, README.read_text(encoding="utf8")), encoding="utf8")
 
 
 if __name__ == "__main__":

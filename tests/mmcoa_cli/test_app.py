@@ -69,7 +69,7 @@ def test_help_imports_nothing_heavy_and_ends_with_examples(words: list[str]) -> 
     assert f"mmcoa {words[0] if words else 'demo'}" in last
 
 
-def test_a_verb_loads_no_other_and_its_help_no_pydantic() -> None:
+def test_a_verb_loads_no_other_and_its_help_neither_pydantic_nor_markdown() -> None:
     """What takes most of the start of a typer program, beside typer and rich."""
     loaded = "import sys; from mmcoa_cli.app import main\ntry: main()\nexcept SystemExit: print(*sys.modules)"
     ended = subprocess.run(
@@ -79,7 +79,7 @@ def test_a_verb_loads_no_other_and_its_help_no_pydantic() -> None:
     assert {name for name in names if name.startswith("mmcoa_cli.commands.")} == {
         "mmcoa_cli.commands.demo", "mmcoa_cli.commands.output",
     }  # fmt: skip
-    assert not {"pydantic", "mmcoa_cli.attacks", "mmcoa_cli.jobs"} & names
+    assert not {"pydantic", "markdown_it", "pygments", "mmcoa_cli.attacks", "mmcoa_cli.jobs"} & names
 
 
 @pytest.mark.parametrize("words", [["--help"], ["fetch", "--list"], ["runs", "--help"]])

@@ -143,7 +143,7 @@ CAPTIONS = [[f"caption {place} of {n}: ça, 猫 \U0001f408" for place in range(2
 
 
 def with_captions(path: Path, captions: Sequence[Sequence[str]]) -> Dataset:
-    with writer(path, class_names=(), captioned=True, image_size=None, synonyms={}) as out:
+    with writer(path, class_names=(), image_size=None, synonyms={}) as out:
         for number, lines in enumerate(captions):
             out.add("test", bytes([number % 256, 7]), captions=lines)
     return Dataset.open(path)
@@ -178,9 +178,9 @@ def test_an_image_has_as_many_captions_as_it_has(tmp_path: Path) -> None:
 
 
 def test_captions_that_do_not_fit(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="0 captions where some are expected"):
+    with pytest.raises(ValueError, match="0 captions of an image without a class"):
         with_captions(tmp_path / "captions.h5", [["one"], []])
-    with pytest.raises(ValueError, match="2 captions where none are expected"), writer(path) as out:
+    with pytest.raises(ValueError, match="2 captions of an image with a class"), writer(path) as out:
         out.add("test", IMAGES[0], 0, CAPTIONS[0])
     with Dataset.open(path) as dataset, pytest.raises(UserError, match="toy has classes and no captions"):
         dataset.captions("test")

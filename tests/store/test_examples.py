@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from store.errors import UserError
+from store.example_reading import damage
 from store.examples import ExampleSet
 from store.files import lock
 from store.hdf5 import open_finished
@@ -113,7 +114,7 @@ def test_columns_texts_and_notes_come_back(tmp_path: Path) -> None:
     assert again.texts("none") == []
     assert again.notes == {"collisions": 2}
     assert again.checksum == examples.checksum
-    assert again.verify()
+    assert damage(again.path) is None
     assert not examples.parts.exists()
 
 
@@ -134,7 +135,7 @@ def test_images_of_the_second_layout_are_read(tmp_path: Path) -> None:
     adversarial[3, 0, 2, 5], adversarial[4, 1, 1, 1] = -0.0, np.nan
     examples = ExampleSet(tmp_path, {"layout": 2, "eps": "2/255"}, n=7, block_size=99)
     examples.path.write_bytes(gzip.decompress((Path(__file__).parent / "examples_0002.h5.gz").read_bytes()))
-    assert examples.complete and examples.verify() and examples.block_size == 3
+    assert examples.complete and damage(examples.path) is None and examples.block_size == 3
     assert np.array_equal(bits(examples.images(0, 7, clean)), bits(adversarial))
     assert np.array_equal(bits(examples.images(2, 5, clean[2:5])), bits(adversarial[2:5]))
     assert examples.texts("prompts") == ["a cat", "ein Kätzchen 猫"] and examples.values("recall").tolist() == [
@@ -186,7 +187,7 @@ def test_an_interrupted_set_equals_an_uninterrupted_one(tmp_path: Path, other: S
     (made,), (expected,) = list(killed.glob("*.h5")), list(whole.glob("*.h5"))
     with h5py.File(made) as one, h5py.File(expected) as two:
         assert dict(one.attrs) == dict(two.attrs)
-    assert ExampleSet(killed, {"key": 1}, n=20, block_size=6).verify()
+    assert damage(ExampleSet(killed, {"key": 1}, n=20, block_size=6).path) is None
     assert {path.name for path in killed.iterdir()} == {made.name, f"{made.name}.lock", ".verified"}
 
 
@@ -199,7 +200,7 @@ def test_two_processes_make_one_set(tmp_path: Path, other: Start) -> None:
     checksum = first.finish()
     assert second.finish() == checksum
     examples = ExampleSet(tmp_path, {"key": 1}, n=20, block_size=6)
-    assert examples.verify()
+    assert damage(examples.path) is None
     assert not examples.parts.exists()
 
 
@@ -320,7 +321,7 @@ def test_a_damaged_or_hostile_file_is_refused_and_made_anew(tmp_path: Path, dama
     with pytest.raises(UserError, match="cannot be read") as error:
         again.columns("label")
     assert error.value.hint == "remove it and evaluate again"
-    assert stored(tmp_path, clean, grid(clean)).verify()
+    assert damage(stored(tmp_path, clean, grid(clean)).path) is None
 
 
 @pytest.mark.parametrize("name", ["label", "images/bytes", "images/ends"])
@@ -328,7 +329,7 @@ def test_verify_sees_a_changed_value(tmp_path: Path, name: str) -> None:
     examples = stored(tmp_path, images(6), grid(images(6)))
     with h5py.File(examples.path, "a") as file:
         file[name][3] = file[name][3] + 1
-    assert not examples.verify()
+    assert damage(examples.path)
 
 
 def test_keys_take_dataclasses(tmp_path: Path) -> None:

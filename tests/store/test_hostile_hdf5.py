@@ -50,7 +50,7 @@ def dataset(path: Path, **settings: Any) -> h5py.File:
     with DatasetWriter(path, name=path.stem, **common) as writer:
         for number in range(4):
             image = np.full((4, 4, 3), number, np.uint8) if "image_size" in settings else bytes(50)
-            captions = ["a caption"] * 2 if "captioned" in settings else []
+            captions = [] if common["class_names"] else ["a caption"] * 2
             writer.add("test", image, -1 if captions else number % 2, captions)
     return h5py.File(path, "a")
 
@@ -250,7 +250,7 @@ def a_heap_in_a_circle(path: Path) -> None:
 
 def captions_that_are_a_bomb(path: Path) -> None:
     """Captions of a gigabyte, in a file of a megabyte."""
-    with dataset(path, class_names=(), captioned=True) as file:
+    with dataset(path, class_names=()) as file:
         n = 2**30
         settings = {"shape": (n,), "dtype": np.uint8, "chunks": (n // 8,), "compression": 9}
         text = anew(file, "test/captions/text", **settings)
@@ -300,7 +300,7 @@ def test_a_pipe_is_no_file(tmp_path: Path, other: Start) -> None:
 UNSPOILT: dict[str, dict[str, Any]] = {
     "arrays": {"image_size": 4},
     "encoded": {},
-    "captions": {"class_names": (), "captioned": True},
+    "captions": {"class_names": ()},
 }
 
 

@@ -15,11 +15,10 @@ from indexes import DETAIL, EPOCH, MEASURE, RESULT, RUN, connected
 from sqlalchemy import Table, text
 
 from store.benches import Benches
+from store.databases import NEWEST, VERSION_TABLE
 from store.errors import UserError
 from store.index import Index
-from store.index_origin import VERSION_TABLE
 from store.schema import epochs, measures, metadata, results, runs
-from store.upgrading import NEWEST
 
 Start = Callable[[str], Any]
 WRITERS, ROWS = 4, 100

@@ -15,11 +15,10 @@ from typing import Any
 import pytest
 from indexes import DETAIL, EPOCH, RESULT, RUN, connected
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
+from store.databases import VERSION_TABLE
 from store.errors import UserError
 from store.index import Index
-from store.index_origin import VERSION_TABLE
 
 Start = Callable[[str], Any]
 LINES = """
@@ -85,7 +84,7 @@ def test_saving_again_replaces_and_keeps_the_results(url: str) -> None:
 def test_results_are_saved_all_or_none(url: str) -> None:
     index = Index(url)
     index.save_run(RUN)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(UserError, match="keeps nothing of a run that it does not have"):
         index.save_results([RESULT, replace(DETAIL, evaluation="other", run_id="none")])
     assert index.results() == []
 

@@ -20,12 +20,11 @@ from indexes import RUN, connected
 from sqlalchemy import MetaData, insert, text
 
 import store
+from store.databases import NEWEST, VERSION_TABLE
 from store.errors import UserError
 from store.index import Index
-from store.index_origin import VERSION_TABLE
 from store.keys import key_of
 from store.schema import Result, metadata
-from store.upgrading import NEWEST
 
 Start = Callable[[str], Any]
 HERE = Path(__file__).parent

@@ -36,7 +36,7 @@ from mmcoa_cli.models.wrapping import wrap
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors
 from store.errors import UserError
-from store.finished_examples import stored_texts
+from store.example_reading import stored_texts
 from store.index import Index
 
 LABELS = torch.tensor([0, 2, 1, 2])
@@ -160,7 +160,7 @@ def test_it_is_tested_with_its_own_prompts_and_attacked_through_them(
     found = {}
     for checkpoint in (run.id, "vit"):
         spec = evaluation_spec(checkpoint, ("digits",), names, **options)
-        ids = evaluate(spec, find_subject(spec, home), home, accelerator)
+        ids = evaluate([spec], find_subject(spec, home), home, accelerator)
         found[checkpoint] = {result.attack: result for _, result in index.results(evaluations=ids)}
     own = {name: home.examples / f"{result.examples}.h5" for name, result in found[run.id].items()}
     texts = stored_texts(own["text"])

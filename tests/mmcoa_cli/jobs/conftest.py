@@ -19,4 +19,4 @@ SMALL_RUN: dict[str, Any] = {
 
 def evaluated(spec: EvaluationSpec, home: Home, accelerator: Accelerator) -> list[str]:
     """Test what `spec` names; the ids of the results."""
-    return evaluate(spec, find_subject(spec, home), home, accelerator)
+    return evaluate([spec], find_subject(spec, home), home, accelerator)

@@ -136,5 +136,5 @@ def test_an_attack_that_fails_takes_along_what_needs_it(maker: Make, accelerator
     assert set(checksums(failing.trial)) == {"clean", "text"}
     home = failing.trial.home
     spec = SPEC.changed(attacks=ALL)
-    assert len(evaluate(spec, find_subject(spec, home), home, accelerator)) == len(ALL)
+    assert len(evaluate([spec], find_subject(spec, home), home, accelerator)) == len(ALL)
     assert {row.attack for _, row in Index(home.database_url).results()} == set(ALL)

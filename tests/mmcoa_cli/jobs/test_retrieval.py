@@ -37,7 +37,7 @@ def pairs(home: Home) -> Home:
     with (
         open_dataset("digits", home) as digits,
         DatasetWriter(
-            home.datasets / "pairs.h5", name="pairs", class_names=(), captioned=True, pixel_size=8, resize=None,
+            home.datasets / "pairs.h5", name="pairs", class_names=(), pixel_size=8, resize=None,
             template="", source="test", image_size=8,
         ) as out,
     ):  # fmt: skip
@@ -51,7 +51,7 @@ def pairs(home: Home) -> Home:
 def run(home: Home, spec: EvaluationSpec) -> tuple[Trial, dict[tuple[str, str], Any]]:
     """The trial, and its results by attack and metric."""
     subject = find_subject(spec, home)
-    evaluate(spec, subject, home, Accelerator(cpu=True))
+    evaluate([spec], subject, home, Accelerator(cpu=True))
     (trial,) = trials_of(spec, subject, home)
     return trial, {(row.attack, row.metric): row for _, row in Index(home.database_url).results()}
 
@@ -181,7 +181,7 @@ def test_the_published_settings_are_the_defaults() -> None:
 
 def test_a_caption_of_punctuation_alone_is_named(home: Home) -> None:
     with DatasetWriter(
-        home.datasets / "pairs.h5", name="pairs", class_names=(), captioned=True, pixel_size=8, resize=None,
+        home.datasets / "pairs.h5", name="pairs", class_names=(), pixel_size=8, resize=None,
         template="", source="test", image_size=8,
     ) as out:  # fmt: skip
         out.add("test", np.zeros((8, 8, 3), np.uint8), captions=["fine"])

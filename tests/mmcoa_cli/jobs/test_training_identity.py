@@ -21,7 +21,7 @@ GOLDEN = json.loads((Path(__file__).parent / "golden_keys.json").read_text(encod
 
 
 INFO = DatasetInfo(
-    "pets", ("cat", "dog", "red_fox"), {"train": 30, "test": 12}, 32, 32, None, catalog.TEMPLATE, "here",
+    "pets", ("cat", "dog", "red_fox"), 32, None, catalog.TEMPLATE, "here", 32, {"train": 30, "test": 12},
     checksum="c" * 64,
 )  # fmt: skip
 

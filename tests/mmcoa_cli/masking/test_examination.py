@@ -106,7 +106,7 @@ def test_captions_are_examined_by_what_images_find(home: Home, examined: Callabl
     with (
         Dataset.open(home.datasets / "digits.h5") as digits,
         DatasetWriter(
-            home.datasets / "pairs.h5", name="pairs", class_names=(), captioned=True, pixel_size=8, resize=None,
+            home.datasets / "pairs.h5", name="pairs", class_names=(), pixel_size=8, resize=None,
             template="", source="test", image_size=8,
         ) as out,
     ):  # fmt: skip

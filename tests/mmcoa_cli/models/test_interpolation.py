@@ -124,7 +124,7 @@ def test_each_is_tested_and_its_results_say_where_it_lies(home: Home, trained: C
     keys = {}
     for checkpoint in ["vit", run, *(found.id for found in runs)]:
         spec = evaluation_spec(checkpoint, ("digits",), ("clean",), limit=30)
-        ids = evaluate(spec, find_subject(spec, home), home, Accelerator(cpu=True))
+        ids = evaluate([spec], find_subject(spec, home), home, Accelerator(cpu=True))
         ((_, result),) = [pair for pair in index.results(evaluations=ids) if pair[1].metric == "clean_accuracy"]
         keys[checkpoint] = (result.examples, result.setting.get("w"))
     a, b, *way = keys.values()

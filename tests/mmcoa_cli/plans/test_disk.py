@@ -54,8 +54,8 @@ def test_its_test_is_in_it_and_a_grid_is_summed(nowhere: Home, capsys: pytest.Ca
     _, parts = said(capsys)
     assert parts["checkpoints"] == "1.2 GB"
     assert parts["models"] == "1.0 GB"  # with the masked LM, once for both
-    images = 2 * 10_000 * 3 * 32 * 32 * np.log2(3) / 8 / 1e6  # of one attack, whose images another shows, in MB
-    assert images < float(parts["examples"].split()[0]) < 1.4 * images
+    images = 2 * 10_000 * 3 * 32 * 32 / 8 / 1e6  # of one attack, whose images another shows, in MB
+    assert images < float(parts["examples"].split()[0]) < 1.6 * images
 
 
 def test_nothing_is_said_where_nothing_trains_or_is_known(nowhere: Home, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,15 +63,26 @@ def test_nothing_is_said_where_nothing_trains_or_is_known(nowhere: Home, capsys:
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("eps", ["1/255", "4/255"])
-def test_an_image_takes_no_more_than_is_said(nowhere: Home, eps: str) -> None:
-    """Packed, one whose values changed at random by whole levels is the most that the ball has room for."""
+@pytest.mark.parametrize(("eps", "low", "high"), [("1/255", 6.6, 24.5), ("4/255", 6.6, 24.5), ("8/255", 48.8, 68.3)])
+def test_an_image_takes_what_real_ones_took(nowhere: Home, eps: str, low: float, high: float) -> None:
+    """kB of an image of 224 pixels, as they were measured of PGD on ViT-B-32."""
+    data = look_up("imagenet", nowhere)
+    assert data
+    assert low * 1000 < _examples(evaluation_spec("", ("imagenet",), ("image",), eps=eps), data)["image"][224][1]
+    assert _examples(evaluation_spec("", ("imagenet",), ("image",), eps=eps), data)["image"][224][1] < high * 1000
+
+
+@pytest.mark.parametrize(("eps", "inside"), [("1/255", 0.05), ("4/255", 0.03), ("8/255", 0.5)])
+def test_an_image_takes_no_more_than_is_said(nowhere: Home, eps: str, inside: float) -> None:
+    """Packed, one whose values ended at random at either end of the ball, but for a share of them."""
     data = look_up("cifar10", nowhere)
     assert data and data.pixel_size == 32 and images_of(train_spec("tecoa", dataset="cifar10", shots="5"), data) == 50
     expected = _examples(evaluation_spec("", ("cifar10",), ("image",), eps=eps), data)["image"][32][1]
     draw, most = np.random.default_rng(0), int(eps.split("/")[0])
     clean = draw.integers(most, 256 - most, size=(32, 32, 3), dtype=np.uint8)
-    levels = clean.transpose(2, 0, 1) + draw.integers(-most, most + 1, size=(3, 32, 32))
+    moved = most * draw.choice([-1, 1], size=(3, 32, 32))
+    between = draw.integers(-most, most + 1, size=(3, 32, 32))
+    levels = clean.transpose(2, 0, 1) + np.where(draw.random((3, 32, 32)) < inside, between, moved)
     packed = pack((levels.astype(np.float32) / np.float32(255)), clean)
     assert 0.6 * expected < len(packed) < 1.3 * expected
 

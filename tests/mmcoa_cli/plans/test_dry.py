@@ -1,8 +1,10 @@
-"""`--dry-run` of train, evaluate and attack: what they would take here, and that nothing of it is kept."""
+"""`--dry-run` of train, evaluate and attack: what they would take here, and that it is told beside what they took."""
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,8 @@ def document(*words: str) -> dict[str, Any]:
 
 
 def files(home: Home) -> set[tuple[Path, int]]:
-    """All files and when they were written, but for the memory of checksums."""
-    every = [path for path in home.root.rglob("*") if path.is_file() and ".verified" not in path.parts]
+    """All files and when they were written, but for the memory of checksums and of what was planned."""
+    every = [path for path in home.root.rglob("*") if path.is_file() and not {".verified", ".planned"} & {*path.parts}]
     return {(path, path.stat().st_mtime_ns) for path in every}
 
 
@@ -47,10 +49,20 @@ def test_a_training_is_estimated_and_then_found(home: Home) -> None:
     assert step["kind"] == "train" and step["run"].startswith("tecoa-digits-2shot-") and not step["cached"]
     assert step["command"].endswith("--test-limit 20 --test-steps 2")
     assert 0 < step["seconds"] == found["estimated_seconds"] and found["free_memory"] > step["memory"] > 10**7
-    run = document(*TRAIN, "--test-limit", "20", "--test-steps", "2")["run"]
+    ended = mmcoa(*TRAIN, "--test-limit", "20", "--test-steps", "2", "--json")
+    run = (done := json.loads(ended.stdout))["run"]
     assert run == step["run"]
+    assert done["planned"] == {name: step[name] for name in ("seconds", "memory", "bytes")}
+    assert re.search(
+        r"took .*s, \d+ MB on disk, .*B of memory; planned: .*s, \d+ MB on disk, .* of memory", ended.stderr
+    )
     written = sum(path.stat().st_size for folder in (home.checkpoints, home.examples) for path in folder.rglob("*.*"))
     assert 0.7 < step["bytes"] / written < 1.5
+    assert (
+        done["took"]["bytes"] == pytest.approx(written, rel=0.01) and 0.5 < step["memory"] / done["took"]["memory"] < 2
+    )
+    again = mmcoa(*TRAIN, "--test-limit", "20", "--test-steps", "2", "--json")  # of which all is there
+    assert "took" not in json.loads(again.stdout) and "took" not in again.stderr
     shown = mmcoa(*TRAIN, "--dry-run", "--test-limit", "20", "--test-steps", "2")
     assert shown.stdout == f"train tecoa, 2 on digits, seed 0 (run {run}): is in the store already\n"
 
@@ -62,8 +74,12 @@ def test_a_test_is_estimated(home: Home) -> None:
     assert shown.exit_code == 0, shown.exception
     first, last = shown.stdout.splitlines()
     assert first.startswith("test vit: about ") and " on disk, " in first and first.endswith(" of memory")
-    assert last.startswith("free here: ") and last.endswith("on this cpu, of which nothing is kept")
+    assert last.startswith("free here: ") and last.endswith("on this cpu")
     assert files(home) == before
+    for planned in (True, False):  # once: the rest of what was interrupted was not estimated
+        told = mmcoa(*words, "--limit", "40").stderr
+        assert "took" in told and "planned: " in told and told.rstrip().endswith("of memory") == planned
+        shutil.rmtree(home.examples)
 
 
 def test_a_model_that_is_not_here_is_not_fetched(home: Home) -> None:

@@ -20,7 +20,7 @@ def add_dataset(home: Home, name: str, *, train: int = 4, test: int = 2) -> None
 
     writer = DatasetWriter(
         home.datasets / f"{name}.h5", name=name, class_names=["a", "b"], pixel_size=8, resize=None, template="a {}",
-        source="here", image_size=8, expected=catalog.datasets()[name].splits if name in catalog.datasets() else None,
+        source="here", image_size=8, expected=catalog.datasets()[name].splits if name in catalog.datasets() else {},
     )  # fmt: skip
     with writer as out:
         for split, count in (("train", train), ("test", test)):
@@ -33,7 +33,7 @@ def add_captions(home: Home, name: str) -> None:
     import numpy as np
 
     writer = DatasetWriter(
-        home.datasets / f"{name}.h5", name=name, class_names=(), captioned=True, pixel_size=8, resize=None,
+        home.datasets / f"{name}.h5", name=name, class_names=(), pixel_size=8, resize=None,
         template="", source="here", image_size=8,
     )  # fmt: skip
     with writer as out:

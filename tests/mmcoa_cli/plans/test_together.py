@@ -38,8 +38,16 @@ def test_what_is_one_job() -> None:
     assert numbers([*zero_shot, training, *own]) == [2, 4]
     assert job_of([training, *own]) == Job(RUN, TEST.on("a", "b", "c"))
     assert job_of(zero_shot) == Job(evaluate=TEST.on("a", "b"))
-    # another checkpoint, other options or attacks, an epoch before the last, a model on the way: each by itself
-    for other in ({"checkpoint": "x"}, {"steps": 3}, {"attacks": ("clean",)}, {"epoch": 1}, {"seed": 1}):
+    # other options or attacks are further tests of the job; another checkpoint or precision, an epoch before the last,
+    # a model on the way are jobs of their own
+    for other in ({"eps": "2/255"}, {"attacks": ("clean",)}, {"seed": 1}):
+        varied = [a_test(TEST.changed(**other), name) for name in ("a", "b")]
+        assert numbers([*zero_shot, *varied]) == [4]
+        assert job_of([*zero_shot, *varied]) == Job(
+            evaluate=TEST.on("a", "b"), more=(TEST.changed(**other).on("a", "b"),)
+        )
+        assert [len(some) for some in together([training, *own, *varied], typed=True)] == [1, 3, 2]
+    for other in ({"checkpoint": "x"}, {"precision": "tf32"}, {"epoch": 1}):
         assert numbers([*zero_shot, a_test(TEST.changed(**other), "c")]) == [2, 1]
     assert numbers([training, a_test(TEST.changed(epoch=1), "a", of=RUN), *own]) == [1, 1, 3]
     way = Step(Between("vit", "run", 3), "interpolate", RUN)
@@ -79,6 +87,11 @@ def test_a_dataset_that_fails_takes_no_other_along(
     said = " ".join(capsys.readouterr().err.split())
     assert said.count("error:") == 1 and "1-3/3 test vit on digits; also on broken, more" in said
     assert {row.dataset for _, row in Index(home.database_url).results()} == {"digits", "more"}
+    begun.clear()
+    varied = [a_test(TEST.changed(eps=eps), "digits") for eps in ("2/255", "1/255", "4/255")]
+    assert Execution(home).what_can_be(varied) == [] and len(begun) == 1
+    images = [row for _, row in Index(home.database_url).results() if row.attack == "image"]
+    assert {row.threat["image"]["eps"] for row in images} == {"1/255", "2/255", "4/255"}
     begun.clear()
     assert Execution(home).what_can_be([a_test(TEST.changed(seed=1), name) for name in ("digits", "more")]) == []
     assert [job.evaluate.datasets for job in begun if job.evaluate] == [("digits", "more")]

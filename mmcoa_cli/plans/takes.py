@@ -1,0 +1,120 @@
+"""What work takes: seconds, memory at its peak, and bytes on disk; as it was planned, and beside that as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from store.files import replacing
+from store.index import Index
+from store.keys import key_of
+
+from ..attacks.base import with_needs
+from ..datasets.library import open_classes
+from ..jobs.known import Known
+from ..jobs.trials import Trial, before_training
+from ..jobs.worker import Job, Outcome
+from ..settings import Home
+from ..space import size
+from ..terminal.durations import closely, duration
+
+
+@dataclass(frozen=True)
+class Takes:
+    """None for what is not known, or nobody counts."""
+
+    seconds: float | None = None
+    memory: float | None = None
+    bytes: float | None = None
+
+    def words(self, *, exact: bool = False) -> str:
+        """What is known: "12 min, 1.3 GB on disk, 1.2 GB of memory"."""
+        time = closely if exact else duration
+        parts = [time(self.seconds)] if self.seconds is not None else []
+        parts += [f"{size(self.bytes)} on disk"] if self.bytes is not None else []
+        return ", ".join([*parts, *([f"{size(self.memory)} of memory"] if self.memory else [])])
+
+    def document(self) -> dict[str, int | None]:
+        """As JSON has it."""
+        return {name: None if value is None else round(value) for name, value in asdict(self).items()}
+
+
+NOTHING = Takes()
+
+
+def all_of(every: Iterable[Takes]) -> Takes:
+    """Of work that is done one behind the other; what is not known of a part is not known of the whole."""
+    parts = list(every)
+
+    def of(name: str) -> list[float] | None:
+        found = [getattr(part, name) for part in parts]
+        return None if None in found or not found else found
+
+    seconds, memory, left = of("seconds"), of("memory"), of("bytes")
+    return Takes(
+        None if seconds is None else sum(seconds), None if memory is None else max(memory),
+        None if left is None else sum(left),
+    )  # fmt: skip
+
+
+def beside(took: Takes, planned: Takes) -> str:
+    """ "took 12 min, 1.3 GB on disk; planned: 10 min, 1.1 GB on disk"."""
+    told = planned.words()
+    return f"took {took.words(exact=True)}{f'; planned: {told}' if told else ''}"
+
+
+def taken(job: Job, outcome: Outcome, home: Home, *, began: float, seconds: float) -> Takes:
+    """What a job took that began at this moment (of `time.time`), by what it left on disk."""
+    written = sum(_size(path) for path in _written(job, outcome, home) if _written_at(path) >= began)
+    return Takes(seconds, outcome.memory or None, written)
+
+
+def _written(job: Job, outcome: Outcome, home: Home) -> Iterator[Path]:
+    """The files that a job may have left: of its run, of the images it attacked before, and of its tests."""
+    index, trials = Index(home.database_url), list[Trial]()
+    run = index.run(outcome.run) if outcome.run else None
+    if run and job.train and job.train.row.loss:
+        yield from (home.checkpoints / run.id).rglob("*")
+        before = before_training(job.train, run, open_classes(job.train.dataset, home), home)
+        trials += [before] if before else []
+    elif found := index.results(evaluations=outcome.evaluations[:1]):
+        run = found[0][0]
+    for test in job.tests:
+        trials += Known(home).trials(run, test) if run else []
+    for trial in trials:
+        yield from (trial.examples(attack.name).path for attack in with_needs(trial.spec.attacks))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _written_at(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def remember(command: str, takes: Takes, home: Home) -> None:
+    """Keep what a command was estimated to take, until it is typed."""
+    with replacing(_place(command, home)) as partial:
+        partial.write_text(json.dumps(takes.document()), encoding="utf8")
+
+
+def recalled(command: str, home: Home) -> Takes:
+    """That, once: where work goes on after an interruption, the rest of it was not estimated."""
+    place = _place(command, home)
+    try:
+        found: dict[str, Any] = json.loads(place.read_text(encoding="utf8"))
+        numbers = {name: found[name] for name in asdict(Takes()) if isinstance(found[name], int)}
+    except (OSError, ValueError, TypeError, LookupError):
+        return Takes()
+    with suppress(OSError):
+        place.unlink()
+    return Takes(**numbers)
+
+
+def _place(command: str, home: Home) -> Path:
+    return home.runs / ".planned" / f"{key_of(command)}.json"
