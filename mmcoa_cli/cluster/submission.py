@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
-from store.files import lock
-from store.shared_disk import disk_of
+from store.files import disk_of, lock
 
 from ..jobs.job import Start
 from ..models.runs import now
