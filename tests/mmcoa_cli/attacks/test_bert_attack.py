@@ -571,7 +571,8 @@ def test_the_greatest_divergence_wins():
 
     prompts = ["This is a photo of a cat"]
     target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), settings=BertAttackSettings())
-    importance = word_importance(encode, target, encode(prompts))
+    originals, importance = word_importance(encode, target)
+    assert torch.equal(originals, encode(prompts))
     assert importance == [[3, 6]]  # "photo" moves by 0.9 and "cat" by 0.8; the others have no candidates
     assert attack_prompts(encode, target) == ["This is a horse of a cat"]
     both = attack_prompts(encode, replace(target, settings=BertAttackSettings(max_words_changed=2)))

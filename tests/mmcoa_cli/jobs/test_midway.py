@@ -51,7 +51,7 @@ def train(typed: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     def start(home: Home, at: int, by: str = "SIGTERM") -> Any:
         words = shlex.split(command_of(Job(SPEC)))[1:]
         variables = {"PYTHONPATH": str(tmp_path), "MMCOA_PLUGINS": "interrupting", "AT": str(at), "BY": by}
-        return typed(home, *words, new=True, **variables).process
+        return typed(home, *words, **variables).process
 
     return start
 
