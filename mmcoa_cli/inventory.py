@@ -19,7 +19,6 @@ from .catalog import DatasetRow, Kind, MlmRow, ModelRow
 from .models.digests import read_json
 from .models.library import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .models.origins import PUBLISHED, STAND_IN, Record, read_record
-from .models.words import ModelSummary
 from .names import store_name
 from .settings import Home
 from .space import tell_needs
@@ -42,7 +41,7 @@ class Fetched:
     path: Path
     bytes: int
     new: bool
-    about: Summary | ModelSummary | None = None
+    about: Summary | Record | None = None
 
 
 def fetch(
@@ -89,7 +88,7 @@ def fetch(
         path = clip_path(name, home)
     else:
         new, path = fetch_mlm(name, home, source=source, replace=replace), mlm_path(name, home)
-    return Fetched(name, kind, path, size_of(path), new, ModelSummary(read_record(path)))
+    return Fetched(name, kind, path, size_of(path), new, read_record(path))
 
 
 def _fetch_dataset(

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from store.errors import UserError
 
 from ..defences import Loss, loss_of
-from ..defences.pieces import InPieces
+from ..defences.batch import InPieces
 from ..defences.step import Module, Step
 from ..terminal.errors import is_out_of_memory
 from ..terminal.signals import held

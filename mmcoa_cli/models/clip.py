@@ -39,7 +39,7 @@ from .foreign_code import check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
 from .precision import choose
 from .text_batches import Row, tokens_of
-from .text_encoding import features_once, takes_short_texts, text_features
+from .text_tree import features_once, takes_short_texts, text_features
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 from .whole import is_divided, whole

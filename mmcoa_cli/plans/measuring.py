@@ -45,9 +45,9 @@ from ..jobs.training_steps import original_of
 from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
 from ..jobs.worker import Job, Start, choose_kernels
-from ..models import remembered_words
 from ..models.held import free_memory
 from ..models.library import mlm_path
+from ..models.stored_lm import WORDS
 from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
@@ -262,7 +262,7 @@ def _link_models(own: Home, home: Home) -> None:
         if part.name != own.mlms.name:
             (own.models / part.name).symlink_to(part)
     for file in home.mlms.absolute().glob("*/*") if home.mlms.exists() else ():
-        if file.name != remembered_words.FOLDER:
+        if file.name != WORDS:
             place = own.mlms / file.parent.name / file.name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(file)
