@@ -20,9 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from store.errors import UserError
-from store.files import existing
+from store.files import disk_of, existing
 from store.printable import visible
-from store.shared_disk import disk_of
 
 from . import __version__
 from .settings import Home

@@ -79,7 +79,7 @@ def fetch(
     if kind is not Kind.clip and (base or arch):
         raise UserError(f"--base and --arch are for a CLIP, and {name} is none", hint="--kind clip, if it is one")
     if kind is Kind.dataset:
-        from .datasets.splitting import Fraction
+        from .datasets.sampling import Fraction
 
         fraction = None if train_fraction is None else Fraction(train_fraction, seed)
         given = {"skip_broken": skip_broken, "replace": replace, "fraction": fraction}
@@ -217,7 +217,7 @@ def _kind_of_path(source: Path) -> Kind:
 
 def _datasets(home: Home) -> list[dict[str, Any]]:
     from .datasets.library import dataset_path, registered_datasets
-    from .datasets.splits import ORDER
+    from .datasets.samples import ORDER
 
     rows = {store_name(row.name): row for row in catalog.datasets().values()}
     found = []

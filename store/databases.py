@@ -16,14 +16,18 @@ from urllib.parse import unquote
 
 from sqlalchemy import (
     URL,
+    Column,
     Connection,
     Engine,
+    MetaData,
     NullPool,
     String,
+    Table,
     column,
     create_engine,
     event,
     func,
+    insert,
     inspect,
     select,
     table,
@@ -114,7 +118,7 @@ def new_engine(url: URL) -> Engine:
 
 
 def bring_up_to_date(engine: Engine) -> None:
-    """Run the migrations that the database has not had yet.
+    """Make the tables where there are none, else run the migrations that the database has not had yet.
 
     Raises UserError for a database of something else or of a newer version, ValueError for one from elsewhere.
     """
@@ -135,17 +139,27 @@ def bring_up_to_date(engine: Engine) -> None:
 
 def _upgrade(engine: Engine) -> None:
     """One transaction: the new tables and their version number come together. Another process waits for it."""
+    with engine.execution_options(writes=True).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(20240419287)))
+        _refuse_another(connection)
+        if _version(connection) is None:
+            metadata.create_all(connection)
+            version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+            version.create(connection)
+            connection.execute(insert(version).values(version_num=NEWEST))
+        else:
+            _migrate(connection)
+
+
+def _migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    with engine.execution_options(writes=True).begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(select(func.pg_advisory_xact_lock(20240419287)))
-        _refuse_another(connection)
-        config.attributes.update(connection=connection, version_table=VERSION_TABLE)
-        command.upgrade(config, "head")
+    config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+    command.upgrade(config, "head")
 
 
 def _refuse_another(connection: Connection) -> None:

@@ -49,7 +49,7 @@ def command(
         sys.stdout.write(one_run.options_file(run, home()))
         return
     if run:
-        from ..plans.made_by import made_by
+        from ..plans.lacking import made_by
 
         found = one_run.described(run, home(), made_by=made_by)
         print_json(found.document()) if json else one_run.print_described(found)

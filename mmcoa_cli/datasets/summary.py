@@ -13,7 +13,7 @@ from store.datasets import Dataset
 
 from .. import catalog
 from .prompts import class_prompts
-from .splits import ORDER
+from .samples import ORDER
 
 FEW, SEVERAL = 3, 10  # how many of many are named, and how many are no more than several
 LONGEST = 72  # characters of a name

@@ -25,9 +25,9 @@ from ..models.partial import checkpoint_digest
 from ..models.runs import now, zero_shot_run
 from ..settings import Home
 from ..terminal.console import say
-from .conduct import Conduct
 from .continuing import require_continuable
 from .evaluation_spec import EvaluationSpec
+from .job import Conduct
 from .training_plan import Plan, make_plan, run_row
 from .training_spec import TrainSpec
 from .training_steps import train_epochs

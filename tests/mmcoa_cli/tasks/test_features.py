@@ -15,9 +15,9 @@ from mmcoa_cli import catalog
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from mmcoa_cli.jobs.job import Start
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import trials_of
-from mmcoa_cli.jobs.worker import Start
 from mmcoa_cli.models.subjects import load_model
 from mmcoa_cli.plans.direct import evaluate
 from mmcoa_cli.reports import formats
