@@ -40,6 +40,7 @@ def command(
 ) -> None:
     """List the runs: what they are made of, when, how long it took, and what came out."""
     from ..reports import one_run, runs
+    from ..reports.table import print_lines
     from ..settings import home
     from ..terminal.console import out, print_json
 
@@ -55,4 +56,4 @@ def command(
         print_json(found.document()) if json else one_run.print_described(found)
         return
     listed = runs.listed(home(), wanted.filter)
-    print_json({"runs": listed}) if json else out.print(runs.table(listed, width=out.width))
+    print_json({"runs": listed}) if json else print_lines(runs.lines_of(listed, width=out.width))

@@ -28,18 +28,25 @@ OLDER = (
 
 
 def print_table(report: Report) -> None:
-    """Print the report on stdout, with colours on a terminal."""
+    """Print the report on stdout."""
+    print_lines(_lines(report, out.width, marks=out.is_terminal and not out.is_dumb_terminal))
+
+
+def print_lines(lines: Iterable[Styled]) -> None:
+    """Print them on stdout, with colours on a terminal."""
     if out.is_terminal:
-        marks = not out.is_dumb_terminal
-        lines = Text("\n").join(map(_in_colours, _lines(report, out.width, marks=marks)))
-        out.print(lines, soft_wrap=True)  # what is wider than the terminal, it may wrap
+        out.print(Text("\n").join(map(_in_colours, lines)), soft_wrap=True)  # what is wider, the terminal may wrap
     else:
-        out.file.write(text_table(report, width=out.width))
+        out.file.write(plain_text(lines))
 
 
 def text_table(report: Report, *, width: int) -> str:
-    """The same as text without colours, `width` columns wide or as few more as its figures need."""
-    return "".join(f"{line.rstrip()}\n" for line, *_ in _lines(report, width))
+    """The report as text without colours, `width` columns wide or as few more as its figures need."""
+    return plain_text(_lines(report, width))
+
+
+def plain_text(lines: Iterable[Styled]) -> str:
+    return "".join(f"{line.rstrip()}\n" for line, *_ in lines)
 
 
 def _in_colours(line: Styled) -> Text:
@@ -86,10 +93,11 @@ def _paragraph(lines: Sequence[str], width: int) -> Iterator[Styled]:
 
 def _wrapped(lines: Iterable[str], width: int, style: str = "dim") -> Iterator[Styled]:
     """Lines of at most `width` columns, also where a name from elsewhere holds a newline."""
-    return ((part, style, ()) for line in lines for part in _folded(visible(line), width))
+    return ((part, style, ()) for line in lines for part in folded(visible(line), width))
 
 
-def _folded(line: str, width: int) -> list[str]:
+def folded(line: str, width: int) -> list[str]:
+    """In lines of at most so many columns."""
     if cell_len(line) <= width:
         return [line]
     return [part.plain for part in Text(line).wrap(out, width)]
@@ -163,7 +171,7 @@ def _table(sheet: Sheet, width: int) -> Iterator[Styled]:
     for number, (line, text, cells) in enumerate(zip(sheet.lines, labels, rows, strict=True)):
         if number and line.kind == "value":
             yield BLANK
-        first, *more = _folded(text, label)
+        first, *more = folded(text, label)
         named = ((0, label),) if line.kind == "value" else ()
         wider = len(first) - cell_len(first)
         best = [(ends[number] + wider, ends[number + 1] + wider) for number in sorted(line.best)]
