@@ -17,10 +17,11 @@ from store.schema import Result, Run
 from ..attacks.base import ATTACKS
 from ..attacks.settings import PgdSettings
 from ..settings import Home
+from ..terminal.console import out
 from ..terminal.durations import closely
+from ..terminal.lines import Styled, folded, print_lines
 from .filters import Filter
 from .reading import DETAILS, unusual
-from .table import Styled, folded
 from .threats import Threat
 from .wording import percent
 
@@ -139,6 +140,10 @@ def _took(run: Run, epochs: float) -> float | None:
 
 def _changes_nothing(attack: str) -> bool:
     return attack in ATTACKS and ATTACKS[attack].changes_nothing
+
+
+def print_runs(runs: Sequence[Listed]) -> None:
+    print_lines(lines_of(runs, width=out.width))
 
 
 def lines_of(runs: Sequence[Listed], *, width: int) -> list[Styled]:

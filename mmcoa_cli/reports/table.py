@@ -7,17 +7,16 @@ from dataclasses import replace
 from itertools import accumulate
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from store.printable import visible
 
 from ..terminal.console import out
+from ..terminal.lines import Styled, folded, plain_text, print_lines
 from .content import Report
 from .paper import NOTES
 from .sheet import Sheet
 from .wording import BEST, EXPLANATIONS, plain
 
-Styled = tuple[str, str, tuple[tuple[int, int], ...]]  # a line, the style it is printed in, and where it is bold
 STYLES = {"value": "", "detail": "dim"}
 GAP = 2  # columns of the terminal between two cells
 LABEL = 14  # the least that labels are wrapped to
@@ -32,29 +31,9 @@ def print_table(report: Report) -> None:
     print_lines(_lines(report, out.width, marks=out.is_terminal and not out.is_dumb_terminal))
 
 
-def print_lines(lines: Iterable[Styled]) -> None:
-    """Print them on stdout, with colours on a terminal."""
-    if out.is_terminal:
-        out.print(Text("\n").join(map(_in_colours, lines)), soft_wrap=True)  # what is wider, the terminal may wrap
-    else:
-        out.file.write(plain_text(lines))
-
-
 def text_table(report: Report, *, width: int) -> str:
     """The report as text without colours, `width` columns wide or as few more as its figures need."""
     return plain_text(_lines(report, width))
-
-
-def plain_text(lines: Iterable[Styled]) -> str:
-    return "".join(f"{line.rstrip()}\n" for line, *_ in lines)
-
-
-def _in_colours(line: Styled) -> Text:
-    text, style, bold = line
-    found = Text(text, style)
-    for start, end in bold:
-        found.stylize("bold", start, end)
-    return found
 
 
 def _lines(report: Report, width: int, *, marks: bool = False) -> Iterator[Styled]:
@@ -94,13 +73,6 @@ def _paragraph(lines: Sequence[str], width: int) -> Iterator[Styled]:
 def _wrapped(lines: Iterable[str], width: int, style: str = "dim") -> Iterator[Styled]:
     """Lines of at most `width` columns, also where a name from elsewhere holds a newline."""
     return ((part, style, ()) for line in lines for part in folded(visible(line), width))
-
-
-def folded(line: str, width: int) -> list[str]:
-    """In lines of at most so many columns."""
-    if cell_len(line) <= width:
-        return [line]
-    return [part.plain for part in Text(line).wrap(out, width)]
 
 
 def _least_width(sheet: Sheet) -> int:

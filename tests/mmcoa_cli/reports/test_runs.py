@@ -21,8 +21,8 @@ from mmcoa_cli.plans.made_by import made_by
 from mmcoa_cli.reports.filters import Filter, moment
 from mmcoa_cli.reports.one_run import _parts, described, sparkline
 from mmcoa_cli.reports.runs import lines_of, listed
-from mmcoa_cli.reports.table import plain_text
 from mmcoa_cli.settings import Home
+from mmcoa_cli.terminal.lines import plain_text
 from store.errors import UserError
 from store.index import Index
 from store.schema import Run
