@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from . import schema
 from .errors import UserError
-from .index import Index, record_of
+from .index import Index
+from .row_checks import record_of
 from .schema import Measure
 
 _MEASURE = schema.measures.c

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from operator import attrgetter
@@ -31,7 +30,7 @@ from .databases import bring_up_to_date, explanation, new_engine, parsed_url
 from .errors import UserError
 from .files import lock
 from .near import near
-from .row_checks import check, check_all, parsed
+from .row_checks import check_all, record_of, require, values_of
 from .schema import Epoch, Link, Record, Result, Run
 
 TRIES = 10  # of a transaction that another process keeps from beginning; each waits `BUSY_SECONDS`
@@ -40,10 +39,6 @@ AT_ONCE = 1000  # rows
 Found = TypeVar("Found")
 EXPLAINED = (SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError, TypeError, OverflowError)
 _RUN, _RESULT, _EPOCH = schema.runs.c, schema.results.c, schema.epochs.c
-PLACES: dict[type[Any], list[int]] = {  # of the documents of each record
-    record: [n for n, column in enumerate(table.c) if column.name in schema.DOCUMENTS]
-    for record, table in schema.TABLES.items()
-}
 
 
 class Index:
@@ -225,9 +220,9 @@ class Index:
     def _save(self, table: Table, rows: Sequence[Record], *, instead_of: ColumnElement[bool] | None = None) -> None:
         """Add rows, whole or not at all; each in place of the one of the same key, and all in place of some others.
         Raises UserError for values that no database would keep."""
-        values = [_values_of(row) for row in rows]
+        values = [values_of(row) for row in rows]
         for one in values:
-            _require(table, one)
+            require(table, one)
 
         def put(connection: Connection) -> None:
             if instead_of is not None:
@@ -267,23 +262,6 @@ class Index:
             raise explanation(self._shown, error) from error
 
 
-def require_row(row: Record) -> None:
-    """Raises UserError for a row that no index can keep, before any of it is."""
-    _require(schema.TABLES[type(row)], _values_of(row))
-
-
-def _require(table: Table, values: Mapping[str, Any]) -> None:
-    try:
-        check(table, values)
-    except ValueError as error:
-        raise UserError(f"the index cannot keep {error}", hint="take a shorter name, or a smaller number") from error
-
-
-def _values_of(record: Record) -> dict[str, Any]:
-    documents = {name: _written(getattr(record, name)) for name in schema.DOCUMENTS if hasattr(record, name)}
-    return {**vars(record), **documents}
-
-
 def _put_into(table: Table, dialect: str) -> Executable:
     """Rows that are added, or take the place of those of the same key: to delete a run would take its results along."""
     new = import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
@@ -292,25 +270,9 @@ def _put_into(table: Table, dialect: str) -> Executable:
     return found
 
 
-def _written(document: object) -> str:
-    """A document as text; empty for what cannot be one, which the check of the row refuses."""
-    try:
-        return json.dumps(document, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return ""
-
-
 def _of_own(chosen: Sequence[ColumnElement[bool]]) -> CompoundSelect[Any]:
     """Results on what the run was trained on, and of runs that were trained on nothing: in two parts, which databases
     find by their index rather than by looking at every row."""
     query = select(schema.results).where(*chosen)
     trained = tuple_(_RESULT.run_id, _RESULT.dataset).in_(select(_RUN.id, _RUN.source).where(_RUN.source != ""))
     return union_all(query.where(trained), query.where(_RESULT.run_id.in_(select(_RUN.id).where(_RUN.source == ""))))
-
-
-def record_of(kind: type[Found], row: Row[Any]) -> Found:
-    """The record that a row of its table holds."""
-    values: list[Any] = list(row)
-    for place in PLACES[kind]:
-        values[place] = parsed(values[place])
-    return kind(*values)

@@ -1,4 +1,5 @@
-"""What a row of the index can be, whichever database it is kept in: the same is refused by all, in the same words."""
+"""What a row of the index can be, whichever database it is kept in: the same is refused by all, in the same words; and
+how a record becomes a row, and a row a record."""
 
 from __future__ import annotations
 
@@ -7,16 +8,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Column, Float, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Float, Integer, Row, String, Table, Text
 
+from .errors import UserError
 from .printable import is_printable
-from .schema import metadata
+from .schema import DOCUMENTS, TABLES, Record, metadata
 
 JSON_SIZE = 2**24  # characters
 REMEMBERED = 2**13  # characters of a document that is worth remembering
 ROUNDING = 1e-6
+Kind = TypeVar("Kind")
 Check = Callable[[Any], str]  # gives what is wrong, "" where nothing is
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -62,6 +65,41 @@ def check_all(table: Table, names: Iterable[str], rows: Sequence[Sequence[Any]])
 def parsed(text: str) -> Mapping[str, Any]:
     """The object that a document holds. Many rows have the same; its readers share it. Raises ValueError for others."""
     return _parsed_once(text) if len(text) < REMEMBERED else _parsed(text)
+
+
+def require_row(row: Record) -> None:
+    """Raises UserError for a row that no index can keep, before any of it is."""
+    require(TABLES[type(row)], values_of(row))
+
+
+def require(table: Table, values: Mapping[str, Any]) -> None:
+    """Raises UserError for values that no row of this table can have."""
+    try:
+        check(table, values)
+    except ValueError as error:
+        raise UserError(f"the index cannot keep {error}", hint="take a shorter name, or a smaller number") from error
+
+
+def values_of(record: Record) -> dict[str, Any]:
+    """The row that holds a record."""
+    documents = {name: _written(getattr(record, name)) for name in DOCUMENTS if hasattr(record, name)}
+    return {**vars(record), **documents}
+
+
+def record_of(kind: type[Kind], row: Row[Any]) -> Kind:
+    """The record that a row of its table holds."""
+    values: list[Any] = list(row)
+    for place in PLACES[kind]:
+        values[place] = parsed(values[place])
+    return kind(*values)
+
+
+def _written(document: object) -> str:
+    """A document as text; empty for what cannot be one, which the check of the row refuses."""
+    try:
+        return json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return ""
 
 
 def _refused(table: Table, columns: Mapping[str, Sequence[Any]], number: int, said: str) -> ValueError:
@@ -141,3 +179,6 @@ def _parsed(text: str) -> Mapping[str, Any]:
 
 _parsed_once = lru_cache(maxsize=2**14)(_parsed)  # as many runs, each with a document of its own
 CHECKS = {table.name: {str(c.name): _check_of(c) for c in table.columns} for table in metadata.sorted_tables}
+PLACES: dict[type[Any], list[int]] = {  # of the documents of each record
+    record: [n for n, column in enumerate(table.c) if column.name in DOCUMENTS] for record, table in TABLES.items()
+}

@@ -18,7 +18,8 @@ from store.checkpoints import SPEC, STATE, WEIGHTS, damage, load_spec
 from store.errors import UserError
 from store.examples import stored_set
 from store.files import discard, is_held, lock_or_refuse
-from store.index import Index, require_row
+from store.index import Index
+from store.row_checks import require_row
 from store.schema import Epoch, Result, Run
 
 from .. import __version__
