@@ -13,8 +13,7 @@ from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
-from ..catalog import Cell, TableRow
-from ..catalog.switches import OURS, PAPER
+from ..catalog import OURS, PAPER, Cell, TableRow
 from ..jobs.known import Known
 from ..jobs.training_spec import TrainSpec
 from ..jobs.trials import Trial

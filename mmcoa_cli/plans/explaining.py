@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from ..attacks.compat import parts, written
-from ..catalog import Cell
-from ..catalog.switches import OURS, RELEASE, SwitchRow, switches
+from ..catalog import OURS, RELEASE, Cell, SwitchRow, switches
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import TrainSpec
 from .compose import Composer, in_run
