@@ -25,8 +25,8 @@ from .attacks.base import usual
 from .jobs.evaluation_spec import evaluation_spec
 from .jobs.given import NAME, attacked, given
 from .jobs.given import Attacked as Attacked
+from .jobs.job import Start
 from .jobs.training_spec import DEFAULT_DATASET
-from .jobs.worker import Start
 from .models.loaded import Model as Model
 from .models.loaded import evaluating
 from .models.present import Present

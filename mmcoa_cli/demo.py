@@ -10,7 +10,7 @@ from .jobs.training_spec import TrainSpec, train_spec
 from .settings import Home, home
 
 if TYPE_CHECKING:
-    from .jobs.worker import Outcome
+    from .jobs.job import Outcome
 
 METHODS = "four"  # a list of the catalog
 # digits are coarse and the model is tiny, so the radius is far larger than the paper's; five steps of training's PGD
@@ -33,7 +33,7 @@ def specs() -> list[TrainSpec]:
 
 def show(*, as_json: bool) -> None:
     """Train and test every method on digits, and print what came of it; what the store has is not done again."""
-    from .jobs.worker import Start
+    from .jobs.job import Start
     from .plans.direct import carry_out, training_jobs
     from .reports import results
     from .terminal import console

@@ -16,27 +16,32 @@ from urllib.parse import unquote
 
 from sqlalchemy import (
     URL,
+    Column,
     Connection,
     Engine,
+    MetaData,
     NullPool,
     String,
+    Table,
     column,
     create_engine,
     event,
     func,
+    insert,
     inspect,
     select,
     table,
     text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from .errors import UserError
 from .files import lock
 from .printable import visible
 from .schema import metadata
 
+DIALECTS = ("sqlite", "postgresql")  # whose files and tables are looked at with care, and which replace rows alike
 BUSY_SECONDS = 30
 LONGEST = 2**26  # bytes of a value that SQLite may hand out
 _DECODED = make_url("sqlite:///%41").database == "A"  # SQLAlchemy 2.0 leaves the path of a URL as it is quoted
@@ -62,6 +67,8 @@ def parsed_url(url: str) -> URL:
         raise UserError(
             "MMCOA_DATABASE_URL is not a database URL", hint="for example postgresql://user@host/mmcoa"
         ) from None
+    if parsed.get_backend_name() not in DIALECTS:
+        raise UserError(f"an index is not kept in {parsed.get_backend_name()}", hint="sqlite and postgresql work")
     if parsed.database and not _DECODED:
         parsed = parsed.set(database=unquote(parsed.database))
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
@@ -69,8 +76,6 @@ def parsed_url(url: str) -> URL:
 
 def explanation(shown: str, error: Exception) -> UserError:
     """What a failure of the database means and what to do; `shown` is its URL without a password."""
-    if isinstance(error, NoSuchModuleError):
-        return UserError(f"there is no database called {shown.partition(':')[0]}", hint="sqlite and postgresql work")
     if isinstance(error, ModuleNotFoundError):
         return UserError(f"the index {shown} needs {error.name}", hint="for PostgreSQL: pip install 'mmcoa[postgres]'")
     reason = visible(str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0])
@@ -114,7 +119,7 @@ def new_engine(url: URL) -> Engine:
 
 
 def bring_up_to_date(engine: Engine) -> None:
-    """Run the migrations that the database has not had yet.
+    """Make the tables where there are none, else run the migrations that the database has not had yet.
 
     Raises UserError for a database of something else or of a newer version, ValueError for one from elsewhere.
     """
@@ -135,17 +140,27 @@ def bring_up_to_date(engine: Engine) -> None:
 
 def _upgrade(engine: Engine) -> None:
     """One transaction: the new tables and their version number come together. Another process waits for it."""
+    with engine.execution_options(writes=True).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(20240419287)))
+        _refuse_another(connection)
+        if _version(connection) is None:
+            metadata.create_all(connection)
+            version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+            version.create(connection)
+            connection.execute(insert(version).values(version_num=NEWEST))
+        else:
+            _migrate(connection)
+
+
+def _migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    with engine.execution_options(writes=True).begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(select(func.pg_advisory_xact_lock(20240419287)))
-        _refuse_another(connection)
-        config.attributes.update(connection=connection, version_table=VERSION_TABLE)
-        command.upgrade(config, "head")
+    config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+    command.upgrade(config, "head")
 
 
 def _refuse_another(connection: Connection) -> None:

@@ -1,4 +1,5 @@
-"""Files that are whole or not there, and one writer at a time."""
+"""Files that are whole or not there, and one writer at a time, by locks; and whether these hold between the
+machines that see a disk."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,16 @@ if TYPE_CHECKING:  # it imports asyncio, which what only reads has no use for
 
 GONE = ".gone"  # ends the name of what is being removed
 log = logging.getLogger(__name__)
+# `flock`, which the locks are: what of the mount says that it holds on one machine alone, or not at all
+ALONE = {
+    "nfs": ("nolock", "local_lock=flock", "local_lock=all"),
+    "nfs4": ("local_lock=flock", "local_lock=all"),
+    "lustre": ("localflock", "noflock"),
+    "cifs": ("nobrl",),
+    "smb3": ("nobrl",),
+}
+NONE = {"fuse.sshfs", "9p", "afs"}  # which pass no flock on to the server
+SHARED = {*ALONE, *NONE, "gpfs", "beegfs", "ceph", "fuse.ceph", "glusterfs", "fuse.glusterfs", "wekafs"}
 
 
 def existing(path: Path) -> Path:
@@ -155,3 +167,37 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The disk of a folder: where it is mounted, of what kind it is, whether other machines see it, and what keeps its
+    locks from holding between them (empty where nothing does)."""
+
+    mounted: str
+    kind: str
+    shared: bool
+    fault: str
+
+
+def disk_of(folder: Path) -> Disk:
+    """The disk that a folder lies on, or will lie on."""
+    import psutil  # type: ignore[import-untyped]
+
+    place = existing(folder).resolve()
+    over = [part for part in psutil.disk_partitions(all=True) if place.is_relative_to(part.mountpoint)]
+    if not over:
+        return Disk("/", "", shared=False, fault="")
+    part = max(over, key=lambda part: len(part.mountpoint))
+    return judged(part.mountpoint, part.fstype, part.opts)
+
+
+def judged(mounted: str, kind: str, options: str) -> Disk:
+    """The disk that is mounted so."""
+    given = options.split(",")
+    fault = next((option for option in ALONE.get(kind, ()) if option in given), "")
+    if kind == "lustre" and "flock" not in given and not fault:
+        fault = "without flock"
+    if kind in NONE:
+        fault = "which has no locks between machines"
+    return Disk(mounted, kind, kind in SHARED, fault)

@@ -1,4 +1,4 @@
-"""The index of results: which run was tested on what, and what came out. SQLite by default, any SQLAlchemy URL else."""
+"""The index of results: which run was tested on what, and what came out. SQLite by default, else PostgreSQL."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..models.stored_lm import AnyMaskedLM
 
 AT_ONCE = 1024  # texts: memory is bounded by what can become of these
+CLOSE = 1e-6  # a gain that may be rounding: two calls of the encoder give a text embeddings that are so equal
 Encoder = Callable[[list[str]], Tensor]  # strings -> unit embeddings (n, D)
 Gain = Callable[[Sequence[int], Tensor], Tensor]  # the numbers of prompts, embeddings (n, D) -> (n,)
 
@@ -124,43 +125,46 @@ def attack_prompts(encode: Encoder, target: TextTarget, *, away_from: Tensor | N
 
 def _attacked(encode: Encoder, target: TextTarget, away_from: Tensor | None) -> list[str]:
     single = target.settings.does(SINGLE)  # in which even a text's divergence from itself is not quite 0
-    texts, originals = [prompt.split(" ") for prompt in target.prompts], _encoded(encode, target, target.prompts)
+    texts = [prompt.split(" ") for prompt in target.prompts]
+    originals, ranks = word_importance(encode, target)
     gain: Gain = partial(_distances, away_from) if away_from is not None else partial(_divergences, originals, single)
-    ranks = word_importance(encode, target, originals)
     queues = [[i for i in rank if some[i]] for rank, some in zip(ranks, target.candidates, strict=True)]
     changes, reached = [0] * len(texts), gain(range(len(texts)), originals).tolist()
     while turns := [
         (k, queue.pop(0)) for k, queue in enumerate(queues) if queue and changes[k] < target.settings.max_words_changed
     ]:
         options = [_options(target, k, i, words=texts[k]) for k, i in turns]
-        # each beside the prompt as it is: equal tokens are equal to the bit only within a call of the encoder
-        beside = [
-            [" ".join(texts[k])] if some and not single else [] for (k, _), some in zip(turns, options, strict=True)
-        ]
-        written = [[*own, *map(" ".join, some.values())] for own, some in zip(beside, options, strict=True)]
+        written = [[" ".join(words) for words in some.values()] for some in options]
         every = _gains(encode, target, gain, [k for k, _ in turns], written)
-        for (k, i), own, some, gains in zip(turns, beside, options, every, strict=True):
-            if own:
-                reached[k], gains = float(gains[0]), gains[1:]
+        for (k, i), some, gains, new in zip(turns, options, every, written, strict=True):
+            if some and not single and abs(float(gains.max()) - reached[k]) < CLOSE:
+                # equal tokens are equal to the bit only within a call of the encoder
+                (beside,) = _gains(encode, target, gain, [k], [[" ".join(texts[k]), *new]])
+                reached[k], gains = float(beside[0]), beside[1:]
             if some and gains.max() > reached[k]:
                 texts[k], reached[k] = some[_best(target, k, i, [*some], gains)], float(gains.max())
                 changes[k] += 1
     return [" ".join(words) for words in texts]
 
 
-def word_importance(encode: Encoder, target: TextTarget, originals: Tensor) -> list[list[int]]:
-    """Each prompt's words by falling KL(softmax(T) || softmax(T with the word as [UNK])): those that have candidates,
-    of which a single one needs no rank; in single precision all, since each is computed beside the others."""
+def word_importance(encode: Encoder, target: TextTarget) -> tuple[Tensor, list[list[int]]]:
+    """The embeddings of the prompts, and each one's words by falling KL(softmax(T) || softmax(T with the word as
+    [UNK])): those that have candidates, of which a single one needs no rank; in single precision all, in a call of
+    their own, since the last bits of each depend on what is computed beside it."""
     single, prompts = target.settings.does(SINGLE), [prompt.split(" ") for prompt in target.prompts]
     places = [[i for i, some in enumerate(own) if some or single] for own in target.candidates]
     masked = [
         [" ".join(_replaced(target, words, i, "[UNK]")) for i in own] if len(own) > 1 else []
         for words, own in zip(prompts, places, strict=True)
     ]
-    gain = partial(_divergences, originals, single)
-    importance = _gains(encode, target, gain, range(len(prompts)), masked)
+    every, sizes = list(itertools.chain(*masked)), [len(group) for group in masked]
+    calls = [target.prompts, every] if single and every else [[*target.prompts, *every]]
+    found = torch.cat([_encoded(encode, target, texts) for texts in calls])
+    originals, changed = found[: len(prompts)], found[len(prompts) :]
+    owners = [k for k, size in enumerate(sizes) for _ in range(size)]
+    importance = _divergences(originals, single, owners, changed).cpu().split(sizes)
     orders = [torch.argsort(scores, descending=True, stable=True).tolist() for scores in importance]
-    return [[own[i] for i in order] or own for own, order in zip(places, orders, strict=True)]
+    return originals, [[own[i] for i in order] or own for own, order in zip(places, orders, strict=True)]
 
 
 def _options(target: TextTarget, k: int, position: int, *, words: list[str]) -> dict[str, list[str]]:

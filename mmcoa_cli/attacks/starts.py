@@ -21,7 +21,7 @@ from .settings import AscentSettings
 
 ROUNDS, MULTIPLIERS, WEYL = 10, (0xD2E7470EE14C6C93, 0xCA5A826395121157), (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 HALF = 2**32 - 1  # the lower half of a word of 64 bits
-AT_ONCE = 32  # samples
+AT_ONCE = {"cpu": 8, "cuda": 32}  # samples; on a CPU what is computed of them stays in its cache
 
 
 class Numbers(Protocol):
@@ -43,10 +43,10 @@ def random_start(
 
 def drawn(norm: str, images: Tensor, *, indices: Sequence[int], seed: int, draw: int) -> Tensor:
     """For each sample a delta in the ball of radius 1, the same for the same seed, index and number of the draw."""
-    shape, found = images.shape[1:], [images[:0]]
-    for first in range(0, len(indices), AT_ONCE):
-        some = indices[first : first + AT_ONCE]
-        on_gpu = images.device.type == "cuda"
+    shape, found, on_gpu = images.shape[1:], [images[:0]], images.device.type == "cuda"
+    at_once = AT_ONCE["cuda" if on_gpu else "cpu"]
+    for first in range(0, len(indices), at_once):
+        some = indices[first : first + at_once]
         numbers = ByTorch(some, seed, draw, images.device) if on_gpu else ByNumpy(some, seed, draw)
         found.append(UNIT[norm](numbers, shape.numel()).to(images).view(-1, *shape))
     return torch.cat(found)

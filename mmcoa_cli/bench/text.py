@@ -69,10 +69,11 @@ def prompts_of(bench: Bench, number: int, turn: int) -> list[str]:
 
 
 def _released(bench: Bench, number: int, turn: int) -> list[str]:
-    """One of the classes, in each round another."""
+    """One of the classes, in each round another: names at one end of a list may be shorter than most."""
+    prompts = bench.prompts(number, template=_template(turn))
+    one = prompts[turn * number // bench.sized.rounds % number]
     with as_released():
-        prompts = bench.prompts(number, template=_template(turn))
-        return BertAttack(bench.mlm.model, bench.mlm.tokenizer).attack(bench.release, [prompts[turn % number]])
+        return BertAttack(bench.mlm.model, bench.mlm.tokenizer).attack(bench.release, [one])
 
 
 def _template(turn: int) -> str:

@@ -39,7 +39,7 @@ from .tables import Cell as Cell
 from .tables import PaperSettings
 from .tables import TableRow as TableRow
 
-Row = TypeVar("Row", DatasetRow, ModelRow, MlmRow, MethodRow, SwitchRow, TableRow)
+Row = TypeVar("Row", DatasetRow, ModelRow, MlmRow, MethodRow, TableRow)
 T = TypeVar("T")
 _FOLDER = Path(__file__).parent
 
@@ -102,7 +102,12 @@ def paper() -> tuple[PaperNumber, ...]:
 @cache
 def switches() -> dict[str, SwitchRow]:
     """What the paper's released code does otherwise than we do: what can be turned on one by one."""
-    return _rows(SwitchRow, "switches.toml", "switch")
+    return rows_in(SwitchRow, "switches.toml", "switch")
+
+
+def rows_in(kind: type[T], file_name: str, table: str) -> dict[str, T]:
+    """The rows of another file beside the catalog."""
+    return {name: _row(kind, name, values) for name, values in _document(file_name)[table].items()}
 
 
 def lookup(rows: Mapping[str, T], name: str, kind: str) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..jobs.worker import Job, Start
+from ..jobs.job import Job, Start
 from ..plans.execution import Made, needed
 from ..plans.steps import Fetch, Step
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
-from store.files import lock
-from store.shared_disk import disk_of
+from store.files import disk_of, lock
 
-from ..jobs.worker import Start
+from ..jobs.job import Start
 from ..models.runs import now
 from ..plans.steps import Step
 from ..processes import imports

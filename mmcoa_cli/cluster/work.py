@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..jobs.worker import Start
+from ..jobs.job import Start
 from ..plans.steps import Step
 
 GRACE = 90.0  # seconds in which the state of an epoch may be written, after SIGUSR2 (`submission.WARNED`)
@@ -39,12 +39,15 @@ class Work:
         try:
             with raised(grace=GRACE):
                 plugins.load()
-                return self._done()
+                runs = self._done()
         except Stopped as stop:
             if _cancelled():
                 raise
             queue_again(getattr(signal, "SIGUSR2", stop.number), None)  # ends the process
             raise
+        for number in (signal.SIGTERM, signal.SIGUSR2):  # all is done: no preemption may make a failure of it, for
+            signal.signal(number, signal.SIG_IGN)  # which Slurm would cancel the jobs that wait for it
+        return runs
 
     def checkpoint(self, *_: Any) -> Any:
         """What submitit queues again: the same, which finds what is done already."""

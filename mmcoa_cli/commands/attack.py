@@ -44,7 +44,7 @@ def command(
         )
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = evaluation_spec(checkpoint, dataset, (attack,), **options)
-    from ..jobs.worker import Start
+    from ..jobs.job import Start
     from ..plans import direct, dry  # what was typed is right: only now is it worth the time
     from ..reports import results
 

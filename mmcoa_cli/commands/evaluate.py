@@ -32,7 +32,7 @@ def command(
     options = test.chosen(context, attack, by=f"--attack {attack}")
     asked = [(name, epoch) for name in checkpoint for epoch in epochs or (None,)]
     tests = [evaluation_spec(name, dataset, attack, epoch=epoch, **options) for name, epoch in asked]
-    from ..jobs.worker import Start
+    from ..jobs.job import Start
     from ..plans import direct, dry  # what was typed is right: only now is it worth the time
     from ..reports import results
 

@@ -17,7 +17,7 @@ from store.errors import UserError
 from .. import catalog
 from ..attacks import base
 from ..catalog import MethodRow
-from ..jobs import conduct
+from ..jobs import job
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import DEFAULT_MLM, TrainSpec, kinds_of, options_of, train_spec, unused
 from ..reports.filters import Filter, moment
@@ -80,6 +80,7 @@ class Training:
     lr: grid.Rates = None
     optimizer: o.Optimizer = None
     tune: o.TuneEncoders = None
+    recipe: o.Recipe = None
     contrast: o.Contrast = "batch"
     image_weight: o.ImageWeight = 0.5
     text_weight: o.TextWeight = 0.5
@@ -132,8 +133,8 @@ class Conduct:
     recompute: o.Recompute = False
     workers: o.Workers = None
 
-    def chosen(self) -> conduct.Conduct:
-        return conduct.Conduct(**{**vars(self), "track": self.track or ""})
+    def chosen(self) -> job.Conduct:
+        return job.Conduct(**{**vars(self), "track": self.track or ""})
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import typer
 from .. import catalog
 from ..attacks import base
 from ..attacks.compat import CHOICES, PARTS
+from ..catalog.recipes import recipes
 from ..jobs.training_spec import DEFAULT_DATASET
 from ..tasks import TASKS
 from ..terminal import choices as c
@@ -143,6 +144,14 @@ TuneEncoders = Annotated[
     literals.Tune | None,
     typer.Option(help="Train these encoders.", show_default="the method's", rich_help_panel=TRAINING),
 ]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Train in stages: {c.listed(recipes)} begins with small images and two steps of the attack. Another"
+        " run, which reports name so.",
+        show_default="all steps alike", rich_help_panel=TRAINING, **c.choice(recipes, "NAME"),
+    ),
+]  # fmt: skip
 Contrast = Annotated[
     literals.Contrast,
     typer.Option(

@@ -140,7 +140,7 @@ def command(
     """Train and test what a table or figure of the paper needs and is not there yet; then print it."""
     from ..cluster import reproduce as cluster
     from ..cluster.submission import Allocation, sbatch_options
-    from ..jobs.worker import Start
+    from ..jobs.job import Start
     from ..plans.order import Order
     from ..plans.reproduce import reproduce
 

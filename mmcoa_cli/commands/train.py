@@ -58,7 +58,7 @@ def command(
         runs = [spec]
     else:
         runs = training.runs(context, tested=not no_evaluate)
-    from ..jobs.worker import Start
+    from ..jobs.job import Start
     from ..plans import direct, dry  # what was typed is right: only now is it worth the time
     from ..reports import results
 

@@ -44,7 +44,7 @@ def command(
         raise UserError("--task would be ignored: this is about features", hint="leave it out")
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     specs = [evaluation_spec(name, dataset, (attack,), **{**options, "task": FEATURES.name}) for name in checkpoint]
-    from ..jobs.worker import Start  # what was typed is right: only now is it worth the time
+    from ..jobs.job import Start  # what was typed is right: only now is it worth the time
     from ..plans.direct import evaluate
     from ..reports.figures import draw_planes
     from ..reports.planes import of_evaluations, planes_of

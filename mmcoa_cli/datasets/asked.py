@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,8 +15,8 @@ from store.printable import visible
 
 from ..catalog import TEMPLATE, DatasetRow
 from ..names import require_printable
-from .sources.folder_walk import paths_below
-from .splitting import Fraction
+from .sampling import Fraction
+from .sources.folder_walk import Look, files_below
 
 MAX_LISTED = 200_000  # files of a folder that are looked at, to see whether it has changed
 MAX_NAMES = 16 << 20  # bytes of a file of class names
@@ -123,19 +122,18 @@ def content_digest(source: Path) -> str:
     """A hash of the names, sizes and times of the files at `source` (the first 200,000 of a folder), which changes when
     its content does."""
     digest = hashlib.sha256()
-    for path, status in islice(_listed(source), MAX_LISTED):
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    for path, (size, changed) in islice(_listed(source), MAX_LISTED):
+        digest.update(f"{path}\0{size}\0{changed}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def _listed(source: Path) -> Iterator[tuple[str, os.stat_result]]:
+def _listed(source: Path) -> Iterator[tuple[str, Look]]:
     """The files at `source` that reading it would see, in an order that is always the same."""
-    if not source.is_dir():
-        yield "", source.stat()
-        return
-    for path in paths_below(source):
-        if path.rpartition("/")[2].lower() not in _LITTER:
-            yield path, (source / path).stat()
+    if source.is_dir():
+        yield from (one for one in files_below(source) if one[0].rpartition("/")[2].lower() not in _LITTER)
+    else:
+        status = source.stat()
+        yield "", (status.st_size, status.st_mtime_ns)
 
 
 def class_names_in(path: Path) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
-"""A contact sheet: pictures in rows, with words below each; of a dataset, images of each class as attacked."""
+"""A contact sheet: pictures in rows, with words below each; of a dataset, images of each class as attacked, and what
+`mmcoa show DATASET` says beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,20 @@ from store.datasets import Dataset
 from store.errors import UserError
 from store.files import replacing
 
+from ..names import store_name
+from ..settings import Home
+from ..terminal.console import indented, out, show
 from ..terminal.half_blocks import shortened
+from .library import attacked_at, open_dataset
 from .pixels import Pixels, load_pixels
+from .summary import summary_of
 
 TILE, LABEL, GAP, MARGIN, TITLE = 128, 30, 8, 16, 28  # pixels: an image's side, the lines below it, what lies between
 MAX_CLASSES, MAX_IMAGES, MOST = 1000, 200, 8  # classes on a sheet, images where that leaves several of a class
 WIDEST = 30  # images beside each other
 INK, GREY, PAPER = "#1a1a1a", "#6b6b6b", "white"
 ENDING = ".png"
+PREVIEW_LINES = 2  # of pictures in the terminal
 
 
 @dataclass(frozen=True)
@@ -133,3 +141,41 @@ def _two_lines(text: str, font: Any) -> list[str]:
 
 def _cut(text: str, font: Any, width: float) -> str:
     return shortened(text, lambda cut: bool(font.getlength(cut) <= width))
+
+
+def show_dataset(
+    name: str, home: Home, *, split: str, pixel_size: int | None, output: Path | None, quiet: bool
+) -> dict[str, Any]:
+    """Draw the contact sheet, and print the summary unless `quiet`; returns all of it as one document.
+
+    Raises UserError for a dataset that is not in the store, and for a split that it does not have.
+    """
+    with attacked_at(open_dataset(name, home), pixel_size) as dataset:
+        summary, rows = summary_of(dataset), chosen(dataset, split)
+        path = output or home.datasets / f"{store_name(name)}.{split}.png"
+        size, shown = dataset.info.pixel_size, list(chain.from_iterable(rows))
+        draw(tiles_of(dataset, rows), path, title=f"{dataset.info.name}: {split}, attacked at {size} x {size} pixels")
+        if not quiet:
+            show(f"{dataset.info.name}: {path}")
+            out.print(indented([*summary.lines(), ("sheet", _words(rows, dataset, split))]))
+            if out.is_terminal and out.color_system and not out.no_color:
+                _preview(dataset, rows)
+    images = [{"split": one.split, "index": one.index, "label": one.label} for one in shown]
+    return {"name": dataset.info.name, "path": path, "about": summary.document(), "images": images}
+
+
+def _words(rows: list[list[Shown]], dataset: Dataset, split: str) -> str:
+    images, classes = sum(map(len, rows)), len(dataset.info.class_names)
+    if not classes:
+        return f"{images:,} of {dataset.info.splits[split]:,} {split} images"
+    return f"{images:,} of {dataset.info.splits[split]:,} {split} images, of {len(rows):,} of {classes:,} classes"
+
+
+def _preview(dataset: Dataset, rows: list[list[Shown]]) -> None:
+    """The first image of the first few classes."""
+    from ..terminal.half_blocks import SIDE, gallery
+
+    beside = max(1, (out.width + 2) // (SIDE + 2))
+    first = [row[0] for row in rows][: PREVIEW_LINES * beside]
+    pictures = load_pixels(dataset, first[0].split, [one.index for one in first])
+    out.print(gallery(list(pictures), [one.label for one in first], width=out.width))

@@ -1,7 +1,8 @@
 """Images decoded ahead on all cores, in the order in which they are read: what comes out is what one process gives.
 
 Threads would not do: of a small image most time goes into Pillow's Python. This process reads the files, others
-(`decoder.py`) decode them, a batch at a time. A few batches are on their way, so memory does not grow with a dataset.
+decode them, a batch at a time (`main`). A few batches are on their way, so memory does not grow with a dataset. Such a
+process ends when its standard input is closed, so it outlives nobody: not even one that was killed.
 """
 
 from __future__ import annotations
@@ -15,23 +16,53 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, NamedTuple, Self
 
 from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..processes import cores, imports
-from .decoder import Refused, Result, Task
-from .decoding import Encoded, Prepared, prepared
+from .decoding import LARGE, Encoded, Large, Prepared, prepared
 from .samples import Sample
 
 ALONE = 30_000_000  # what this process decodes by itself (about a third of a second): as long takes it to start others
 A_FILE = 15_000  # what an image file costs beside its bytes, in bytes
 A_BATCH = 2_000_000  # what others are given at once
 # not -m, by which its results would name their classes as those of __main__
-DECODER = "from mmcoa_cli.datasets.decoder import main; main()"
+DECODER = "from mmcoa_cli.datasets.decoders import main; main()"
 Done = Prepared | UserError
 _Read = bytes | Done  # what has been read of an image: its file, or it has its result already
+
+
+class Refused(NamedTuple):
+    """Why an image cannot be used: a UserError on its way to another process."""
+
+    what: str
+    hint: str
+
+    def error(self) -> UserError:
+        return UserError(self.what, hint=self.hint)
+
+
+class Task(NamedTuple):
+    """Image files as `row` has them: their names and bytes."""
+
+    row: DatasetRow
+    files: list[tuple[str, bytes]]
+
+
+Result = Prepared | Refused | None  # None for an image so large that only one is to be in memory
+
+
+def result_of(path: str, data: bytes, row: DatasetRow) -> Result:
+    """What `prepared` gives or raises; of bytes that the store keeps as they are, empty ones: the other has them."""
+    try:
+        done = prepared(Encoded(path, lambda: data), row, at_most=LARGE)
+    except Large:
+        return None
+    except UserError as error:
+        return Refused(str(error), error.hint)
+    return Prepared(b"", done.changes) if isinstance(done.image, bytes) else done
 
 
 def prepared_ahead(
@@ -161,3 +192,23 @@ def path_of(sample: Sample) -> str:
 def _cost(read: _Read) -> int:
     """Zero of what is not decoded at all: pixels that are stored as such need no other process."""
     return A_FILE + len(read) if isinstance(read, bytes) else 0
+
+
+def serve(tasks: BinaryIO, results: BinaryIO) -> None:
+    """Answer each task by its results, until no more come."""
+    while True:
+        try:
+            task: Task = pickle.load(tasks)
+        except EOFError:
+            return
+        pickle.dump([result_of(path, data, task.row) for path, data in task.files], results, pickle.HIGHEST_PROTOCOL)
+        results.flush()
+
+
+def main() -> None:
+    results = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no result
+    try:
+        serve(sys.stdin.buffer, results)
+    except BrokenPipeError:  # nobody is left to tell
+        os._exit(1)

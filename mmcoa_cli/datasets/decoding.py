@@ -8,13 +8,14 @@ dataset says so.
 from __future__ import annotations
 
 import io
+import struct
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,8 @@ _TURNS = {
 _ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262  # TIFF tags, of which EXIF has the first too
 _OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 MEND = "replace it by a whole one"
+FRAMES = {0xC0, 0xC1, 0xC2}  # markers of a JPEG that say its size: baseline, extended, progressive
+SEGMENTS = {*FRAMES, 0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}  # and those that may stand before: tables, notes
 # Pillow speaks of odd metadata on stderr; of bombs it is to stop
 warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -78,6 +81,10 @@ class _Reader(io.BytesIO):
         return super().read(size)
 
 
+class Large(Exception):
+    """An image has more pixels than are wanted here."""
+
+
 class Prepared(NamedTuple):
     """An image as the store keeps it, and what was or will be done to it on the way to its pixels."""
 
@@ -85,25 +92,16 @@ class Prepared(NamedTuple):
     changes: tuple[str, ...]
 
 
-@overload
-def prepared(image: Encoded, row: DatasetRow) -> Prepared: ...
+def prepared(image: Encoded, row: DatasetRow, *, at_most: int = MAX_PIXELS) -> Prepared:
+    """An image file as the store keeps it: pixels where the row's images have one size, else as it is encoded.
 
-
-@overload
-def prepared(image: Encoded, row: DatasetRow, *, at_most: int) -> Prepared | None: ...
-
-
-def prepared(image: Encoded, row: DatasetRow, *, at_most: int = MAX_PIXELS) -> Prepared | None:
-    """An image file as the store keeps it: pixels where the row's images have one size, else as it is encoded. None for
-    one of more than `at_most` pixels.
-
-    Raises UserError for one that cannot be decoded, or is of another size.
+    Raises UserError for one that cannot be decoded, or is of another size; Large for one of more than `at_most` pixels.
     """
     data, path = image.read(), image.path
     _verify(data, path)
     with _opened(data, path) as opened:
         if opened.width * opened.height > at_most:
-            return None
+            raise Large
         if row.resize is not None:
             before = _foreseen(opened, path, oriented=row.oriented)
             opened.draft("RGB", (1, 1))  # at an eighth of its size, where the format can
@@ -131,14 +129,26 @@ def common_size(images: Iterable[Encoded]) -> int | None:
     first = None
     for image in images:
         try:
-            with _opened(image.read(), image.path) as opened:
-                width, height = opened.size
+            data = image.read()
+            width, height = _size_of_jpeg(data) or _opened(data, image.path).size
         except UserError:  # named, with all others, when the images are read
             continue
         first = first or width
         if (width, height) != (first, first) or first > MAX_NATIVE:
             return None
     return first
+
+
+def _size_of_jpeg(data: bytes) -> tuple[int, int] | None:
+    """What the first frame of a JPEG says, without all that Pillow reads before it, for every image of a large dataset;
+    None where that takes more than a walk over its segments. Decoding looks again."""
+    place = 2 if data.startswith(b"\xff\xd8") else len(data)
+    while place + 9 <= len(data) and data[place] == 0xFF and data[place + 1] in SEGMENTS:
+        if data[place + 1] in FRAMES:
+            height, width = struct.unpack_from(">HH", data, place + 5)
+            return (width, height) if width and height else None
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return None
 
 
 def _opened(data: bytes, path: str) -> Image.Image:

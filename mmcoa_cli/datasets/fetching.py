@@ -25,8 +25,7 @@ from .formats.layouts import recognised
 from .formats.readers import EMBEDDED
 from .library import absent, dataset_path
 from .samples import Recognised
-from .splitting import divide
-from .writing import write_dataset
+from .writing import divide, write_dataset
 
 
 def fetch_dataset(name: str, home: Home, asked: Asked | None = None) -> bool:

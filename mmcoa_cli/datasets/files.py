@@ -1,4 +1,5 @@
-"""The files of a dataset, wherever they lie: their names, sizes and contents, and what is no part of it."""
+"""The files of a dataset, wherever they lie: their names, sizes and contents, which of them are images (by their ending
+where that says it, else by what is in them), and what is no part of it."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import errno
 import lzma
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,9 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from PIL import Image
+
 from store.errors import UserError
 
-from .decoding import MAX_IMAGE, Encoded
+from .decoding import FORMATS, MAX_IMAGE, Encoded
 
 MAX_FILES = 3_000_000
 IMAGES = {
@@ -26,6 +30,21 @@ IMAGES = {
 }  # fmt: skip
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 HIDDEN, EMPTY = "hidden", "an empty folder"
+NO_IMAGE = "no image"
+ARCHIVE = "an archive beside the images"
+OTHER_KIND = "an image of a kind that is not read"
+_OTHER_KINDS = {
+    ".heic", ".heif", ".svg", ".jp2", ".j2k", ".jpx", ".jxl", ".tga", ".ico", ".eps", ".psd", ".xcf", ".raw", ".dng",
+    ".cr2", ".cr3", ".nef", ".arw", ".orf", ".exr", ".hdr", ".dds", ".pcx", ".xbm", ".xpm", ".fits", ".dcm", ".pfm",
+}  # fmt: skip
+_NO_IMAGES = {
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".md",
+    ".rst", ".html", ".htm", ".css", ".js", ".py", ".ipynb", ".sh", ".m", ".c", ".h", ".log", ".lock", ".db", ".sqlite",
+    ".mat", ".npy", ".npz", ".pkl", ".pickle", ".pt", ".pth", ".h5", ".hdf5", ".safetensors", ".onnx", ".parquet",
+    ".arrow", ".feather", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".cls", ".idx", ".tfrecord",
+    ".rar", ".7z", ".gz", ".bz2", ".xz", ".zst", ".mp4", ".avi", ".mov", ".mkv", ".webm", ".wav", ".mp3", ".flac",
+    ".md5", ".sha256",
+}  # fmt: skip
 _LITTER = {"__MACOSX", ".DS_Store", ".git", ".gitattributes", ".gitignore", ".gitkeep", ".cache", ".huggingface"}
 _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error,
@@ -135,3 +154,36 @@ def require_few(count: int, title: str) -> None:
     """Raises UserError for more files than a dataset has."""
     if count > MAX_FILES:
         raise UserError(f"{title} holds more than {MAX_FILES:,} files", hint="is it the right folder or archive?")
+
+
+def images_among(files: Files) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """The paths of the images, and those of all other files by the reason why they are none."""
+    images: list[str] = []
+    others: list[str] = []
+    archives: list[str] = []
+    foreign: list[str] = []
+    for path in files.sizes:
+        own = ending(path)
+        if own in IMAGES:
+            images.append(path)
+        elif path.lower().endswith(ARCHIVES):
+            archives.append(path)
+        elif own in _NO_IMAGES:
+            others.append(path)
+        elif _is_image_inside(files, path):
+            images.append(path)
+        else:
+            (foreign if own in _OTHER_KINDS else others).append(path)
+    return images, {NO_IMAGE: tuple(others), OTHER_KIND: tuple(foreign), ARCHIVE: tuple(archives)}
+
+
+def _is_image_inside(files: Files, path: str) -> bool:
+    try:
+        with warnings.catch_warnings(), files.open(path) as file:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            Image.open(file, formats=FORMATS).close()
+    except Image.DecompressionBombError:  # named when it is read
+        return True
+    except Exception:  # whatever a plugin or an archive stumbles over: it is no image
+        return False
+    return True

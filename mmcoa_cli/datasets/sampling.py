@@ -1,8 +1,10 @@
-"""Which images take part: few-shot draws for training, class-balanced subsets for evaluation, by seed."""
+"""Which images take part, by seed: few-shot draws for training, class-balanced subsets for evaluation; and which
+are for training where images come without splits (`fetch --train-fraction`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,40 @@ def balanced_subset(labels: Indices, limit: int | None, *, seed: int) -> Indices
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
     return np.sort(_balanced_order(labels, seed)[:limit])
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """Of the images of each class, this part is for training, drawn by a seed."""
+
+    train: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.train < 1:
+            raise UserError(f"--train-fraction {self.train:g} is not between 0 and 1", hint="--train-fraction 0.8")
+
+    def __str__(self) -> str:
+        """As the dataset's file has it."""
+        return f"{self.train:g}, by seed {self.seed}"
+
+
+def for_training(labels: Indices, fraction: Fraction, *, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which images are for training: of each class the whole number nearest to that part, and at least one; and at
+    least one is not.
+
+    Raises UserError for a class of a single image.
+    """
+    order, chosen = shuffled(np.arange(len(labels)), fraction.seed), np.zeros(len(labels), dtype=bool)
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count < 2:
+            raise UserError(
+                f"the class {names[label]} has a single image, which cannot be in train and in test",
+                hint="add images to it, or leave the class out",
+            )
+        of_class = order[labels[order] == label]
+        chosen[of_class[: min(max(round(fraction.train * int(count)), 1), int(count) - 1)]] = True
+    return chosen
 
 
 def _balanced_order(labels: Indices, seed: int) -> Indices:

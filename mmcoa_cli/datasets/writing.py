@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from store.dataset_info import DatasetInfo
 from store.dataset_writing import DatasetWriter
 from store.datasets import Dataset
 from store.errors import UserError
@@ -22,9 +26,11 @@ from .decoders import path_of, prepared_ahead
 from .decoding import Prepared
 from .library import BROKEN
 from .samples import Recognised, Sample
+from .sampling import Fraction, for_training
 from .summary import in_words
 
 NAMED = 5  # broken images that an error names
+BLOCK = 256  # images in memory at a time
 
 
 def write_dataset(
@@ -47,8 +53,9 @@ def write_dataset(
     require_space(found.bytes, folder=target.parent, name=row.name)
     total = found.count or sum(row.splits.values()) or None
     broken, changes = _Broken(row), Counter[str]()
-    writer, images = _writer(row, target, origin, expected, asked.record()), prepared_ahead(found.samples, row)
-    with writer as out, closing(images), progress(row.name, total=total, unit="images") as task:
+    writer = DatasetWriter(target, **_said(row, origin, expected, asked.record()))
+    images, shown = prepared_ahead(found.samples, row), progress(row.name, total=total, unit="images")
+    with writer as out, closing(images), shown as task:
         for sample, done in images:
             if isinstance(done, Prepared):
                 out.add(sample.split, done.image, sample.label, sample.captions)
@@ -100,25 +107,17 @@ class _Broken:
         return UserError(what, hint="; ".join([*hints, "or leave out what cannot be used: --skip-broken"]))
 
 
-def _writer(
-    row: DatasetRow, target: Path, origin: str, expected: Mapping[str, int], request: Mapping[str, str]
-) -> DatasetWriter:
-    return DatasetWriter(
-        target,
-        name=row.name,
-        class_names=row.class_names,
-        pixel_size=row.pixel_size,
-        resize=row.resize,
-        template=row.template,
-        source=visible(origin),
-        licence=row.licence,
-        synonyms=row.synonyms,
-        image_size=row.pixel_size if row.resize is None else None,
-        expected=expected,
-        oriented=row.oriented,
-        folders=[*map(visible, row.folders)],
-        request=request,
-    )
+def _said(row: DatasetRow, origin: str, expected: Mapping[str, int], request: Mapping[str, str]) -> dict[str, Any]:
+    """What the dataset's file says of itself, before anything is counted."""
+    same = ("name", "class_names", "pixel_size", "resize", "template", "licence", "synonyms", "oriented")
+    return {
+        **{name: getattr(row, name) for name in same},
+        "source": visible(origin),
+        "image_size": row.pixel_size if row.resize is None else None,
+        "expected": expected,
+        "folders": [*map(visible, row.folders)],
+        "request": request,
+    }
 
 
 def _empty(row: DatasetRow, origin: str) -> UserError:
@@ -129,3 +128,30 @@ def _say_part(target: Path) -> None:
     info = Dataset.info_of(target)
     if info.parts:
         say(f"{info.name} is not the whole dataset, and every result over it will say so ({in_words(info.parts)})")
+
+
+def divide(whole: Path, target: Path, fraction: Fraction, *, left_out: Mapping[str, Sequence[str]]) -> None:
+    """Write the images of `whole`, a dataset of one split, into `target` as train and test, each in its order.
+
+    Raises UserError for a dataset that has splits already, or captions, or a class of a single image.
+    """
+    with Dataset.open(whole) as dataset:
+        split = _only_split(dataset.info)
+        labels = dataset.labels(split)
+        in_train = for_training(labels, fraction, names=dataset.info.class_names)
+        with DatasetWriter(target, **vars(dataset.info)) as out:
+            for start in range(0, len(labels), BLOCK):
+                block = np.arange(start, min(start + BLOCK, len(labels)))
+                for row, image in zip(block, dataset.images(split, block), strict=True):
+                    out.add("train" if in_train[row] else "test", image, int(labels[row]))
+            out.note(changes=dataset.info.changes, left_out=left_out)
+
+
+def _only_split(info: DatasetInfo) -> str:
+    if info.captions:
+        raise UserError(f"{info.name} has captions and no classes to divide", hint="leave out --train-fraction")
+    if len(info.splits) != 1:
+        raise UserError(
+            f"{info.name} has the splits {', '.join(info.splits)} already", hint="leave out --train-fraction"
+        )
+    return next(iter(info.splits))

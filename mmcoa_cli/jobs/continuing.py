@@ -14,8 +14,8 @@ from store.schema import Run
 from ..models.runs import NO_RUN
 from ..settings import Home
 from ..terminal.checks import positive
+from .job import command_of_training
 from .training_spec import TrainSpec, stored_spec
-from .typed_jobs import command_of_training
 
 # the parts of a run's identity in words, for a run whose parts are no longer what they were
 PARTS = {
@@ -41,8 +41,10 @@ def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tu
         return found.id, spec
     positive("--epochs", epochs)
     schedule = spec.optimization.schedule
-    if epochs < spec.epochs or (schedule != "constant" and epochs > spec.epochs):
-        why = "" if epochs < spec.epochs else f", because its learning rate falls as a {schedule} until the last"
+    bound = f"the stages of its recipe {spec.recipe} end with the last" if spec.recipe else ""
+    bound = f"its learning rate falls as a {schedule} until the last" if schedule != "constant" else bound
+    if epochs < spec.epochs or (bound and epochs > spec.epochs):
+        why = "" if epochs < spec.epochs else f", because {bound}"
         raise UserError(
             f"run {found.id} has {spec.epochs} epochs: it cannot go on to {epochs}{why}",
             hint=command_of_training(replace(spec, epochs=epochs)),

@@ -20,8 +20,6 @@ from ..attacks.compat import of_test
 from ..terminal.checks import not_negative, one_of, positive
 from .training_spec import DEFAULT_MLM, PRECISIONS, TrainSpec
 
-AFTER_TRAINING = ("eps", "alpha", "batch_size")  # options of a training that the test it ends with has as well
-
 
 @dataclass(frozen=True)
 class EvaluationSpec:

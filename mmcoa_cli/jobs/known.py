@@ -6,6 +6,7 @@ weights, data or a masked LM that were replaced since, has another one. Where th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,19 +14,21 @@ from store.datasets import Dataset
 from store.errors import UserError
 
 from .. import attacks
+from ..attacks.base import with_needs
 from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
-from ..models.epochs import FIRST, epochs_of, has_kept, path_of
+from ..models.epochs import FIRST, epochs_in, epochs_of, has_kept, number_of, path_of
+from ..models.library import is_clip
 from ..models.present import Present
-from ..models.runs import epoch_before_the_last, require_whole, zero_shot_id
+from ..models.runs import NO_RUN, epoch_before_the_last, require_whole, zero_shot_id
 from ..models.ways import End, Way
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec
+from .job import Job, Outcome
 from .subject import Subject, Words
 from .training_identity import of_training, run_id
 from .training_spec import TrainSpec
 from .trials import Trial, trials_of
-from .worker import Job, Outcome
 
 if TYPE_CHECKING:
     from store.index import Index
@@ -111,6 +114,33 @@ class Known:
         except (UserError, KeyError):  # not here, no such split, or too few images
             return ""
         return run_id(spec, of_training(spec, info, indices=drawn, weights=weights, mlm=mlm))
+
+    def left(self, job: Job) -> Job | None:
+        """What is to be done of a job: the epochs that are not there, the attacks that were not run. None for nothing.
+
+        Raises UserError where what is tested is not there.
+        """
+        train, test = job.train, job.evaluate
+        run = self.run(train) if train else self._tested(test.checkpoint) if test else None
+        if train and train.row.loss and run is None:
+            begun = epochs_in(self.home.checkpoints / (self.run_id(train) or "-"))
+            done = number_of(begun[-1]) if begun else 0
+            # of a recipe the last stage is left, whose steps are the usual ones
+            if done:
+                train = replace(train, epochs=train.epochs - done, recipe="") if done < train.epochs else None
+        else:
+            train = None
+        missing = [attack.name for attack in with_needs(self.missing(run, test))] if test else []
+        test = test.changed(attacks=tuple(missing)) if test and missing else None
+        return replace(job, train=train, evaluate=test) if train or test else None
+
+    def _tested(self, checkpoint: str) -> Run | None:
+        """The row among the runs of what is tested; None for a model that has none yet."""
+        if is_clip(checkpoint, self.home):
+            return self.zero_shot(checkpoint, method="clip")
+        from store.index import Index
+
+        return Index(self.home.database_url).find_run(checkpoint, otherwise=NO_RUN)
 
     def trials(self, run: Run, spec: EvaluationSpec) -> list[Trial]:
         """What `spec` would compute of the run; nothing where something that decides it is not here."""

@@ -31,10 +31,11 @@ from ..terminal.checks import within
 from ..terminal.console import say
 from ..terminal.ending import naming
 from ..terminal.signals import NUMBERS, stop
+from .job import Job, Outcome, Start
 from .known import Known
 from .preflight import Resolved, resolve, warn
 from .subject import Subject
-from .worker import LAUNCHER, OUTCOME, Job, Outcome, Start, perform
+from .worker import LAUNCHER, OUTCOME, perform
 
 HOST = "127.0.0.1"
 LOOK = 0.05  # seconds between two looks at the workers

@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 from ..models.epochs import drop_midway, resume_midway, save_midway
 from ..terminal.console import say
 from ..terminal.signals import Stopped
-from .clock import NOTHING, Clock, Lap
-from .reckoning import Losses
+from .clock import NOTHING, Clock, Lap, Losses
 from .training_plan import Plan
 
 
@@ -40,13 +39,18 @@ def reached(folder: Path, plan: Plan, optimizer: Optimizer, *, epoch: int) -> Re
 
 
 @contextmanager
-def kept(folder: Path, plan: Plan, optimizer: Optimizer, losses: Losses, clock: Clock, *, epoch: int) -> Iterator[None]:
+def kept(
+    folder: Path, plan: Plan, optimizer: Optimizer, losses: Losses, clock: Clock, *, epoch: int, divided: bool = False
+) -> Iterator[None]:
     """Save the state of `epoch` (from 1) where a signal ends the block, in which it is trained and saved; drop it where
-    none does."""
+    none does. Weights that are `divided` are not saved: that takes all processes, which hear it at different steps."""
     try:
         yield
     except Stopped:
-        if taken := losses.all():
+        if divided:
+            goes_on = f"goes on after epoch {epoch - 1}" if epoch > 1 else "begins again"
+            say(f"with FSDP each process has a part of the state, which is saved at the end of an epoch: it {goes_on}")
+        elif taken := losses.all():
             clock.stop()
             about = {"run": plan.run, "losses": taken, "seconds": clock.seconds, "waited": clock.waited}
             try:

@@ -20,10 +20,10 @@ from ..models.runs import require_known
 from ..settings import Home
 from ..terminal.console import say
 from ..terminal.typed import typed
+from .job import Job
 from .subject import Subject, find_subject
 from .tracking import require_tracker
 from .training_spec import TrainSpec
-from .worker import Job
 
 OFFLINE = "with no network: mmcoa demo, or --dataset digits --model tiny-clip --mlm tiny-mlm"
 

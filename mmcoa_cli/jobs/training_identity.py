@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from store.dataset_info import DatasetInfo
@@ -16,6 +16,7 @@ from store.keys import key_of
 
 from .. import catalog
 from ..attacks import lookup
+from ..catalog.recipes import recipes
 from ..datasets.prompts import class_prompts
 from ..models.victim import wrapper_row
 from .training_spec import TrainSpec
@@ -51,6 +52,7 @@ def of_training(
         "seed": spec.seed,
         "precision": spec.precision,
         **({"fast": True} if spec.fast else {}),
+        **({"stages": [astuple(stage) for stage in recipes()[spec.recipe].stages]} if spec.recipe else {}),
         **_of_loss(spec),
         **({"offline": lookup(spec.row.offline).version} if spec.row.offline else {}),
         **_of_wrapper(spec),

@@ -19,6 +19,7 @@ from ..attacks.radii import canonical_or_same
 from ..attacks.settings import BertAttackSettings, PgdSettings
 from ..attacks.text import TEXT
 from ..catalog import MethodRow, OptimizerRow
+from ..catalog.recipes import recipes
 from ..defences import settings_kind
 from ..defences.settings import STEPS
 from ..models.victim import WRAPPERS
@@ -35,6 +36,7 @@ TYPED_FIRST = ("method", "dataset", "shots")  # and always
 TYPED_LAST = ("tune", "compat", "precision", "fast", "optimizer")
 OF_TRAINING = ("shots", "epochs", "lr", "tune", "batch_size", "optimizer")  # of every method that trains
 OF_TEST = ("eps", "alpha", "batch_size")  # of the test that a training run ends with
+STAGES = "stages"  # what the index calls the recipe: by that name it knows what runs of several seeds have in common
 OF_OPTIMIZER = ("betas", "momentum", "weight_decay", "schedule", "warmup_steps")
 
 
@@ -60,6 +62,7 @@ class TrainSpec:
     precision: str = "fp32"
     optimizer: str = "adam"
     fast: bool = False  # whether kernels may be taken that do not give the same bits every time
+    recipe: str = ""  # of the catalog, in whose stages it is trained; empty for one stage
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +75,10 @@ class TrainSpec:
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
             positive(option, value)
         not_negative("--seed", self.seed)
+        if self.recipe:
+            catalog.lookup(recipes(), self.recipe, "recipe")
+            if self.row.wrapper:
+                raise UserError(f"{self.method} trains a prompt: no recipe makes it faster", hint="leave out --recipe")
         if LEAK in parts(self.compat) and self.image_attack.stop_when_fooled:
             raise UserError(
                 "the released code attacks each image for all of its steps", hint="leave out -o stop_when_fooled=true"
@@ -140,7 +147,9 @@ class TrainSpec:
     def document(self) -> dict[str, Any]:
         """All options as the index holds them: its own, and those that its method uses, also where they are usual."""
         used = {name: value for name, value in _used(self).items() if name in options_of(self.row)}
-        return {**_fields(self), **self.options, **used}
+        own = _fields(self)
+        stages = {STAGES: recipe} if (recipe := own.pop("recipe")) else {}
+        return {**own, **stages, **self.options, **used}
 
     def to_type(self, test: EvaluationSpec | None = None) -> dict[str, Any]:
         """The options that have to be typed for it and the `test` that it ends with: those that are not the method's
@@ -157,7 +166,7 @@ class TrainSpec:
     def unusual(self) -> dict[str, Any]:
         """The settings that decide its weights and are not the method's usual ones on this dataset."""
         usual = _usual(self.row, self.dataset) if self.row.loss else TrainSpec(self.method)
-        names = ("epochs", "batch_size", "lr", "tune", "precision", "fast", "optimizer")
+        names = ("epochs", "batch_size", "lr", "tune", "precision", "fast", "optimizer", "recipe")
         own = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
         used = [name for name in options_of(self.row) if name in self.options]
         return {**own, **{name: self.options[name] for name in used}}
@@ -192,8 +201,9 @@ def kinds_of(row: MethodRow) -> list[type[Any]]:
 
 def unused(row: MethodRow, *, tested: bool) -> set[str]:
     """The options of `train` that neither the method has a use for nor the test after it, if it is `tested`."""
-    every = {*OF_TRAINING, *(name for one in catalog.methods().values() for name in options_of(one))}
-    return every - {*options_of(row), *(OF_TRAINING if row.loss else ()), *(OF_TEST if tested else ())}
+    every = {*OF_TRAINING, "recipe", *(name for one in catalog.methods().values() for name in options_of(one))}
+    of_weights = {"recipe"} if row.fine_tunes else set()  # what trains a prompt has it in the usual images
+    return every - {*options_of(row), *of_weights, *(OF_TRAINING if row.loss else ()), *(OF_TEST if tested else ())}
 
 
 def train_spec(method: str, **options: Any) -> TrainSpec:
@@ -219,8 +229,9 @@ def _usual(row: MethodRow, dataset: str) -> TrainSpec:
 
 def stored_options(text: str) -> dict[str, Any]:
     """What the index says of a run (JSON), with eps and alpha in their canonical form."""
-    radii = ("eps", "alpha")
-    return {name: canonical_or_same(v) if name in radii else v for name, v in json.loads(text).items()}
+    found, radii = json.loads(text), ("eps", "alpha")
+    found["recipe"] = found.pop(STAGES, "")
+    return {name: canonical_or_same(v) if name in radii else v for name, v in found.items()}
 
 
 def stored_spec(method: str, text: str) -> TrainSpec:

@@ -20,9 +20,8 @@ from store.schema import Epoch
 
 from .. import __version__
 from ..datasets.pixels import load_pixels, to_unit
-from ..defences.batch import Batch
+from ..defences.batch import Batch, InPieces
 from ..defences.optimizers import make_optimizer, make_schedule
-from ..defences.pieces import InPieces
 from ..defences.step import Module, Original, Step
 from ..models.epochs import drop_earlier, epochs_in, number_of, resume, save_epoch
 from ..models.finite import require_finite_weights, smaller_lr
@@ -31,18 +30,16 @@ from ..models.victim import Victim
 from ..settings import Home, require_space
 from ..terminal.console import Task, progress, say
 from ..terminal.signals import held
-from .batches import Fed, feed_of, slices
-from .clock import Clock, Waits, peak_memory
-from .conduct import Conduct
+from .batches import Fed, Stages, feed_of, slices
+from .clock import Clock, Losses, Taken, Waits, peak_memory
 from .evaluation_spec import EvaluationSpec
+from .job import Conduct
 from .midway import Reached, kept, reached
 from .offline import OfflineFeatures
-from .reckoning import Losses, Taken
-from .recomputing import recomputes
 from .sharding import divide, of_divided, require_divisible
 from .tracking import Log, tracker
 from .training_plan import Ints, Plan
-from .updates import Update
+from .updates import Update, recomputes
 from .watching import Watch
 
 
@@ -67,7 +64,6 @@ def train_epochs(
     an_epoch, folder = math.ceil(len(plan.indices) / spec.batch_size), home.checkpoints / plan.run
     title, total = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices)
     seen, first = done * len(plan.indices) + before.steps * spec.batch_size, done * an_epoch + before.steps
-    alone = not quiet and not conduct.divided  # else this process cannot save what all have a part of
     waits = Waits()
     with (
         tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=first) as log,
@@ -80,7 +76,8 @@ def train_epochs(
             tell = partial(_tell, task, log, f"epoch {epoch + 1}/{spec.epochs}")
             losses = Losses(clock, tell, lr=spec.lr, before=begun.losses)
             fed = Fed(feed, clock, first=(epoch - done) * an_epoch - before.steps)
-            with kept(folder, plan, plain, losses, clock, epoch=epoch + 1) if alone else nullcontext():
+            saving = partial(kept, folder, plan, plain, losses, clock, epoch=epoch + 1, divided=conduct.divided)
+            with nullcontext() if quiet else saving():
                 every = steps(
                     plan, update.module, accelerator, original=original, epoch=epoch, fed=fed, after=begun.steps
                 )
@@ -125,6 +122,7 @@ def _begun(
     done = resume(folder, victim, plain, epochs=spec.epochs)
     before = reached(folder, plan, plain, epoch=done + 1)
     if accelerator.is_main_process:
+        Stages.of(plan).tell()
         _tell_what_is_lost(plan.run, folder, done)
         left = spec.epochs - done
         _require_space(plan, home, _trained(victim), epochs=min(left, keep + 1) if keep else left)
@@ -158,23 +156,27 @@ def steps(
 ) -> Iterator[Step]:
     """The epoch's batches `after` so many, each cut into one slice a process; `fed` has the images, which are read as
     they are needed where that is None."""
-    labels, device = plan.dataset.labels("train"), plan.victim.device
-    for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch, after=after), after):
-        yield Step(
-            plan.victim,
-            module,
-            Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes, batch),
-            images=partial(_images, plan, own, fed, number),
-            indices=own.tolist(),
-            class_prompts=plan.prompts,
-            attacks=plan.attacks,
-            original=original,
-            backward=accelerator.backward,
-            seed=plan.spec.seed,
-            epoch=epoch + 1,
-            settings=plan.spec.settings,
-            compat=plan.spec.compat,
-        )
+    labels, device, stages = plan.dataset.labels("train"), plan.victim.device, Stages.of(plan)
+    first = epoch * math.ceil(len(plan.indices) / plan.spec.batch_size)
+    with stages.seen():
+        for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch, after=after), after):
+            stage = stages.at(first + number)
+            plan.victim.clip.see(stage.side)
+            yield Step(
+                plan.victim,
+                module,
+                Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes, batch),
+                images=partial(_images, plan, own, fed, number),
+                indices=own.tolist(),
+                class_prompts=plan.prompts,
+                attacks=stages.attacks(stage),
+                original=original,
+                backward=accelerator.backward,
+                seed=plan.spec.seed,
+                epoch=epoch + 1,
+                settings=plan.spec.settings,
+                compat=plan.spec.compat,
+            )
 
 
 def original_of(plan: Plan, home: Home, accelerator: Accelerator) -> Original:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from store.files import replacing
 
 from ..settings import Home
-from .typed_jobs import command_of
-from .worker import Job
+from .job import Job, command_of
 
 if TYPE_CHECKING:
     from .trials import Trial

@@ -10,9 +10,8 @@ import threading
 import time
 import warnings
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -24,8 +23,8 @@ from ..terminal.console import loading
 from ..terminal.durations import duration
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
-from .conduct import Conduct
-from .evaluation_spec import EvaluationSpec, from_document
+from .evaluation_spec import from_document
+from .job import Conduct, Job, Outcome
 from .training_spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -36,45 +35,6 @@ OUTCOME = "mmcoa/outcome"  # where the launcher's store has the result
 LAUNCHER = "MMCOA_LAUNCHER"  # the variable that says which process that is
 LOOK = 0.25  # seconds between two looks whether it is alive
 PATIENCE, WAIT = "MMCOA_WAIT", 1800.0  # the variable of, and the usual, seconds that processes wait for each other
-
-
-@dataclass(frozen=True)
-class Job:
-    """Train, then evaluate; either may be left out. After a training run the evaluation's checkpoint is that run.
-    `more` are tests of the same checkpoint with other options.
-
-    `resume` is the run that the training goes on with, `keep` how many of the last epochs stay (None: all). Where one
-    does, the optimizer's state goes with the others when the run is complete."""
-
-    train: TrainSpec | None = None
-    evaluate: EvaluationSpec | None = None
-    resume: str = ""
-    keep: int | None = 1
-    conduct: Conduct = field(default_factory=Conduct)
-    more: tuple[EvaluationSpec, ...] = ()
-
-    @property
-    def tests(self) -> tuple[EvaluationSpec, ...]:
-        """All of them."""
-        return (self.evaluate, *self.more) if self.evaluate else ()
-
-
-@dataclass(frozen=True)
-class Start:
-    """How a job is started: in how many processes, and by which configuration of Accelerate, if any."""
-
-    processes: int = 1
-    accelerate_config: Path | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The run (empty where nothing was trained), the ids of the evaluations in the index, and the bytes of memory that
-    this took at most (0 where all of it was there, or nobody counts them)."""
-
-    run: str = ""
-    evaluations: list[str] = field(default_factory=list)
-    memory: int = 0
 
 
 def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> Outcome:

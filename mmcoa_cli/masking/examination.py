@@ -21,8 +21,9 @@ from ..datasets.library import open_dataset
 from ..health import OK, SKIP, WARN, table
 from ..health import Check as Row
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from ..jobs.job import Job
 from ..jobs.preflight import resolve
-from ..jobs.worker import Job, choose_kernels
+from ..jobs.worker import choose_kernels
 from ..models.runs import run_of
 from ..settings import Home
 from ..terminal.console import say

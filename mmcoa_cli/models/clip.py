@@ -34,12 +34,12 @@ from .digests import (
     verify,
     weights_of,
 )
-from .fast_vit import quicken
-from .foreign_code import check_tokenizer, forbid_foreign_code
+from .fast_vit import patch_of, quicken, resize_matrix
+from .foreign_code import VOCABULARIES, check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
 from .precision import choose
 from .text_batches import Row, tokens_of
-from .text_encoding import features_once, takes_short_texts, text_features
+from .text_tree import features_once, takes_short_texts, text_features
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 from .whole import is_divided, whole
@@ -75,9 +75,9 @@ class Clip(nn.Module):
         self.name, self.config, self.origin = name, config, origin
         self.tokenizer_files, self._digests = dict(tokenizer_files or {}), dict(digests or {})
         self.precision = "fp32"
-        self._resizes: dict[int, Tensor] = {}
+        self._resizes: dict[tuple[int, int], Tensor] = {}
         preprocess = open_clip.get_model_preprocess_cfg(model)
-        self.image_size = _side(preprocess["size"], name)
+        self.image_size = self.side = _side(preprocess["size"], name)  # the side is what images are resized to for now
         for statistic in ("mean", "std"):
             value = torch.tensor(preprocess[statistic], dtype=torch.float32).view(3, 1, 1)
             self.register_buffer(statistic, value, persistent=False)
@@ -108,7 +108,7 @@ class Clip(nn.Module):
 
     def encoder_input(self, images: Tensor) -> Tensor:
         """Pixels in [0, 1], (B, 3, S, S) -> what the image encoder takes: resized and normalised."""
-        if images.shape[-1] != self.image_size:
+        if images.shape[-1] != self.side:
             resize = self._resize_matrix(images.shape[-1])
             images = resize @ images @ resize.T
         return (images - self.mean) / self.std
@@ -120,14 +120,18 @@ class Clip(nn.Module):
         return features.float()
 
     def _resize_matrix(self, side: int) -> Tensor:
-        """torch's bicubic resize as a matrix (image_size, side): unlike `interpolate` its gradient on a GPU adds in a
-        fixed order, so that an attack comes out the same every time."""
-        if side not in self._resizes:
-            unit = torch.eye(side, device=self.device)[None, None]
-            size, shrinks = (self.image_size, side), side > self.image_size
-            resize = F.interpolate(unit, size, mode="bicubic", align_corners=False, antialias=shrinks)
-            self._resizes[side] = resize[0, 0]
-        return self._resizes[side].to(self.device)
+        sizes = (self.side, side)
+        if sizes not in self._resizes:
+            self._resizes[sizes] = resize_matrix(*sizes, device=self.device)
+        return self._resizes[sizes].to(self.device)
+
+    def see(self, share: float = 1.0) -> int:
+        """Take images of this share of the usual side from now on, of whole patches, where the encoder can; the side
+        that it takes."""
+        patch = patch_of(self.model.visual)
+        if patch is not None:
+            self.side = max(1, round(share * self.image_size / patch)) * patch if share != 1 else self.image_size
+        return self.side
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """g: tokens (K, L) as `tokenize` gives them -> unit embeddings (K, D).
@@ -250,6 +254,12 @@ def _tokenizer_files(folder: Path, config: dict[str, Any], *, name: str) -> tupl
     paths = {
         file: path for file, path in files_of(folder).items() if not file.endswith(WEIGHTS) and file != CLIP_CONFIG
     }
+    if not any(vocabulary in paths for vocabulary in VOCABULARIES):
+        of = str(config["model_cfg"]["text_cfg"]["hf_tokenizer_name"])[:80]
+        raise UserError(
+            f"{name} has no tokenizer: it reads texts by that of {of!r}, not by CLIP's own",
+            hint="put tokenizer.json and tokenizer_config.json of that beside its weights",
+        )
     check_tokenizer(paths, name=name)
     try:
         texts = {file: path.read_text(encoding="utf8") for file, path in paths.items()}

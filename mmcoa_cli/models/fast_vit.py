@@ -31,6 +31,18 @@ def quicken(tower: Any) -> None:
         tower.__class__ = VisionTransformer
 
 
+def patch_of(tower: Any) -> int | None:
+    """The side of the patches of an encoder that takes images of other sizes, too; None of one that does not."""
+    return tower.conv1.kernel_size[0] if isinstance(tower, VisionTransformer) else None
+
+
+def resize_matrix(size: int, side: int, *, device: torch.device) -> Tensor:
+    """torch's bicubic resize of `side` values as a matrix (size, side): unlike `interpolate` its gradient on a GPU adds
+    in a fixed order, so that an attack comes out the same every time."""
+    unit = torch.eye(side, device=device)[None, None]
+    return F.interpolate(unit, (size, side), mode="bicubic", align_corners=False, antialias=side > size)[0, 0]
+
+
 def _takes_the_class_token(tower: Any) -> bool:
     """Whether nothing but the first token leaves the last of its blocks, which are all of the plain kind."""
     if not hasattr(tower, "_embeds") or not hasattr(tower, "_pool"):  # before open_clip 2.31
@@ -116,7 +128,7 @@ class VisionTransformer(transformer.VisionTransformer):  # type: ignore[misc]
     """The encoder, which of its last block takes the class token alone: nothing else of it is looked at."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, D)."""
+        """(B, 3, S, S) -> (B, D), of any S that patches fill: the position embedding is resized to their number."""
         x = self._embeds(x)
         *blocks, last = self.transformer.resblocks
         for block in blocks:
@@ -124,6 +136,20 @@ class VisionTransformer(transformer.VisionTransformer):  # type: ignore[misc]
         pooled, _ = self._pool(self._through(last, x[:, :1], x))
         features: Tensor = pooled if self.proj is None else pooled @ self.proj
         return features
+
+    def _embeds(self, x: Tensor) -> Tensor:
+        patches = self.conv1(x)
+        grid, own = patches.shape[-2:], self.grid_size
+        if grid == own:
+            found: Tensor = super()._embeds(x)
+            return found
+        places = self.positional_embedding[1:].unflatten(0, own)
+        rows, columns = (resize_matrix(n, of, device=x.device) for n, of in zip(grid, own, strict=True))
+        places = torch.einsum("ri,cj,ijd->rcd", rows, columns, places.float()).flatten(0, 1)
+        tokens = patches.flatten(2).transpose(1, 2) + places.to(patches.dtype)
+        first = (self.class_embedding + self.positional_embedding[0]).to(tokens.dtype).expand(len(x), 1, -1)
+        embedded: Tensor = self.ln_pre(self.patch_dropout(torch.cat([first, tokens], dim=1)))
+        return embedded
 
     def _through(self, block: nn.Module, *tokens: Tensor) -> Tensor:
         if self.transformer.grad_checkpointing:

@@ -10,15 +10,15 @@ from .. import catalog
 from ..attacks.base import options_of
 from ..catalog import Cell, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.job import Job, Start
 from ..jobs.training_spec import TrainSpec
-from ..jobs.worker import Job, Start
 from ..models.runs import zero_shot_id
 from ..models.ways import steps_over
-from .merging import merged
+from .order import Settings
 from .selection import Data
-from .settings import Settings
 from .steps import Between, Step
 from .takes import NOTHING
+from .together import merged
 
 if TYPE_CHECKING:
     from store.schema import Run

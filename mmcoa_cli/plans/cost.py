@@ -1,19 +1,28 @@
-"""How long training runs and tests take, from what a little of each took on this machine (`measuring.py`)."""
+"""What training runs and tests take, in time, memory and on disk, from what a little of each took on this machine
+(`measuring.py`)."""
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..attacks import lookup
 from ..attacks.base import effort, for_texts, needs_masked_lm
 from ..attacks.compat import LEAK, parts
+from ..catalog.recipes import PLAIN, recipes
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_before
 from ..jobs.training_spec import TrainSpec
-from .memory import Memory
+from ..models.memory_factors import MOMENTS, PASSING
 from .selection import Data
 from .takes import Takes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 PROMPT_STEPS = 4  # of the terms of a size
 
@@ -117,6 +126,7 @@ class Speed:
     ranks: int = 1  # devices that share the images
     disk: Disk | None = None
     memory: Memory | None = None
+    any_size: bool = True  # whether the image encoder takes smaller images, as a recipe has them
 
     def of_training(self, spec: TrainSpec, data: Data, *, keep: int | None, most: int | None = None) -> Takes:
         """What a run takes of which the last `keep` epochs stay, and of whose images at most `most` are in memory."""
@@ -135,13 +145,21 @@ class Speed:
     def training(self, spec: TrainSpec, data: Data) -> float:
         """Seconds of a run."""
         images = images_of(spec, data)
-        batch = min(spec.batch_size, images)
-        updates = math.ceil(images / batch)
-        one = Size(images / updates / self.ranks, spec.image_attack.steps, data.classes, min(batch, data.classes))
         costs = {**self.methods, **(self.leaking if LEAK in parts(spec.compat) else {})}
-        an_epoch = updates * costs[spec.method].of(one)
+        steps = sum(count * costs[spec.method].of(size) for count, size in self._steps(spec, data, images))
         before = self._load(spec.row.attacks) + self.word.get(spec.method, 0.0) * data.classes
-        return before + self._offline(spec, data, images) + spec.epochs * an_epoch
+        return before + self._offline(spec, data, images) + steps
+
+    def _steps(self, spec: TrainSpec, data: Data, images: int) -> Iterator[tuple[int, Size]]:
+        """The steps of each stage: how many, and of what size; a smaller image is so much less of one."""
+        batch, usual, begun = min(spec.batch_size, images), spec.image_attack.steps, 0
+        updates = math.ceil(images / batch)
+        for end, stage in recipes().get(spec.recipe, PLAIN).in_steps(updates * spec.epochs):
+            attacked = usual if stage.steps is None else min(stage.steps, usual)
+            area = stage.side**2 if self.any_size else 1.0
+            size = Size(area * images / updates / self.ranks, attacked, data.classes, min(batch, data.classes))
+            yield end - begun, size
+            begun = end
 
     def _offline(self, spec: TrainSpec, data: Data, images: int) -> float:
         """Of the attack on the training images before the first step."""
@@ -184,3 +202,66 @@ def steps_of(spec: EvaluationSpec, attack: str, *, classes: int) -> int:
     """The most steps that an attack itself takes on an image, of so many classes."""
     found = lookup(attack)
     return effort(for_texts(spec.settings(found), classes)) if found.settings else 1
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of what is there before anything is computed, of the weights that each method trains, and of what each
+    method and attack holds: as such, for each image, and for each class prompt."""
+
+    base: float
+    weights: Mapping[str, float]
+    held: Mapping[str, tuple[float, ...]]
+    free: float
+
+    def training(self, spec: TrainSpec, data: Data, *, images: int, most: int | None = None) -> float:
+        """Of a run on so many images, of which at most `most` are in memory at once."""
+        at_once = min(spec.batch_size, images, most or images)
+        return self.base + MOMENTS * self.weights[spec.method] + self._held(spec.method, at_once, data.classes)
+
+    def test(self, spec: EvaluationSpec, data: Data, *, attacks: Iterable[str], images: int) -> float:
+        """Of the attack that takes most."""
+        at_once = min(spec.batch_size, images)
+        return self.base + max((self._held(name, at_once, data.classes) for name in attacks), default=0.0)
+
+    def _held(self, name: str, images: int, classes: int) -> float:
+        each = self.held.get(name, (0.0, 0.0, 0.0))
+        return PASSING * (each[0] + images * each[1] + min(classes, images) * each[2])
+
+
+@dataclass
+class Held:
+    """What autograd holds for the backward pass, of each method and attack that is run inside `of`."""
+
+    seen: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, name: str, *, images: int, prompts: int, weights: Iterable[Tensor]) -> Iterator[None]:
+        """Inside, `name` computes on so many images and prompts."""
+        from ..models.held import counted
+
+        with counted(weights) as held:
+            yield
+        gc.collect()
+        self.seen.setdefault(name, []).append((images, prompts, held.most))
+
+    def fitted(self) -> dict[str, tuple[float, ...]]:
+        """Bytes as such, for each image and for each prompt, none below 0."""
+        import numpy as np
+        from scipy.optimize import nnls
+
+        found = {}
+        for name, seen in self.seen.items():
+            terms = np.array([(1, images, prompts) for images, prompts, _ in seen], dtype=float)
+            found[name] = tuple(float(one) for one in nnls(terms, np.array([most for *_, most in seen], float))[0])
+        return found
+
+
+def taken(device: torch.device) -> float:
+    """Bytes that this process has taken there."""
+    import psutil  # type: ignore[import-untyped]
+    import torch
+
+    if device.type == "cuda":
+        return float(torch.cuda.memory_allocated(device))
+    return float(psutil.Process().memory_info().rss)

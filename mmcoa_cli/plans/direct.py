@@ -8,11 +8,10 @@ from typing import Any
 
 from store.errors import UserError
 
-from ..jobs.conduct import Conduct
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
+from ..jobs.job import Conduct, Job, Outcome, Start
 from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
-from ..jobs.worker import Job, Outcome, Start
 from ..settings import home
 from .disk import disk_of, tell_disk
 from .execution import Execution, verdict

@@ -9,21 +9,21 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
 from ..attacks.base import lookup, with_needs
 from ..attacks.radii import LEVELS, fraction
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_before
+from ..jobs.job import Job
 from ..jobs.known import Known
 from ..jobs.preflight import mlms_of, models_of
-from ..jobs.worker import Job
 from ..models.library import clip_path, is_clip, mlm_path
 from ..settings import Home
 from ..space import tell_needs
 from ..stored.items import size_of
 from .cost import Disk
-from .left import left_of
 from .selection import Data, look_up
 
 STAND_IN = 14e6  # bytes of a model that is trained on the spot, before it is
@@ -40,7 +40,7 @@ def tell_disk(jobs: Sequence[Job], home: Home) -> None:
     """Say what training jobs will write, as far as they are not done. Of a job of which too little is known it says
     nothing: whoever does it tells what is wrong."""
     known, parts = Known(home), Counter[str]()
-    left = [job for job in (left_of(job, known) for job in jobs if job.train) if job]
+    left = [job for job in (known.left(job) for job in jobs if job.train) if job]
     for job in left:
         parts.update(_of_job(job, home))
     if parts:
@@ -50,8 +50,11 @@ def tell_disk(jobs: Sequence[Job], home: Home) -> None:
 
 def disk_of(job: Job, home: Home) -> float:
     """Bytes of what is left of a job; 0 where that is not known."""
-    left = left_of(job, Known(home))
-    return sum(_of_job(left, home).values()) if left else 0.0
+    try:
+        left = Known(home).left(job)
+        return sum(_of_job(left, home).values()) if left else 0.0
+    except UserError:  # whoever does the job says what is wrong
+        return 0.0
 
 
 def _of_job(job: Job, home: Home) -> dict[str, float]:

@@ -12,21 +12,19 @@ from ..attacks import lookup
 from ..attacks.base import with_needs
 from ..catalog import MethodRow
 from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.job import Job, Start
 from ..jobs.known import Known
 from ..jobs.launch import command_line
 from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
-from ..jobs.worker import Job, Start
 from ..models.library import clip_path, is_clip, mlm_path
 from ..models.runs import NO_RUN
 from ..settings import Home, home
 from ..space import free_space, size
 from ..terminal.console import out, print_json, say
 from .direct import steps_of
-from .left import left_of
-from .order import Scale
+from .order import Scale, Settings
 from .selection import Data, look_up
-from .settings import Settings
 from .steps import Step
 from .takes import NOTHING, Takes, all_of, remember
 
@@ -115,7 +113,7 @@ def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[tuple
     for step in steps_of(jobs, start):
         job = step.work
         assert isinstance(job, Job)
-        left = left_of(job, known)
+        left = known.left(job)
         if left is None:
             yield Estimate(step, known.run_id(job.train) if job.train else "", True, Takes(0.0, 0.0, 0.0)), None
             continue

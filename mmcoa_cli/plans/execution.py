@@ -11,10 +11,10 @@ from store.errors import UserError
 
 from .. import inventory
 from ..jobs import launch
+from ..jobs.job import Job, Outcome, Start
 from ..jobs.known import Known
 from ..jobs.preflight import Resolved
 from ..jobs.training_spec import TrainSpec
-from ..jobs.worker import Job, Outcome, Start
 from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.durations import duration

@@ -1,4 +1,4 @@
-"""What a report over a half-finished index lacks: what is left to do of its table's plan.
+"""What a report over a half-finished index lacks, which is left to do of its table's plan; and what made its results.
 
 That plan is composed of what the index has: every run in the report and every model that a run started from, on the
 table's datasets under the attacks that are shown, with the settings of their results (`seen.py`); and for every
@@ -16,18 +16,17 @@ from store.errors import UserError
 from .. import catalog
 from ..catalog import TableRow
 from ..datasets.library import dataset_path
-from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from ..jobs.job import Job, command_of, command_of_training
 from ..jobs.training_spec import TrainSpec
-from ..jobs.typed_jobs import command_of, command_of_training
-from ..jobs.worker import Job
 from ..reports.rows import Row
 from ..settings import Home
 from ..terminal.typed import typed
 from .compose import Composer
-from .merging import merged
-from .seen import Collection, Seen
-from .settings import Settings
+from .order import Settings
+from .seen import Collection, Seen, settings_of
 from .steps import Between
+from .together import merged
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -168,3 +167,20 @@ def _runs(untrained: Sequence[TrainSpec]) -> str:
 def _is_there(name: str, home: Home) -> bool:
     row = catalog.datasets().get(name)
     return (row is not None and row.embedded) or dataset_path(name, home).exists()
+
+
+def made_by(rows: Sequence[Row]) -> list[str]:
+    """What to type for these results; nothing for one that today's options do not make."""
+    tests = [spec for row in rows for spec in _test_of(row)]
+    return [command_of(Job(evaluate=spec)) for spec in merged(merged(tests), over="datasets")]
+
+
+def _test_of(row: Row) -> Iterator[EvaluationSpec]:
+    method, dataset = catalog.methods().get(row.method), catalog.datasets().get(row.dataset)
+    checkpoint = row.run if row.source or (method and method.wrapper) else row.model
+    other_size = dataset and row.pixel_size != dataset.pixel_size  # of one's own datasets the usual is not known
+    where = {"task": row.task, "epoch": row.before_the_last, "pixel_size": row.pixel_size if other_size else None}
+    try:
+        yield evaluation_spec(checkpoint, (row.dataset,), (row.attack,), **where, **settings_of([row]))
+    except UserError:  # an index from elsewhere
+        return

@@ -9,33 +9,30 @@ from __future__ import annotations
 import gc
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import psutil  # type: ignore[import-untyped]
 import torch
 from accelerate import Accelerator
 
-from store.dataset_writing import DatasetWriter
 from store.examples import ExampleSet
 
-from .. import attacks, catalog
+from .. import attacks
 from ..attacks.base import options_of, with_needs
 from ..attacks.clean import CLEAN
 from ..attacks.compat import LEAK, parts
 from ..attacks.image import IMAGE
 from ..catalog import Cell, MethodRow
-from ..datasets.library import attacked_at, open_dataset
-from ..datasets.pixels import Pixels, load_pixels
 from ..defences import loss_of
 from ..defences.optimizers import make_optimizer
 from ..jobs.evaluation import Maker, evaluate
 from ..jobs.evaluation_spec import EvaluationSpec
+from ..jobs.job import Job, Start
 from ..jobs.known import Known
 from ..jobs.preflight import resolve
 from ..jobs.subject import find_subject
@@ -44,15 +41,15 @@ from ..jobs.training_spec import options_of as options_of_method
 from ..jobs.training_steps import original_of
 from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
-from ..jobs.worker import Job, Start, choose_kernels
-from ..models import remembered_words
+from ..jobs.worker import choose_kernels
+from ..models.fast_vit import patch_of
 from ..models.held import free_memory
 from ..models.library import mlm_path
 from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
-from .cost import Cost, Disk, Size, Speed, steps_of
-from .memory import Held, Memory, taken
+from .cost import Cost, Disk, Held, Memory, Size, Speed, steps_of, taken
+from .measured_store import WEIGHED, dataset_of, link_models, noise, taken_from, write
 from .order import PAPER, Order, Scale
 
 if TYPE_CHECKING:
@@ -64,8 +61,9 @@ STEPS = 6  # of an attack, beside 1
 ENOUGH = 0.1  # seconds in which the most images that are measured together are encoded
 T = TypeVar("T")
 AGAIN = 2  # measurements of each size, of which the shortest counts
-# what an image takes on disk: how many are weighed, fewer of large ones, after so many steps of an attack
-WEIGHED, FEWER, SMALL, DISK_STEPS = 32, 8, 100, 10
+# what an image takes on disk: fewer are weighed of large ones, after so many steps of an attack
+FEWER, SMALL, DISK_STEPS = 8, 100, 10
+LEAST = 4  # images that are measured together: a model that takes ENOUGH for them is measured once, and weighs so many
 
 
 def measure(order: Order | Typed, home: Home, *, side: int, sides: Mapping[int, str] | None = None) -> Speed:
@@ -87,6 +85,7 @@ def measure(order: Order | Typed, home: Home, *, side: int, sides: Mapping[int, 
             word={name: word for name, (_, word) in trained.items()},
             device=bench.device.type, ranks=min(order.start.processes, torch.cuda.device_count()) or 1,
             disk=Disk(bench.weights, {name: bench.bytes_of(name, sides or {side: ""}) for name in tested}),
+            any_size=patch_of(bench.victim.clip.model.visual) is not None,
             memory=Memory(taken(bench.device), bench.weights, bench.held.fitted(), free_memory(bench.device)),
         )  # fmt: skip
 
@@ -114,10 +113,15 @@ class Bench:
     @cached_property
     def most(self) -> int:
         """The most images that are measured together, at most those of a block."""
-        n = 4
+        n = LEAST
         while n < self.order.block and _seconds(lambda: self._encode(n), self.device) < ENOUGH:  # noqa: B023
             n = min(2 * n, self.order.block)
         return n
+
+    @property
+    def slow(self) -> bool:
+        """Whether the model is so large for this machine that measuring it as often as a small one takes long."""
+        return self.most == LEAST
 
     def training(self, method: MethodRow, *, compat: str = "") -> tuple[Cost, float]:
         """What a step of its own loss costs, and the seconds before the first for each class prompt."""
@@ -126,8 +130,8 @@ class Bench:
         sizes += [(self.most, STEPS, FEW), (FEW, STEPS, MANY)] if has_steps else []
         plans, began = dict[int, Plan](), dict[int, float]()
         for classes in (FEW, MANY):
-            spec = self.order.settings(PAPER).run(Cell(method.name, _dataset(classes), "full"))
-            spec = spec.changed(compat=compat) if compat else spec
+            spec = self.order.settings(PAPER).run(Cell(method.name, dataset_of(classes), "full"))
+            spec = spec.changed(recipe="", **({"compat": compat} if compat else {}))
             began[classes], plans[classes] = _timed(partial(make_plan, spec, self.home), self.device)
         self.weights[method.name] = sum(tensor.nbytes for tensor in plans[FEW].victim.tensors().values())
         measured = [
@@ -143,7 +147,7 @@ class Bench:
         sizes += [(self.most, STEPS, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
         measured = [
             (
-                Size(n, steps_of(self._test(name, n, steps, _dataset(k)), name, classes=k), k, k),
+                Size(n, steps_of(self._test(name, n, steps, dataset_of(k)), name, classes=k), k, k),
                 self._examples(name, n, steps, k),
             )
             for n, steps, k in sizes
@@ -170,19 +174,21 @@ class Bench:
         prompts = len(plan.dataset.info.class_names)
         with self.held.of(plan.row.name, images=n, prompts=min(n, prompts), weights=victim.parameters()):
             update()  # the first makes the moments
-        return min(_seconds(update, self.device) for _ in range(AGAIN))
+        return min(_seconds(update, self.device) for _ in range(1 if self.slow else AGAIN))
 
     def _examples(self, name: str, n: int, steps: int, classes: int) -> float:
         """Seconds until the examples of `n` images are stored; by another seed they are others."""
         with self.held.of(name, images=n, prompts=min(n, classes), weights=self.victim.parameters()):
-            self._making(name, n, steps, _dataset(classes), AGAIN + 1)()
-        made = [self._making(name, n, steps, _dataset(classes), seed) for seed in range(AGAIN + 1)]
+            self._making(name, n, steps, dataset_of(classes), AGAIN + 1)()
+        made = [
+            self._making(name, n, steps, dataset_of(classes), seed) for seed in range(1 if self.slow else AGAIN + 1)
+        ]
         return min(_seconds(one, self.device) for one in made)
 
     def job(self, tested: Mapping[str, Cost]) -> float:
         """Seconds of a job itself: a test of next to no images, from its names to its results in the index, without
         what these images take."""
-        specs = [self._test(CLEAN.name, FEW, 1, _dataset(FEW)).changed(seed=seed) for seed in range(1, AGAIN + 1)]
+        specs = [self._test(CLEAN.name, FEW, 1, dataset_of(FEW)).changed(seed=seed) for seed in range(1, AGAIN + 1)]
         took = min(_seconds(partial(self._tested, spec), self.device) for spec in specs)
         return max(self.load, took - (tested[CLEAN.name].of(Size(FEW, 1, FEW, FEW)) if CLEAN.name in tested else 0.0))
 
@@ -198,7 +204,7 @@ class Bench:
         return {side: self._bytes_at(name, side, of) for side, of in chosen.items()}
 
     def _bytes_at(self, name: str, side: int, of: str) -> tuple[float, float]:
-        dataset, most = self._some(side, of), WEIGHED if side <= SMALL else FEWER
+        dataset, most = self._some(side, of), LEAST if self.slow else WEIGHED if side <= SMALL else FEWER
         few, many = (self._making(name, n, DISK_STEPS, dataset, 0)().path.stat().st_size for n in (FEW, most))
         each = (many - few) / (most - FEW)
         return few - FEW * each, each
@@ -207,8 +213,8 @@ class Bench:
         """The name of a dataset of images of this side: some of those of a dataset in the store, or noise."""
         name = f"some{side}"
         if not (self.home.datasets / f"{name}.h5").exists():
-            images = _taken(of, self.store, side) if of else _noise(WEIGHED, side)
-            _write(self.home, name, NAMES[:FEW], {"test": images})
+            images = taken_from(of, self.store, side) if of else noise(WEIGHED, side)
+            write(self.home, name, NAMES[:FEW], {"test": images})
         return name
 
     def _making(self, name: str, n: int, steps: int, dataset: str, seed: int) -> Callable[[], ExampleSet]:
@@ -238,10 +244,10 @@ def _bench(order: Order | Typed, home: Home, side: int) -> Iterator[Bench]:
     try:
         with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder:
             own = Home(Path(folder), f"sqlite:///{Path(folder) / 'index.db'}")
-            _link_models(own, home)
+            link_models(own, home)
             for classes in (FEW, MANY):
-                images = _noise(order.block + MANY, side)
-                _write(own, _dataset(classes), NAMES[:classes], {"train": images, "test": images})
+                images = noise(order.block + MANY, side)
+                write(own, dataset_of(classes), NAMES[:classes], {"train": images, "test": images})
             load, victim = _timed(lambda: _hashed(load_base(order.model, own)), accelerator.device)
             load_words, mlm = 0.0, None
             if mlm_path(order.mlm, own).exists():  # else nothing that is measured takes words from it
@@ -255,52 +261,10 @@ def _bench(order: Order | Typed, home: Home, side: int) -> Iterator[Bench]:
             gc.unfreeze()
 
 
-def _link_models(own: Home, home: Home) -> None:
-    """The models of `home`; of masked LMs the files one by one, so that what they say is not remembered there."""
-    own.models.mkdir()
-    for part in home.models.absolute().iterdir():
-        if part.name != own.mlms.name:
-            (own.models / part.name).symlink_to(part)
-    for file in home.mlms.absolute().glob("*/*") if home.mlms.exists() else ():
-        if file.name != remembered_words.FOLDER:
-            place = own.mlms / file.parent.name / file.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(file)
-
-
 def _hashed(model: T) -> T:
     """The model, of which every job needs the digest."""
     model.digest()  # type: ignore[attr-defined]
     return model
-
-
-def _dataset(classes: int) -> str:
-    return f"noise{classes}"
-
-
-def _noise(images: int, side: int) -> Pixels:
-    return np.random.default_rng(0).integers(256, size=(images, side, side, 3), dtype=np.uint8)
-
-
-def _taken(name: str, home: Home, side: int) -> Pixels:
-    """Some images of a dataset in the store, from all over it."""
-    with attacked_at(open_dataset(name, home), side) as dataset:
-        split = "test" if "test" in dataset.info.splits else "train"
-        numbers = np.linspace(0, dataset.info.splits[split] - 1, WEIGHED).round().astype(np.int64)
-        return load_pixels(dataset, split, numbers)
-
-
-def _write(home: Home, name: str, class_names: Sequence[str], images: Mapping[str, Pixels]) -> None:
-    """A dataset of these images, by split, whose classes take turns."""
-    side = next(iter(images.values())).shape[1]
-    writer = DatasetWriter(
-        home.datasets / f"{name}.h5", name=name, class_names=class_names, pixel_size=side, resize=None,
-        template=catalog.TEMPLATE, source="measuring", image_size=side,
-    )  # fmt: skip
-    with writer as out:
-        for split, some in images.items():
-            for number, image in enumerate(some):
-                out.add(split, image, number % len(class_names))
 
 
 def _start(order: Order | Typed) -> float:

@@ -16,9 +16,8 @@ from ..reports.report import document, make_report, save, write
 from ..settings import Home, home
 from ..terminal.console import err, out, print_error, print_json, say
 from .execution import Execution, verdict
-from .explained import explained
-from .lacking import lacking
-from .made_by import made_by
+from .explaining import explained
+from .lacking import lacking, made_by
 from .order import Order, remember
 from .plan import Plan, make_plan
 from .wording import table

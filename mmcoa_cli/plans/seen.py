@@ -24,7 +24,7 @@ from ..models.ways import Way, steps_over
 from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..reports.standing import is_named, shots_of
-from .settings import Settings
+from .order import Settings
 
 if TYPE_CHECKING:
     from store.schema import Run

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 from .. import catalog
 from ..catalog import Kind
+from ..jobs.job import Job, Start, command_of
 from ..jobs.training_spec import TrainSpec
-from ..jobs.typed_jobs import command_of
-from ..jobs.worker import Job, Start
 from ..models.ways import Way
 from ..terminal.typed import typed
 from .takes import Takes

@@ -15,9 +15,9 @@ from store.keys import key_of
 
 from ..attacks.base import with_needs
 from ..datasets.library import open_classes
+from ..jobs.job import Job, Outcome
 from ..jobs.known import Known
 from ..jobs.trials import Trial, before_training
-from ..jobs.worker import Job, Outcome
 from ..settings import Home
 from ..space import size
 from ..terminal.durations import closely, duration

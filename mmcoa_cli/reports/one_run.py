@@ -17,8 +17,8 @@ from store.printable import visible
 from store.schema import Epoch, Run
 
 from ..jobs.evaluation_spec import evaluation_after
+from ..jobs.job import command_of_training, size_of_test
 from ..jobs.training_spec import stored_spec
-from ..jobs.typed_jobs import command_of_training, size_of_test
 from ..models.runs import INTERPOLATED, NO_RUN, made_again
 from ..settings import Home
 from ..stored.items import size_of

@@ -53,7 +53,7 @@ def make_report(
     wanted: Filter | None = None,
 ) -> Report:
     """What the index of `home` holds for the table, what it lacks, if `missing` tells (`plans.lacking`), and by which
-    commands it was made (`plans.made_by`). Only what is `wanted` of it, where that is told.
+    commands it was made (`plans.lacking`). Only what is `wanted` of it, where that is told.
 
     Raises UserError when it holds nothing, and for unknown attacks.
     """

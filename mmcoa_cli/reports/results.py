@@ -8,7 +8,7 @@ from typing import Any
 from store.index import Index
 
 from .. import catalog
-from ..jobs.worker import Outcome
+from ..jobs.job import Outcome
 from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say

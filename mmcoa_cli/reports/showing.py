@@ -14,8 +14,8 @@ from store.printable import visible
 
 from .. import catalog
 from ..attacks import ATTACKS
+from ..datasets.contact_sheet import show_dataset
 from ..datasets.library import dataset_path, registered_datasets
-from ..datasets.showing import show_dataset
 from ..names import meant
 from ..settings import Home
 from ..terminal.console import out, show

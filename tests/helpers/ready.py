@@ -3,11 +3,13 @@ takes.
 
 A server loads them once, and nothing of this package; every process is a fork of it. So in each the package is loaded
 from the start, with its plugins and variables, and what comes after is as in a process that a shell has started: its
-arguments, folder, session, signals and exit code, and the end of the interpreter.
+arguments, folder, session, signals and exit code, and the end of the interpreter. The workers that such a process
+starts are forks of it in turn.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -21,8 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 LIBRARIES = (
@@ -32,6 +36,8 @@ LIBRARIES = (
     "typer.completion", "pydantic.types", "scipy.special", "scipy.optimize",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a message: arguments and variables
+WORKER = "mmcoa_cli.jobs.worker"
+_popen: Any = subprocess.Popen
 ENDS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
@@ -192,6 +198,66 @@ def _tell_who_ended(connection: socket.socket) -> list[int]:
     return told
 
 
+class Fork:
+    """A process that runs `python -m MODULE WORDS` as a fork of this one, as much of `subprocess.Popen` as a launcher
+    uses. This package is loaded anew in it, with its plugins; signals do what they do in a program that begins."""
+
+    def __init__(self, words: Sequence[str], env: Mapping[str, str]) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os._exit(_code_of(words, env))
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if ended else None
+        return self.returncode
+
+
+def _code_of(words: Sequence[str], env: Mapping[str, str]) -> int:
+    """Become the process, and end with this code."""
+    signal.set_wakeup_fd(-1)
+    for number in ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    atexit._clear()
+    sys.stdout, sys.stderr, sys.unraisablehook = sys.__stdout__, sys.__stderr__, sys.__unraisablehook__
+    os.environ.clear()
+    os.environ.update(env)
+    for name in [name for name, module in sys.modules.items() if _is_anew(getattr(module, "__file__", None) or "")]:
+        del sys.modules[name]
+    module, *sys.argv[1:] = words
+    code: Any = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return int(code)
+
+
+def _is_anew(file: str) -> bool:
+    """Whether a module comes from a folder that PYTHONPATH names: this package, and plugins."""
+    folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return "site-packages" not in file and any(file.startswith(f"{folder}{os.sep}") for folder in folders)
+
+
+def _started_warm(args: Any, **options: Any) -> Any:
+    """In place of `subprocess.Popen`: a worker of this package is a fork, whatever else is started a program."""
+    if options.keys() == {"env"} and list(args[:3]) == [sys.executable, "-m", WORKER]:
+        return Fork(args[2:], options["env"])
+    return _popen(args, **options)
+
+
 def main() -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
@@ -205,6 +271,8 @@ def main() -> None:
     tempfile.tempdir = None
     sys.path[:0] = [request["folder"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv[1:] = request["words"]
+    psutil: Any = importlib.import_module("psutil")
+    psutil.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": _started_warm})  # for what uses `psutil.Popen`
     if request["script"]:
         runpy.run_path(request["script"], run_name="__main__")
     else:

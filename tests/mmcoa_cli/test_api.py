@@ -17,10 +17,10 @@ from torch import Tensor
 import mmcoa_cli as mmcoa
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from mmcoa_cli.jobs.job import Job
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.jobs.trials import trials_of
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.models.untrained import new_clip
 from mmcoa_cli.settings import Home
 from store.examples import ExampleSet

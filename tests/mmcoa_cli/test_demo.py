@@ -11,8 +11,8 @@ from rich.text import Text
 from mmcoa_cli import catalog, demo
 from mmcoa_cli.app import VERBS
 from mmcoa_cli.jobs.evaluation_spec import evaluation_after
+from mmcoa_cli.jobs.job import Outcome
 from mmcoa_cli.jobs.training_spec import TrainSpec
-from mmcoa_cli.jobs.worker import Outcome
 from mmcoa_cli.settings import Home
 
 

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from mmcoa_cli.app import app
 from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Job
 from mmcoa_cli.jobs.preflight import resolve
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

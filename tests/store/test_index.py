@@ -277,6 +277,13 @@ def test_no_message_shows_a_password(url: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("backend", ["mysql", "nonsense"])
+def test_a_database_that_rows_are_not_replaced_in_is_refused(backend: str) -> None:
+    with pytest.raises(UserError, match=f"an index is not kept in {backend}") as error:
+        Index(f"{backend}://user:s3cret@host/mmcoa")
+    assert error.value.hint == "sqlite and postgresql work"
+
+
 def test_sqlite_keeps_its_promises(tmp_path: Path) -> None:
     Index(f"sqlite:///{tmp_path / 'index.db'}")
     with closing(sqlite3.connect(tmp_path / "index.db")) as connection:

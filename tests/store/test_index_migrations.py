@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from indexes import RUN, connected
-from sqlalchemy import MetaData, insert, text
+from sqlalchemy import Connection, MetaData, insert, text
 
 import store
 from store.databases import NEWEST, VERSION_TABLE
@@ -58,6 +58,16 @@ def old_rows(version: str, table: str = "evaluations") -> list[dict[str, Any]]:
         return [dict(row) for row in old.execute(f"SELECT * FROM {table}")]
 
 
+def upgrade(url: str, version: str, then: Callable[[Connection], None] = lambda _: None) -> None:
+    """Bring an empty database to a version, by the migrations alone."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(store.__file__).parent / "migrations"))
+    with connected(url) as connection:
+        config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+        command.upgrade(config, version)
+        then(connection)
+
+
 def restore(url: str, version: str) -> None:
     """Put an old index into the database: the very file where it is one, else its rows into the tables of then."""
     if url.startswith("sqlite:///"):
@@ -66,14 +76,14 @@ def restore(url: str, version: str) -> None:
         with closing(sqlite3.connect(path)) as old:
             old.executescript(dump(version))
         return
-    config, tables = Config(), MetaData()
-    config.set_main_option("script_location", str(Path(store.__file__).parent / "migrations"))
-    with connected(url) as connection:
-        config.attributes.update(connection=connection, version_table=VERSION_TABLE)
-        command.upgrade(config, version)
+
+    def fill(connection: Connection) -> None:
+        tables = MetaData()
         tables.reflect(connection)
         for name in ("runs", "evaluations"):
             connection.execute(insert(tables.tables[name]), old_rows(version, name))
+
+    upgrade(url, version, fill)
 
 
 def migrated(url: str) -> dict[str, dict[str, Result]]:
@@ -84,24 +94,30 @@ def migrated(url: str) -> dict[str, dict[str, Result]]:
     return found
 
 
-def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
+@pytest.mark.parametrize("begun", [None, "0001", "0005"])
+def test_a_new_index_and_a_migrated_one_have_the_tables_of_the_schema(url: str, begun: str | None) -> None:
+    if begun:
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        upgrade(url, begun)
     Index(url)
     with connected(url) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
         assert compare_metadata(context, metadata) == []
+        assert connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all() == [NEWEST]
 
 
 def test_the_migrations_run_wherever_the_package_lies(tmp_path: Path, other: Start) -> None:
     shutil.copytree(Path(store.__file__).parent, tmp_path / "100% new" / "store")
+    restore(f"sqlite:///{tmp_path / 'index.db'}", "0001")
     lines = """
 sys.path.insert(0, str(folder / "100% new"))
 from store.index import Index
-print(Index.__init__.__code__.co_filename, Index(f"sqlite:///{folder / 'index.db'}").runs())
+print(Index.__init__.__code__.co_filename, len(Index(f"sqlite:///{folder / 'index.db'}").runs()))
 """
-    assert other(lines).finish() == f"{tmp_path / '100% new' / 'store' / 'index.py'} []\n"
+    assert other(lines).finish() == f"{tmp_path / '100% new' / 'store' / 'index.py'} 2\n"
 
 
-def test_a_kill_in_the_first_migration_leaves_an_index_that_opens(url: str, other: Start) -> None:
+def test_a_kill_while_the_tables_are_made_leaves_an_index_that_opens(url: str, other: Start) -> None:
     other(KILLED.replace("URL", repr(url))).paused().kill()
     index = Index(url)
     index.save_run(RUN)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from store.shared_disk import disk_of, judged
+from store.files import disk_of, judged
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from store.errors import UserError
 
-from ..splits import SPLITS
+from ..samples import SPLITS
 
 BESIDE = "beside the class folders"
 OUTSIDE = "outside the split folders"

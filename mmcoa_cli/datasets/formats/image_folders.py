@@ -20,12 +20,11 @@ from store.errors import UserError
 
 from ...catalog import DatasetRow
 from ..decoding import common_size
-from ..files import Files, LeftOut, joined
+from ..files import NO_IMAGE, OTHER_KIND, Files, LeftOut, images_among, joined
+from ..library import ORDER
 from ..prompts import clean_name
-from ..samples import Labels, Recognised, Sample
-from ..splits import ORDER, SPLITS, natural
+from ..samples import SPLITS, Labels, Recognised, Sample, natural
 from .class_folders import BESIDE, LAYOUT, OUTSIDE, find_classes
-from .image_kinds import NO_IMAGE, OTHER_KIND, images_among
 from .label_files import MAX_NAMES, NAMES, NOT_READ, label_files, require_none_ignored
 
 CROPPED = (224, 256)  # pixel size and resize of images of varying size

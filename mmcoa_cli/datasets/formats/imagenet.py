@@ -21,7 +21,7 @@ from ...catalog import DatasetRow
 from ..decoding import MAX_IMAGE
 from ..files import Files, is_image
 from ..samples import Labels, Sample
-from .matlab import matlab_value
+from .plain_values import matlab_value
 
 TRAIN_TAR, VAL_TAR, DEVKIT_TAR = (
     f"ILSVRC2012_{part}" for part in ("img_train.tar", "img_val.tar", "devkit_t12.tar.gz")

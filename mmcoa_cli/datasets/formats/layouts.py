@@ -20,7 +20,7 @@ from .readers import find as find_own
 
 # in the order in which they are tried; each is imported when its turn comes
 FORMATS = (
-    "readers", "torchvision_readers", "parquet_files", "karpathy", "metadata_files", "webdatasets", "image_folders",
+    "readers", "torchvision_readers", "parquet_files", "caption_lists", "webdatasets", "image_folders",
 )  # fmt: skip
 
 

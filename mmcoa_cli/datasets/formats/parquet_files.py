@@ -14,13 +14,20 @@ from store.errors import UserError
 
 from ...catalog import DatasetRow
 from ..decoding import MAX_IMAGE, Encoded
-from ..files import Files, joined
-from ..samples import Recognised
-from .captions import COLUMNS, is_own, of_captions
-from .hub_layouts import HubLayout, Label, Raw, our_splits, recognised_in
-from .image_kinds import images_among
+from ..files import Files, images_among, joined
+from ..samples import CAPTIONS, Recognised, is_own, of_captions
+from .hub_layouts import (
+    NO_SPLIT,
+    OTHER_SPLIT,
+    HubLayout,
+    Label,
+    Raw,
+    our_splits,
+    recognised_in,
+    require_one_configuration,
+    splits_of,
+)
 from .parquet_pages import MAX_EXTRA, MAX_RATIO, largest_page
-from .shards import NO_SPLIT, OTHER_SPLIT, require_one_configuration, splits_of
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "cls", "target")
@@ -65,7 +72,7 @@ def _has_captions(files: Files) -> bool:
     path = next(filter(is_parquet, files.sizes))
     with _arrow_errors(path), files.open(path) as file:
         names = pyarrow.parquet.ParquetFile(file).schema_arrow.names
-    return any(name in names for name in COLUMNS) and not any(name in names for name in LABEL_COLUMNS)
+    return any(name in names for name in CAPTIONS) and not any(name in names for name in LABEL_COLUMNS)
 
 
 def _layout(files: Files, row: DatasetRow) -> HubLayout:
@@ -110,7 +117,7 @@ def _shard(files: Files, path: str, split: str, row: DatasetRow) -> Shard:
     title = f"{files.title}: {path}"
     own = not row.splits
     image = _column(schema, IMAGE_COLUMNS, "image", title, alone=own)
-    value = _column(schema, COLUMNS if row.captions else LABEL_COLUMNS, "label", title, alone=own)
+    value = _column(schema, CAPTIONS if row.captions else LABEL_COLUMNS, "label", title, alone=own)
     kinds = (_require_bytes(schema, image, title), _require_labels(schema, value, title, captions=bool(row.captions)))
     if not 0 <= rows <= files.sizes[path] // BYTES_A_ROW + SLACK:
         raise UserError(f"{title} claims {rows:,} rows in {files.sizes[path]:,} bytes", hint="do not trust this file")

@@ -25,10 +25,9 @@ from ..decoding import MAX_IMAGE
 from ..files import Files, is_image
 from ..prompts import clean_name
 from ..samples import Labels, Recognised, Sample
+from .caption_lists import coco, is_coco
 from .imagenet import imagenet, is_imagenet
-from .karpathy import coco, is_coco
-from .matlab import matlab_value
-from .plain_pickles import byte_rows, load_plain
+from .plain_values import byte_rows, load_plain, matlab_value
 
 MAX_BATCH = 512 << 20  # bytes of one file that holds many images; the largest there is has 221 MB
 DIGITS_TEST = 50  # test images a class

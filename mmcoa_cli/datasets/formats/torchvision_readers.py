@@ -19,9 +19,9 @@ from store.errors import UserError
 from ...catalog import DatasetRow, Torchvision
 from ..decoding import MAX_IMAGE, Encoded
 from ..files import Files
+from ..library import ORDER
 from ..samples import Labels, Recognised, Sample
 from ..sources.archives import unpacked
-from ..splits import ORDER
 
 Listed = tuple[str, Path, int]  # split, image, label
 

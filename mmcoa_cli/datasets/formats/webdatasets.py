@@ -19,14 +19,21 @@ from typing import Any
 from store.errors import UserError
 
 from ...catalog import DatasetRow
-from ..files import Files, LeftOut, is_image, joined
-from ..samples import Recognised
+from ..files import Files, LeftOut, images_among, is_image, joined
+from ..samples import Recognised, is_own, of_captions
 from ..sources.nested_archives import is_shard, sample_key
-from .captions import is_own, of_captions
 from .class_folders import find_classes
-from .hub_layouts import HubLayout, Label, Raw, our_splits, recognised_in
-from .image_kinds import images_among
-from .shards import NO_SPLIT, OTHER_SPLIT, require_one_configuration, splits_of
+from .hub_layouts import (
+    NO_SPLIT,
+    OTHER_SPLIT,
+    HubLayout,
+    Label,
+    Raw,
+    our_splits,
+    recognised_in,
+    require_one_configuration,
+    splits_of,
+)
 
 MAX_TEXT = 1 << 20  # bytes of a label, of captions, of the list of class names
 MAX_DIGITS = 9  # of a label

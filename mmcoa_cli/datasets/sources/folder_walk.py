@@ -21,6 +21,7 @@ BROKEN = "a broken link"
 _HUB_CACHE = {"blobs", "refs", "snapshots"}  # what the hub's cache keeps a repository in; `snapshots` links to `blobs`
 
 Place = tuple[int, int]  # device and inode
+Look = tuple[int, int]  # bytes, and nanoseconds of the last change
 
 
 def folder_files(root: Path, inner: Callable[[Path], AbstractContextManager[Files]]) -> Files:
@@ -30,18 +31,18 @@ def folder_files(root: Path, inner: Callable[[Path], AbstractContextManager[File
     walk.run()
 
     def opened(name: str) -> IO[bytes]:
-        return (root / name).open("rb")
+        return open(f"{root}/{name}", "rb")  # noqa: PTH123 - a path takes as long to make as a file to open
 
     left_out = {reason: tuple(sorted(paths)) for reason, paths in sorted(walk.left_out.items())}
-    sizes = {path: walk.sizes[path] for path in sorted(walk.sizes)}
+    sizes = {path: size for path, (size, _) in sorted(walk.found.items())}
     return Files(root.name, sizes, opened, root, lambda name: inner(root / name), left_out)
 
 
-def paths_below(root: Path) -> list[str]:
-    """The paths of `folder_files`, in sorted order."""
+def files_below(root: Path) -> list[tuple[str, Look]]:
+    """The paths of `folder_files`, in sorted order, with their bytes and when they were changed."""
     walk = _Walk(root)
     walk.run()
-    return sorted(walk.sizes)
+    return sorted(walk.found.items())
 
 
 @dataclass
@@ -49,7 +50,7 @@ class _Walk:
     """First the folder's own folders, then, one after the other, what links in them lead to."""
 
     root: Path
-    sizes: dict[str, int] = field(default_factory=dict)
+    found: dict[str, Look] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     visited: set[Place] = field(default_factory=set)
     links: deque[os.DirEntry[str]] = field(default_factory=deque)
@@ -112,8 +113,9 @@ class _Walk:
 
     def _take(self, entry: os.DirEntry[str]) -> None:
         if entry.is_file():
-            self.sizes[self._relative(entry.path)] = entry.stat().st_size
-            require_few(len(self.sizes), self.root.name)
+            status = entry.stat()
+            self.found[self._relative(entry.path)] = status.st_size, status.st_mtime_ns
+            require_few(len(self.found), self.root.name)
         else:
             self._leave(NO_FILE, entry.path)
 

@@ -10,7 +10,7 @@ from typing import IO
 from store.errors import UserError
 
 from ..files import ARCHIVES, Files, is_image, joined, require_few, visible, without_ending
-from ..splits import SPLITS, split_in_name
+from ..samples import SPLITS, split_in_name
 
 MAX_DEPTH = 3  # archives within archives
 _LABELS = (".cls", ".json", ".txt")  # of a webdataset's sample

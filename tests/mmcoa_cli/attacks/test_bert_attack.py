@@ -22,8 +22,7 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from mmcoa_cli.attacks.bert_attack import TextTarget, attack_prompts, collisions, divergence, prepare, word_importance
 from mmcoa_cli.attacks.settings import BertAttackSettings
-from mmcoa_cli.attacks.stop_words import STOP_WORDS
-from mmcoa_cli.attacks.words import bare, parted, replaced
+from mmcoa_cli.attacks.words import STOP_WORDS, bare, parted, replaced
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.masked_lm import MaskedLM, load_masked_lm
@@ -571,7 +570,8 @@ def test_the_greatest_divergence_wins():
 
     prompts = ["This is a photo of a cat"]
     target = prepare(prompts, ["cat"], mlm=fixed_mlm(answers), settings=BertAttackSettings())
-    importance = word_importance(encode, target, encode(prompts))
+    originals, importance = word_importance(encode, target)
+    assert torch.equal(originals, encode(prompts))
     assert importance == [[3, 6]]  # "photo" moves by 0.9 and "cat" by 0.8; the others have no candidates
     assert attack_prompts(encode, target) == ["This is a horse of a cat"]
     both = attack_prompts(encode, replace(target, settings=BertAttackSettings(max_words_changed=2)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmcoa_cli.catalog import Kind
 from mmcoa_cli.cluster.grouping import errands
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Job
 from mmcoa_cli.jobs.training_spec import TrainSpec
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.plans.steps import Between, Step, fetching
 
 TECOA, MMCOA = (TrainSpec(name, "digits", shots="5", model="tiny-clip") for name in ("tecoa", "mmcoa"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ready import Server, Started, variables
 from typer.testing import CliRunner
 
 from mmcoa_cli.app import app
@@ -52,6 +54,24 @@ def test_a_plan_is_done_as_jobs_once_each_though_one_is_preempted(home: Home, sl
     until(lambda: not states() - {"done", "ended"})
     assert states() == {"done"}, logs(home)
     assert all(step["cached"] for step in document("--dry-run")["steps"])
+
+
+def test_a_job_that_has_done_its_work_ends_well_whatever_it_is_sent(
+    server: Callable[[], Server], tmp_path: Path
+) -> None:
+    """Preempted as it leaves, it would count as failed, and Slurm would cancel what waits for it."""
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import os, signal\n"
+        "from mmcoa_cli.cluster.work import Work\n"
+        "from mmcoa_cli.jobs.job import Start\n"
+        f"Work((), {str(tmp_path)!r}, Start())()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "os.kill(os.getpid(), signal.SIGUSR2)\n"
+    )
+    job = Started(server(), [], variables(MMCOA_HOME=str(tmp_path)), tmp_path, script=str(script))
+    _, err = job.communicate()
+    assert job.returncode == 0, err
 
 
 def test_a_job_that_a_person_cancels_stays_cancelled(home: Home, slurm: None) -> None:

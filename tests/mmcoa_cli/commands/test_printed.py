@@ -12,11 +12,9 @@ from mmcoa_cli import catalog
 from mmcoa_cli.app import program
 from mmcoa_cli.attacks.base import every_option
 from mmcoa_cli.commands import groups
-from mmcoa_cli.jobs.conduct import Conduct
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_after, evaluation_spec
+from mmcoa_cli.jobs.job import Conduct, Job, command_of
 from mmcoa_cli.jobs.training_spec import options_of, train_spec
-from mmcoa_cli.jobs.typed_jobs import command_of
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.terminal.choices import kept
 
 UNUSUAL: dict[str, Any] = {

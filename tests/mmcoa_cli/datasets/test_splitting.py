@@ -12,12 +12,12 @@ import pytest
 
 from mmcoa_cli.app import app
 from mmcoa_cli.datasets.library import open_dataset
-from mmcoa_cli.datasets.splitting import Fraction, for_training
+from mmcoa_cli.datasets.sampling import Fraction, for_training
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Job
 from mmcoa_cli.jobs.preflight import resolve
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

@@ -17,12 +17,11 @@ from torch.distributed import TCPStore
 
 import store
 from mmcoa_cli.jobs import launch
-from mmcoa_cli.jobs.conduct import Conduct
 from mmcoa_cli.jobs.evaluation_spec import evaluation_after
+from mmcoa_cli.jobs.job import Conduct, Job, Start
 from mmcoa_cli.jobs.sharding import blocks_of, require_divisible, taken_over
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.models.epochs import clip_files, epochs_in
 from mmcoa_cli.models.partial import checkpoint_digest
 from mmcoa_cli.models.untrained import new_clip
@@ -51,7 +50,7 @@ WORKER = """
 import json, sys
 from accelerate import Accelerator
 from mmcoa_cli.settings import home
-from mmcoa_cli.jobs.conduct import Conduct
+from mmcoa_cli.jobs.job import Conduct
 from mmcoa_cli.jobs.training_spec import TrainSpec
 from mmcoa_cli.jobs.training import train
 

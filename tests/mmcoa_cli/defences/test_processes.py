@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +16,9 @@ from ready import Server, Started
 from torch.distributed import TCPStore
 
 import store
-from mmcoa_cli.jobs import launch
+from mmcoa_cli.jobs.job import command_of_training
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
-from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
@@ -41,7 +41,7 @@ import json, sys
 from accelerate import Accelerator
 from mmcoa_cli import plugins
 from mmcoa_cli.settings import home
-from mmcoa_cli.jobs.conduct import Conduct
+from mmcoa_cli.jobs.job import Conduct
 from mmcoa_cli.jobs.training_spec import TrainSpec
 from mmcoa_cli.jobs.training import train
 
@@ -121,15 +121,17 @@ def in_two_processes(specs: list[TrainSpec], home: Home, env: dict[str, str], se
 
 @pytest.mark.slow
 def test_a_wrapper_of_a_plugin_is_trained_by_a_launch(
-    new_home: Callable[[str], Home], variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    new_home: Callable[[str], Home], variables: dict[str, str], typed: Callable[..., Any]
 ) -> None:
     one, two = new_home("one"), new_home("two")
     spec = train_spec(
         "bordered", dataset="digits", shots="2", model="vit", epochs=1, batch_size=17, eps="8/255", steps=2
     )
-    monkeypatch.setenv("MMCOA_HOME", str(two.root))
+    words = shlex.split(command_of_training(spec))[1:]
+    launched = typed(two, *words, "--no-evaluate", "--processes", "2", **variables)
     run = train(spec, one, Accelerator(cpu=True)).id
-    assert launch.run(Job(spec), Start(processes=2)).run == run
+    code, _, err = launched.end()
+    assert code == 0, err
     assert trained_apart(run, one, two) < 1e-5
 
 

@@ -21,10 +21,9 @@ from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.jobs import launch, training_steps
 from mmcoa_cli.jobs.continuing import spec_of, spec_to_go_on_with
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Job, command_of_training
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.typed_jobs import command_of_training
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.models.partial import checkpoint_digest, read_partial

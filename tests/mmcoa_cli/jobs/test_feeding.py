@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from PIL import Image
 
 from mmcoa_cli.datasets.pixels import load_pixels, looked_up, to_unit
-from mmcoa_cli.jobs.conduct import Conduct
 from mmcoa_cli.jobs.feeding import HELD, Reading, chosen, fed
+from mmcoa_cli.jobs.job import Conduct
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.epochs import epochs_in

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from mmcoa_cli.jobs.job import Job, Start, command_of, command_of_training
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
-from mmcoa_cli.jobs.typed_jobs import command_of, command_of_training
-from mmcoa_cli.jobs.worker import Job, Start, perform
+from mmcoa_cli.jobs.worker import perform
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_state, load_tensors

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from mmcoa_cli.jobs.clock import Clock, Losses
+from mmcoa_cli.jobs.job import Job, command_of
+from mmcoa_cli.jobs.midway import kept
+from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.typed_jobs import command_of
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.models.epochs import MIDWAY, path_of
 from mmcoa_cli.settings import Home
+from mmcoa_cli.terminal.signals import Stopped
 from store.checkpoints import load_spec, load_tensors
 from store.index import Index
 
@@ -46,7 +51,7 @@ def train(typed: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     def start(home: Home, at: int, by: str = "SIGTERM") -> Any:
         words = shlex.split(command_of(Job(SPEC)))[1:]
         variables = {"PYTHONPATH": str(tmp_path), "MMCOA_PLUGINS": "interrupting", "AT": str(at), "BY": by}
-        return typed(home, *words, new=True, **variables).process
+        return typed(home, *words, **variables).process
 
     return start
 
@@ -99,3 +104,16 @@ def test_a_state_that_is_damaged_is_not_gone_on_from(home: Home, train: Callable
     weights.write_bytes(weights.read_bytes()[:-1])
     assert train(home, 5).wait(600) == 143
     assert len(load_spec(the_run(home) / MIDWAY)["losses"]) == 4  # from the beginning of the epoch
+
+
+def test_weights_that_are_divided_say_where_they_go_on(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each process hears the signal at a step of its own, and none can save what all have a part of."""
+    plan, clock = make_plan(SPEC, home), Clock(torch.device("cpu"))
+    losses = Losses(clock, lambda taken: None, lr=SPEC.lr, before=[1.0])
+    for epoch, told in ((1, "it begins again"), (2, "it goes on after epoch 1")):
+        optimizer = torch.optim.SGD(plan.victim.parameters(), lr=0.1)
+        with pytest.raises(Stopped), kept(home.checkpoints, plan, optimizer, losses, clock, epoch=epoch, divided=True):
+            raise Stopped(signal.SIGTERM)
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.startswith("with FSDP each process has a part of the state") and said.endswith(told)
+    assert not (home.checkpoints / MIDWAY).exists()

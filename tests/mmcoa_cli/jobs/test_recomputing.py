@@ -8,10 +8,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from mmcoa_cli.jobs.conduct import Conduct
-from mmcoa_cli.jobs.recomputing import estimated
+from mmcoa_cli.jobs.job import Conduct
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.jobs.updates import estimated
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import clip_files, epochs_in
 from mmcoa_cli.models.held import counted, needed

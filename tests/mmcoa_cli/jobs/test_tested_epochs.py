@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Job
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.models.epochs import epochs_in, path_of
 from mmcoa_cli.models.partial import checkpoint_digest
 from mmcoa_cli.plans.lacking import lacking
@@ -29,10 +32,10 @@ def run(home: Home) -> str:
     return launch.run(Job(RUN, keep=3)).run
 
 
-def result_of(run: str, epoch: int | None, start: Start | None = None) -> str:
+def result_of(run: str, epoch: int | None) -> str:
     """The id of the result."""
     spec = evaluation_spec(run, ("digits",), ("clean",), limit=20, epoch=epoch)
-    (found,) = launch.run(Job(evaluate=spec), start).evaluations
+    (found,) = launch.run(Job(evaluate=spec)).evaluations
     return found
 
 
@@ -49,9 +52,12 @@ def test_each_epoch_is_a_result_of_its_own(home: Home, run: str) -> None:
     assert index.run(run) == before
 
 
-@pytest.mark.slow
-def test_several_processes_test_the_same_epoch(home: Home, run: str) -> None:
-    assert result_of(run, 3, Start(processes=2)) == result_of(run, 3)
+def test_several_processes_test_the_same_epoch(home: Home, run: str, typed: Callable[..., Any]) -> None:
+    words = f"--checkpoint {run} --dataset digits --attack clean --limit 20 --epochs 3 --processes 2"
+    code, _, err = typed(home, "evaluate", *words.split()).end()
+    assert code == 0, err
+    (made,) = {row.evaluation for _, row in Index(home.database_url).results()}
+    assert result_of(run, 3) == made
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Start
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Start
 from mmcoa_cli.plans import direct
 from mmcoa_cli.plans.cost import Cost, Disk, Size, Speed, images_of
 from mmcoa_cli.plans.measuring import measure
@@ -28,6 +28,15 @@ def test_a_training(speed: Speed) -> None:
     assert speed.training(spec, DATA) == 64 + 3 * (2 * 32 + 20 * (4 + 5 * 2) + 2 * 10 * 0.5 + 2 * 10 * 8)
     words = train_spec("mmcoa", dataset="digits", shots="2", epochs=3, batch_size=16, steps=5)
     assert speed.training(words, DATA) == speed.training(spec, DATA) + 128 + 10 * 16  # its masked LM reads each prompt
+
+
+def test_a_training_in_stages(speed: Speed) -> None:
+    spec = train_spec("tecoa", dataset="digits", shots="2", epochs=5, batch_size=16, steps=5, recipe="fast")
+    # of ten steps on ten images six on a quarter of the pixels, two on 9/16, two steps of the attack in each; then two
+    stages = [6 * (32 + 2.5 * (4 + 2 * 2)), 2 * (32 + 5.625 * (4 + 2 * 2)), 2 * (32 + 10 * (4 + 5 * 2))]
+    assert speed.training(spec, DATA) == 64 + sum(stages) + 10 * (10 * 0.5 + 10 * 8)
+    alike = replace(speed, any_size=False).training(spec, DATA) - speed.training(spec, DATA)
+    assert alike == 6 * 7.5 * 8 + 2 * 4.375 * 8
 
 
 def test_a_test_counts_each_attack_on_top_of_those_it_needs(speed: Speed) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import OURS, RELEASE, switches
+from mmcoa_cli.jobs.job import Job, Start
 from mmcoa_cli.jobs.known import Known
-from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.plans import direct
-from mmcoa_cli.plans.explained import explained
+from mmcoa_cli.plans.explaining import explained
 from mmcoa_cli.plans.lacking import lacking
 from mmcoa_cli.plans.order import PAPER, Order, Scale, remember, remembered
 from mmcoa_cli.plans.plan import Plan, compose

@@ -12,8 +12,8 @@ import pytest
 from mmcoa_cli import attacks, catalog
 from mmcoa_cli.catalog import Cell
 from mmcoa_cli.commands import known
+from mmcoa_cli.jobs.job import Start
 from mmcoa_cli.jobs.training_spec import TrainSpec
-from mmcoa_cli.jobs.worker import Start
 from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale, remember, remembered
 from mmcoa_cli.settings import Home
 from store.errors import UserError

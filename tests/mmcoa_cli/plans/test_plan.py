@@ -11,9 +11,9 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.attacks.settings import PgdSettings
+from mmcoa_cli.jobs.job import Job, Start
 from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.jobs.training_spec import TrainSpec
-from mmcoa_cli.jobs.worker import Job, Start
 from mmcoa_cli.plans.cost import Disk, Speed
 from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale
 from mmcoa_cli.plans.plan import compose, differences, largest_in_time

@@ -10,8 +10,8 @@ import pytest
 from mmcoa_cli.catalog import Kind
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
+from mmcoa_cli.jobs.job import Job, Outcome
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job, Outcome
 from mmcoa_cli.plans.execution import Execution
 from mmcoa_cli.plans.steps import Between, Fetch, Step
 from mmcoa_cli.plans.together import job_of, together

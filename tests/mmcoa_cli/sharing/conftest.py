@@ -10,8 +10,8 @@ from PIL import Image
 
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Job
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.settings import Home
 
 SMALL = {"dataset": "digits", "shots": "2", "model": "vit", "epochs": 2, "batch_size": 10, "eps": "8/255", "steps": 2}

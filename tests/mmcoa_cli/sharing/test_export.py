@@ -151,8 +151,8 @@ def test_what_transformers_has_no_place_for_is_refused(tmp_path: Path) -> None:
 
 def test_a_prompt_is_no_clip_of_itself(home: Home) -> None:
     from mmcoa_cli.jobs import launch
+    from mmcoa_cli.jobs.job import Job
     from mmcoa_cli.jobs.training_spec import train_spec
-    from mmcoa_cli.jobs.worker import Job
 
     spec = train_spec("vp", dataset="digits", shots="2", model="vit", epochs=1, batch_size=10, steps=1)
     run = launch.run(Job(spec)).run

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from mmcoa_cli.commands import store
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Job
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.jobs.worker import Job
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index

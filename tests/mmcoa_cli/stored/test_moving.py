@@ -70,9 +70,9 @@ def test_what_is_imported_is_what_is_stored(there: Home, run: str, archive: Path
     """The same evaluation is found, and nothing is computed again."""
     from mmcoa_cli.jobs import launch
     from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+    from mmcoa_cli.jobs.job import Job
     from mmcoa_cli.jobs.known import Known
     from mmcoa_cli.jobs.preflight import resolve
-    from mmcoa_cli.jobs.worker import Job
 
     typed("import", str(archive))
     job = Job(evaluate=evaluation_spec(run, ("digits",), ("clean", "image"), limit=10, steps=1))

@@ -208,7 +208,7 @@ def test_without_an_index_only_remains_are_garbage(home: Home) -> None:
 def test_garbage_collection_keeps_epochs_that_were_tested(home: Home, run: str) -> None:
     from mmcoa_cli.jobs import launch
     from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
-    from mmcoa_cli.jobs.worker import Job
+    from mmcoa_cli.jobs.job import Job
 
     launch.run(Job(evaluate=evaluation_spec(run, ("digits",), ("clean",), limit=10, epoch=1)))
     kinds = [one["kind"] for one in typed("gc", "--keep", "last", "--dry-run")["removed"]]

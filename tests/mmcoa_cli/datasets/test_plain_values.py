@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmcoa_cli.datasets.formats.plain_pickles import byte_rows, load_plain
+from mmcoa_cli.datasets.formats.plain_values import byte_rows, load_plain
 from store.errors import UserError
 
 ROWS = np.arange(24, dtype=np.uint8).reshape(2, 12)

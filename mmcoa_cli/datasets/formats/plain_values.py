@@ -1,4 +1,4 @@
-"""Reading the pickles that CIFAR is published as without running anything they ask for.
+"""Reading the pickles that CIFAR is published as without running anything they ask for; and MATLAB's files.
 
 Dictionaries, lists, numbers, strings and NumPy arrays of bytes come out. NumPy itself takes no part: what a pickle
 calls to build an array is recorded, and the array made from the recorded bytes once they are seen to be right.
@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import UserError
+
+from ..decoding import MAX_IMAGE
+from ..files import Files
 
 
 class _Recorded:
@@ -74,3 +77,16 @@ def byte_rows(value: Any, *, width: int, title: str) -> npt.NDArray[np.uint8]:
     except (AttributeError, TypeError, ValueError, IndexError):
         pass
     raise UserError(f"{title} holds no images of {width} bytes each", hint=_AGAIN)
+
+
+def matlab_value(files: Files, path: str, name: str) -> Any:
+    """The variable `name` of a MATLAB file. Raises UserError where there is none."""
+    from scipy.io import loadmat
+
+    try:
+        return loadmat(io.BytesIO(files.read(path, at_most=MAX_IMAGE)), squeeze_me=True)[name]
+    except UserError:
+        raise
+    except Exception as error:  # SciPy raises almost anything for a damaged file
+        reason = f"{error or type(error).__name__}".splitlines()[0]
+        raise UserError(f"{path} in {files.title} is damaged: {reason}", hint="download it again") from error
