@@ -20,8 +20,7 @@ from store.index import Index
 
 from .. import catalog
 from ..attacks.compat import parts, written
-from ..catalog import Cell, TableRow
-from ..catalog.switches import OURS, PAPER, RELEASE, SwitchRow, switches
+from ..catalog import OURS, PAPER, RELEASE, Cell, SwitchRow, TableRow, switches
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.known import Known
 from ..jobs.training_spec import TrainSpec

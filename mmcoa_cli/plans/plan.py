@@ -10,8 +10,7 @@ from store.errors import UserError
 
 from .. import catalog
 from ..attacks.base import options_of
-from ..catalog import Kind, MethodRow, TableRow
-from ..catalog.switches import switches
+from ..catalog import Kind, MethodRow, TableRow, switches
 from ..catalog.tables import TIME
 from ..datasets.library import dataset_path
 from ..jobs.known import Known

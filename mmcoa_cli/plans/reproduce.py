@@ -10,10 +10,9 @@ from store.errors import UserError
 
 from ..catalog import TableRow
 from ..catalog.tables import TIME
-from ..reports import formats
 from ..reports.content import Report
 from ..reports.page import Part, check_page, page, part_of
-from ..reports.report import make_report, write
+from ..reports.report import document, make_report, save, write
 from ..settings import Home, home
 from ..terminal.console import err, out, print_error, print_json, say
 from .execution import Execution, verdict
@@ -44,7 +43,7 @@ def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool
     found = {shown.name: _report(shown.narrowed(**trained), plan, store) for shown in order.tables}
     reports = [report for report in found.values() if isinstance(report, Report)]
     if as_json:
-        documents = [formats.document(report) for report in reports]
+        documents = [document(report) for report in reports]
         done: dict[str, Any] = {**plan.document(), "failures": failures, "report": documents[0] if documents else None}
         done |= took
         print_json({**done, "reports": documents} if len(order.tables) > 1 else done)
@@ -86,5 +85,5 @@ def _write_page(order: Order, found: Mapping[str, Report | UserError], path: Pat
         part_of(one, store) if isinstance(one, Report) else Part(name, titles[name], problem=f"{one}; {one.hint}")
         for name, one in found.items()
     ]
-    formats.save(page(parts, title=f"The paper's tables and figures, preset {order.preset}, {order.model}"), path)
+    save(page(parts, title=f"The paper's tables and figures, preset {order.preset}, {order.model}"), path)
     say(f"written to {path}")

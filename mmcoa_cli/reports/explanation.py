@@ -14,8 +14,7 @@ from functools import cached_property
 from statistics import mean
 from typing import Any
 
-from ..catalog import Cell
-from ..catalog.switches import OURS, PAPER, RELEASE, switches
+from ..catalog import OURS, PAPER, RELEASE, Cell, switches
 from ..catalog.tables import MEAN
 from .cells import NONE, Printed
 from .content import Report

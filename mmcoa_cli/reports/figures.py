@@ -14,12 +14,11 @@ from store.errors import UserError
 
 from .. import catalog
 from ..settings import Home
-from .colours import COLOURS, FONT, MARKERS
 from .content import Report
 from .figure import PLANES, ZERO_SHOT, Figure, Series, caption
 from .measured import AVERAGE, Measured
 from .pivot import Panel
-from .planes import Planes, of_evaluations
+from .planes import COLOURS, FONT, MARKERS, Planes, of_evaluations
 from .threats import attack_name
 from .wording import plain
 

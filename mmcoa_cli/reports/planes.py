@@ -18,7 +18,6 @@ from store.index import Index
 
 from ..datasets.library import dataset_path
 from ..settings import Home
-from .colours import COLOURS
 from .example_files import examples_path
 from .wording import plain
 
@@ -27,6 +26,15 @@ if TYPE_CHECKING:
 
     from store.schema import Result
 
+# the look of every picture: colours that differ for all eyes, markers, and the sizes of text
+COLOURS = ("#555555", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")  # Okabe and Ito, 2008
+MARKERS = "osD^vPX"
+FONT: Any = {
+    "font.size": 7, "axes.labelsize": 7, "axes.titlesize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "svg.fonttype": "none", "svg.hashsalt": "mmcoa", "pdf.fonttype": 42, "axes.spines.top": False,
+    "axes.spines.right": False, "text.parse_math": False,
+}  # fmt: skip
 NAMED = 12  # classes whose names stand in the picture
 ROW = 1.75  # inches: a row of planes
 LEGEND: dict[str, Any] = {"loc": "outside upper center", "ncols": 2, "frameon": False, "borderaxespad": 0.2}

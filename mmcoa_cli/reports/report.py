@@ -1,35 +1,44 @@
-"""From the index to a report, and from a report to where it was asked for: a file, standard output, or both."""
+"""From the index to a report, and from a report to its text in some format: on standard output, in a file, or both."""
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from store.errors import UserError
 from store.index import Index
+from store.printable import visible
 
 from ..catalog.tables import BEST, TIME, TableRow
 from ..loading import uncollected
 from ..models.present import Present
 from ..settings import Home, home
 from ..terminal.checks import require_folder
+from ..terminal.console import as_json as json_of
 from ..terminal.console import print_json, say, show
 from .comparing import compared
 from .content import Missing, Report, report_of
 from .figures import ENDINGS as ENDINGS_OF_PICTURES
 from .figures import draw, is_picture
 from .filters import Filter, chosen
-from .formats import document, render, save
+from .page import page, part_of
 from .reading import attacks_of, rows
 from .rows import Row
-from .table import print_table
+from .table import print_table, text_table
+from .templates import filled
 from .times import time_report
+from .wording import BEST as BOLD
 
 ENDINGS = {  # what a file is written as
     ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "table",
 }  # fmt: skip
+FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
+FORMULA = tuple("=+-@")  # what a spreadsheet would compute
 
 
 def make_report(
@@ -105,3 +114,62 @@ def _picture(report: Report, output: Path | None, *, rows_only: bool) -> Path | 
     if output is None:
         return None if rows_only else Path(f"{report.table.name}.png")
     return output if is_picture(output) else None
+
+
+def render(report: Report, *, format: str = "table", width: int = 100, home: Home | None = None) -> str:
+    """The report as text that ends in a newline; `width` in columns is the table's. HTML shows examples of the attacks
+    where it is told of the store, `home`.
+
+    CSV and JSON keep every row of several seeds. What is missing ends the table, and is in the JSON. Raises UserError
+    for an unknown format.
+    """
+    writers: dict[str, Callable[[], str]] = {
+        "table": lambda: text_table(report, width=width),
+        "markdown": lambda: filled("tables.md.jinja", title=report.title, sheets=report.sheets(), best=BOLD),
+        "latex": lambda: filled("tables.tex.jinja", table=report.table.name, sheets=report.sheets(), best=BOLD),
+        "html": lambda: page([part_of(report, home)], title=report.title),
+        "csv": lambda: _csv(report.dicts()),
+        "json": lambda: json_of(document(report)),
+    }
+    if format not in writers:
+        raise UserError(f"there is no format called {format!r}", hint=f"--format takes {', '.join(FORMATS)}")
+    return writers[format]()
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The JSON of `mmcoa report`."""
+    return {
+        "task": report.table.task,
+        "rows": report.dicts(),
+        "missing": report.missing.entries() if report.missing else [],
+    }
+
+
+def save(text: str, path: Path) -> None:
+    """Write a report to a file, whole or not at all."""
+    from store.files import replacing
+
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf8", newline="\n")
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """One line a row, a column for each of its fields; the interval has two."""
+    tidy = [_ends_apart(row) for row in rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(tidy[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in tidy)
+    return text.getvalue()
+
+
+def _ends_apart(row: dict[str, Any]) -> dict[str, Any]:
+    ends = dict(zip(("ci95_low", "ci95_high"), row.get("ci95", ("", "")), strict=True))
+    return {key: of for name, value in row.items() for key, of in (ends if name == "ci95" else {name: value}).items()}
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet takes for text: a formula in a name from elsewhere is set behind an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    return f"'{visible(value)}" if value.startswith(FORMULA) else visible(value)

@@ -18,8 +18,7 @@ from ..reports.rows import Row
 from ..reports.templates import filled
 from ..reports.threats import attack_name
 from ..reports.wording import percent
-from .circumstances import under
-from .eval_results import hub_dataset
+from .eval_results import hub_dataset, under
 from .handed import Handed
 from .layouts import Layout
 

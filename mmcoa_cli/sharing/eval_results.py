@@ -13,7 +13,8 @@ from typing import Any
 from .. import catalog
 from ..names import store_name
 from ..reports.rows import Row
-from .circumstances import under
+from ..reports.threats import in_words
+from ..reports.wording import part_of, setting
 
 FOLDER, OURS = ".eval_results", "mmcoa-"  # and what the names of our files in it begin with
 
@@ -54,3 +55,15 @@ def _entry(row: Row, repository: str) -> dict[str, Any]:
         "evaluation_framework": "mmcoa",
         "notes": told,
     }
+
+
+def under(row: Row) -> str:
+    """ "image attack: L-inf, eps 1/255, alpha 1/255, 100 steps, on 8 x 8 pixels; seed 0"."""
+    part = part_of(row)
+    told = [
+        *(in_words([row], sized=True) or ["no attack"]),
+        *(["a class-balanced subset of the test images"] if row.limit is not None else []),
+        *([f"a part of the dataset, {part}"] if part else []),
+        *setting([row]),
+    ]
+    return "; ".join(told)

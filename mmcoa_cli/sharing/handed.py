@@ -24,7 +24,7 @@ from ..models.subjects import load_subject
 from ..reports.reading import rows_of, together
 from ..reports.rows import Row
 from ..settings import Home
-from .circumstances import under
+from .eval_results import under
 
 REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)@\w+")  # how a published model of the hub says where it is from
 

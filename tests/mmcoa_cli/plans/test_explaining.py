@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.catalog.switches import OURS, RELEASE, switches
+from mmcoa_cli.catalog import OURS, RELEASE, switches
 from mmcoa_cli.jobs.job import Job, Start
 from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.plans import direct

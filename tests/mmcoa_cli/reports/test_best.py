@@ -13,9 +13,10 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.reports import table
 from mmcoa_cli.reports.content import Report, report_of
-from mmcoa_cli.reports.formats import render
 from mmcoa_cli.reports.reading import rows
+from mmcoa_cli.reports.report import render
 from mmcoa_cli.reports.table import print_table
+from mmcoa_cli.terminal import lines
 from mmcoa_cli.terminal.console import Terminal
 from store.index import Index
 
@@ -95,7 +96,8 @@ def test_bold_on_a_terminal_and_nothing_in_plain_text(index: Index, add: Add, mo
     for width in (80, 30):  # in one panel, and in two
         text = io.StringIO()
         colours = Terminal(file=text, force_terminal=True, color_system="standard", legacy_windows=False, width=width)
-        monkeypatch.setattr(table, "out", colours)
+        for module in (table, lines):
+            monkeypatch.setattr(module, "out", colours)
         print_table(report(index))
         assert re.findall(r"\x1b\[1m *([\d.]+)\x1b\[0m", text.getvalue()) == ["30.00", "90.00"]
         assert "bold: the best" in text.getvalue()

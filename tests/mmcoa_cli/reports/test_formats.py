@@ -17,8 +17,8 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.reports import content
 from mmcoa_cli.reports.content import report_of
-from mmcoa_cli.reports.formats import FORMATS, render, save
 from mmcoa_cli.reports.reading import rows
+from mmcoa_cli.reports.report import FORMATS, render, save
 from mmcoa_cli.reports.rows import Row
 from store.errors import UserError
 from store.index import Index

@@ -13,10 +13,9 @@ import pytest
 from mmcoa_cli import catalog
 from mmcoa_cli.plans.lacking import lacking
 from mmcoa_cli.reports.content import report_of
-from mmcoa_cli.reports.formats import render
 from mmcoa_cli.reports.page import page, part_of
 from mmcoa_cli.reports.reading import rows
-from mmcoa_cli.reports.report import make_report
+from mmcoa_cli.reports.report import make_report, render
 from mmcoa_cli.settings import Home
 from store.index import Index
 

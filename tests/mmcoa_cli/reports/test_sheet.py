@@ -12,8 +12,8 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.reports.content import report_of
-from mmcoa_cli.reports.formats import render
 from mmcoa_cli.reports.reading import rows
+from mmcoa_cli.reports.report import render
 from mmcoa_cli.reports.rows import Row
 from store.index import Index
 

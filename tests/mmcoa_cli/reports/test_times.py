@@ -14,8 +14,7 @@ import pytest
 from indexes import EPOCH
 
 from mmcoa_cli import catalog
-from mmcoa_cli.reports.formats import render
-from mmcoa_cli.reports.report import make_report
+from mmcoa_cli.reports.report import make_report, render
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index

@@ -20,10 +20,10 @@ from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.subjects import load_model
 from mmcoa_cli.plans.direct import evaluate
-from mmcoa_cli.reports import formats
 from mmcoa_cli.reports.content import Report, report_of
 from mmcoa_cli.reports.figures import draw
 from mmcoa_cli.reports.reading import rows
+from mmcoa_cli.reports.report import render
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.features import MOST, plane
 from store.errors import UserError
@@ -100,13 +100,13 @@ def test_figure_9_is_drawn_from_the_store_with_its_numbers(home: Home, tmp_path:
     found = report(home)
     (row,) = found.dicts()
     assert row["metric"] == "mean_cosine" and row["method"] == "clip"
-    text = formats.render(found)
+    text = render(found)
     assert f"{row['value']:.4f}" in text and "mean cosine" in text and "percent" not in text
     for ending in ("png", "svg", "pdf"):
         draw(found, tmp_path / f"map.{ending}", home)
         assert (tmp_path / f"map.{ending}").stat().st_size > 1000
     assert "mean cosine" in (tmp_path / "map.svg").read_text(encoding="utf8")
-    page = formats.render(found, format="html", home=home)
+    page = render(found, format="html", home=home)
     assert "<svg" in page and f"{row['value']:.4f}" in page and "--task features" not in page  # nothing makes it here
 
 
