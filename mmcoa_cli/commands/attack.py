@@ -45,13 +45,6 @@ def command(
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = evaluation_spec(checkpoint, dataset, (attack,), **options)
     from ..jobs.job import Start
-    from ..plans import direct, dry  # what was typed is right: only now is it worth the time
-    from ..reports import results
+    from ..plans import direct  # what was typed is right: only now is it worth the time
 
-    jobs = direct.test_jobs([spec])
-    if dry_run:
-        dry.show(jobs, Start(**vars(start)), as_json=json)
-        return
-    done = direct.carry_out(jobs, Start(**vars(start)))
-    results.show(done.outcomes, as_json=json, took=done.took, files=True)
-    done.end()
+    direct.command(direct.test_jobs([spec]), Start(**vars(start)), dry_run=dry_run, as_json=json, files=True)

@@ -33,13 +33,6 @@ def command(
     asked = [(name, epoch) for name in checkpoint for epoch in epochs or (None,)]
     tests = [evaluation_spec(name, dataset, attack, epoch=epoch, **options) for name, epoch in asked]
     from ..jobs.job import Start
-    from ..plans import direct, dry  # what was typed is right: only now is it worth the time
-    from ..reports import results
+    from ..plans import direct  # what was typed is right: only now is it worth the time
 
-    jobs = direct.test_jobs(tests)
-    if dry_run:
-        dry.show(jobs, Start(**vars(start)), as_json=json)
-        return
-    done = direct.carry_out(jobs, Start(**vars(start)))
-    results.show(done.outcomes, as_json=json, took=done.took)
-    done.end()
+    direct.command(direct.test_jobs(tests), Start(**vars(start)), dry_run=dry_run, as_json=json)

@@ -59,14 +59,8 @@ def command(
     else:
         runs = training.runs(context, tested=not no_evaluate)
     from ..jobs.job import Start
-    from ..plans import direct, dry  # what was typed is right: only now is it worth the time
-    from ..reports import results
+    from ..plans import direct  # what was typed is right: only now is it worth the time
 
     size = None if no_evaluate else test.size()
     jobs = direct.training_jobs(runs, test=size, resume=run, keep=kept(keep), conduct=conduct.chosen())
-    if dry_run:
-        dry.show(jobs, Start(**vars(start)), as_json=json)
-        return
-    done = direct.carry_out(jobs, Start(**vars(start)))
-    results.show(done.outcomes, as_json=json, took=done.took)
-    done.end()
+    direct.command(jobs, Start(**vars(start)), dry_run=dry_run, as_json=json)

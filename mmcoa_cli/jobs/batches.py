@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,21 +46,13 @@ class Stages:
             return usual
         return replace(usual, image=replace(usual.image, steps=min(stage.steps, usual.image.steps)))
 
-    @contextmanager
-    def seen(self) -> Iterator[None]:
-        """Have the victim take whole images again at the end, whatever it took inside (`Clip.see`)."""
-        try:
-            yield
-        finally:
-            self.plan.victim.clip.see()
-
     def tell(self) -> None:
         """Say what the stages are, of a plan that follows a recipe."""
         clip, name, begun, parts = self.plan.victim.clip, self.plan.spec.recipe, 0, list[str]()
         if not name:
             return
-        with self.seen():
-            sides = [clip.see(stage.side) for _, stage in self.ends]
+        sides = [clip.see(stage.side) for _, stage in self.ends]
+        clip.see()
         for (end, stage), side in zip(self.ends, sides, strict=True):
             image, fewer = self.attacks(stage).image, stage.steps is not None
             attacked = f" and {image.steps} steps of the attack" if image and fewer else ""

@@ -158,25 +158,25 @@ def steps(
     they are needed where that is None."""
     labels, device, stages = plan.dataset.labels("train"), plan.victim.device, Stages.of(plan)
     first = epoch * math.ceil(len(plan.indices) / plan.spec.batch_size)
-    with stages.seen():
-        for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch, after=after), after):
-            stage = stages.at(first + number)
-            plan.victim.clip.see(stage.side)
-            yield Step(
-                plan.victim,
-                module,
-                Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes, batch),
-                images=partial(_images, plan, own, fed, number),
-                indices=own.tolist(),
-                class_prompts=plan.prompts,
-                attacks=stages.attacks(stage),
-                original=original,
-                backward=accelerator.backward,
-                seed=plan.spec.seed,
-                epoch=epoch + 1,
-                settings=plan.spec.settings,
-                compat=plan.spec.compat,
-            )
+    for number, (batch, own, sizes) in enumerate(slices(plan, accelerator, epoch, after=after), after):
+        stage = stages.at(first + number)
+        plan.victim.clip.see(stage.side)
+        yield Step(
+            plan.victim,
+            module,
+            Batch(_tensor(labels[own], device), _tensor(labels[batch], device), sizes, batch),
+            images=partial(_images, plan, own, fed, number),
+            indices=own.tolist(),
+            class_prompts=plan.prompts,
+            attacks=stages.attacks(stage),
+            original=original,
+            backward=accelerator.backward,
+            seed=plan.spec.seed,
+            epoch=epoch + 1,
+            settings=plan.spec.settings,
+            compat=plan.spec.compat,
+        )
+    plan.victim.clip.see()  # whole images: it may be tested now
 
 
 def original_of(plan: Plan, home: Home, accelerator: Accelerator) -> Original:

@@ -12,6 +12,7 @@ from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.job import Conduct, Job, Outcome, Start
 from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec
+from ..reports import results
 from ..settings import home
 from .disk import disk_of, tell_disk
 from .execution import Execution, verdict
@@ -56,6 +57,18 @@ def test_jobs(specs: Sequence[EvaluationSpec]) -> list[Job]:
 def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> Done:
     """Test each run or model."""
     return carry_out(test_jobs(specs), start)
+
+
+def command(jobs: Sequence[Job], start: Start, *, dry_run: bool, as_json: bool, files: bool = False) -> None:
+    """Do these jobs, and print their results, with `files` where the examples lie; with `dry_run` say what they would
+    take. Raises UserError at the end where one of several was not done."""
+    if dry_run:
+        from .dry import show
+
+        return show(jobs, start, as_json=as_json)
+    done = carry_out(jobs, start)
+    results.show(done.outcomes, as_json=as_json, files=files, took=done.took)
+    return done.end()
 
 
 def steps_of(jobs: Sequence[Job], start: Start) -> list[Step]:

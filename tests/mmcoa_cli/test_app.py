@@ -230,7 +230,7 @@ def test_json_of_train_evaluate_attack_and_report(mmcoa: Callable[..., Ended], h
     small = ("--eps", "8/255", "--batch-size", "50", "--json")
     code, out, _ = mmcoa(*TRAIN, "--method", "mmcoa", "--shots", "1", "--epochs", "1", "--lr", "1e-4", *small)
     trained = json.loads(out)
-    assert code == 0 and set(trained) == {"rows", "run", "prompts"}
+    assert code == 0 and set(trained) == {"rows", "run", "prompts", "took", "planned"}
     assert [row["attack"] for row in trained["rows"]] == ["clean", "image", "text", "multimodal"]
     assert all(set(row) >= ROW and row["run"] == trained["run"] for row in trained["rows"])
     assert all(0 <= row["ci95"][0] <= row["value"] <= row["ci95"][1] <= 1 for row in trained["rows"])
@@ -240,7 +240,7 @@ def test_json_of_train_evaluate_attack_and_report(mmcoa: Callable[..., Ended], h
     assert set(evaluated) == {"rows", "run"}
     assert evaluated["rows"] == trained["rows"][:2]
     attacked = json.loads(mmcoa("attack", "text", *tested, "--mlm", "mlm")[1])
-    assert set(attacked) == {"rows", "run", "prompts"}
+    assert set(attacked) == {"rows", "run", "prompts"}  # all of it was there
     assert attacked["rows"] == [trained["rows"][2]]
     assert [prompt["class"] for prompt in attacked["prompts"]][:2] == ["zero", "one"]
     reported = json.loads(mmcoa("report", "--json")[1])

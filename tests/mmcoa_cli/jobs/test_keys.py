@@ -38,6 +38,7 @@ TRAIN_CHANGES: dict[str, Any] = {
     "text_weight": 0.4,
     "optimizer": "sgd", "schedule": "cosine", "warmup_steps": 10, "weight_decay": 0.1, "betas": (0.9, 0.999),
     "norm": "l2", "random_start": False, "stop_when_fooled": True, "max_candidates": 5, "min_score": 0.4,
+    "recipe": "fast",
     "max_words_changed": 2, "no_collisions": True,
 }  # fmt: skip
 TEST = evaluation_spec("vit", ("digits",), mlm="mlm", limit=50, **SMALL_ATTACK)

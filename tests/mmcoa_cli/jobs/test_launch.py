@@ -131,7 +131,7 @@ def test_weights_are_the_same_after_a_kill(
     with_two = typed(copy, *train_words(spec), "--no-evaluate", "--keep", "all", "--processes", "2")
     code, out, err = again.end()
     assert code == 0, err
-    assert json.loads(out) == {"rows": [], "run": run}
+    assert (told := json.loads(out))["rows"] == [] and told["run"] == run
     assert with_two.end()[0] == 0
     for epoch in range(6):
         one, other = (load_tensors(epochs_in(home.checkpoints / run)[epoch]) for home in (whole, killed))

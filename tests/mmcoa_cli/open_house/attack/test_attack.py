@@ -37,7 +37,8 @@ def test_it_is_run_stored_told_and_listed(home: Home, typed: Callable[..., Any])
     assert (attacked["attack"], attacked["metric"], attacked["n"]) == ("both-encoders", "robust_accuracy", 40)
     assert (attacked["eps"], attacked["steps"], attacked["text_weight"]) == ("16/255", 5, 0.5)
     assert attacked["value"] < clean["value"] and attacked["attack_success_rate"] is not None
-    assert done(typed(home, *EVALUATE, "--attack", "clean,both-encoders", "--json", **PLUGIN)) == first
+    again = json.loads(done(typed(home, *EVALUATE, "--attack", "clean,both-encoders", "--json", **PLUGIN)))
+    assert again["rows"] == [clean, attacked] and "took" not in again  # all of it was there
 
     found = [result for _, result in Index(home.database_url).results(attacks=["both-encoders"])]
     assert set(found[0].threat) == {"both-encoders", "text"}
