@@ -19,7 +19,6 @@ from .catalog import DatasetRow, Kind, MlmRow, ModelRow
 from .models.digests import read_json
 from .models.library import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .models.origins import PUBLISHED, STAND_IN, Record, read_record
-from .models.words import ModelSummary
 from .names import store_name
 from .settings import Home
 from .space import tell_needs
@@ -42,7 +41,7 @@ class Fetched:
     path: Path
     bytes: int
     new: bool
-    about: Summary | ModelSummary | None = None
+    about: Summary | Record | None = None
 
 
 def fetch(
@@ -69,6 +68,7 @@ def fetch(
     """
     if source is not None and source.exists() and not (source.is_file() or source.is_dir()):
         raise UserError(f"{source} is neither a file nor a folder", hint="save what comes from it to a file first")
+    source = source and _of_the_hub(source)
     kind = kind or kind_of(name, home, source)
     if kind is not Kind.dataset and (class_names or template):
         raise UserError(f"{name} is no dataset and has no classes", hint="--kind dataset, if it is one")
@@ -89,7 +89,7 @@ def fetch(
         path = clip_path(name, home)
     else:
         new, path = fetch_mlm(name, home, source=source, replace=replace), mlm_path(name, home)
-    return Fetched(name, kind, path, size_of(path), new, ModelSummary(read_record(path)))
+    return Fetched(name, kind, path, size_of(path), new, read_record(path))
 
 
 def _fetch_dataset(
@@ -190,6 +190,21 @@ def listing(home: Home) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _of_the_hub(source: Path) -> Path:
+    """The files of a model in the hub's own cache, where it is named as a whole (models--ORG--NAME); any other path as
+    it is. Raises UserError where none of its states is the one that is meant."""
+    if not source.name.startswith("models--") or not (source / "snapshots").is_dir():
+        return source
+    states = {path.name: path for path in sorted((source / "snapshots").iterdir())}
+    newest = source / "refs" / "main"
+    meant = newest.read_text(encoding="utf8").strip() if newest.is_file() else next(iter(states), "")
+    if meant not in states or (len(states) > 1 and not newest.is_file()):
+        raise UserError(
+            f"{source.name} holds {len(states)} states of the model", hint=f"--from {source / 'snapshots'}/COMMIT"
+        )
+    return states[meant]
+
+
 def _kind_of_path(source: Path) -> Kind:
     if (source / "open_clip_config.json").exists() or source.name.lower().endswith(WEIGHTS):
         return Kind.clip
@@ -201,8 +216,7 @@ def _kind_of_path(source: Path) -> Kind:
 
 
 def _datasets(home: Home) -> list[dict[str, Any]]:
-    from .datasets.library import dataset_path, registered_datasets
-    from .datasets.samples import ORDER
+    from .datasets.library import ORDER, dataset_path, registered_datasets
 
     rows = {store_name(row.name): row for row in catalog.datasets().values()}
     found = []

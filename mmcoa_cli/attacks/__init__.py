@@ -3,8 +3,7 @@
 from .autoattack import AUTOATTACK
 from .base import ATTACKS, Attack, lookup, register
 from .clean import CLEAN
-from .co_attack import CO_ATTACK
-from .co_attack_sets import CO_ATTACK_SET
+from .co_attack import CO_ATTACK, CO_ATTACK_SET
 from .embedding import EMBEDDING
 from .image import IMAGE
 from .multimodal import MULTIMODAL

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from store.errors import UserError
 from store.keys import key_of
 
-from ..models import remembered_words
+from ..models.stored_lm import recall, remember
 from .compat import CASE, POSITIONS, WORDS
 from .settings import BertAttackSettings
-from .stop_words import STOP_WORDS
-from .words import parted
+from .words import STOP_WORDS, parted
 
 if TYPE_CHECKING:
     from ..models.masked_lm import MaskedLM
@@ -43,11 +42,11 @@ def candidates_of(prompts: Sequence[str], *, mlm: AnyMaskedLM, settings: BertAtt
         "compat": [settings.does(part) for part in (POSITIONS, CASE, WORDS)],
     }
     key = key_of(deciding)
-    known: Candidates | None = remembered_words.recall(mlm.memory, key)
+    known: Candidates | None = recall(mlm.memory, key)
     if known is not None and _are_candidates(known, prompts):
         return known
     found = _found(prompts, mlm=mlm.loaded, settings=settings)
-    remembered_words.remember(mlm.memory, key, found)
+    remember(mlm.memory, key, found)
     return found
 
 

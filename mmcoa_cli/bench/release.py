@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..attacks.stop_words import STOP_WORDS
+from ..attacks.words import STOP_WORDS
 
 MOST_TOKENS, BATCH, CANDIDATES, LEAST_SCORE = 30, 32, 10, 0.3
 

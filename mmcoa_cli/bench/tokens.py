@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..attacks.stop_words import STOP_WORDS
+from ..attacks.words import STOP_WORDS
 from ..models.clip import Clip
 
 CANDIDATES = ("thing", "house", "river", "paper", "window", "garden", "engine", "letter", "music", "winter")

@@ -18,8 +18,8 @@ from .. import catalog
 from ..attacks.bert_attack import prepare
 from ..attacks.radii import radius
 from ..datasets.pixels import load_pixels, to_unit
+from ..defences.batch import InPieces
 from ..defences.optimizers import make_optimizer, make_schedule
-from ..defences.pieces import InPieces
 from ..jobs.training_plan import Plan
 from ..jobs.training_spec import TrainSpec
 from ..jobs.training_steps import original_of, steps

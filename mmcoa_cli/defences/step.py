@@ -27,8 +27,7 @@ from ..attacks.pgd import ascend, last, pgd, pgd_iterates
 from ..attacks.settings import PgdSettings
 from ..attacks.starts import random_start
 from ..models.victim import Victim
-from .batch import Batch
-from .pieces import number_of_pieces
+from .batch import Batch, number_of_pieces
 
 Module = Callable[..., Any]  # a victim, or what Accelerate made of one: called as `Victim.forward`
 OfflineFeatures = Callable[[Victim, npt.NDArray[np.int64]], Tensor]  # of the original and of training images, (b, D)

@@ -20,9 +20,8 @@ from store.schema import Epoch
 
 from .. import __version__
 from ..datasets.pixels import load_pixels, to_unit
-from ..defences.batch import Batch
+from ..defences.batch import Batch, InPieces
 from ..defences.optimizers import make_optimizer, make_schedule
-from ..defences.pieces import InPieces
 from ..defences.step import Module, Original, Step
 from ..models.epochs import drop_earlier, epochs_in, number_of, resume, save_epoch
 from ..models.finite import require_finite_weights, smaller_lr

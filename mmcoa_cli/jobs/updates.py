@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from store.errors import UserError
 
 from ..defences import Loss, loss_of
-from ..defences.pieces import InPieces
+from ..defences.batch import InPieces
 from ..defences.step import Module, Step
 from ..models.held import free_memory, needed
 from ..models.victim import Victim

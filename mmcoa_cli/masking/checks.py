@@ -1,6 +1,6 @@
 """The checks: each looks at one thing that cannot be so where an attack sees the model, and says what it found.
 
-Where attacks are compared, it is on the same images and by an exact test (`paired.py`). Where an honest model may
+Where attacks are compared, it is on the same images and by an exact test (`Pair`). Where an honest model may
 differ a little, a number is suspected only if the other one lies outside of its 95% interval as well.
 """
 
@@ -12,13 +12,49 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from store.errors import UserError
 
 from ..attacks.radii import written
-from .paired import ALPHA, Pair
 
 if TYPE_CHECKING:
     from .evidence import Evidence, Outcome
+
+TESTS = 8  # of one examination
+ALPHA = 0.05 / TESTS  # so that by chance at most one honest model in twenty is suspected by any (Bonferroni)
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Of images that two attacks were run on: how many only the one turned, and how many only the other."""
+
+    one: int
+    other: int
+
+    @classmethod
+    def of(cls, one: Bools, other: Bools) -> Pair:
+        return cls(int((one & ~other).sum()), int((other & ~one).sum()))
+
+    @property
+    def one_is_stronger(self) -> bool:
+        """Whether the first turns more than chance explains: McNemar's test, exact and one-sided."""
+        return self._at_most(self.other) < ALPHA
+
+    @property
+    def differ(self) -> bool:
+        """Whether either does: the same test, two-sided."""
+        return 2 * self._at_most(min(self.one, self.other)) < ALPHA
+
+    def _at_most(self, count: int) -> float:
+        """How probable it is that a coin gives so few of these images to one of the two."""
+        from scipy.special import bdtr  # scipy.stats, which has the test as such, takes a second to load
+
+        return float(bdtr(count, self.one + self.other, 0.5))
+
 
 BATCH = 64  # of images that are classified together
 LN_20 = math.log(20)  # odds of 20 to 1: what 95% of sureness are

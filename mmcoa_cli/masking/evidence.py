@@ -31,7 +31,7 @@ from ..models.subjects import load_subject
 from ..models.victim import Victim
 from ..settings import Home
 from ..tasks.base import Logits, Metric
-from .paired import Bools
+from .checks import Bools
 
 ATTACK = "image"  # whose number is in question
 FEW, MANY = 10, 100  # of its steps

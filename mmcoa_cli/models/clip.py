@@ -35,11 +35,11 @@ from .digests import (
     weights_of,
 )
 from .fast_vit import patch_of, quicken, resize_matrix
-from .foreign_code import check_tokenizer, forbid_foreign_code
+from .foreign_code import VOCABULARIES, check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
 from .precision import choose
 from .text_batches import Row, tokens_of
-from .text_encoding import features_once, takes_short_texts, text_features
+from .text_tree import features_once, takes_short_texts, text_features
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 from .whole import is_divided, whole
@@ -254,6 +254,12 @@ def _tokenizer_files(folder: Path, config: dict[str, Any], *, name: str) -> tupl
     paths = {
         file: path for file, path in files_of(folder).items() if not file.endswith(WEIGHTS) and file != CLIP_CONFIG
     }
+    if not any(vocabulary in paths for vocabulary in VOCABULARIES):
+        of = str(config["model_cfg"]["text_cfg"]["hf_tokenizer_name"])[:80]
+        raise UserError(
+            f"{name} has no tokenizer: it reads texts by that of {of!r}, not by CLIP's own",
+            hint="put tokenizer.json and tokenizer_config.json of that beside its weights",
+        )
     check_tokenizer(paths, name=name)
     try:
         texts = {file: path.read_text(encoding="utf8") for file, path in paths.items()}

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from store.errors import UserError
 
-from .prompt_settings import CONTEXT, ContextSettings
 from .token_rows import SHORTER
-from .victim import Victim
+from .victim import CONTEXT, ContextSettings, Victim
 from .wrapping import Wrapper
 
 PLACE = "X"  # the word whose embeddings are replaced

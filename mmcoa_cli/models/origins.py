@@ -7,7 +7,7 @@ SHA-256. **stand-in**: made by `mmcoa pretrain`, or embedded. Importing this mod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from store.errors import UserError
 
 RECORD = "source.json"
 OLD_WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
+GUESS = " (OpenAI's own weights and those tuned from them need QuickGELU: --arch ARCH:openai)"
 PUBLISHED, OWN, STAND_IN = "published", "own", "stand-in"
 
 
@@ -28,9 +29,18 @@ class Origin:
     sha256: str = ""
 
     def __str__(self) -> str:
+        """As a table has it."""
         if self.kind == OWN:
             return f"own weights, sha256 {self.sha256[:8]}" if self.sha256 else "own weights"
         return "a stand-in model" if self.kind == STAND_IN else f"published, {self.source}"
+
+    def in_full(self) -> str:
+        """As `fetch` says it."""
+        if self.kind == OWN:
+            return f"own weights of {self.source or 'this machine'}" + (
+                f", sha256 {self.sha256}" if self.sha256 else ""
+            )
+        return f"a stand-in, made by {self.source or 'mmcoa'}" if self.kind == STAND_IN else f"published: {self.source}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,26 @@ class Record:
         origin = {"origin": self.origin.kind, "source": self.origin.source, "sha256": self.origin.sha256}
         parts = {"files": self.files, "request": self.request, "understood": self.understood}
         return json.dumps({"name": self.name, **origin, **{k: dict(v) for k, v in parts.items() if v}}, indent=2)
+
+    def document(self) -> dict[str, Any]:
+        """All of it, as `--json` prints it."""
+        origin = self.origin
+        return {"origin": origin.kind, "source": origin.source, "sha256": origin.sha256, **self.understood}
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Architecture, sizes and activation (and who says so); origin and digest; what was taken of the file."""
+        known = self.understood
+        if known:
+            yield "model", f"{known.get('architecture')}; {known.get('parameters', 0):,} parameters"
+        if "activation" in known:
+            side, guess = known.get("image_size"), GUESS if "guess" in str(known["activation"]) else ""
+            yield "input", f"images of {side} x {side} pixels, texts of {known.get('context_length')} tokens"
+            yield "activation", f"{known['activation']}, said by {known.get('activation_from')}{guess}"
+        yield "origin", f"{self.origin.in_full()}; licence unknown"
+        if known:
+            yield "digest", str(known.get("digest", ""))[:12]
+        if "taken" in known:
+            yield "taken", str(known["taken"])
 
 
 def read_record(folder: Path, *, name: str = "") -> Record:

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from store.errors import UserError
 
-from .prompt_settings import SIDE, VisualPromptSettings
-from .victim import Victim
+from .victim import SIDE, Victim, VisualPromptSettings
 from .wrapping import Wrapper
 
 

@@ -11,7 +11,7 @@ from store.dataset_writing import DatasetWriter
 from .. import catalog
 from ..datasets.library import attacked_at, open_dataset
 from ..datasets.pixels import Pixels, load_pixels
-from ..models import remembered_words
+from ..models.stored_lm import WORDS
 from ..settings import Home
 
 WEIGHED = 32  # images of a dataset
@@ -24,7 +24,7 @@ def link_models(own: Home, home: Home) -> None:
         if part.name != own.mlms.name:
             (own.models / part.name).symlink_to(part)
     for file in home.mlms.absolute().glob("*/*") if home.mlms.exists() else ():
-        if file.name != remembered_words.FOLDER:
+        if file.name != WORDS:
             place = own.mlms / file.parent.name / file.name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(file)

@@ -63,6 +63,7 @@ T = TypeVar("T")
 AGAIN = 2  # measurements of each size, of which the shortest counts
 # what an image takes on disk: fewer are weighed of large ones, after so many steps of an attack
 FEWER, SMALL, DISK_STEPS = 8, 100, 10
+LEAST = 4  # images that are measured together: a model that takes ENOUGH for them is measured once, and weighs so many
 
 
 def measure(order: Order | Typed, home: Home, *, side: int, sides: Mapping[int, str] | None = None) -> Speed:
@@ -112,10 +113,15 @@ class Bench:
     @cached_property
     def most(self) -> int:
         """The most images that are measured together, at most those of a block."""
-        n = 4
+        n = LEAST
         while n < self.order.block and _seconds(lambda: self._encode(n), self.device) < ENOUGH:  # noqa: B023
             n = min(2 * n, self.order.block)
         return n
+
+    @property
+    def slow(self) -> bool:
+        """Whether the model is so large for this machine that measuring it as often as a small one takes long."""
+        return self.most == LEAST
 
     def training(self, method: MethodRow, *, compat: str = "") -> tuple[Cost, float]:
         """What a step of its own loss costs, and the seconds before the first for each class prompt."""
@@ -168,13 +174,15 @@ class Bench:
         prompts = len(plan.dataset.info.class_names)
         with self.held.of(plan.row.name, images=n, prompts=min(n, prompts), weights=victim.parameters()):
             update()  # the first makes the moments
-        return min(_seconds(update, self.device) for _ in range(AGAIN))
+        return min(_seconds(update, self.device) for _ in range(1 if self.slow else AGAIN))
 
     def _examples(self, name: str, n: int, steps: int, classes: int) -> float:
         """Seconds until the examples of `n` images are stored; by another seed they are others."""
         with self.held.of(name, images=n, prompts=min(n, classes), weights=self.victim.parameters()):
             self._making(name, n, steps, dataset_of(classes), AGAIN + 1)()
-        made = [self._making(name, n, steps, dataset_of(classes), seed) for seed in range(AGAIN + 1)]
+        made = [
+            self._making(name, n, steps, dataset_of(classes), seed) for seed in range(1 if self.slow else AGAIN + 1)
+        ]
         return min(_seconds(one, self.device) for one in made)
 
     def job(self, tested: Mapping[str, Cost]) -> float:
@@ -196,7 +204,7 @@ class Bench:
         return {side: self._bytes_at(name, side, of) for side, of in chosen.items()}
 
     def _bytes_at(self, name: str, side: int, of: str) -> tuple[float, float]:
-        dataset, most = self._some(side, of), WEIGHED if side <= SMALL else FEWER
+        dataset, most = self._some(side, of), LEAST if self.slow else WEIGHED if side <= SMALL else FEWER
         few, many = (self._making(name, n, DISK_STEPS, dataset, 0)().path.stat().st_size for n in (FEW, most))
         each = (many - few) / (most - FEW)
         return few - FEW * each, each

@@ -29,6 +29,19 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
+
+def chances(above: npt.NDArray[Any], ties: npt.NDArray[Any], own: npt.NDArray[Any], k: int) -> npt.NDArray[np.float64]:
+    """What a query counts whose best own item ties with others: the chance that one is among the first k, were the tied
+    ones put in any order: 1 - C(ties - own, r) / C(ties, r) for the r places that are left to them."""
+    import numpy as np
+
+    places, missed = np.clip(k - above, 0, ties), np.ones(len(above))
+    for taken in range(k):
+        others = np.maximum(ties - own - taken, 0) / np.maximum(ties - taken, 1)
+        missed *= np.where(taken < places, others, 1.0)
+    return np.asarray(1 - missed)
+
+
 FIRST = (1, 5, 10)
 MAX_WORDS = 30
 EPS, STEPS = "2/255", 10  # of the published attacks
@@ -156,8 +169,6 @@ class Retrieval(Task):
     def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
         """TR@K over images, IR@K over captions, the success rate of an attack on each, and the shares of captions that
         are cut, and changed."""
-        from .chances import chances
-
         found, n = [], notes["prompts"]
         for way in WAYS:
             above, ties, own = (column(f"{way}_{part}") for part in PARTS)

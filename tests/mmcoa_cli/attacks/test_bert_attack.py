@@ -22,8 +22,7 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from mmcoa_cli.attacks.bert_attack import TextTarget, attack_prompts, collisions, divergence, prepare, word_importance
 from mmcoa_cli.attacks.settings import BertAttackSettings
-from mmcoa_cli.attacks.stop_words import STOP_WORDS
-from mmcoa_cli.attacks.words import bare, parted, replaced
+from mmcoa_cli.attacks.words import STOP_WORDS, bare, parted, replaced
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.masked_lm import MaskedLM, load_masked_lm

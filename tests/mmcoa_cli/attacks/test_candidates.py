@@ -16,7 +16,7 @@ from mmcoa_cli.attacks.bert_attack import prepare
 from mmcoa_cli.attacks.candidates import candidates_of
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.datasets.prompts import class_prompts
-from mmcoa_cli.models import remembered_words
+from mmcoa_cli.models import stored_lm
 from mmcoa_cli.models.masked_lm import MaskedLM
 from mmcoa_cli.models.origins import STAND_IN, Origin
 from mmcoa_cli.models.stored_lm import StoredLM, stored_mlm
@@ -39,7 +39,7 @@ def loaded(mlm: StoredLM) -> bool:
 
 
 def files(home: Home) -> list[Path]:
-    return sorted((home.mlms / "mlm" / remembered_words.FOLDER).glob("*.json"))
+    return sorted((home.mlms / "mlm" / stored_lm.WORDS).glob("*.json"))
 
 
 def test_what_was_said_before_is_not_asked_again(home: Home, mlm: StoredLM):
@@ -125,7 +125,7 @@ def test_what_cannot_be_trusted_is_asked_for_again(home: Home, mlm: StoredLM, ki
 
 @pytest.mark.parametrize("kind", ["a file", "a folder", "a device"])
 def test_where_it_cannot_be_remembered_it_is_asked_for(home: Home, mlm: StoredLM, kind: str):
-    folder = home.mlms / "mlm" / remembered_words.FOLDER
+    folder = home.mlms / "mlm" / stored_lm.WORDS
     if kind == "a file":
         folder.write_text("", encoding="utf8")
     else:
@@ -141,15 +141,15 @@ def test_where_it_cannot_be_remembered_it_is_asked_for(home: Home, mlm: StoredLM
 
 
 def test_no_more_than_some_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(remembered_words, "MOST_FILES", 3)
-    monkeypatch.setattr(remembered_words, "MOST_BYTES", 1000)
+    monkeypatch.setattr(stored_lm, "MOST_FILES", 3)
+    monkeypatch.setattr(stored_lm, "MOST_BYTES", 1000)
     for number in range(5):
-        remembered_words.remember(tmp_path, f"k{number}", [number])
-        os.utime(tmp_path / remembered_words.FOLDER / f"k{number}.json", ns=(0, number))
-    assert [remembered_words.recall(tmp_path, f"k{number}") for number in range(5)] == [None, None, [2], [3], [4]]
-    remembered_words.remember(tmp_path, "large", "x" * 2000)
-    assert remembered_words.recall(tmp_path, "large") is None
-    assert [path.name for path in sorted((tmp_path / remembered_words.FOLDER).iterdir())] == [
+        stored_lm.remember(tmp_path, f"k{number}", [number])
+        os.utime(tmp_path / stored_lm.WORDS / f"k{number}.json", ns=(0, number))
+    assert [stored_lm.recall(tmp_path, f"k{number}") for number in range(5)] == [None, None, [2], [3], [4]]
+    stored_lm.remember(tmp_path, "large", "x" * 2000)
+    assert stored_lm.recall(tmp_path, "large") is None
+    assert [path.name for path in sorted((tmp_path / stored_lm.WORDS).iterdir())] == [
         "k2.json", "k3.json", "k4.json",
     ]  # fmt: skip
 

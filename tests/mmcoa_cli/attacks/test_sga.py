@@ -15,7 +15,7 @@ from torch import Tensor
 from mmcoa_cli.attacks.base import Batch, Texts
 from mmcoa_cli.attacks.bert_attack import prepare
 from mmcoa_cli.attacks.co_attack import CoAttackSettings
-from mmcoa_cli.attacks.co_attack_sets import adv_images as co_attack_set
+from mmcoa_cli.attacks.co_attack import adv_images as co_attack_set
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.attacks.sga import NOISE, SgaSettings, adv_images, first_captions, last_captions
 from mmcoa_cli.attacks.starts import random_start

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from mmcoa_cli.attacks.autoattack import AutoAttackSettings, Standing
-from mmcoa_cli.attacks.square import square
-from mmcoa_cli.attacks.square_moves import MOVES, bump, mass_moved, square_moved
+from mmcoa_cli.attacks.square import MOVES, bump, mass_moved, square, square_moved
 
 SIDE = 8
 

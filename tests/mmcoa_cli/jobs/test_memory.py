@@ -18,7 +18,7 @@ from torch import Tensor
 import store
 from mmcoa_cli import attacks
 from mmcoa_cli.defences import loss_of
-from mmcoa_cli.defences.pieces import InPieces
+from mmcoa_cli.defences.batch import InPieces
 from mmcoa_cli.jobs.evaluation import Maker
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.job import Conduct

@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from mmcoa_cli.masking.paired import ALPHA, Pair
+from mmcoa_cli.masking.checks import ALPHA, Pair
 
 
 def test_only_images_that_one_of_two_turned_count() -> None:

@@ -12,9 +12,8 @@ from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.context import Context
-from mmcoa_cli.models.prompt_settings import ContextSettings
 from mmcoa_cli.models.token_rows import are_cut, require_distinct_prompts
-from mmcoa_cli.models.victim import WRAPPERS
+from mmcoa_cli.models.victim import WRAPPERS, ContextSettings
 from mmcoa_cli.models.wrapping import wrap
 from store.errors import UserError
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from mmcoa_cli.models import fast_vit
 from mmcoa_cli.models.fast_vit import quicken
 from mmcoa_cli.models.loaded import evaluating
-from mmcoa_cli.models.prompt_settings import VisualPromptSettings
 from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.victim import VisualPromptSettings
 from mmcoa_cli.models.wrapping import wrap
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizerFast
 
+from mmcoa_cli.inventory import Kind, fetch
 from mmcoa_cli.models.clip import load_clip
 from mmcoa_cli.models.library import (
     clip_path,
@@ -86,6 +88,28 @@ def test_a_local_folder(home: Home, folder: Path, tensors: dict[str, torch.Tenso
     assert is_clip("mine", home)
     assert ensure_clip("mine", home) == clip_path("mine", home)
     assert registered(home.clips) == ["mine"]
+
+
+def test_a_model_in_the_cache_of_the_hub(home: Home, folder: Path, tmp_path: Path) -> None:
+    """It is named by its repository, and keeps each state of it."""
+    cache = tmp_path / "models--org--small"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "snapshots").mkdir()
+    shutil.copytree(folder, cache / "snapshots" / "abc1")
+    assert fetch("first", home, source=cache).kind is Kind.clip
+    shutil.copytree(folder, cache / "snapshots" / "abc2")
+    with pytest.raises(UserError, match="holds 2 states"):
+        fetch("second", home, source=cache)
+    (cache / "refs" / "main").write_text("abc2\n")
+    assert fetch("second", home, source=cache).kind is Kind.clip
+
+
+def test_a_clip_without_its_own_tokenizer(home: Home, folder: Path) -> None:
+    config = {**CONFIG, "model_cfg": {**CONFIG["model_cfg"], "text_cfg": {**TEXT, "hf_tokenizer_name": "org/own"}}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="by that of 'org/own'") as raised:
+        fetch_clip("mine", home, source=folder)
+    assert "tokenizer.json" in str(raised.value.hint)
 
 
 @pytest.mark.parametrize("ending", ["pt", "pth", "bin"])

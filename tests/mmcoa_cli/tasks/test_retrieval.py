@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from mmcoa_cli.tasks import ranking
-from mmcoa_cli.tasks.chances import chances
 from mmcoa_cli.tasks.ranking import distinct_rows, ranks
-from mmcoa_cli.tasks.retrieval import RETRIEVAL, pre_caption
+from mmcoa_cli.tasks.retrieval import RETRIEVAL, chances, pre_caption
 from store.errors import UserError
 
 
