@@ -12,15 +12,18 @@ from ..settings import Home, home
 from ..terminal.console import out, print_json, say
 from . import records
 from .status import status, table
-from .submission import Allocation, submit
+from .submission import Allocation, executor_of, submit
 
 
 def hand_in(order: Order, allocation: Allocation, *, dry_run: bool, as_json: bool) -> None:
     """Print the plan; unless `dry_run`, fetch here what is missing, where there is a network, and hand the rest in.
 
-    Raises UserError where something could not be fetched; what needs none of it is handed in first.
+    Raises UserError where there is no such cluster, before the plan is made, and where something could not be fetched;
+    what needs none of it is handed in first.
     """
     store = home()
+    if not dry_run:
+        executor_of(allocation.on, store)  # says now that there is no Slurm, and not when the plan was measured
     waiting = records.active(records.read(_jobs(order, store)))  # before it is looked at what is left
     chosen = order.preset == "paper" or remembered(order, store)  # else its size takes a measurement
     plan = told_plan(order, store, dry_run=dry_run, as_json=as_json, measured=not chosen)

@@ -96,7 +96,7 @@ def _fitting(found: list[Errand], on: str) -> list[Errand]:
 
 def _submitted(errand: Errand, after: Sequence[str], allocation: Allocation, start: Start, home: Home) -> str:
     """The number that the cluster gave the job."""
-    executor = _executor(allocation.on, home)
+    executor = executor_of(allocation.on, home)
     work = Work(errand.steps, str(home.root), start)
     try:
         executor.update_parameters(**allocation.parameters(errand, after))
@@ -106,7 +106,8 @@ def _submitted(errand: Errand, after: Sequence[str], allocation: Allocation, sta
     return str(job.job_id)
 
 
-def _executor(on: str, home: Home) -> Any:
+def executor_of(on: str, home: Home) -> Any:
+    """What hands jobs in. Raises UserError where it is not here."""
     try:
         import submitit
     except ImportError as error:

@@ -51,6 +51,7 @@ def test_a_plan_is_done_as_jobs_once_each_though_one_is_preempted(home: Home, sl
     until(lambda: "RUNNING" in told("squeue", "-h", "-j", last, "-o", "%T"))
     told("sbatch", "--partition=high", "--cpus-per-task=2", "--output=/dev/null", "--wrap=true")
     until(lambda: "Restarts=1" in told("scontrol", "show", "job", last))
+    until(nothing_waits)
     until(lambda: not states() - {"done", "ended"})
     assert states() == {"done"}, logs(home)
     assert all(step["cached"] for step in document("--dry-run")["steps"])
@@ -78,7 +79,7 @@ def test_a_job_that_a_person_cancels_stays_cancelled(home: Home, slurm: None) ->
     jobs = [job["job"] for job in document(*ON_SLURM)["jobs"]]
     until(lambda: "RUNNING" in told("squeue", "-h", "-j", jobs[0], "-o", "%T"))
     told("scancel", *jobs)
-    until(lambda: not told("squeue", "-h", "-t", "pending,running,completing").strip())
+    until(nothing_waits)
     assert "Restarts=0" in told("scontrol", "show", "job", jobs[0])
     assert "ended" in states()
 
@@ -107,8 +108,14 @@ def test_in_the_background_of_this_machine(home: Home) -> None:
     (job,) = document("--on", "local")["jobs"]
     assert "and 6 more" in job["title"]
     assert states() <= {"running", "done"}
+    until(lambda: any(home.runs.glob("cluster/*/*_result.pkl")))  # what a job tells at its end
     until(lambda: not states() - {"done", "ended"})
     assert states() == {"done"}, logs(home)
+
+
+def nothing_waits() -> bool:
+    """Whether Slurm has no job any more; looking costs nothing, where `--status` makes the whole plan."""
+    return not told("squeue", "-h", "-t", "pending,running,completing").strip()
 
 
 def told(*command: str) -> str:
