@@ -25,6 +25,7 @@ from store.printable import visible
 
 from . import __version__
 from .settings import Home
+from .stored.items import size_of
 from .stored.listing import counted
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
@@ -272,16 +273,7 @@ def _shown(paths: list[Path]) -> str:
 
 
 def _size(paths: list[Path]) -> str:
-    files = (file for path in paths for file in (path, *path.rglob("*")))
-    return f"{sum(map(_bytes, files)) / 10**6:.1f} MB"
-
-
-def _bytes(file: Path) -> int:
-    """The size of a file; 0 for a folder, and for a file that another process has removed meanwhile."""
-    try:
-        return file.stat().st_size if file.is_file() else 0
-    except FileNotFoundError:
-        return 0
+    return f"{sum(map(size_of, paths)) / 10**6:.1f} MB"
 
 
 GROUPS = {"software": _software, "machine": _machine, "store": _store, "network": _network}

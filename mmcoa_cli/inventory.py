@@ -216,8 +216,7 @@ def _kind_of_path(source: Path) -> Kind:
 
 
 def _datasets(home: Home) -> list[dict[str, Any]]:
-    from .datasets.library import dataset_path, registered_datasets
-    from .datasets.samples import ORDER
+    from .datasets.library import ORDER, dataset_path, registered_datasets
 
     rows = {store_name(row.name): row for row in catalog.datasets().values()}
     found = []

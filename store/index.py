@@ -1,17 +1,19 @@
-"""The index of results: which run was tested on what, and what came out. SQLite by default, any SQLAlchemy URL else."""
+"""The index of results: which run was tested on what, and what came out. SQLite by default, else PostgreSQL."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Executable,
     Row,
@@ -97,12 +99,12 @@ class Index:
         query = select(schema.epochs).where(_EPOCH.run_id == run_id).order_by(_EPOCH.epoch)
         return [record_of(Epoch, row) for row in self._rows(schema.epochs, query)]
 
-    def epoch_seconds(self) -> dict[str, list[float]]:
-        """Of each run with epochs whose time was taken, what they took, the first one first."""
-        found: dict[str, list[float]] = {}
+    def epoch_seconds(self) -> dict[str, float]:
+        """What the epochs of each run took together, of those whose time was taken."""
+        found: dict[str, float] = {}
         query = select(_EPOCH.run_id, _EPOCH.seconds).order_by(_EPOCH.run_id, _EPOCH.epoch)
         for run_id, seconds in map(list, self._rows(schema.epochs, query)):
-            found.setdefault(run_id, []).append(seconds)
+            found[run_id] = found.get(run_id, 0.0) + seconds
         return found
 
     def find_run(
@@ -147,27 +149,38 @@ class Index:
         tasks: Iterable[str] | None = None,
         attacks: Iterable[str] | None = None,
         datasets: Iterable[str] | None = None,
-        metrics: Iterable[str] | None = None,
-        sources: Iterable[str] | None = None,
         examples: Iterable[str] | None = None,
         own: bool = False,
     ) -> list[tuple[Run, Result]]:
         """The results of all these with their runs, the oldest first; None stands for any.
 
-        `sources` are what runs were trained on, "" for nothing. `own` results are on what the run was trained on, or of
-        a run that was trained on nothing.
+        `own` results are on what the run was trained on, or of a run that was trained on nothing.
         """
         wanted = {
             _RESULT.evaluation: evaluations, _RESULT.run_id: runs, _RESULT.task: tasks, _RESULT.attack: attacks,
-            _RESULT.dataset: datasets, _RESULT.metric: metrics, _RESULT.examples: examples,
+            _RESULT.dataset: datasets, _RESULT.examples: examples,
         }  # fmt: skip
         chosen = [column.in_(list(values)) for column, values in wanted.items() if values is not None]
-        if sources is not None:
-            chosen.append(_RESULT.run_id.in_(select(_RUN.id).where(_RUN.source.in_(list(sources)))))
         rows = self._rows(schema.results, _of_own(chosen) if own else select(schema.results).where(*chosen))
         by_id = self._runs_of({row.run_id for row in rows})  # read last, so that they are all there
         found = [(by_id[row.run_id], record_of(Result, row)) for row in rows if row.run_id in by_id]
         return sorted(found, key=lambda one: (one[1].created_at, one[1].evaluation, one[1].metric))
+
+    def newest(self, *, datasets: Collection[str] = (), besides: Collection[str] = ()) -> list[Result]:
+        """The newest result of each run on each of the `datasets` under each attack, the oldest first; without any
+        named, the `own` ones. The metrics `besides` are left out."""
+        chosen = [_RESULT.metric.not_in(besides)]
+        every = select(schema.results).where(*chosen, _RESULT.dataset.in_(datasets)) if datasets else _of_own(chosen)
+        found = every.subquery()
+        column, names = found.c, list(_RESULT.keys())
+        place = func.row_number().over(
+            partition_by=[column.run_id, column.dataset, column.attack],
+            order_by=[column.created_at.desc(), column.evaluation.desc(), column.metric.desc()],
+        )
+        ranked = select(found, place.label("place")).subquery()
+        query = select(*(ranked.c[name] for name in names)).where(ranked.c.place == 1)
+        results = [record_of(Result, row) for row in self._rows(schema.results, query)]
+        return sorted(results, key=attrgetter("created_at", "evaluation", "metric"))
 
     def counts(self) -> tuple[int, int]:
         """How many runs there are, and how many evaluations."""
@@ -287,7 +300,7 @@ def _written(document: object) -> str:
         return ""
 
 
-def _of_own(chosen: Sequence[ColumnElement[bool]]) -> Executable:
+def _of_own(chosen: Sequence[ColumnElement[bool]]) -> CompoundSelect[Any]:
     """Results on what the run was trained on, and of runs that were trained on nothing: in two parts, which databases
     find by their index rather than by looking at every row."""
     query = select(schema.results).where(*chosen)

@@ -39,20 +39,23 @@ def command(
     json: o.Json = False,
 ) -> None:
     """List the runs: what they are made of, when, how long it took, and what came out."""
-    from ..reports import one_run, runs
     from ..settings import home
-    from ..terminal.console import out, print_json
+    from ..terminal.console import print_json
 
     if toml:
+        from ..reports.one_run import options_file
+
         if not run or json:
             raise UserError("--toml prints the options of one run", hint="mmcoa runs RUN --toml > run.toml")
-        sys.stdout.write(one_run.options_file(run, home()))
-        return
-    if run:
+        sys.stdout.write(options_file(run, home()))
+    elif run:
         from ..plans.lacking import made_by
+        from ..reports.one_run import described, print_described
 
-        found = one_run.described(run, home(), made_by=made_by)
-        print_json(found.document()) if json else one_run.print_described(found)
-        return
-    listed = runs.listed(home(), wanted.filter)
-    print_json({"runs": listed}) if json else out.print(runs.table(listed, width=out.width))
+        found = described(run, home(), made_by=made_by)
+        print_json(found.document()) if json else print_described(found)
+    else:
+        from ..reports.runs import listed, print_runs
+
+        runs = listed(home(), wanted.filter)
+        print_json({"runs": runs}) if json else print_runs(runs)

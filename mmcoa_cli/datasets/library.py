@@ -15,6 +15,7 @@ from ..settings import Home
 if TYPE_CHECKING:
     from store.datasets import Dataset
 
+ORDER = ("train", "val", "test")  # of splits
 BROKEN = "images that cannot be used"  # why files are left out of a dataset
 
 

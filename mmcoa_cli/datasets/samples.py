@@ -22,7 +22,6 @@ SPLITS = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "val", "valid": "val", "validation": "val",
 }  # fmt: skip
-ORDER = ("train", "val", "test")
 LONGEST, MOST = 10_000, 1_000  # characters of a caption, captions of an image
 CAPTIONS = ("captions", "caption", "sentences", "text")
 _SPACE = re.compile(r"[\t\n\v\f\r]+")

@@ -12,8 +12,8 @@ from store.dataset_info import DatasetInfo
 from store.datasets import Dataset
 
 from .. import catalog
+from .library import ORDER
 from .prompts import class_prompts
-from .samples import ORDER
 
 FEW, SEVERAL = 3, 10  # how many of many are named, and how many are no more than several
 LONGEST = 72  # characters of a name

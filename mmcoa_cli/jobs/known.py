@@ -126,8 +126,8 @@ class Known:
             begun = epochs_in(self.home.checkpoints / (self.run_id(train) or "-"))
             done = number_of(begun[-1]) if begun else 0
             # of a recipe the last stage is left, whose steps are the usual ones
-            train = replace(train, epochs=train.epochs - done, recipe="") if 0 < done < train.epochs else train
-            train = None if done >= train.epochs else train
+            if done:
+                train = replace(train, epochs=train.epochs - done, recipe="") if done < train.epochs else None
         else:
             train = None
         missing = [attack.name for attack in with_needs(self.missing(run, test))] if test else []

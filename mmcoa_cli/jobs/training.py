@@ -65,20 +65,17 @@ def train(
         say(f"run {plan.run}")
     if found := _decided(_finished(plan.run, spec, home, index, keep)):
         return _told(found, accelerator)
-    run, epochs = run_row(plan), partial(train_epochs, keep=keep, conduct=conduct, watched=watched)
+    run, epochs = (
+        run_row(plan),
+        partial(train_epochs, plan, home, accelerator, keep=keep, conduct=conduct, watched=watched),
+    )
     if not accelerator.is_main_process:
-        epochs(plan, home, accelerator)
+        epochs()
         return run
     with lock(home.runs / plan.run, what=f"run {plan.run}"):
-        _begin_again(index.run(run.id), home.checkpoints / run.id, spec, keep)
-        index.save_run(run)
-        _write_run(plan, home)
-        if plan.victim.note:
-            say(plan.victim.note)
-        if resumed != plan.run and resumed:
-            _take_over(resumed, plan, home, index)
-        epochs(plan, home, accelerator)
-        last = path_of(home.checkpoints / run.id, spec.epochs)
+        _begin(run, plan, home, index, resumed=resumed, keep=keep)
+        epochs()
+        last = path_of(home.checkpoints / plan.run, spec.epochs)
         divided = conduct and conduct.divided  # of which this process alone has no digest
         weights = checkpoint_digest(last) if divided else plan.victim.digest()
         run = replace(run, status="complete", weights=weights, finished_at=now())
@@ -86,6 +83,17 @@ def train(
         if keep == 1:
             drop_state(last)
     return run
+
+
+def _begin(run: Run, plan: Plan, home: Home, index: Index, *, resumed: str, keep: int | None) -> None:
+    """Have the run stand in the index and the store, with the epochs of the run that it goes on with."""
+    _begin_again(index.run(run.id), home.checkpoints / run.id, plan.spec, keep)
+    index.save_run(run)
+    _write_run(plan, home)
+    if plan.victim.note:
+        say(plan.victim.note)
+    if resumed != plan.run and resumed:
+        _take_over(resumed, plan, home, index)
 
 
 def _decided(found: Run | None) -> Run | None:

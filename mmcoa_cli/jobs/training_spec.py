@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
 from store.errors import UserError
@@ -165,7 +165,7 @@ class TrainSpec:
 
     def unusual(self) -> dict[str, Any]:
         """The settings that decide its weights and are not the method's usual ones on this dataset."""
-        usual = train_spec(self.method, dataset=self.dataset) if self.row.loss else TrainSpec(self.method)
+        usual = _usual(self.row, self.dataset) if self.row.loss else TrainSpec(self.method)
         names = ("epochs", "batch_size", "lr", "tune", "precision", "fast", "optimizer", "recipe")
         own = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
         used = [name for name in options_of(self.row) if name in self.options]
@@ -220,6 +220,11 @@ def train_spec(method: str, **options: Any) -> TrainSpec:
     batch_size = dataset.batch_size if dataset and dataset.batch_size else row.batch_size
     defaults = {"epochs": row.epochs, "batch_size": batch_size, "lr": row.optimizer.lr, "tune": row.trains}
     return _made(row.name, {**defaults, "optimizer": row.optimizer.name, **given})
+
+
+@lru_cache(maxsize=1024)  # thousands of runs are compared with few
+def _usual(row: MethodRow, dataset: str) -> TrainSpec:
+    return train_spec(row.name, dataset=dataset)
 
 
 def stored_options(text: str) -> dict[str, Any]:

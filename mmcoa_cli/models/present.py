@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from store.dataset_info import DatasetInfo
-from store.datasets import Dataset
 from store.errors import UserError
 from store.keys import key_of
 
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from store.dataset_info import DatasetInfo
     from store.schema import Run
 
 DIGESTS = SCHEME  # which example sets record: digests of one form are compared; version 0.1 recorded nothing
@@ -71,6 +70,8 @@ class Present:
         return info.pixel_size if info else None
 
     def _open(self, name: str) -> DatasetInfo | None:
+        from store.datasets import Dataset
+
         try:
             with Dataset.open(dataset_path(name, self._home)) as dataset:
                 return dataset.info

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from store.errors import UserError
 from store.index import Index
 
 from .. import catalog
@@ -49,8 +50,11 @@ def tell_disk(jobs: Sequence[Job], home: Home) -> None:
 
 def disk_of(job: Job, home: Home) -> float:
     """Bytes of what is left of a job; 0 where that is not known."""
-    left = Known(home).left(job)
-    return sum(_of_job(left, home).values()) if left else 0.0
+    try:
+        left = Known(home).left(job)
+        return sum(_of_job(left, home).values()) if left else 0.0
+    except UserError:  # whoever does the job says what is wrong
+        return 0.0
 
 
 def _of_job(job: Job, home: Home) -> dict[str, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +34,11 @@ from ..tasks.intervals import of_difference, of_pairs, wilson
 from .compose import Composer, cells_of, in_run
 from .lacking import made_by
 from .order import Settings
-from .plan import Plan
 from .selection import Data
 from .steps import Step
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 Made = tuple[TrainSpec | str, EvaluationSpec]  # a run, or the method of a model as it comes, and its test
 

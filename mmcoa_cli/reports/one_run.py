@@ -68,13 +68,13 @@ def described(name: str, home: Home, *, made_by: Callable[[Sequence[Row]], list[
     run = index.find_run(name, otherwise=NO_RUN)
     tests, epochs = together(index.results(runs=[run.id])), index.epochs(run.id)
     return Described(
-        listed=listed_run(run, [epoch.seconds for epoch in epochs], tests),
+        listed=listed_run(run, sum(epoch.seconds for epoch in epochs), [one.main for one in tests]),
         finished_at=run.finished_at,
         weights=run.weights,
         settings=_settings(run),
         epochs=epochs,
         files=_files(run, home),
-        results=[accuracy(one) for one in tests],
+        results=[accuracy(one.main) for one in tests],
         command=_command(run, tests, made_by),
     )
 

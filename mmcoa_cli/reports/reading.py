@@ -228,18 +228,18 @@ def _with_paper(told: dict[str, Any], numbers: str) -> Row:
 
 def _training(method: str, spec: Mapping[str, Any]) -> str:
     """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
-    told = _unusual_in(method, json.dumps({name: value for name, value in spec.items() if name not in USUAL}))
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in unusual(method, spec).items())
     warmup = spec.get("shortened_warmup")  # of a run that is too short for the method's own
     return told if warmup is None else ", ".join(filter(None, [told, f"warm-up of {warmup} steps"]))
 
 
-@lru_cache(maxsize=1024)  # of many runs, which differ in their seeds or images, few are trained otherwise
-def _unusual_in(method: str, spec: str) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in unusual(method, spec).items())
-
-
-def unusual(method: str, spec: str) -> dict[str, Any]:
+def unusual(method: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
     """The training settings that are not the paper's, by what the index says of a run; none of one from elsewhere."""
+    return _unusual_in(method, json.dumps({name: value for name, value in spec.items() if name not in USUAL}))
+
+
+@lru_cache(maxsize=1024)  # of many runs, which differ in their seeds or images, few are trained otherwise
+def _unusual_in(method: str, spec: str) -> dict[str, Any]:
     try:
         return stored_spec(method, spec).unusual()
     except (UserError, TypeError):

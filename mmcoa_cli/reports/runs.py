@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
 
 from store.errors import UserError
 from store.index import Index
-from store.schema import Run
+from store.row_checks import parsed
+from store.schema import Result, Run
 
 from ..attacks.base import ATTACKS
 from ..attacks.settings import PgdSettings
 from ..settings import Home
+from ..terminal.console import out
 from ..terminal.durations import closely
+from ..terminal.lines import Styled, folded, print_lines
 from .filters import Filter
-from .reading import Evaluated, together, unusual
+from .reading import DETAILS, unusual
 from .threats import Threat
 from .wording import percent
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 NONE = "–"
 ACCURACIES = ("clean", "robust")
+GAP = "   "
+HEADINGS = ("run", "model", "when", *ACCURACIES)
+OF_RESULT = ("dataset", "attack", "metric", "value", "n", "evaluation", "created_at", "seconds", "examples")
 
 
 @dataclass(frozen=True)
@@ -78,22 +83,22 @@ def listed(home: Home, wanted: Filter) -> list[Listed]:
             "the index holds no run yet",
             hint="mmcoa train --method mmcoa --shots 5  # or, without a network: mmcoa demo",
         )
-    tests: dict[str, list[Evaluated]] = {}
-    for one in together(index.results(own=not wanted.datasets, datasets=wanted.datasets or None)):
-        tests.setdefault(one.run.id, []).append(one)
-    tested = {name: {one.main.dataset for one in of} for name, of in tests.items()}
+    tests: dict[str, list[Result]] = {}
+    for one in index.newest(datasets=wanted.datasets, besides=DETAILS):
+        tests.setdefault(one.run_id, []).append(one)
+    tested = {name: {one.dataset for one in of} for name, of in tests.items()}
     found = [run for run in runs if wanted.takes(run, run=run.id, datasets={run.source, *tested.get(run.id, ())})]
     if not found:
         raise wanted.none_of(runs, datasets=set().union(*tested.values()) | {run.source for run in runs} - {""})
     took = index.epoch_seconds()
-    return [listed_run(run, took.get(run.id, ()), tests.get(run.id, ())) for run in reversed(found)]
+    return [listed_run(run, took.get(run.id, 0.0), tests.get(run.id, ())) for run in reversed(found)]
 
 
-def listed_run(run: Run, epochs: Sequence[float], tests: Sequence[Evaluated]) -> Listed:
-    """The run, the seconds of its `epochs`, and what its `tests` (the oldest first) say of it."""
-    every = [accuracy(one) for one in tests]
-    on = run.source if any(one.dataset == run.source for one in every) else every[-1].dataset if every else ""
-    newest = {one.attack: one for one in every if one.dataset == on}
+def listed_run(run: Run, epochs: float, tests: Sequence[Result]) -> Listed:
+    """The run, the seconds that its `epochs` took, and what its `tests` (the oldest first) say of it."""
+    on = run.source if any(one.dataset == run.source for one in tests) else tests[-1].dataset if tests else ""
+    newest = {one.attack: one for one in tests if one.dataset == on}
+    clean = next((one for name, one in newest.items() if _changes_nothing(name)), None)
     attacked = [one for name, one in newest.items() if not _changes_nothing(name)]
     return Listed(
         run=run.id,
@@ -107,31 +112,29 @@ def listed_run(run: Run, epochs: Sequence[float], tests: Sequence[Evaluated]) ->
         status=run.status,
         created_at=run.created_at,
         seconds=_took(run, epochs),
-        clean=next((one for name, one in newest.items() if _changes_nothing(name)), None),
-        robust=min(attacked, key=lambda one: one.value, default=None),
+        clean=accuracy(clean) if clean else None,
+        robust=accuracy(min(attacked, key=lambda one: one.value)) if attacked else None,
     )
 
 
-def accuracy(one: Evaluated) -> Accuracy:
+def accuracy(one: Result) -> Accuracy:
     """What one evaluation gave."""
-    main = one.main
-    eps = Threat.of(main.attack, main.threat).options.get("eps")
-    told = {name: getattr(main, name) for name in Accuracy.__dataclass_fields__ if hasattr(main, name)}
-    return Accuracy(**told, eps=eps, ci95=(main.low, main.high))
+    eps = Threat.of(one.attack, one.threat).options.get("eps")
+    return Accuracy(**{name: getattr(one, name) for name in OF_RESULT}, eps=eps, ci95=(one.low, one.high))
 
 
 def _settings(run: Run) -> dict[str, Any]:
     """The settings of its training that are not the paper's."""
     compat = {"compat": run.compat} if run.compat != "none" else {}
-    return {**unusual(run.method, run.spec), **compat} if run.kind == "train" else {}
+    return {**unusual(run.method, parsed(run.spec)), **compat} if run.kind == "train" else {}
 
 
-def _took(run: Run, epochs: Sequence[float]) -> float | None:
+def _took(run: Run, epochs: float) -> float | None:
     """The seconds of its epochs; of a run that recorded none, from its beginning to its end."""
     if run.kind != "train":
         return None
     if epochs or not run.finished_at:
-        return sum(epochs) or None
+        return epochs or None
     return (datetime.fromisoformat(run.finished_at) - datetime.fromisoformat(run.created_at)).total_seconds()
 
 
@@ -139,40 +142,40 @@ def _changes_nothing(attack: str) -> bool:
     return attack in ATTACKS and ATTACKS[attack].changes_nothing
 
 
-def table(runs: Sequence[Listed], *, width: int) -> RenderableType:
-    """Two lines a run; where that is wider than `width` columns, a paragraph each."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    grid.add_column("run", width=max(len(one.run) for one in runs))
-    for name in ("model", "when"):
-        grid.add_column(name, no_wrap=True)
-    for name in ACCURACIES:
-        grid.add_column(name, justify="right", no_wrap=True)
-    for one in runs:
-        first, second = _lines(one)
-        grid.add_row(*(Text(text, "bold" if text == one.run else "") for text in first))
-        grid.add_row(*(Text(text, "dim") for text in second))
-    return grid if Console(width=10**6).measure(grid).maximum <= width else _paragraphs(runs)
+def print_runs(runs: Sequence[Listed]) -> None:
+    print_lines(lines_of(runs, width=out.width))
 
 
-def _paragraphs(runs: Sequence[Listed]) -> RenderableType:
-    from rich.console import Group
-    from rich.padding import Padding
-    from rich.text import Text
+def lines_of(runs: Sequence[Listed], *, width: int) -> list[Styled]:
+    """Two lines a run, in columns; where these are wider than `width`, a paragraph each."""
+    told = [(one.run, *_lines(one)) for one in runs]
+    beside = zip(HEADINGS[1:], *(cells[1:] for _, *both in told for cells in both), strict=True)
+    widths = [max(cell_len(run) for run, *_ in told), *(max(map(cell_len, column)) for column in beside)]
+    if sum(widths) + len(GAP) * (len(widths) - 1) > width:
+        return [line for one in told for line in _paragraph(*one, width)]
+    heading, *_ = _in_columns(HEADINGS, widths)
+    found: list[Styled] = [(heading, "bold", ()), ("─" * len(heading), "", ())]
+    for run, first, second in told:
+        found += [(line, "", ((0, len(run)),)) for line in _in_columns(first, widths)]
+        found += [(line, "dim", ()) for line in _in_columns(second, widths)]
+    return found
 
-    parts: list[RenderableType] = []
-    for one in runs:
-        (run, *values), (settings, *details) = _lines(one)
-        told = [f"{value} ({detail})" if detail else value for value, detail in zip(values, details, strict=True)]
-        accuracies = (f"{name} {value}" for name, value in zip(ACCURACIES, told[2:], strict=True))
-        lines = [Text(text) for text in (", ".join(told[:2]), ", ".join(accuracies))]
-        lines += [Text(settings.strip(), "dim")] if settings.strip() else []
-        parts += [Text(run, "bold"), *(Padding(line, (0, 0, 0, 2)) for line in lines)]
-    return Group(*parts)
+
+def _in_columns(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """The cells beside each other, numbers to the right; of the first one the rest below it."""
+    first, *rest = folded(cells[0], widths[0])
+    model, when, *numbers = (" " * (width - cell_len(text)) for text, width in zip(cells[1:], widths[1:], strict=True))
+    beside = [cells[1] + model, cells[2] + when, *map("".join, zip(numbers, cells[3:], strict=True))]
+    return [GAP.join([set_cell_size(first, widths[0]), *beside]), *rest]
+
+
+def _paragraph(run: str, first: Sequence[str], second: Sequence[str], width: int) -> list[Styled]:
+    values, details = first[1:], second[1:]
+    told = [f"{value} ({detail})" if detail else value for value, detail in zip(values, details, strict=True)]
+    accuracies = (f"{name} {value}" for name, value in zip(ACCURACIES, told[2:], strict=True))
+    below = [(", ".join(told[:2]), ""), (", ".join(accuracies), ""), (second[0].strip(), "dim")]
+    indented = [(f"  {part}", style, ()) for text, style in below if text for part in folded(text, width - 2)]
+    return [*((part, "bold", ()) for part in folded(run, width)), *indented]
 
 
 def _lines(one: Listed) -> tuple[list[str], list[str]]:

@@ -7,17 +7,16 @@ from dataclasses import replace
 from itertools import accumulate
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from store.printable import visible
 
 from ..terminal.console import out
+from ..terminal.lines import Styled, folded, plain_text, print_lines
 from .content import Report
 from .paper import NOTES
 from .sheet import Sheet
 from .wording import BEST, EXPLANATIONS, plain
 
-Styled = tuple[str, str, tuple[tuple[int, int], ...]]  # a line, the style it is printed in, and where it is bold
 STYLES = {"value": "", "detail": "dim"}
 GAP = 2  # columns of the terminal between two cells
 LABEL = 14  # the least that labels are wrapped to
@@ -28,26 +27,13 @@ OLDER = (
 
 
 def print_table(report: Report) -> None:
-    """Print the report on stdout, with colours on a terminal."""
-    if out.is_terminal:
-        marks = not out.is_dumb_terminal
-        lines = Text("\n").join(map(_in_colours, _lines(report, out.width, marks=marks)))
-        out.print(lines, soft_wrap=True)  # what is wider than the terminal, it may wrap
-    else:
-        out.file.write(text_table(report, width=out.width))
+    """Print the report on stdout."""
+    print_lines(_lines(report, out.width, marks=out.is_terminal and not out.is_dumb_terminal))
 
 
 def text_table(report: Report, *, width: int) -> str:
-    """The same as text without colours, `width` columns wide or as few more as its figures need."""
-    return "".join(f"{line.rstrip()}\n" for line, *_ in _lines(report, width))
-
-
-def _in_colours(line: Styled) -> Text:
-    text, style, bold = line
-    found = Text(text, style)
-    for start, end in bold:
-        found.stylize("bold", start, end)
-    return found
+    """The report as text without colours, `width` columns wide or as few more as its figures need."""
+    return plain_text(_lines(report, width))
 
 
 def _lines(report: Report, width: int, *, marks: bool = False) -> Iterator[Styled]:
@@ -86,13 +72,7 @@ def _paragraph(lines: Sequence[str], width: int) -> Iterator[Styled]:
 
 def _wrapped(lines: Iterable[str], width: int, style: str = "dim") -> Iterator[Styled]:
     """Lines of at most `width` columns, also where a name from elsewhere holds a newline."""
-    return ((part, style, ()) for line in lines for part in _folded(visible(line), width))
-
-
-def _folded(line: str, width: int) -> list[str]:
-    if cell_len(line) <= width:
-        return [line]
-    return [part.plain for part in Text(line).wrap(out, width)]
+    return ((part, style, ()) for line in lines for part in folded(visible(line), width))
 
 
 def _least_width(sheet: Sheet) -> int:
@@ -163,7 +143,7 @@ def _table(sheet: Sheet, width: int) -> Iterator[Styled]:
     for number, (line, text, cells) in enumerate(zip(sheet.lines, labels, rows, strict=True)):
         if number and line.kind == "value":
             yield BLANK
-        first, *more = _folded(text, label)
+        first, *more = folded(text, label)
         named = ((0, label),) if line.kind == "value" else ()
         wider = len(first) - cell_len(first)
         best = [(ends[number] + wider, ends[number + 1] + wider) for number in sorted(line.best)]

@@ -89,7 +89,7 @@ def test_listing_needs_no_torch(home: Home) -> None:
     script = (
         "import sys; from pathlib import Path; from mmcoa_cli.inventory import listing; "
         f"from mmcoa_cli.settings import Home; listing(Home(Path({str(home.root)!r}), '')); "
-        "print({'torch', 'transformers', 'open_clip'} & set(sys.modules))"
+        "print({'torch', 'transformers', 'open_clip', 'numpy', 'PIL'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=Path(catalog.__file__).parents[2], capture_output=True)
     assert done.stdout.decode().strip() == "set()"

@@ -19,9 +19,9 @@ from store.printable import visible
 from ...catalog import DatasetRow
 from ..decoding import common_size
 from ..files import NO_IMAGE, Files, LeftOut, images_among, is_image, joined
+from ..library import ORDER
 from ..samples import (
     CAPTIONS,
-    ORDER,
     SPLITS,
     Recognised,
     Sample,

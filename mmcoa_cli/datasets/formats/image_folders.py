@@ -21,8 +21,9 @@ from store.errors import UserError
 from ...catalog import DatasetRow
 from ..decoding import common_size
 from ..files import NO_IMAGE, OTHER_KIND, Files, LeftOut, images_among, joined
+from ..library import ORDER
 from ..prompts import clean_name
-from ..samples import ORDER, SPLITS, Labels, Recognised, Sample, natural
+from ..samples import SPLITS, Labels, Recognised, Sample, natural
 from .class_folders import BESIDE, LAYOUT, OUTSIDE, find_classes
 from .label_files import MAX_NAMES, NAMES, NOT_READ, label_files, require_none_ignored
 

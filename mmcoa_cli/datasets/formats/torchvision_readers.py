@@ -19,7 +19,8 @@ from store.errors import UserError
 from ...catalog import DatasetRow, Torchvision
 from ..decoding import MAX_IMAGE, Encoded
 from ..files import Files
-from ..samples import ORDER, Labels, Recognised, Sample
+from ..library import ORDER
+from ..samples import Labels, Recognised, Sample
 from ..sources.archives import unpacked
 
 Listed = tuple[str, Path, int]  # split, image, label

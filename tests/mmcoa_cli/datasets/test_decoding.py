@@ -240,3 +240,32 @@ def test_the_common_size_of_images() -> None:
     assert size(square(9), square(8)) is None
     assert size(saved(Image.new("L", (9, 8)), "PNG")) is None
     assert size(square(2000), square(2000)) is None
+
+
+EXIF = Image.Exif()
+EXIF[decoding._ORIENTATION] = 6
+JPEGS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "grey": {"mode": "L"},
+    "CMYK": {"mode": "CMYK"},
+    "with EXIF": {"exif": EXIF},
+    "with a comment and a profile": {"comment": b"\xff\xc0" * 9, "icc_profile": bytes(range(256)) * 300},
+    "with restarts": {"restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_the_size_of_a_jpeg_is_that_which_pillow_finds(kind: str) -> None:
+    options = dict(JPEGS[kind])
+    mode = options.pop("mode", "RGB")
+    images = [saved(Image.new(mode, (side, side)), "JPEG", **options) for side in (33, 33)]
+    other = saved(Image.new(mode, (33, 34)), "JPEG", **options)
+
+    def size(*images: bytes) -> int | None:
+        return common_size(Encoded("x", lambda image=image: image) for image in images)  # type: ignore[misc]
+
+    assert size(*images) == Image.open(io.BytesIO(images[0])).width == 33
+    assert size(images[0], other) is None
+    for cut in range(2, images[0].index(b"\xff\xda"), 7):  # what ends before it says its size counts for nothing
+        assert size(images[0][:cut], images[1]) == 33

@@ -20,8 +20,9 @@ from mmcoa_cli.app import app
 from mmcoa_cli.plans.lacking import made_by
 from mmcoa_cli.reports.filters import Filter, moment
 from mmcoa_cli.reports.one_run import _parts, described, sparkline
-from mmcoa_cli.reports.runs import listed, table
+from mmcoa_cli.reports.runs import lines_of, listed
 from mmcoa_cli.settings import Home
+from mmcoa_cli.terminal.lines import plain_text
 from store.errors import UserError
 from store.index import Index
 from store.schema import Run
@@ -154,9 +155,7 @@ def test_numbers_are_whole_in_a_narrow_terminal(home: Home, add: Add) -> None:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_nothing_of_a_list_is_cut_in_a_narrow_terminal(home: Home, add: Add, width: int) -> None:
     add("mmcoa", CORRECT, n=1000, model="a-model-of-my-own", eps="0.0157", training={"lr": 1e-4, "epochs": 3})
-    printed = StringIO()
-    Console(width=width, file=printed).print(table(listed(home, Filter()), width=width))
-    text = printed.getvalue()
+    text = plain_text(lines_of(listed(home, Filter()), width=width))
     assert all(len(line) <= width for line in text.splitlines())
     for told in ("a-model-of-my-own", "90.00", "30.00", "1,000", "0.0157", "0.0001", "epochs"):
         assert told in text, told
