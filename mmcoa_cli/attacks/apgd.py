@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.finite import require_finite
+from .pgd import l2
 from .radii import radius
 from .starts import drawn
 
@@ -41,14 +42,9 @@ class Ball(NamedTuple):
         return (images + self.clip(x - images, eps)).clamp(0, 1)
 
 
-def _l2(delta: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(delta, dim=(1, 2, 3), keepdim=True)
-    return length
-
-
 BALLS = {
     "linf": Ball(lambda d: d.abs().amax(dim=(1, 2, 3), keepdim=True), torch.sign, lambda d, eps: d.clamp(-eps, eps)),
-    "l2": Ball(_l2, lambda g: g / (_l2(g) + TINY), lambda d, eps: d / (_l2(d) + TINY) * _l2(d).clamp(max=eps)),
+    "l2": Ball(l2, lambda g: g / (l2(g) + TINY), lambda d, eps: d / (l2(d) + TINY) * l2(d).clamp(max=eps)),
 }
 
 

@@ -29,16 +29,17 @@ class Norm:
     project: Callable[[Tensor, float], Tensor]
 
 
-def _length(delta: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(delta, dim=(1, 2, 3), keepdim=True)
-    return length
+def l2(delta: Tensor, dim: tuple[int, ...] = (1, 2, 3)) -> Tensor:
+    """The length of each image's delta, or of its parts, with 1 in place of these dimensions."""
+    found: Tensor = torch.linalg.vector_norm(delta, dim=dim, keepdim=True)
+    return found
 
 
 NORMS = {
     "linf": Norm(torch.sign, lambda delta, eps: delta.clamp(-eps, eps)),
     "l2": Norm(
-        lambda gradient: gradient / (_length(gradient) + 1e-10),
-        lambda delta, eps: delta * (eps / _length(delta).clamp_min(1e-12)).clamp(max=1),
+        lambda gradient: gradient / (l2(gradient) + 1e-10),
+        lambda delta, eps: delta * (eps / l2(delta).clamp_min(1e-12)).clamp(max=1),
     ),
 }
 

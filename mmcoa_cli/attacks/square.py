@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..randomness import keyed
+from .pgd import l2
 from .radii import radius
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def tiles(images: Tensor, eps: float, draws: Tensor) -> Tensor:
         top, left = (edge + length * place for place in divmod(number, beside))
         bumps = _turned(bump(length).to(images), draws[:, number, 0]) * _signs(draws[:, number, 1:])
         delta[:, :, top : top + length, left : left + length] = bumps
-    return (images + eps * delta / _length(delta)).clamp(0, 1)
+    return (images + eps * delta / l2(delta)).clamp(0, 1)
 
 
 def mass_moved(found: Tensor, images: Tensor, eps: float, draws: Tensor, share: float) -> Tensor:
@@ -117,14 +118,14 @@ def mass_moved(found: Tensor, images: Tensor, eps: float, draws: Tensor, share: 
     length = min(side, length + 1 - length % 2)
     first, second = (_first(places, side, length) for places in (draws[:, 0:2], draws[:, 2:4]))
     into, emptied = _window(first, side, length), _window(second, side, length)
-    unused = (eps**2 - _length(nu) ** 2).clamp_min(0)
-    available = (_length(nu * (into | emptied), dim=(2, 3)) ** 2 + unused / channels).sqrt()
+    unused = (eps**2 - l2(nu) ** 2).clamp_min(0)
+    available = (l2(nu * (into | emptied), dim=(2, 3)) ** 2 + unused / channels).sqrt()
     at = _places(first, length, channels)
     bumps = _turned(bump(length).to(images), draws[:, 4]) * _signs(draws[:, 5:])
-    new = bumps + nu[at] / (_length(nu[at], dim=(2, 3)) + TINY)
+    new = bumps + nu[at] / (l2(nu[at], dim=(2, 3)) + TINY)
     nu = nu * ~emptied
-    nu[at] = new / (_length(new, dim=(2, 3)) + TINY) * available
-    return (images + eps * nu / (_length(nu) + TINY)).clamp(0, 1)
+    nu[at] = new / (l2(new, dim=(2, 3)) + TINY) * available
+    return (images + eps * nu / (l2(nu) + TINY)).clamp(0, 1)
 
 
 def bump(length: int) -> Tensor:
@@ -181,11 +182,6 @@ def _places(first: Tensor, length: int, channels: int) -> tuple[Tensor, ...]:
     rows, columns = first[:, 0, None] + along, first[:, 1, None] + along
     batch, channel = (torch.arange(size, device=first.device) for size in (len(first), channels))
     return batch[:, None, None, None], channel[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]
-
-
-def _length(delta: Tensor, dim: tuple[int, ...] = (1, 2, 3)) -> Tensor:
-    found: Tensor = torch.linalg.vector_norm(delta, dim=dim, keepdim=True)
-    return found
 
 
 MOVES = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 import open_clip
@@ -18,6 +19,7 @@ from .. import catalog
 from ..catalog import ModelRow
 from ..jobs.training_spec import DEFAULT_MLM
 from ..models.clip import Clip
+from ..models.embedded import SPECIAL, bert_tokenizer
 from ..models.library import clip_path, mlm_path
 from ..models.masked_lm import MaskedLM, quiet_transformers
 from ..models.origins import STAND_IN, Origin
@@ -29,7 +31,6 @@ from ..settings import Home
 
 RANDOM, STORED = "random", "of the store"
 VOCABULARY = 30522  # bert-base-uncased's
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 DATASETS = ("cifar10", "cifar100", "imagenet")  # whose class names are taken, the smallest that has enough
 
 
@@ -92,26 +93,11 @@ def _random_bert() -> MaskedLM:
 
     quiet_transformers()
     torch.manual_seed(0)
-    tokenizer = bert_tokenizer()
+    # as many words as BERT's, the most frequent of CLIP's vocabulary
+    words = islice(dict.fromkeys(_pieces()), VOCABULARY - len(SPECIAL))
+    tokenizer = bert_tokenizer(words, length=512)
     model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer)))
     return MaskedLM(model, tokenizer, name=DEFAULT_MLM, origin=Origin(STAND_IN, "mmcoa"))
-
-
-def bert_tokenizer() -> Any:
-    """A lower-casing BERT tokenizer with as many words as BERT's; they are the most frequent of CLIP's vocabulary."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = dict.fromkeys([*SPECIAL, *_pieces()])
-    numbered = {word: number for number, word in enumerate(list(vocabulary)[:VOCABULARY])}
-    tokenizer = Tokenizer(models.WordPiece(numbered, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    ends = [(token, numbered[token]) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    named = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **named)
 
 
 def _pieces() -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,17 @@ def _one_thread() -> Iterator[None]:
 
 
 def _tokenizer(sentences: Sequence[str]) -> Any:
-    """A lower-casing BERT tokenizer whose vocabulary is the words of the sentences."""
+    """The one whose vocabulary is the words of the sentences."""
+    words = sorted({word for sentence in sentences for word in sentence.split()})
+    return bert_tokenizer(words, length=MLM_LENGTH * 4)
+
+
+def bert_tokenizer(words: Iterable[str], *, length: int) -> Any:
+    """A lower-casing BERT tokenizer of these words and pieces, which reads so many of them."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = sorted({word for sentence in sentences for word in sentence.split()})
-    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *words])}
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys([*SPECIAL, *words]))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -98,7 +103,7 @@ def _tokenizer(sentences: Sequence[str]) -> Any:
         single="[CLS] $A [SEP]", special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
     )
     named = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MLM_LENGTH * 4, **named)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=length, **named)
 
 
 def _train_mlm(sentences: Sequence[str], tokenizer: Any, *, name: str) -> Any:

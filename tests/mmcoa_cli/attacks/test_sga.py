@@ -14,8 +14,7 @@ from torch import Tensor
 
 from mmcoa_cli.attacks.base import Batch, Texts
 from mmcoa_cli.attacks.bert_attack import prepare
-from mmcoa_cli.attacks.co_attack import CoAttackSettings
-from mmcoa_cli.attacks.co_attack import adv_images as co_attack_set
+from mmcoa_cli.attacks.co_attack import CoAttackSettings, away_from_all
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.attacks.sga import NOISE, SgaSettings, adv_images, first_captions, last_captions
 from mmcoa_cli.attacks.starts import random_start
@@ -109,7 +108,7 @@ def test_it_turns_images_away_from_all_their_captions() -> None:
 def test_co_attack_on_sets_is_that_of_a_plain_loop() -> None:
     victim, settings = Linear(), CoAttackSettings(eps="8/255", alpha="3/255", steps=4, text_weight=2.0)
     batch = batch_of(victim, settings, [0, 1, 2])
-    found = co_attack_set(batch)
+    found = away_from_all(batch)
     for row in range(3):
         image, own = batch.images[row], [victim.texts[text] for text, owner in enumerate(OWNERS) if owner == row]
         x = (image + random_start(settings, batch.images, indices=batch.indices, seed=7)[row].abs()).clamp(0, 1)
