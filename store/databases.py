@@ -34,14 +34,13 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from .errors import UserError
 from .files import lock
 from .printable import visible
 from .schema import metadata
 
-DIALECTS = ("sqlite", "postgresql")  # whose files and tables are looked at with care, and which replace rows alike
 BUSY_SECONDS = 30
 LONGEST = 2**26  # bytes of a value that SQLite may hand out
 _DECODED = make_url("sqlite:///%41").database == "A"  # SQLAlchemy 2.0 leaves the path of a URL as it is quoted
@@ -67,8 +66,6 @@ def parsed_url(url: str) -> URL:
         raise UserError(
             "MMCOA_DATABASE_URL is not a database URL", hint="for example postgresql://user@host/mmcoa"
         ) from None
-    if parsed.get_backend_name() not in DIALECTS:
-        raise UserError(f"an index is not kept in {parsed.get_backend_name()}", hint="sqlite and postgresql work")
     if parsed.database and not _DECODED:
         parsed = parsed.set(database=unquote(parsed.database))
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
@@ -76,6 +73,8 @@ def parsed_url(url: str) -> URL:
 
 def explanation(shown: str, error: Exception) -> UserError:
     """What a failure of the database means and what to do; `shown` is its URL without a password."""
+    if isinstance(error, NoSuchModuleError):
+        return UserError(f"there is no database called {shown.partition(':')[0]}", hint="sqlite and postgresql work")
     if isinstance(error, ModuleNotFoundError):
         return UserError(f"the index {shown} needs {error.name}", hint="for PostgreSQL: pip install 'mmcoa[postgres]'")
     reason = visible(str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0])

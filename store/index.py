@@ -1,9 +1,9 @@
-"""The index of results: which run was tested on what, and what came out. SQLite by default, else PostgreSQL."""
+"""The index of results: which run was tested on what, and what came out. SQLite by default, any SQLAlchemy URL else."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from operator import attrgetter
@@ -19,9 +19,11 @@ from sqlalchemy import (
     Table,
     delete,
     func,
+    insert,
     select,
     tuple_,
     union_all,
+    update,
 )
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
@@ -36,6 +38,7 @@ from .schema import Epoch, Link, Record, Result, Run
 TRIES = 10  # of a transaction that another process keeps from beginning; each waits `BUSY_SECONDS`
 POLL_SECONDS = 0.005
 AT_ONCE = 1000  # rows
+REPLACE = ("sqlite", "postgresql")  # the databases that replace rows in one statement
 Found = TypeVar("Found")
 EXPLAINED = (SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError, TypeError, OverflowError)
 _RUN, _RESULT, _EPOCH = schema.runs.c, schema.results.c, schema.epochs.c
@@ -227,7 +230,10 @@ class Index:
         def put(connection: Connection) -> None:
             if instead_of is not None:
                 connection.execute(delete(table).where(instead_of))
-            connection.execute(_put_into(table, connection.dialect.name), values)
+            if connection.dialect.name in REPLACE:
+                connection.execute(_put_into(table, connection.dialect.name), values)
+            else:
+                _put_each(connection, table, values)
 
         if values:
             self._write(put)
@@ -268,6 +274,14 @@ def _put_into(table: Table, dialect: str) -> Executable:
     rest = {column.name: new.excluded[column.name] for column in table.columns if not column.primary_key}
     found: Executable = new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=rest)
     return found
+
+
+def _put_each(connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> None:
+    """The same where the database has no statement for it that all databases share."""
+    for one in values:
+        same = [column == one[column.name] for column in table.primary_key.columns]
+        if not connection.execute(update(table).where(*same).values(**one)).rowcount:
+            connection.execute(insert(table).values(**one))
 
 
 def _of_own(chosen: Sequence[ColumnElement[bool]]) -> CompoundSelect[Any]:

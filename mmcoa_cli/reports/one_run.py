@@ -18,7 +18,7 @@ from store.schema import Epoch, Run
 
 from ..jobs.evaluation_spec import evaluation_after
 from ..jobs.job import command_of_training, size_of_test
-from ..jobs.training_spec import stored_spec
+from ..jobs.training_spec import STAGES, stored_spec
 from ..models.runs import INTERPOLATED, NO_RUN, made_again
 from ..settings import Home
 from ..stored.items import size_of
@@ -84,7 +84,8 @@ def _settings(run: Run) -> dict[str, Any]:
     found = json.loads(run.spec)
     with suppress(UserError, TypeError):  # of an index from elsewhere
         found = stored_spec(run.method, run.spec).document() if run.kind == "train" else found
-    return {name: value for name, value in found.items() if name not in BESIDE}
+    told = {name: value for name, value in found.items() if name not in BESIDE}
+    return {**told, **({"recipe": told.pop(STAGES)} if STAGES in told else {})}
 
 
 def _command(run: Run, tests: Sequence[Evaluated], made_by: Callable[[Sequence[Row]], list[str]]) -> str:

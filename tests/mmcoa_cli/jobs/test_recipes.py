@@ -22,6 +22,7 @@ from mmcoa_cli.jobs.training_spec import stored_spec, train_spec, unused
 from mmcoa_cli.jobs.training_steps import original_of, steps
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import path_of
+from mmcoa_cli.reports.one_run import described
 from mmcoa_cli.reports.reading import unusual
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
@@ -83,6 +84,7 @@ def test_a_run_by_a_recipe_is_another_one_that_says_so(home: Home, capsys: pytes
         "tecoa", of_run[slow].spec
     )
     assert "--recipe fast" in command_of(Job(FAST))
+    assert described(fast, home, made_by=lambda rows: []).settings["recipe"] == "fast"
     with pytest.raises(UserError, match="cannot go on to 3, because the stages of its recipe fast end with the last"):
         spec_to_go_on_with(fast, home, epochs=3)
     assert spec_to_go_on_with(slow, home, epochs=3)[1].epochs == 3
