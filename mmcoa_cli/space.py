@@ -24,10 +24,10 @@ def free_space(home: Home) -> int:
 
 def tell_needs(parts: Mapping[str, float], home: Home) -> None:
     """Say what is going to be written, by what it is: "needs about 1.2 GB: checkpoints 0.6 GB, examples 0.6 GB; 310 GB
-    free". Nothing where that is nothing."""
+    free". Nothing where that is nothing, and of one part the sum alone."""
     told = {name: count for name, count in parts.items() if count}
     if not told:
         return
     needed, free = sum(told.values()), free_space(home)
-    said = ", ".join(f"{name} {size(count)}" for name, count in told.items())
-    say(f"needs about {size(needed)}: {said}; {'only ' if needed > free else ''}{size(free)} free", style="dim")
+    said = f": {', '.join(f'{name} {size(count)}' for name, count in told.items())}" if len(told) > 1 else ""
+    say(f"needs about {size(needed)}{said}; {'only ' if needed > free else ''}{size(free)} free", style="dim")

@@ -222,6 +222,11 @@ def train_spec(method: str, **options: Any) -> TrainSpec:
     return _made(row.name, {**defaults, "optimizer": row.optimizer.name, **given})
 
 
+def in_words(shots: str) -> str:
+    """ "5-shot", or "full"."""
+    return shots if shots == "full" else f"{shots}-shot"
+
+
 @lru_cache(maxsize=1024)  # thousands of runs are compared with few
 def _usual(row: MethodRow, dataset: str) -> TrainSpec:
     return train_spec(row.name, dataset=dataset)

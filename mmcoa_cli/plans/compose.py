@@ -11,7 +11,7 @@ from ..attacks.base import options_of
 from ..catalog import Cell, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.job import Job, Start
-from ..jobs.training_spec import TrainSpec
+from ..jobs.training_spec import TrainSpec, in_words
 from ..models.runs import zero_shot_id
 from ..models.ways import steps_over
 from .order import Settings
@@ -143,8 +143,9 @@ class Composer:
 
 def _label(cell: Cell) -> str:
     """ "tecoa, 5-shot, tune image"."""
-    shots = cell.shots if cell.shots == "full" else f"{cell.shots}-shot"
-    return ", ".join([cell.method, shots, *(f"{name.replace('_', ' ')} {value}" for name, value in cell.training)])
+    return ", ".join(
+        [cell.method, in_words(cell.shots), *(f"{name.replace('_', ' ')} {value}" for name, value in cell.training)]
+    )
 
 
 def in_run(cell: Cell, run: TrainSpec) -> Cell | None:

@@ -11,7 +11,7 @@ from store.errors import UserError
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.job import Conduct, Job, Outcome, Start
 from ..jobs.preflight import resolve
-from ..jobs.training_spec import TrainSpec
+from ..jobs.training_spec import TrainSpec, in_words
 from ..reports import results
 from ..settings import home
 from .disk import disk_of, tell_disk
@@ -102,7 +102,7 @@ def _titles(jobs: Sequence[Job]) -> Iterator[str]:
     for job in jobs:
         if spec := job.train:
             apart = "".join(f", {name} {getattr(spec, name)}" for name in varied if spec.row.loss or name != "lr")
-            made = f"train {spec.method}, {spec.shots}" if spec.row.loss else f"test {spec.method}, zero-shot"
+            made = f"train {spec.method}, {in_words(spec.shots)}" if spec.row.loss else f"test {spec.method}, zero-shot"
             yield f"{made} on {spec.dataset}{apart}, seed {spec.seed}"
         elif test := job.evaluate:
             yield f"test {test.checkpoint}{f' after epoch {test.epoch}' if test.epoch else ''}"

@@ -80,9 +80,8 @@ def test_a_run_by_a_recipe_is_another_one_that_says_so(home: Home, capsys: pytes
     assert [run.startswith("tecoa-digits-2shot-") for run in (slow, fast)] == [True, True]
     assert of_run[slow].weights != of_run[fast].weights
     assert stored_spec("tecoa", of_run[fast].spec) == FAST and stored_spec("tecoa", of_run[slow].spec).recipe == ""
-    assert unusual("tecoa", of_run[fast].spec)["recipe"] == "fast" and "recipe" not in unusual(
-        "tecoa", of_run[slow].spec
-    )
+    own, others = (unusual("tecoa", json.loads(of_run[run].spec)) for run in (fast, slow))
+    assert own["recipe"] == "fast" and "recipe" not in others
     assert "--recipe fast" in command_of(Job(FAST))
     assert described(fast, home, made_by=lambda rows: []).settings["recipe"] == "fast"
     with pytest.raises(UserError, match="cannot go on to 3, because the stages of its recipe fast end with the last"):

@@ -55,7 +55,7 @@ def test_a_grid_is_a_run_of_each_and_one_table(home: Home) -> None:
     runs = json.loads(more.stdout)["runs"]
     assert len(set(runs)) == 8 and set(done) < set(runs)
     assert all(f"run {run} is in the store already" in more.stderr for run in done)
-    assert "8/8 train tecoa, 2 on digits, lr 0.0001, seed 0" in " ".join(more.stderr.split())
+    assert "8/8 train tecoa, 2-shot on digits, lr 0.0001, seed 0" in " ".join(more.stderr.split())
     assert len([run for run in Index(home.database_url).runs() if run.kind == "train"]) == 8
 
 

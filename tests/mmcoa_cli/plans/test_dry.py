@@ -64,7 +64,7 @@ def test_a_training_is_estimated_and_then_found(home: Home) -> None:
     again = mmcoa(*TRAIN, "--test-limit", "20", "--test-steps", "2", "--json")  # of which all is there
     assert "took" not in json.loads(again.stdout) and "took" not in again.stderr
     shown = mmcoa(*TRAIN, "--dry-run", "--test-limit", "20", "--test-steps", "2")
-    assert shown.stdout == f"train tecoa, 2 on digits, seed 0 (run {run}): is in the store already\n"
+    assert shown.stdout == f"train tecoa, 2-shot on digits, seed 0 (run {run}): is in the store already\n"
 
 
 def test_a_test_is_estimated(home: Home) -> None:
