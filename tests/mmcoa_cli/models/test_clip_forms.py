@@ -124,7 +124,7 @@ def taken(home: Home, source: Path, **options: Any) -> Clip:
 
 
 def understood(home: Home, source: Path, **options: Any) -> Record:
-    record = fetch("mine", home, source=source, kind=Kind.clip, **options).about.record
+    record = fetch("mine", home, source=source, kind=Kind.clip, **options).about
     assert record is not None
     return record
 
