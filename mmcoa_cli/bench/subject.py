@@ -93,11 +93,14 @@ def _random_bert() -> MaskedLM:
 
     quiet_transformers()
     torch.manual_seed(0)
-    # as many words as BERT's, the most frequent of CLIP's vocabulary
-    words = islice(dict.fromkeys(_pieces()), VOCABULARY - len(SPECIAL))
-    tokenizer = bert_tokenizer(words, length=512)
+    tokenizer = tokenizer_of_berts_size()
     model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer)))
     return MaskedLM(model, tokenizer, name=DEFAULT_MLM, origin=Origin(STAND_IN, "mmcoa"))
+
+
+def tokenizer_of_berts_size() -> Any:
+    """With as many words as BERT's, the most frequent of CLIP's vocabulary."""
+    return bert_tokenizer(islice(dict.fromkeys(_pieces()), VOCABULARY - len(SPECIAL)), length=512)
 
 
 def _pieces() -> Iterator[str]:

@@ -11,7 +11,7 @@ import torch
 
 from mmcoa_cli.bench.asked import Asked
 from mmcoa_cli.bench.bench import Bench
-from mmcoa_cli.bench.subject import bert_tokenizer
+from mmcoa_cli.bench.subject import tokenizer_of_berts_size
 from mmcoa_cli.models.masked_lm import MaskedLM, quiet_transformers
 from mmcoa_cli.models.origins import STAND_IN, Origin
 from mmcoa_cli.settings import Home
@@ -36,7 +36,7 @@ def wordy() -> MaskedLM:
 
     quiet_transformers()
     torch.manual_seed(0)
-    tokenizer = bert_tokenizer()
+    tokenizer = tokenizer_of_berts_size()
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
         initializer_range=0.5,
