@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue")
+# cred_expire: seconds (120 where it is not said) that a preempted job waits before it queues again
 CONF = """
 ClusterName=mmcoa-tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.sock
+AuthInfo=socket={folder}/munge.sock,cred_expire=20
 SlurmctldPort={port}
 SlurmdPort={other_port}
 StateSaveLocation={folder}/state
