@@ -235,7 +235,8 @@ def _usual(row: MethodRow, dataset: str) -> TrainSpec:
 def stored_options(text: str) -> dict[str, Any]:
     """What the index says of a run (JSON), with eps and alpha in their canonical form."""
     found, radii = json.loads(text), ("eps", "alpha")
-    found["recipe"] = found.pop(STAGES, "")
+    found.pop("recipe", None)  # there, what runs of several seeds have in common
+    found |= {"recipe": found.pop(STAGES)} if STAGES in found else {}
     return {name: canonical_or_same(v) if name in radii else v for name, v in found.items()}
 
 
