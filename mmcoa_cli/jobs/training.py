@@ -65,10 +65,8 @@ def train(
         say(f"run {plan.run}")
     if found := _decided(_finished(plan.run, spec, home, index, keep)):
         return _told(found, accelerator)
-    run, epochs = (
-        run_row(plan),
-        partial(train_epochs, plan, home, accelerator, keep=keep, conduct=conduct, watched=watched),
-    )
+    run = run_row(plan)
+    epochs = partial(train_epochs, plan, home, accelerator, keep=keep, conduct=conduct, watched=watched)
     if not accelerator.is_main_process:
         epochs()
         return run

@@ -17,7 +17,7 @@ from ..models.ways import steps_over
 from .order import Settings
 from .selection import Data
 from .steps import Between, Step
-from .takes import NOTHING
+from .takes import NOTHING, Takes
 from .together import merged
 
 if TYPE_CHECKING:
@@ -87,12 +87,11 @@ class Composer:
         keep = None if any(spec.epoch for spec in specs) else Job.keep  # all, where those before the last are tested
         early = any(spec.epoch and not step.cached for spec, step in zip(specs, tests, strict=True))
         done = found is not None and not (early and self.known and not self.known.keeps_all(found))
-        takes = self.speed.of_training(run, self.data[run.dataset], keep=keep) if self.speed and not done else NOTHING
-        seconds = 0.0 if done else takes.seconds
-        title = f"train {label} on {run.dataset}"
-        yield Step(
-            Job(run, keep=keep), title, run, None, label, done, seconds, takes.bytes or 0, takes.memory, self.start
-        )
+        takes = Takes(0.0) if done else NOTHING
+        if self.speed and not done:
+            takes = self.speed.of_training(run, self.data[run.dataset], keep=keep)
+        work, title = Job(run, keep=keep), f"train {label} on {run.dataset}"
+        yield Step(work, title, run, None, label, done, takes, self.start)
         yield from self._between(run, found, checkpoint, there, label)
         yield from tests
 
@@ -105,11 +104,13 @@ class Composer:
             return
         there = {w: self.known.between(found, w) if self.known and found else None for w in weights}
         whole, steps = all(there.values()), steps_over(weights)
-        seconds = 0.0 if whole else self.speed.between(steps) if self.speed else None
-        left = self.speed.disk.between(run, steps) if self.speed and self.speed.disk and not whole else 0
+        takes = Takes(0.0) if whole else NOTHING
+        if self.speed and not whole:
+            left = self.speed.disk.between(run, steps) if self.speed.disk else None
+            takes = Takes(self.speed.between(steps), bytes=left)
         title = f"interpolate between {run.model} and {label} from {run.dataset}"
         work = Between(run.model, checkpoint, steps)
-        yield Step(work, title, run, None, label, whole, seconds, left, start=self.start)
+        yield Step(work, title, run, None, label, whole, takes, self.start)
         for w, model in there.items():
             name = model.id if model else f"interpolated-{checkpoint}-w{w:.4g}"
             for spec in self._tests(name, [cell for cell in cells if cell.w == w]):
@@ -131,14 +132,14 @@ class Composer:
         w: float | None = None,
     ) -> Step:  # fmt: skip
         missing, data = self.known.missing(found, spec) if self.known else spec.attacks, self.data.get(spec.datasets[0])
-        takes = self.speed.of_test(spec, data, attacks=missing) if self.speed and data else NOTHING
-        seconds = takes.seconds if missing else 0.0
+        takes = NOTHING if missing else Takes(0.0)
+        if self.speed and data and missing:
+            takes = self.speed.of_test(spec, data, attacks=missing)
         own = [f"{name} {value}" for name, value in spec.options.items() if name not in self.settings.test]
         after = [f"after epoch {spec.epoch}"] if spec.epoch else []
         task = [] if spec.task == EvaluationSpec.task else [f"task {spec.task}"]
         title = ", ".join([" ".join([f"test {what}", *after, f"on {spec.datasets[0]}"]), *task, *own])
-        work, done = Job(evaluate=spec), not missing
-        return Step(work, title, of, w, label, done, seconds, takes.bytes or 0, takes.memory, self.start)
+        return Step(Job(evaluate=spec), title, of, w, label, not missing, takes, self.start)
 
 
 def _label(cell: Cell) -> str:

@@ -130,15 +130,13 @@ class Speed:
 
     def of_training(self, spec: TrainSpec, data: Data, *, keep: int | None, most: int | None = None) -> Takes:
         """What a run takes of which the last `keep` epochs stay, and of whose images at most `most` are in memory."""
-        images, left = images_of(spec, data), self.disk.training(spec, data, keep) if self.disk else 0.0
+        images, left = images_of(spec, data), self.disk.training(spec, data, keep) if self.disk else None
         memory = self.memory.training(spec, data, images=images, most=most) if self.memory else None
         return Takes(self.training(spec, data), memory, left)
 
     def of_test(self, spec: EvaluationSpec, data: Data, *, attacks: Sequence[str]) -> Takes:
         """What these attacks of `spec` take."""
-        if not attacks:
-            return Takes(0.0, None, 0.0)
-        left = self.disk.test(spec, data, attacks=attacks) if self.disk else 0.0
+        left = self.disk.test(spec, data, attacks=attacks) if self.disk else None
         memory = self.memory.test(spec, data, attacks=attacks, images=tested(spec, data)) if self.memory else None
         return Takes(self.test(spec, data, attacks=attacks), memory, left)
 

@@ -14,7 +14,7 @@ from ..jobs.preflight import resolve
 from ..jobs.training_spec import TrainSpec, in_words
 from ..reports import results
 from ..settings import home
-from .disk import disk_of, tell_disk
+from .disk import tell_disk, written_by
 from .execution import Execution, verdict
 from .steps import Step
 from .takes import recalled
@@ -79,20 +79,21 @@ def steps_of(jobs: Sequence[Job], start: Start) -> list[Step]:
 def carry_out(jobs: Sequence[Job], start: Start) -> Done:
     """Do these jobs; what keeps any from being done is told before the first, where it can be known. Where one of
     several fails later, the others are done all the same."""
-    tell_disk(jobs, home())
+    written = written_by(jobs, home())
+    tell_disk(written, home())
     execution = Execution(home(), start, {job: resolve(job, home()) for job in jobs})
-    steps = [_estimated(step, job) for step, job in zip(steps_of(jobs, start), jobs, strict=True)]
+    left = [sum(written.get(job, {}).values()) for job in jobs]
+    steps = [_estimated(step, some) for step, some in zip(steps_of(jobs, start), left, strict=True)]
     if len(steps) == 1:
-        return Done(execution.all_of(steps), execution.took)
+        return Done(execution.all_of(steps), execution.told())
     failures = execution.what_can_be(steps)
     return Done(execution.outcomes, execution.told(), verdict(failures, steps))
 
 
-def _estimated(step: Step, job: Job) -> Step:
-    """The step with what a dry run said that it takes; else with the disk that it should take."""
+def _estimated(step: Step, left: float) -> Step:
+    """The step with what a dry run said that it takes; else with the bytes that it should leave."""
     found = recalled(step.command, home())
-    left = disk_of(job, home()) if found.bytes is None else found.bytes
-    return replace(step, seconds=found.seconds, memory=found.memory, bytes=left)
+    return replace(step, takes=found if found.bytes is not None else replace(found, bytes=left or None))
 
 
 def _titles(jobs: Sequence[Job]) -> Iterator[str]:

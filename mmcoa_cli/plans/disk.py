@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from store.errors import UserError
 from store.index import Index
@@ -36,25 +37,23 @@ BITS_OF_L2 = 3.0  # of a pixel's change, whose bounds are not known
 CLOSE, BITS_OF_CLOSE, OF_ROOM = 4, 1.1, 0.76
 
 
-def tell_disk(jobs: Sequence[Job], home: Home) -> None:
-    """Say what training jobs will write, as far as they are not done. Of a job of which too little is known it says
-    nothing: whoever does it tells what is wrong."""
-    known, parts = Known(home), Counter[str]()
-    left = [job for job in (known.left(job) for job in jobs if job.train) if job]
-    for job in left:
-        parts.update(_of_job(job, home))
-    if parts:
-        parts.update(_downloads(left, home))
-    tell_needs(parts, home)
+def written_by(jobs: Sequence[Job], home: Home) -> dict[Job, dict[str, float]]:
+    """What each job will write, in bytes, as far as it is not done; nothing of one of which too little is known."""
+    known, written = Known(home), dict[Job, dict[str, float]]()
+    for job in jobs:
+        with suppress(UserError):  # whoever does the job says what is wrong
+            left = known.left(job)
+            written[job] = _of_job(left, home) if left else {}
+    return written
 
 
-def disk_of(job: Job, home: Home) -> float:
-    """Bytes of what is left of a job; 0 where that is not known."""
-    try:
-        left = Known(home).left(job)
-        return sum(_of_job(left, home).values()) if left else 0.0
-    except UserError:  # whoever does the job says what is wrong
-        return 0.0
+def tell_disk(written: Mapping[Job, Mapping[str, float]], home: Home) -> None:
+    """Say what training jobs will write, and the models that they bring."""
+    training = {job: parts for job, parts in written.items() if job.train and parts}
+    every = Counter[str]()
+    for parts in training.values():
+        every.update(parts)
+    tell_needs({**every, **(_downloads(training, home) if training else {})}, home)
 
 
 def _of_job(job: Job, home: Home) -> dict[str, float]:
@@ -95,7 +94,7 @@ def _bits(spec: EvaluationSpec, attack: str) -> float:
     return BITS_OF_CLOSE if levels <= CLOSE else min(8.0, OF_ROOM * math.log2(2 * levels + 1))
 
 
-def _downloads(jobs: Sequence[Job], home: Home) -> dict[str, float]:
+def _downloads(jobs: Iterable[Job], home: Home) -> dict[str, float]:
     """The models that have to be fetched first, as far as their sizes are known."""
     clips = {name: catalog.models().get(name) for job in jobs for name in models_of(job, home)}
     mlms = {name: catalog.mlms().get(name) for job in jobs for name in mlms_of(job)}

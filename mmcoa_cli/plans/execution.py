@@ -63,18 +63,15 @@ class Execution:
                 self._attempt(group)
         return self.failures
 
-    @property
-    def took(self) -> dict[str, Any]:
-        """What all jobs took together that had something to do, beside what was planned, as JSON has it."""
-        names = ("took", "planned")
-        return {name: all_of(of).document() for name, of in zip(names, zip(*self.done, strict=True), strict=False)}
-
     def told(self) -> dict[str, Any]:
-        """The same, which is said where these were several jobs."""
+        """What all jobs took together that had something to do, beside what was planned, as JSON has it; it is said
+        where they were several."""
+        if not self.done:
+            return {}
+        took, planned = (all_of(every) for every in zip(*self.done, strict=True))
         if len(self.done) > 1:
-            took, planned = map(all_of, zip(*self.done, strict=True))
             say(f"all of it {beside(took, planned)}", style="dim")
-        return self.took
+        return {"took": took.document(), "planned": planned.document()}
 
     def _attempt(self, group: list[Step]) -> None:
         """Do the steps of a group at once; where that fails, each by itself: what is done is there, and what fails is

@@ -10,7 +10,7 @@ from ..jobs.job import Job, Start, command_of
 from ..jobs.training_spec import TrainSpec
 from ..models.ways import Way
 from ..terminal.typed import typed
-from .takes import Takes
+from .takes import NOTHING, Takes
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class Step:
     `label` says which run or model it is about, as "tecoa, 5-shot"; `w` where the tested model lies, if it is one of a
     step `Between`.
 
-    `seconds` is None where it is not known: of a download, and before a measurement. `bytes` is what it leaves on disk,
-    and `memory` what it takes at most, as far as these are known.
+    `takes` is what it is planned to take: no time is known of a download, and before a measurement.
     """
 
     work: Fetch | Job | Between
@@ -53,9 +52,7 @@ class Step:
     w: float | None = None
     label: str = ""
     cached: bool = False
-    seconds: float | None = None
-    bytes: float = 0
-    memory: float | None = None
+    takes: Takes = NOTHING
     start: Start = field(default_factory=Start)
 
     @property
@@ -66,9 +63,13 @@ class Step:
         return self.work.command if isinstance(self.work, Between) else command_of(self.work, self.start)
 
     @property
-    def takes(self) -> Takes:
-        """What it is planned to take."""
-        return Takes(self.seconds, self.memory, self.bytes or None)
+    def seconds(self) -> float | None:
+        return self.takes.seconds
+
+    @property
+    def bytes(self) -> float:
+        """What it leaves on disk, as far as that is known."""
+        return self.takes.bytes or 0
 
     @property
     def kind(self) -> str:
@@ -89,7 +90,7 @@ class Step:
 
 def fetching(name: str, kind: Kind, *, size: int = 0, here: bool = False) -> Step:
     """The step that brings it into the store; a stand-in is trained there."""
-    seconds, left = (0.0, 0) if here else (None, size)
+    takes = Takes(0.0) if here else Takes(bytes=size or None)
     row = {Kind.clip: catalog.models().get(name), Kind.mlm: catalog.mlms().get(name)}.get(kind)
     title = f"train the stand-in {name}" if row and row.embedded else f"fetch {name}"
-    return Step(Fetch(name, kind), title, cached=here, seconds=seconds, bytes=left)
+    return Step(Fetch(name, kind), title, cached=here, takes=takes)

@@ -14,7 +14,7 @@ from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.runs import zero_shot_run
 from mmcoa_cli.plans.cost import images_of
 from mmcoa_cli.plans.direct import training_jobs
-from mmcoa_cli.plans.disk import _examples, tell_disk
+from mmcoa_cli.plans.disk import _examples, tell_disk, written_by
 from mmcoa_cli.plans.selection import look_up
 from mmcoa_cli.settings import Home
 from store.example_packing import pack
@@ -40,7 +40,9 @@ def test_a_run_takes_the_epochs_that_it_keeps(
     nowhere: Home, capsys: pytest.CaptureFixture[str], keep: int | None, weights: int
 ) -> None:
     """Of several, the optimizer's state stays, too: twice the weights. All ten epochs of ViT-B-32 are 7.3 GB."""
-    tell_disk(training_jobs([train_spec("tecoa", dataset="cifar100", shots="5")], keep=keep), nowhere)
+    tell_disk(
+        written_by(training_jobs([train_spec("tecoa", dataset="cifar100", shots="5")], keep=keep), nowhere), nowhere
+    )
     _, parts = said(capsys)
     assert parts["checkpoints"] == (f"{-(-weights // 10**6)} MB" if weights < 1e9 else f"{weights / 1e9:,.1f} GB")
     assert parts["models"] == "606 MB"  # which is not here: tecoa takes no words
@@ -48,7 +50,7 @@ def test_a_run_takes_the_epochs_that_it_keeps(
 
 def test_its_test_is_in_it_and_a_grid_is_summed(nowhere: Home, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [train_spec("mmcoa", dataset="cifar100", shots="5", seed=seed) for seed in (0, 1)]
-    tell_disk(training_jobs(runs, test={}), nowhere)
+    tell_disk(written_by(training_jobs(runs, test={}), nowhere), nowhere)
     _, parts = said(capsys)
     assert parts["checkpoints"] == "1.2 GB"
     assert parts["models"] == "1.0 GB"  # with the masked LM, once for both
@@ -57,7 +59,7 @@ def test_its_test_is_in_it_and_a_grid_is_summed(nowhere: Home, capsys: pytest.Ca
 
 
 def test_nothing_is_said_where_nothing_trains_or_is_known(nowhere: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    tell_disk(training_jobs([train_spec("tecoa", dataset="nobodys")], test={}), nowhere)
+    tell_disk(written_by(training_jobs([train_spec("tecoa", dataset="nobodys")], test={}), nowhere), nowhere)
     assert capsys.readouterr().err == ""
 
 
@@ -104,5 +106,5 @@ def test_what_a_complete_run_still_needs_is_told(home: Home, capsys: pytest.Capt
     """Its test alone is left, of a model that has a name only when the run has been looked up."""
     spec = train_spec("clip", dataset="digits", model="vit", mlm="mlm")
     zero_shot_run("vit", home, Index(home.database_url), method="clip")
-    tell_disk(training_jobs([spec], test={}), home)
+    tell_disk(written_by(training_jobs([spec], test={}), home), home)
     assert "needs about" in capsys.readouterr().err
