@@ -12,7 +12,7 @@ import torch
 from store.errors import UserError
 
 from .architectures import NO_MODEL, build, shapes_of
-from .clip import Clip
+from .clip import Clip, clips_tokenizer
 from .origins import STAND_IN, Origin
 
 NEEDS = 'it needs "embed_dim", "vision_cfg" and "text_cfg"'
@@ -27,9 +27,7 @@ def new_clip(config: dict[str, Any], *, name: str, seed: int) -> Clip:
         model = build(config)
         config = {**config, "preprocess_cfg": _preprocess_of(model, config.get("preprocess_cfg", {}))}
         open_clip.set_model_preprocess_cfg(model, config["preprocess_cfg"])
-        tokenizer = open_clip.SimpleTokenizer(
-            context_length=int(config["model_cfg"]["text_cfg"].get("context_length", 77))
-        )
+        tokenizer = clips_tokenizer(int(config["model_cfg"]["text_cfg"].get("context_length", 77)))
         return Clip(model, tokenizer, name=name, config=config, origin=Origin(STAND_IN, "mmcoa"))
     except NO_MODEL as error:
         raise UserError(f"this is no open_clip architecture: {error}", hint=NEEDS) from error
