@@ -80,7 +80,7 @@ VERSIONS = {"apgd": "apgd-ce,apgd-t", "standard": "apgd-ce,apgd-t,fab-t,square"}
 
 @dataclass(frozen=True)
 class AutoAttackSettings(BallSettings):
-    """`members` are names with commas between them, or the name of a set, which becomes its members."""
+    """`members` are names with commas between them; the name of a set becomes its members."""
 
     steps: int = 100
     targets: int = 9
@@ -92,9 +92,10 @@ class AutoAttackSettings(BallSettings):
         for option in ("steps", "targets", "queries"):
             positive(f"-o {option}", getattr(self, option))
         within("--steps", self.steps)
-        asked = VERSIONS.get(self.members, self.members).replace(" ", "").split(",")
-        for name in asked:
+        named = self.members.replace(" ", "").split(",")
+        for name in named:
             one_of("-o members", name, (*MEMBERS, *VERSIONS))
+        asked = ",".join(VERSIONS.get(name, name) for name in named).split(",")
         object.__setattr__(self, "members", ",".join(name for name in MEMBERS if name in asked))
 
     @property
