@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from store.index import Index
 
 from ..attacks import lookup
-from ..attacks.base import with_needs
+from ..attacks.base import needs_masked_lm
 from ..catalog import MethodRow
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.job import Job, Start
@@ -61,6 +61,7 @@ class Estimate:
     run: str
     cached: bool
     takes: Takes
+    why: str = ""  # nothing was measured
     starts: str = ""  # the command that several processes are started by
 
     def document(self) -> dict[str, Any]:
@@ -109,7 +110,8 @@ def _starts(one: Estimate, start: Start) -> str:
 
 def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[tuple[Estimate, Speed | None]]:
     """Each job's, with what it is based on: a measurement serves all jobs that are alike but for the seed."""
-    known, measured = Known(store), list[tuple[Typed, Any]]()
+    known = Known(store)
+    measured: list[tuple[Typed, Speed]] = []
     for step in steps_of(jobs, start):
         job = step.work
         assert isinstance(job, Job)
@@ -118,11 +120,12 @@ def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[tuple
             yield Estimate(step, known.run_id(job.train) if job.train else "", True, Takes(0.0, 0.0, 0.0)), None
             continue
         typed, side = _typed(left, start, store), _data(left, store)[0].pixel_size
-        speed = next((speed for one, speed in measured if one == typed), ...)
-        if speed is ...:
+        why = _why_not(typed, store)
+        speed = next((speed for one, speed in measured if one == typed), None)
+        if speed is None and not why:
             speed = _measured(typed, store, side)
             measured.append((typed, speed))
-        yield _estimate(step, left, speed, known), speed
+        yield _estimate(step, left, speed, known, why), speed
 
 
 def _typed(job: Job, start: Start, store: Home) -> Typed:
@@ -158,26 +161,29 @@ def _data(job: Job, store: Home) -> list[Data]:
     return [data for name in names if (data := look_up(name, store))]
 
 
-def _measured(typed: Typed, store: Home, side: int) -> Speed | None:
-    """None where a model is not here, and for an attack on captions, which noise has none of."""
-    words = any(attack.masked_lm for attack in with_needs(typed.attacks)) or any(
-        lookup(name).masked_lm for row in typed.methods for name in row.attacks
-    )
-    here = clip_path(typed.model, store).exists() and (not words or mlm_path(typed.mlm, store).exists())
-    if not here or any(lookup(name).on == "captions" for name in typed.attacks):
-        return None
-    say("measuring what this machine does: a minute, or less", style="dim")
+def _why_not(typed: Typed, store: Home) -> str:
+    """Why nothing can be measured: a model is not here, or an attack is on captions, which noise has none of."""
+    words = needs_masked_lm(typed.attacks) or any(needs_masked_lm(row.attacks) for row in typed.methods)
+    needed = {typed.model: clip_path(typed.model, store), **({typed.mlm: mlm_path(typed.mlm, store)} if words else {})}
+    absent = [name for name, path in needed.items() if not path.exists()]
+    if absent:
+        return f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not here (mmcoa fetch {' '.join(absent)})"
+    return "attacks on captions are not measured" if any(lookup(one).on == "captions" for one in typed.attacks) else ""
+
+
+def _measured(typed: Typed, store: Home, side: int) -> Speed:
+    say("measuring what this machine does: a minute or so, and longer for a large model", style="dim")
     from .measuring import measure
 
     return measure(typed, store, side=side)
 
 
-def _estimate(step: Step, job: Job, speed: Speed | None, known: Known) -> Estimate:
+def _estimate(step: Step, job: Job, speed: Speed | None, known: Known, why: str) -> Estimate:
     train, test, store = job.train, job.evaluate, known.home
     whole = step.work.train if isinstance(step.work, Job) else None
     run = known.run_id(whole) if whole else ""
     if speed is None:
-        return Estimate(step, run, False, NOTHING)
+        return Estimate(step, run, False, NOTHING, why)
     parts = []
     if train and (data := look_up(train.dataset, store)):
         parts.append(speed.of_training(train, data, keep=job.keep, most=job.conduct.micro_batch))
@@ -192,10 +198,8 @@ def _lines(found: Sequence[Estimate], free_disk: int, free: float | None, device
         about = "is in the store already" if one.cached else _about(one)
         yield f"{one.step.title}{f' (run {one.run})' if one.run else ''}: {about}"
     todo = [one for one in found if not one.cached]
-    unknown = any(one.takes.seconds is None for one in todo)
-    if unknown:
-        yield "no time: it is measured when the models are here (mmcoa fetch NAME), and not for attacks on captions"
-    if not todo or unknown:
+    yield from dict.fromkeys(f"no time: {one.why}" for one in todo if one.why)
+    if not todo or any(one.takes.seconds is None for one in todo):
         return
     if len(todo) > 1:
         yield f"all: about {all_of(one.takes for one in todo).words()}"
