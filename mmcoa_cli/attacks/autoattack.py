@@ -39,6 +39,18 @@ class Standing:
         images, labels, others = self.images[rows], self.labels[rows], self.others[rows]
         return replace(self, images=images, labels=labels, others=others, indices=indices)
 
+    def by_target(self, attack: Callable[[Standing, int], tuple[Tensor, Tensor]]) -> Tensor:
+        """Images like these, moved where `attack` has fooled the model: it aims at one of the `others` after another,
+        and gives images, and which of them are misclassified; those are left."""
+        found, rows = self.images.clone(), self.labels.new_ones(len(self.labels)).nonzero()[:, 0]
+        for number in range(self.settings.targets):
+            adv_images, fooled = attack(self.of(rows), number)
+            found[rows[fooled]] = adv_images[fooled]
+            rows = rows[~fooled]
+            if len(rows) == 0:
+                break
+        return found
+
 
 @dataclass(frozen=True)
 class Member:
