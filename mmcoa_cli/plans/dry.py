@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.index import Index
@@ -168,7 +169,21 @@ def _why_not(typed: Typed, store: Home) -> str:
     absent = [name for name, path in needed.items() if not path.exists()]
     if absent:
         return f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not here (mmcoa fetch {' '.join(absent)})"
-    return "attacks on captions are not measured" if any(lookup(one).on == "captions" for one in typed.attacks) else ""
+    if any(lookup(one).on == "captions" for one in typed.attacks):
+        return "attacks on captions are not measured"
+    return _too_large(typed, clip_path(typed.model, store))
+
+
+def _too_large(typed: Typed, model: Path) -> str:
+    """Whether the model does not fit into what is free, twice for a test, and for training with its gradients and the
+    optimizer's moments."""
+    import torch
+
+    from ..models.held import free_memory
+
+    needed = (5 if typed.methods else 2) * sum(file.stat().st_size for file in model.rglob("*.safetensors"))
+    free = free_memory(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return f"measuring {typed.model} takes {size(needed)} of memory, and {size(free)} are free" if needed > free else ""
 
 
 def _measured(typed: Typed, store: Home, side: int) -> Speed:

@@ -137,16 +137,16 @@ class Bench:
         few = min(FEW, self.most)
         sizes = [(few, 1, FEW), (self.most, 1, FEW), (few, 1, MANY), (self.most, 1, MANY)]
         sizes += [(self.most, self._steps, FEW), (few, self._steps, MANY)] if has_steps else []
-        plans, began = dict[int, Plan](), dict[int, float]()
-        for classes in (FEW, MANY):
+        measured, began = list[tuple[Size, float]](), dict[int, float]()
+        for classes in (FEW, MANY):  # one plan at a time, which holds a model
             spec = self.order.settings(PAPER).run(Cell(method.name, dataset_of(classes), "full"))
             spec = spec.changed(recipe="", **({"compat": compat} if compat else {}))
-            began[classes], plans[classes] = _timed(partial(make_plan, spec, self.home), self.device)
-        self.weights[method.name] = sum(tensor.nbytes for tensor in plans[FEW].victim.tensors().values())
-        measured = [
-            (Size(n, steps, classes, min(n, classes)), self._update(plans[classes], n, steps if has_steps else None))
-            for n, steps, classes in dict.fromkeys(sizes)
-        ]
+            began[classes], plan = _timed(partial(make_plan, spec, self.home), self.device)
+            self.weights[method.name] = sum(tensor.nbytes for tensor in plan.victim.tensors().values())
+            for n, steps in dict.fromkeys((n, steps) for n, steps, of in sizes if of == classes):
+                took = self._update(plan, n, steps if has_steps else None)
+                measured.append((Size(n, steps, classes, min(n, classes)), took))
+            del plan
         stepwise = LEAK in parts(spec.compat)  # whose weights learn from every step of the attack
         return Cost.fitted(measured, stepwise=stepwise), max(0.0, began[MANY] - began[FEW]) / (MANY - FEW)
 
@@ -188,8 +188,12 @@ class Bench:
 
         prompts = len(plan.dataset.info.class_names)
         with self.held.of(plan.row.name, images=n, prompts=min(n, prompts), weights=victim.parameters()):
-            first = _seconds(update, self.device)  # makes the moments, too
-        return first if self.long else min(_seconds(update, self.device) for _ in range(1 if self.slow else AGAIN))
+            took = _seconds(update, self.device)  # makes the moments, too
+        if not self.long:
+            took = min(_seconds(update, self.device) for _ in range(1 if self.slow else AGAIN))
+        optimizer.zero_grad()
+        self.accelerator.free_memory()  # of the optimizer, which it keeps: three times the weights
+        return took
 
     def _examples(self, name: str, n: int, steps: int, classes: int) -> float:
         """Seconds until the examples of `n` images are stored; by another seed they are others."""
