@@ -144,12 +144,16 @@ def explained(table: TableRow, plan: Plan, home: Home) -> Explained:
     source = Source(known, Index(home.database_url), table.numbers, settings.model)
     explaining = Explaining(settings, plan.data)
     (narrowed,) = (one for one in plan.tables if one.name == table.name)
-    effects = [one for cell in cells_of(narrowed) for one in source.effects(cell, explaining)]
+    cells = cells_of(narrowed)
+    effects = [one for cell in cells for one in source.effects(cell, explaining)]
     if not effects:
         raise UserError(
             f"the index holds no result of {table.name} to explain", hint="mmcoa reproduce says what failed"
         )
-    return Explained(table, [effect.row for effect in effects], made_by=made_by, effects=tuple(effects))
+    there = {(one.cell, one.switch) for one in effects}
+    wanted = {(cell, name) for cell in cells for name in (*explaining.variants(cell), PAPER)}
+    rows = [effect.row for effect in effects]
+    return Explained(table, rows, made_by=made_by, effects=tuple(effects), absent=frozenset(wanted - there))
 
 
 @dataclass(frozen=True)
