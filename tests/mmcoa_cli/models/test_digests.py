@@ -46,9 +46,10 @@ def home(tmp_path: Path) -> Home:
 def own(tmp_path: Path) -> Path:
     """A CLIP whose tokenizer is in files of its own, as SigLIP's is."""
     folder = tokenizer(tmp_path / "own")
-    text = {**TEXT, "vocab_size": len(WORDS), "hf_tokenizer_name": "x", "no_causal_mask": True, "pool_type": "last"}
-    clip = new_clip({"model_cfg": {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": text}}, name="own", seed=0)
-    (folder / CONFIG).write_text(json.dumps(clip.config))
+    text = {**TEXT, "hf_tokenizer_name": "x", "no_causal_mask": True, "pool_type": "last"}
+    config = {"model_cfg": {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": text}}
+    clip = new_clip(config, name="own", seed=0)  # which is built for CLIP's own tokenizer
+    (folder / CONFIG).write_text(json.dumps({**clip.config, **config}))
     save_file(clip.tensors(), folder / "open_clip_model.safetensors")
     return folder
 
