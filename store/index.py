@@ -165,15 +165,15 @@ class Index:
         return sorted(found, key=lambda one: (one[1].created_at, one[1].evaluation, one[1].metric))
 
     def newest(self, *, datasets: Collection[str] = (), besides: Collection[str] = ()) -> list[Result]:
-        """The newest result of each run on each of the `datasets` under each attack, the oldest first; without any
-        named, the `own` ones. The metrics `besides` are left out."""
+        """The newest result of each run on each of the `datasets` under each attack by each metric, the oldest first;
+        without any dataset named, the `own` ones. The metrics `besides` are left out."""
         chosen = [_RESULT.metric.not_in(besides)]
         every = select(schema.results).where(*chosen, _RESULT.dataset.in_(datasets)) if datasets else _of_own(chosen)
         found = every.subquery()
         column, names = found.c, list(_RESULT.keys())
         place = func.row_number().over(
-            partition_by=[column.run_id, column.dataset, column.attack],
-            order_by=[column.created_at.desc(), column.evaluation.desc(), column.metric.desc()],
+            partition_by=[column.run_id, column.dataset, column.attack, column.metric],
+            order_by=[column.created_at.desc(), column.evaluation.desc()],
         )
         ranked = select(found, place.label("place")).subquery()
         query = select(*(ranked.c[name] for name in names)).where(ranked.c.place == 1)

@@ -13,7 +13,7 @@ import torch
 from store.errors import UserError
 
 from .architectures import NO_MODEL, build, shapes_of
-from .clip import Clip
+from .clip import Clip, clips_tokenizer
 from .origins import STAND_IN, Origin
 
 VOCABULARY = 49408  # of CLIP's own tokenizer
@@ -31,9 +31,7 @@ def new_clip(config: dict[str, Any], *, name: str, seed: int) -> Clip:
         model = build(config)
         config = {**config, "preprocess_cfg": _preprocess_of(model, config.get("preprocess_cfg", {}))}
         open_clip.set_model_preprocess_cfg(model, config["preprocess_cfg"])
-        tokenizer = open_clip.SimpleTokenizer(
-            context_length=int(config["model_cfg"]["text_cfg"].get("context_length", 77))
-        )
+        tokenizer = clips_tokenizer(int(config["model_cfg"]["text_cfg"].get("context_length", 77)))
         clip = Clip(model, tokenizer, name=name, config=config, origin=Origin(STAND_IN, "mmcoa"))
         with torch.no_grad():  # timm's encoders may be of another size than the configuration says
             clip(torch.zeros(1, 3, clip.image_size, clip.image_size), clip.tokenize([""]))

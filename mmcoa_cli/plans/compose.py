@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from .. import catalog
 from ..attacks.base import options_of
@@ -23,29 +23,8 @@ from .together import merged
 if TYPE_CHECKING:
     from store.schema import Run
 
+    from ..jobs.known import Known
     from .cost import Speed
-
-
-class Knows(Protocol):
-    """Whoever can tell what is there already: the store (`jobs.known`), or the rows of a report (`lacking`)."""
-
-    def run(self, spec: TrainSpec) -> Run | None:
-        """The finished run of this specification."""
-
-    def run_id(self, spec: TrainSpec) -> str:
-        """The id that the run has, or would get; empty where that is not known."""
-
-    def between(self, run: Run, w: float) -> Run | None:
-        """The model (1-w) A + w B between what the run was trained from and the run."""
-
-    def zero_shot(self, model: str, *, method: str) -> Run | None:
-        """The row among the runs of a model as it comes."""
-
-    def keeps_all(self, run: Run) -> bool:
-        """Whether it can be tested as it was after each of its epochs."""
-
-    def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
-        """The attacks of `spec` under which the run was not tested yet."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +33,7 @@ class Composer:
     for which `data` are needed."""
 
     settings: Settings
-    known: Knows | None = None
+    known: Known | None = None
     data: Mapping[str, Data] = field(default_factory=dict)
     speed: Speed | None = None
     start: Start = field(default_factory=Start)
@@ -80,9 +59,9 @@ class Composer:
 
     def _of_run(self, run: TrainSpec, cells: Sequence[Cell]) -> Iterator[Step]:
         found, label = self.known.run(run) if self.known else None, _label(cells[0]) + self.note
-        there = [own for cell in cells if (own := in_run(cell, run))]
+        there = [own for cell in cells if (own := in_run(cell, run.epochs))]
         checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
-        specs = self._tests(checkpoint, [cell for cell in there if cell.w is None])
+        specs = tests_of(self.settings, checkpoint, [cell for cell in there if cell.w is None])
         tests = [self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found) for spec in specs]
         keep = None if any(spec.epoch for spec in specs) else Job.keep  # all, where those before the last are tested
         early = any(spec.epoch and not step.cached for spec, step in zip(specs, tests, strict=True))
@@ -113,19 +92,15 @@ class Composer:
         yield Step(work, title, run, None, label, whole, takes, self.start)
         for w, model in there.items():
             name = model.id if model else f"interpolated-{checkpoint}-w{w:.4g}"
-            for spec in self._tests(name, [cell for cell in cells if cell.w == w]):
+            for spec in tests_of(self.settings, name, [cell for cell in cells if cell.w == w]):
                 yield self._test(spec, f"{label} from {run.dataset} at w {w:.4g}", label, of=run, found=model, w=w)
 
     def _of_model(self, method: str, cells: Sequence[Cell]) -> Iterator[Step]:
         model, label = self.settings.model, f"{method}, zero-shot{self.note}"
         found = self.known.zero_shot(model, method=method) if self.known else None
         checkpoint = zero_shot_id(method, model) if catalog.methods()[method].wrapper else model
-        for spec in self._tests(checkpoint, cells):
+        for spec in tests_of(self.settings, checkpoint, cells):
             yield self._test(spec, label, label, of=None, found=found)
-
-    def _tests(self, checkpoint: str, cells: Sequence[Cell]) -> list[EvaluationSpec]:
-        specs = {alike: self.settings.test_of(checkpoint, alike) for alike in dict.fromkeys(map(_anywhere, cells))}
-        return merged(specs[_anywhere(cell)].on(cell.dataset) for cell in cells)
 
     def _test(
         self, spec: EvaluationSpec, what: str, label: str, *, of: TrainSpec | None, found: Run | None,
@@ -142,6 +117,12 @@ class Composer:
         return Step(Job(evaluate=spec), title, of, w, label, not missing, takes, self.start)
 
 
+def tests_of(settings: Settings, checkpoint: str, cells: Sequence[Cell]) -> list[EvaluationSpec]:
+    """The tests of a run or a model that give these cells, on each dataset as few as can be."""
+    specs = {alike: settings.test_of(checkpoint, alike) for alike in dict.fromkeys(map(_anywhere, cells))}
+    return merged(specs[_anywhere(cell)].on(cell.dataset) for cell in cells)
+
+
 def _label(cell: Cell) -> str:
     """ "tecoa, 5-shot, tune image"."""
     return ", ".join(
@@ -149,13 +130,11 @@ def _label(cell: Cell) -> str:
     )
 
 
-def in_run(cell: Cell, run: TrainSpec) -> Cell | None:
+def in_run(cell: Cell, epochs: int) -> Cell | None:
     """The cell as a run of so many epochs has it, if it has: a test after the last is that of other tables."""
-    return (
-        replace(cell, epoch=None if cell.epoch == run.epochs else cell.epoch)
-        if (cell.epoch or 1) <= run.epochs
-        else None
-    )
+    if cell.epoch is None or cell.epoch < epochs:
+        return cell
+    return replace(cell, epoch=None) if cell.epoch == epochs else None
 
 
 def _anywhere(cell: Cell) -> Cell:

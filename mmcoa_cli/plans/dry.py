@@ -27,7 +27,7 @@ from .direct import steps_of
 from .order import Scale, Settings
 from .selection import Data, look_up
 from .steps import Step
-from .takes import NOTHING, Takes, all_of, remember
+from .takes import Takes, all_of, remember
 
 if TYPE_CHECKING:
     from .cost import Speed
@@ -56,25 +56,26 @@ class Typed:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A job, what is left of it, and what that takes; of which nothing is known where nothing was measured."""
+    """A job as a step that takes what is left of it, and the run that it makes; without a `speed` nothing was measured,
+    for a reason, or nothing had to be."""
 
     step: Step
     run: str
-    cached: bool
-    takes: Takes
-    why: str = ""  # nothing was measured
-    starts: str = ""  # the command that several processes are started by
+    speed: Speed | None = None
+    why: str = ""
+
+    @property
+    def starts(self) -> str:
+        """The command that several processes are started by."""
+        job = self.step.work
+        trains = isinstance(job, Job) and job.train and not self.step.cached
+        return command_line(job, None, self.step.start) if isinstance(job, Job) and trains else ""
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
-        about = {
-            "kind": self.step.kind,
-            "title": self.step.title,
-            "command": self.step.command,
-            "run": self.run or None,
-        }
-        about |= {"starts": self.starts} if self.starts else {}
-        return {**about, "cached": self.cached, **self.takes.document()}
+        about: dict[str, Any] = {name: getattr(self.step, name) for name in ("kind", "title", "command")}
+        about |= {"run": self.run or None, **({"starts": self.starts} if self.starts else {})}
+        return {**about, "cached": self.step.cached, **self.step.takes.document()}
 
 
 def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
@@ -86,47 +87,39 @@ def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
     for job in jobs:
         resolve(job, store, fetch=False)
     found = list(_estimates(jobs, start, store))
-    free_disk, free = free_space(store), next((speed.memory.free for _, speed in found if speed and speed.memory), None)
-    estimates = [replace(one, starts=_starts(one, start)) for one, _ in found]
-    for one in estimates:
-        if one.takes.seconds:
-            remember(one.step.command, one.takes, store)
+    free_disk, speed = free_space(store), next((one.speed for one in found if one.speed), None)
+    free = speed.memory.free if speed and speed.memory else None
+    for one in found:
+        if one.step.seconds:
+            remember(one.step.command, one.step.takes, store)
     if as_json:
-        whole = all_of(one.takes for one in estimates).document()
+        whole = all_of(one.step.takes for one in found).document()
         sums = {f"estimated_{name}": whole[name] for name in ("seconds", "bytes")}
         document = {**sums, "free_bytes": free_disk, "free_memory": None if free is None else round(free)}
-        print_json({**document, "steps": [estimate.document() for estimate in estimates]})
+        print_json({**document, "steps": [one.document() for one in found]})
         return
-    for line in _lines(estimates, free_disk, free, next((speed.device for _, speed in found if speed), "")):
+    starts = [f"it would start: {one.starts}" for one in found if one.starts]
+    for line in (*_lines(found, free_disk, free, speed.device if speed else ""), *starts):
         out.print(line, soft_wrap=True)
-    for one in estimates:
-        if one.starts:
-            out.print(f"it would start: {one.starts}", soft_wrap=True)
 
 
-def _starts(one: Estimate, start: Start) -> str:
-    job = one.step.work
-    return command_line(job, None, start) if isinstance(job, Job) and job.train and not one.cached else ""
-
-
-def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[tuple[Estimate, Speed | None]]:
-    """Each job's, with what it is based on: a measurement serves all jobs that are alike but for the seed."""
+def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[Estimate]:
+    """Each job's: a measurement serves all jobs that are alike but for the seed."""
     known = Known(store)
     measured: list[tuple[Typed, Speed]] = []
-    for step in steps_of(jobs, start):
-        job = step.work
-        assert isinstance(job, Job)
-        left = known.left(job)
+    for step, job in zip(steps_of(jobs, start), jobs, strict=True):
+        run, left = known.run_id(job.train) if job.train else "", known.left(job)
         if left is None:
-            yield Estimate(step, known.run_id(job.train) if job.train else "", True, Takes(0.0, 0.0, 0.0)), None
+            yield Estimate(replace(step, cached=True, takes=Takes(0.0, 0.0, 0.0)), run)
             continue
-        typed, side = _typed(left, start, store), _data(left, store)[0].pixel_size
-        why = _why_not(typed, store)
-        speed = next((speed for one, speed in measured if one == typed), None)
-        if speed is None and not why:
-            speed = _measured(typed, store, side)
-            measured.append((typed, speed))
-        yield _estimate(step, left, speed, known, why), speed
+        typed = _typed(left, start, store)
+        if why := _why_not(typed, store):
+            yield Estimate(step, run, why=why)
+            continue
+        if typed not in [one for one, _ in measured]:
+            measured.append((typed, _measured(typed, store, _data(left, store)[0].pixel_size)))
+        speed = next(speed for one, speed in measured if one == typed)
+        yield Estimate(replace(step, takes=_takes(left, speed, store)), run, speed)
 
 
 def _typed(job: Job, start: Start, store: Home) -> Typed:
@@ -164,7 +157,7 @@ def _data(job: Job, store: Home) -> list[Data]:
 
 def _why_not(typed: Typed, store: Home) -> str:
     """Why nothing can be measured: a model is not here, or an attack is on captions, which noise has none of."""
-    words = needs_masked_lm(typed.attacks) or any(needs_masked_lm(row.attacks) for row in typed.methods)
+    words = needs_masked_lm([*typed.attacks, *(name for row in typed.methods for name in row.attacks)])
     needed = {typed.model: clip_path(typed.model, store), **({typed.mlm: mlm_path(typed.mlm, store)} if words else {})}
     absent = [name for name, path in needed.items() if not path.exists()]
     if absent:
@@ -193,34 +186,27 @@ def _measured(typed: Typed, store: Home, side: int) -> Speed:
     return measure(typed, store, side=side)
 
 
-def _estimate(step: Step, job: Job, speed: Speed | None, known: Known, why: str) -> Estimate:
-    train, test, store = job.train, job.evaluate, known.home
-    whole = step.work.train if isinstance(step.work, Job) else None
-    run = known.run_id(whole) if whole else ""
-    if speed is None:
-        return Estimate(step, run, False, NOTHING, why)
-    parts = []
+def _takes(job: Job, speed: Speed, store: Home) -> Takes:
+    train, test, parts = job.train, job.evaluate, list[Takes]()
     if train and (data := look_up(train.dataset, store)):
         parts.append(speed.of_training(train, data, keep=job.keep, most=job.conduct.micro_batch))
     for spec in map(test.on, test.datasets) if test else ():
         if data := look_up(spec.datasets[0], store):
             parts.append(speed.of_test(spec, data, attacks=spec.attacks))
-    return Estimate(step, run, False, all_of(parts))
+    return all_of(parts)
 
 
 def _lines(found: Sequence[Estimate], free_disk: int, free: float | None, device: str) -> Iterator[str]:
     for one in found:
-        about = "is in the store already" if one.cached else _about(one)
-        yield f"{one.step.title}{f' (run {one.run})' if one.run else ''}: {about}"
-    todo = [one for one in found if not one.cached]
-    yield from dict.fromkeys(f"no time: {one.why}" for one in todo if one.why)
-    if not todo or any(one.takes.seconds is None for one in todo):
+        step = one.step
+        about = "not measured" if step.seconds is None else f"about {step.takes.words()}"
+        about = "is in the store already" if step.cached else about
+        yield f"{step.title}{f' (run {one.run})' if one.run else ''}: {about}"
+    todo = [one.step for one in found if not one.step.cached]
+    yield from dict.fromkeys(f"no time: {one.why}" for one in found if one.why)
+    if not todo or any(step.seconds is None for step in todo):
         return
     if len(todo) > 1:
-        yield f"all: about {all_of(one.takes for one in todo).words()}"
+        yield f"all: about {all_of(step.takes for step in todo).words()}"
     there = f"{size(free_disk)} on disk" + (f", {size(free)} of memory" if free else "")
     yield f"free here: {there}; estimated from a short measurement on this {device}"
-
-
-def _about(one: Estimate) -> str:
-    return "not measured" if one.takes.seconds is None else f"about {one.takes.words()}"

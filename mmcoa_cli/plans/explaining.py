@@ -8,8 +8,7 @@ there is nothing to do; so which of them a cell has is nowhere written down.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +47,10 @@ class Explaining:
 
     settings: Settings
     data: Mapping[str, Data]
+    # what was made before
+    _settings: dict[tuple[SwitchRow, ...], Settings] = field(default_factory=dict)
+    _runs: dict[Any, TrainSpec] = field(default_factory=dict)
+    _tests: dict[Any, EvaluationSpec] = field(default_factory=dict)
 
     def variants(self, cell: Cell) -> dict[str, tuple[SwitchRow, ...]]:
         """What is turned on in each of its lines, by name: nothing in ours, last all that the release does."""
@@ -64,7 +67,7 @@ class Explaining:
         if not cell.source:
             return cell.method, self._test(settings, cell)
         run = self._run(turned, settings, cell)
-        own = in_run(cell, run)
+        own = in_run(cell, run.epochs)
         return (run, self._test(settings, own)) if own else None
 
     def turned(self, on: tuple[SwitchRow, ...]) -> Settings:
@@ -117,18 +120,6 @@ class Explaining:
         own = data is not None and found.pixel_size == data.pixel_size
         return replace(found, pixel_size=None) if own else found
 
-    @cached_property
-    def _settings(self) -> dict[tuple[SwitchRow, ...], Settings]:
-        return {}
-
-    @cached_property
-    def _runs(self) -> dict[Any, TrainSpec]:
-        return {}
-
-    @cached_property
-    def _tests(self) -> dict[Any, EvaluationSpec]:
-        return {}
-
 
 def _with(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """These options and more; of `compat` the parts of both."""
@@ -144,12 +135,16 @@ def explained(table: TableRow, plan: Plan, home: Home) -> Explained:
     source = Source(known, Index(home.database_url), table.numbers, settings.model)
     explaining = Explaining(settings, plan.data)
     (narrowed,) = (one for one in plan.tables if one.name == table.name)
-    effects = [one for cell in cells_of(narrowed) for one in source.effects(cell, explaining)]
+    cells = cells_of(narrowed)
+    effects = [one for cell in cells for one in source.effects(cell, explaining)]
     if not effects:
         raise UserError(
             f"the index holds no result of {table.name} to explain", hint="mmcoa reproduce says what failed"
         )
-    return Explained(table, [effect.row for effect in effects], made_by=made_by, effects=tuple(effects))
+    there = {(one.cell, one.switch) for one in effects}
+    wanted = {(cell, name) for cell in cells for name in (*explaining.variants(cell), PAPER)}
+    rows = [effect.row for effect in effects]
+    return Explained(table, rows, made_by=made_by, effects=tuple(effects), absent=frozenset(wanted - there))
 
 
 @dataclass(frozen=True)
@@ -160,6 +155,7 @@ class Source:
     index: Index
     numbers: str
     model: str
+    _found: dict[str, dict[str, Row]] = field(default_factory=dict)  # by evaluation and metric
 
     def effects(self, cell: Cell, explaining: Explaining) -> Iterator[Effect]:
         """Ours, those of each switch that is one of the cell, and the paper's; nothing where ours is not there."""
@@ -201,10 +197,6 @@ class Source:
             found = rows_of(together(self.index.results(evaluations=[key])), numbers=self.numbers)
             self._found[key] = {row.metric: row for row in found}
         return self._found[key]
-
-    @cached_property
-    def _found(self) -> dict[str, dict[str, Row]]:
-        return {}
 
 
 def _credits(trial: Trial, attack: str, metric: str) -> npt.NDArray[np.float64] | None:

@@ -8,7 +8,7 @@ training set the table's methods and shots.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from store.errors import UserError
@@ -22,7 +22,7 @@ from ..jobs.training_spec import TrainSpec
 from ..reports.rows import Row
 from ..settings import Home
 from ..terminal.typed import typed
-from .compose import Composer
+from .compose import cells_of, tests_of
 from .order import Settings
 from .seen import Collection, Seen, settings_of
 from .steps import Between
@@ -123,19 +123,19 @@ def _tests(known: Collection) -> list[Test]:
             for settings, there in seen.settings(attack, without=own.options):
                 done = plain and there >= {*own.datasets}  # as most are: a plan of each would take long
                 for spec in () if done else _left(settings(), seen, own):
-                    todo[replace(spec, checkpoint=seen.checkpoint)] = seen.found.id if seen.found else ""
+                    todo[spec] = seen.found.id if seen.found else ""
     ids = {spec.checkpoint: run for spec, run in todo.items()}
     return [Test(ids[spec.checkpoint], spec) for spec in merged(merged(todo), over="datasets")]
 
 
 def _left(settings: Settings, seen: Seen, table: TableRow) -> Iterator[EvaluationSpec]:
-    """The tests of a plan of this table that are not done."""
+    """The tests of this table that are not done."""
+    cells = [own for cell in cells_of(table) if (own := seen.cell(cell))]
     try:
-        steps = Composer(settings, seen).steps([table])
+        tests = tests_of(settings, seen.checkpoint, cells)
     except UserError:  # the index has settings that make no sense
-        steps = Composer(Settings(seen.model), seen).steps([table])
-    jobs = [step.work for step in steps if isinstance(step.work, Job) and not step.cached]
-    yield from (job.evaluate for job in jobs if job.evaluate)
+        tests = tests_of(Settings(), seen.checkpoint, cells)
+    return (spec for spec in tests if seen.lacks(spec))
 
 
 def _entry(run: str, dataset: str, attack: str, command: str) -> dict[str, str]:

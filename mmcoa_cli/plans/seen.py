@@ -15,7 +15,7 @@ from store.row_checks import parsed
 
 from .. import catalog
 from ..attacks import base
-from ..catalog import TableRow
+from ..catalog import Cell, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.training_spec import TrainSpec, options_of, stored_spec
 from ..models.epochs import epochs_of
@@ -24,6 +24,7 @@ from ..models.ways import Way, steps_over
 from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..reports.standing import is_named, shots_of
+from .compose import in_run
 from .order import Settings
 
 if TYPE_CHECKING:
@@ -81,30 +82,16 @@ class Seen:
     def _made_with(
         self, attack: str, same: Sequence[Row], told: Callable[[Mapping[str, Any]], dict[str, Any]]
     ) -> Settings:
-        epochs = {"epochs": epochs_of(self.found)} if self.found and self.found.source else {}
-        return Settings(self.model, epochs, told(settings_of(same) if same else self.usual(attack)))
+        return Settings(test=told(settings_of(same) if same else self.usual(attack)))
 
-    def run(self, spec: TrainSpec) -> Run | None:
-        return self.found
+    def cell(self, cell: Cell) -> Cell | None:
+        """A cell as this run has it; None where it has not as many epochs."""
+        return in_run(cell, epochs_of(self.found)) if self.found and self.found.source else cell
 
-    def run_id(self, spec: TrainSpec) -> str:
-        return self.found.id if self.found else ""
-
-    def between(self, run: Run, w: float) -> Run | None:
-        return None  # each of them is seen by itself
-
-    def keeps_all(self, run: Run) -> bool:
-        """What was tested says nothing of that: whoever tests it says so."""
-        return True
-
-    def zero_shot(self, model: str, *, method: str) -> Run | None:
-        return self.found
-
-    def missing(self, run: Run | None, spec: EvaluationSpec) -> tuple[str, ...]:
-        """The attacks of `spec` that it has no result of today under."""
+    def lacks(self, spec: EvaluationSpec) -> bool:
+        """Whether it has no result of today of this test, under its one attack."""
         rows = self._on.get(spec.datasets[0], [])
-        there = {row.attack for row in rows if row.attack in spec.attacks and _is_of(row, spec)}
-        return tuple(attack for attack in spec.attacks if attack not in there)
+        return not any(row.attack in spec.attacks and _is_of(row, spec) for row in rows)
 
     @cached_property
     def _on(self) -> dict[str, list[Row]]:

@@ -13,7 +13,7 @@ from .measured import Measured, average, in_line
 from .paper import marks
 from .pivot import Panel
 from .rows import Row
-from .wording import number, percent, plain
+from .wording import number, percent, plain, short
 
 NONE = "–"
 LEAST = 0.001  # smaller p-values are not told apart
@@ -157,7 +157,7 @@ def _paper(cell: Measured) -> str:
 def _of_prompts(count: Callable[[Row], int | None], cell: Measured) -> str:
     """ "3/10": of ten prompts three; over seeds, their mean."""
     counts = [found for row in cell.rows if (found := count(row)) is not None]
-    return f"{mean(counts):.3g}/{cell.first.prompts}" if counts else NONE
+    return f"{short(mean(counts)).replace(',', '')}/{cell.first.prompts}" if counts else NONE
 
 
 def _success(cell: Measured) -> str:

@@ -8,9 +8,9 @@ number, as of samples that know nothing of each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import mean
 from typing import Any
 
@@ -71,9 +71,11 @@ class Effect:
 
 @dataclass(frozen=True)
 class Explained(Report):
-    """The report of a table's cells, each with its effects, ours first."""
+    """The report of a table's cells, each with its effects, ours first. `absent` are the cells that have no result
+    under a switch which is one of theirs, or no number of the paper: no average is made of the others."""
 
     effects: tuple[Effect, ...] = ()
+    absent: frozenset[tuple[Cell, str]] = frozenset()
 
     @cached_property
     def figure(self) -> Figure | None:
@@ -100,7 +102,8 @@ class Explained(Report):
         found = {effect.switch for effect in self.effects}
         notes = [f"+ {name}: {_told(name)}" for name in (*switches(), RELEASE) if name in found]
         notes += [*NOTES, *_signs(effect for effect in self.effects if effect.switch == PAPER)]
-        return [_sheet(cell, some, layout, notes=notes, digits=digits) for (cell, _), some in groups.items()]
+        told = partial(_sheet, layout=layout, absent=self.absent, notes=notes, digits=digits)
+        return [told(cell, some) for (cell, _), some in groups.items()]
 
     def _apart(self, cell: Cell) -> Cell:
         """What all cells of one sheet have in common."""
@@ -122,11 +125,14 @@ def averaged(effects: Sequence[Effect]) -> Effect:
     )  # fmt: skip
 
 
-def _sheet(cell: Cell, effects: Sequence[Effect], layout: Layout, *, notes: list[str], digits: int) -> Sheet:
+def _sheet(
+    cell: Cell, effects: Sequence[Effect], layout: Layout, absent: Container[tuple[Cell, str]], *, notes: list[str],
+    digits: int,
+) -> Sheet:  # fmt: skip
     ours = [effect for effect in effects if effect.switch == OURS]
     rows = [effect.row for effect in ours]
     columns = sorted({layout.column(row) for row in rows}, key=lambda value: layout.place(layout.table.columns, value))
-    places = {name: _by_column(effects, name, layout) for name in (OURS, *switches(), RELEASE, PAPER)}
+    places = {name: _by_column(effects, name, layout, absent) for name in (OURS, *switches(), RELEASE, PAPER)}
     there = {name: of for name, of in places.items() if of}
     named = {row.dataset for row in rows}
     return Sheet(
@@ -141,7 +147,9 @@ def _sheet(cell: Cell, effects: Sequence[Effect], layout: Layout, *, notes: list
     )
 
 
-def _by_column(effects: Iterable[Effect], name: str, layout: Layout) -> dict[Any, Effect]:
+def _by_column(
+    effects: Iterable[Effect], name: str, layout: Layout, absent: Container[tuple[Cell, str]]
+) -> dict[Any, Effect]:
     """The effect of a switch in each column; over datasets, where the column is a mean over them, on those it is of:
     where it changes nothing it moves by 0."""
     found: dict[Any, dict[str, Effect]] = {}
@@ -152,7 +160,7 @@ def _by_column(effects: Iterable[Effect], name: str, layout: Layout) -> dict[Any
     return {
         column: averaged(list(of.values()))
         for column, of in found.items()
-        if any(e.switch == name for e in of.values())
+        if any(e.switch == name for e in of.values()) and not any((e.cell, name) in absent for e in of.values())
     }
 
 

@@ -62,15 +62,17 @@ class Filter:
     def none_of(self, runs: Iterable[Run], *, datasets: Iterable[str]) -> UserError:
         """What to say where nothing is wanted of what there is: the first name that nothing has."""
         runs, there = list(runs), sorted(set(datasets))
+        ids, models = [run.id for run in runs], [run.model for run in runs]
         known = (
             ("--dataset", self.datasets, there),
-            ("--checkpoint", self.checkpoints, [*(run.id for run in runs), *(run.model for run in runs)]),
+            ("--checkpoint", self.checkpoints, [*ids, *models]),
             ("--method", self.methods, [run.method for run in runs]),
-            ("--model", self.models, [run.model for run in runs]),
+            ("--model", self.models, models),
         )
         for option, names, found in known:
             for name in names:
-                if not any(one.startswith(name) for one in found):
+                begins = option == "--checkpoint" and any(one.startswith(name) for one in ids)
+                if name not in found and not begins:
                     hint = meant(name, found) or f"there are {', '.join(dict.fromkeys(found))}"
                     return UserError(f"the index holds nothing for {option} {name}", hint=hint)
         return UserError("the index holds nothing that is all of that", hint="leave out a filter; mmcoa runs lists all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .rows import Row
 
 Key = tuple[Any, ...]
+NUMBER = re.compile(r"[-+\d./]{1,40}(e[-+]?\d{1,3})?", re.IGNORECASE)
 OF_RUN = ("method", "shots", "source")  # fields in which only other runs differ
 OF_RUNS = (*OF_RUN, "w")  # and models between two
 OF_WEIGHTS = (*OF_RUNS, "epoch")  # and other weights of the same
@@ -40,7 +42,7 @@ class Layout:
     def _place(self, name: str, value: Any) -> Key:
         """What values of a field are sorted by; numbers of shots and of epochs by themselves."""
         if name in ("shots", "epoch"):
-            return (float(value) if str(value).isdigit() else math.inf,)
+            return (float(value) if str(value).isdecimal() else math.inf,)
         known = list(catalog.methods()) if name == "method" else list(self.table.axis(name))
         return (known.index(value) if value in known else len(known), *natural(str(value)))
 
@@ -76,8 +78,8 @@ class Layout:
 
 
 def natural(text: str) -> Key:
-    """Numbers and fractions by their size, then words."""
+    """Numbers and fractions by their size, then words; so is a name like 1e99999999, of which no number is made."""
     try:
-        return (0, Fraction(text), "")
+        return (0, Fraction(text), "") if NUMBER.fullmatch(text) else (1, Fraction(0), text)
     except (ValueError, ZeroDivisionError):
         return (1, Fraction(0), text)

@@ -64,30 +64,33 @@ def of_cell(cell: Sequence[Row]) -> Measured:
 
 
 def average(rows: Iterable[Row], datasets: Sequence[str]) -> Measured | None:
-    """The unweighted mean over those of `datasets` that have a row; None where none has.
+    """The unweighted mean over those of `datasets` that have a row; None where none has. Of several seeds those count
+    that have a row on each of them, if any has.
 
     Its 95% half width is that of the datasets (half of each Wilson interval), added in squares and divided by their
     number, as for independent test sets. It says how far the choice of test images moves the average, not how far
     other datasets would.
     """
-    by_dataset = {cell[0].dataset: cell for cell in grouped(rows, lambda row: (row.dataset,))}
-    cells = [by_dataset[name] for name in datasets if name in by_dataset]
+    seeds = grouped((row for row in rows if row.dataset in datasets), lambda row: (row.run, row.seed))
+    there = {row.dataset for of_seed in seeds for row in of_seed}
+    whole = [of_seed for of_seed in seeds if len(of_seed) == len(there)]
+    every = [row for of_seed in whole or seeds for row in of_seed]
+    cells = sorted(grouped(every, lambda row: (row.dataset,)), key=lambda cell: datasets.index(cell[0].dataset))
     if not cells:
         return None
-    firsts, every = [cell[0] for cell in cells], tuple(row for cell in cells for row in cell)
+    firsts = [cell[0] for cell in cells]
     papers = [row.paper for row in firsts if row.paper is not None]
-    whole = len(papers) == len(firsts)
+    has_all = len(papers) == len(firsts)
     value = mean(mean(row.value for row in cell) for cell in cells)
     half = half_width([row.ci95 for row in firsts])
-    seeds = grouped(every, lambda row: (row.run, row.seed))
     return Measured(
         value,
         value - half,
         value + half,
-        mean(papers) if whole else None,
-        "".join(sign for sign in NOTES if whole and any(sign in marks(row) for row in firsts)),
-        tuple(mean(row.value for row in of_seed) for of_seed in seeds if len(of_seed) == len(cells)),
-        every,
+        mean(papers) if has_all else None,
+        "".join(sign for sign in NOTES if has_all and any(sign in marks(row) for row in firsts)),
+        tuple(mean(row.value for row in of_seed) for of_seed in whole),
+        tuple(row for cell in cells for row in cell),
         tuple(row.dataset for row in firsts),
     )
 

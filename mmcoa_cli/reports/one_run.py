@@ -22,13 +22,14 @@ from ..jobs.training_spec import STAGES, stored_spec
 from ..models.runs import INTERPOLATED, NO_RUN, made_again
 from ..settings import Home
 from ..stored.items import size_of
+from ..tasks import TASKS
 from ..terminal.console import out, show
 from ..terminal.durations import closely
 from ..terminal.options_file import as_toml
 from .reading import Evaluated, rows_of, together
 from .rows import Row
 from .runs import NONE, Accuracy, Listed, accuracy, listed_run
-from .wording import percent
+from .wording import fixed, percent, short
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -190,7 +191,7 @@ def _epochs(epochs: Sequence[Epoch]) -> Iterator[Sequence[str]]:
         yield "", "loss", "took", "images/s", "memory", "on"
     for epoch in epochs:
         memory = f"{epoch.peak_memory / GIB:.2f} GiB" if epoch.peak_memory else NONE
-        speed = f"{epoch.images / epoch.seconds:,.3g}" if epoch.seconds else NONE
+        speed = short(epoch.images / epoch.seconds) if epoch.seconds else NONE
         device = f"{epoch.processes} x {epoch.device}" if epoch.processes > 1 else epoch.device
         yield str(epoch.epoch), f"{epoch.loss:.4f}", _took(epoch), speed, memory, device
 
@@ -203,13 +204,16 @@ def _took(epoch: Epoch) -> str:
 
 def _results(results: Sequence[Accuracy]) -> Iterator[Sequence[str]]:
     """One line each, the newest last."""
+    plain = {metric for task in TASKS.values() if not task.shares for metric in task.metrics}
+    unit = "value" if any(one.metric in plain for one in results) else "%"
     if results:
-        yield "dataset", "attack", "metric", "%", "95%", "n", "when", "took"
+        yield "dataset", "attack", "metric", unit, "95%", "n", "when", "took"
     for one in results:
+        words = fixed if one.metric in plain else percent
         low, high = one.ci95
-        interval = f"{percent(low)}–{percent(high)}" if low is not None and high is not None else NONE
+        interval = f"{words(low)}–{words(high)}" if low is not None and high is not None else NONE
         what = (one.dataset, one.under, one.metric.replace("_", " "))
-        yield *what, percent(one.value), interval, f"{one.n:,}", one.created_at[:10], closely(one.seconds)
+        yield *what, words(one.value), interval, f"{one.n:,}", one.created_at[:10], closely(one.seconds)
 
 
 def _shown(value: Any) -> str:

@@ -86,7 +86,7 @@ def rows(
     if not chosen:
         raise _nothing(task, attacks)
     found = rows_of(chosen, numbers=task.numbers if paper else "", present=present)
-    if not task.on_source:
+    if task.sources and not task.on_source:
         found = _of_sources(found, task)
     found = standing(found, task)
     if not found:

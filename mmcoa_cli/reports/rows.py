@@ -130,7 +130,7 @@ class Row:
     @property
     def measure(self) -> str:
         """What its metric is called whatever the attack: "accuracy"."""
-        return self.metric.removeprefix("clean_").removeprefix("robust_")
+        return measure_of(self.metric)
 
     @property
     def earlier(self) -> bool:
@@ -141,6 +141,11 @@ class Row:
     def shares_prompts(self) -> bool:
         """Whether some classes were given the same adversarial prompt."""
         return self.distinct_prompts is not None and self.distinct_prompts != self.prompts
+
+
+def measure_of(metric: str) -> str:
+    """What a metric is called whatever the attack."""
+    return metric.removeprefix("clean_").removeprefix("robust_")
 
 
 def made(told: Mapping[str, Any]) -> Row:

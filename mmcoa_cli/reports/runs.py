@@ -17,11 +17,13 @@ from store.schema import Result, Run
 from ..attacks.base import ATTACKS
 from ..attacks.settings import PgdSettings
 from ..settings import Home
+from ..tasks import TASKS
 from ..terminal.console import out
 from ..terminal.durations import closely
 from ..terminal.lines import Styled, folded, print_lines
 from .filters import Filter
 from .reading import DETAILS, unusual
+from .rows import measure_of
 from .threats import Threat
 from .wording import percent
 
@@ -96,6 +98,7 @@ def listed(home: Home, wanted: Filter) -> list[Listed]:
 
 def listed_run(run: Run, epochs: float, tests: Sequence[Result]) -> Listed:
     """The run, the seconds that its `epochs` took, and what its `tests` (the oldest first) say of it."""
+    tests = _accuracies(tests)
     on = run.source if any(one.dataset == run.source for one in tests) else tests[-1].dataset if tests else ""
     newest = {one.attack: one for one in tests if one.dataset == on}
     clean = next((one for name, one in newest.items() if _changes_nothing(name)), None)
@@ -115,6 +118,18 @@ def listed_run(run: Run, epochs: float, tests: Sequence[Result]) -> Listed:
         clean=accuracy(clean) if clean else None,
         robust=accuracy(min(attacked, key=lambda one: one.value)) if attacked else None,
     )
+
+
+def _accuracies(tests: Sequence[Result]) -> list[Result]:
+    """Of the first task that has shares the first: accuracies, else the recall of one. A cosine is none."""
+
+    def counts(one: Result) -> bool:
+        task = TASKS.get(one.task)  # one of a plugin may not be here
+        return task is None or (task.shares and measure_of(one.metric) == measure_of(task.metrics[0]))
+
+    names = dict.fromkeys((*TASKS, *(one.task for one in tests)))
+    of_tasks = ([one for one in tests if one.task == name and counts(one)] for name in names)
+    return next(filter(None, of_tasks), [])
 
 
 def accuracy(one: Result) -> Accuracy:

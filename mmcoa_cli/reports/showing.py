@@ -18,6 +18,7 @@ from ..datasets.contact_sheet import show_dataset
 from ..datasets.library import dataset_path, registered_datasets
 from ..names import meant
 from ..settings import Home
+from ..tasks import TASKS
 from ..terminal.console import out, show
 from .example_files import Source, named, source_in, source_of
 from .pictures import Picture, pictures, prompts, words_of
@@ -83,11 +84,15 @@ def show_run(
 def show_examples(path: Path, home: Home, *, output: Path | None, quiet: bool) -> dict[str, Any]:
     """The sheet of an example set, which lies beside its file, and the prompts in it.
 
-    Raises UserError for a damaged file, and for one of clean examples.
+    Raises UserError for a damaged file, and for one without images and prompts of its own.
     """
     source = source_in(path, home)
     if ATTACKS[source.attack].changes_nothing:
         raise UserError(f"{path} holds no images and no prompts of an attack", hint=f"mmcoa show {source.dataset}")
+    if not _has_own(source.task):
+        raise UserError(
+            f"{path} holds what the task {source.task} found, and no images", hint=f"mmcoa show {source.run or 'RUN'}"
+        )
     return _shown(source, home, asked=True, output=output or path.with_suffix(".png"), quiet=quiet)
 
 
@@ -112,13 +117,18 @@ def _newest(run: str, home: Home, *, dataset: str, attack: str) -> Iterator[Resu
     """The newest result of each attack that changes something, on one dataset: the one asked for, else what the run was
     trained on, else the first that it was tested on."""
     every = together(Index(home.database_url).results(runs=[run], datasets=[dataset] if dataset else None))
-    every = [one for one in every if one.main.threat and attack in ("", one.main.attack)]
+    every = [one for one in every if one.main.threat and attack in ("", one.main.attack) and _has_own(one.main.task)]
     tested = [one.main.dataset for one in every]
     wanted = next((one.run.source for one in every if one.run.source in tested), next(iter(tested), ""))
     newest = {one.main.attack: one.main for one in every if one.main.dataset == wanted}
     for name, known in ATTACKS.items():  # what shows only what others made is shown where it is asked for
         if name in newest and (attack or known.images or known.prompts):
             yield newest[name]
+
+
+def _has_own(task: str) -> bool:
+    """Whether the example sets of a task have images of their own."""
+    return task in TASKS and not TASKS[task].examples_of
 
 
 def _shown(source: Source, home: Home, *, asked: bool, output: Path | None, quiet: bool) -> dict[str, Any]:

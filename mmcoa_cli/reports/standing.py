@@ -107,4 +107,4 @@ def _own(there: set[str], papers: Sequence[str]) -> set[str]:
 
 
 def _number(shots: str) -> float:
-    return math.inf if shots == "full" else float(shots) if shots.isdigit() else 0.0
+    return math.inf if shots == "full" else float(shots) if shots.isdecimal() else 0.0

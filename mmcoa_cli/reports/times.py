@@ -18,7 +18,7 @@ from .content import Report
 from .lines import value_words
 from .rows import Row
 from .sheet import Sheet
-from .wording import plain
+from .wording import plain, short
 
 MINUTE, GIB = 60, 2**30
 COLUMNS = ("minutes", "images/s", "memory", "images", "epochs", "hardware")
@@ -125,7 +125,7 @@ def _lines(one: Timed) -> Iterator[Printed]:
         "value",
         plain(_label(one)),
         [
-            f"{one.minutes:.3g}", f"{one.images_per_second:,.3g}", _gib(one.peak_memory), f"{one.images:,}",
+            short(one.minutes), short(one.images_per_second), _gib(one.peak_memory), f"{one.images:,}",
             str(one.epochs), plain(f"{devices}, {one.precision}"),
         ],
     )  # fmt: skip

@@ -32,10 +32,20 @@ def percent(fraction: float, digits: int = 2) -> str:
     return f"{100 * fraction:.{digits}f}"
 
 
+def short(value: float) -> str:
+    """Three digits that count, never as a power of ten: "0.0123", "1,234"."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def fixed(value: float, digits: int = 2) -> str:
+    """A value that is no share, as exactly as percentages are told."""
+    return f"{value:.{digits + 2}f}"
+
+
 def number(row: Row, value: float, digits: int = 2) -> str:
     """A value of the row's metric: a share in percent, another as it is."""
     task = TASKS.get(row.task)
-    return percent(value, digits) if task is None or task.shares else f"{value:.{digits + 2}f}"
+    return percent(value, digits) if task is None or task.shares else fixed(value, digits)
 
 
 def in_percent(row: Row) -> str:

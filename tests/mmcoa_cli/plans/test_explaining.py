@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from indexes import RESULT, RUN
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import OURS, RELEASE, switches
@@ -21,6 +22,8 @@ from mmcoa_cli.plans.lacking import lacking
 from mmcoa_cli.plans.order import PAPER, Order, Scale, remember, remembered
 from mmcoa_cli.plans.plan import Plan, compose
 from mmcoa_cli.plans.selection import Selection, look_up
+from mmcoa_cli.reports.explanation import Effect, Explained
+from mmcoa_cli.reports.reading import rows_of, together
 from mmcoa_cli.reports.report import make_report
 from mmcoa_cli.settings import Home
 from store.errors import UserError
@@ -153,6 +156,32 @@ def test_what_each_switch_moves(tested: tuple[Plan, Home]) -> None:
     table = catalog.tables()["table1"]
     missing = make_report(table, home, missing=lacking).missing
     assert missing and not any("--compat" in entry["command"] for entry in missing.entries())
+
+
+def test_an_average_is_of_all_datasets_or_none(home: Home) -> None:
+    """Beside an average of two datasets stands none of one: neither the paper's, nor that of a switch which failed."""
+    table, n = catalog.tables()["fig3"], 100
+    run = replace(RUN, id="tecoa-1", method="tecoa", source="imagenet", shots="full", status="complete")
+    index = Index(home.database_url)
+    index.save_run(run)
+    effects = []
+    for dataset, switch, value in (
+        ("cifar10", OURS, 0.5), ("cifar100", OURS, 0.3), ("cifar10", "leak", 0.4), ("cifar10", catalog.PAPER, 0.6),
+        ("cifar10", "adamw", 0.5),
+    ):  # fmt: skip
+        name = f"{dataset}-{switch}"
+        index.save_results([replace(RESULT, evaluation=name, run_id=run.id, dataset=dataset, attack="image", n=n)])
+        (row,) = rows_of(together(index.results(evaluations=[name])))
+        cell = catalog.Cell("tecoa", "imagenet", "full", dataset=dataset, attack="image")
+        effects.append(Effect(cell, switch, row, value, n, value - 0.5))
+    failed = {(effects[1].cell, "leak"), (effects[1].cell, catalog.PAPER)}
+    report = Explained(table, [one.row for one in effects], effects=tuple(effects), absent=frozenset(failed))
+    (sheet,) = report.sheets()
+    told = {line.label: line.cells for line in sheet.lines if line.kind == "value"}
+    assert told == {
+        OURS: ["40.00"],
+        "+ adamw": ["40.00"],
+    }  # where it is none of a cell, it moves it by 0
 
 
 def _text() -> catalog.Cell:

@@ -25,7 +25,7 @@ from store.keys import key_of
 from store.schema import Result, Run
 
 ONLY_PAIRS = ("contrast", "image_weight", "text_weight")
-PROMPTS = {"cifar10": 10, "cifar100": 100}
+PROMPTS = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 IMAGE, TEXT = ("image", "multimodal"), ("text", "multimodal", "co-attack")
 PGD = {
     "version": 1, "seed": 0, "norm": "linf", "eps": "1/255", "alpha": "1/255", "steps": 100, "random_start": True,

@@ -70,6 +70,12 @@ def test_models_runs_and_shots_share_a_table_and_attacks_do_not(home: Home, test
     assert not [line for line in clean.lines if line.label == "against the best"]  # there is one
 
 
+def test_a_checkpoint_that_was_tested_on_nothing_but_its_own_data_takes_part(home: Home, add: Add) -> None:
+    add("tecoa", {"image": 30}, n=SAMPLES)
+    add("mmcoa", {"image": 24}, n=SAMPLES, source="imagenet", dataset="cifar10")
+    assert {row["method"] for row in report(home).dicts()} == {"tecoa", "mmcoa"}
+
+
 def test_without_the_examples_there_is_no_p_value(home: Home, index: Index, add: Add) -> None:
     add("tecoa", {"image": 30}, n=SAMPLES)
     add("mmcoa", {"image": 24}, n=SAMPLES)

@@ -16,10 +16,13 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.reports import content
+from mmcoa_cli.reports.comparing import compared
 from mmcoa_cli.reports.content import report_of
 from mmcoa_cli.reports.reading import rows
 from mmcoa_cli.reports.report import FORMATS, render, save
 from mmcoa_cli.reports.rows import Row
+from mmcoa_cli.reports.wording import short
+from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index
 
@@ -192,9 +195,13 @@ def test_latex(index: Index, add: Add) -> None:
 @pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
 def test_latex_compiles_and_fits(index: Index, add: Add, tmp_path: Path, columns: str) -> None:
     add("mmcoa", ALL, model="a_b&c%#$~^{}\\x", collisions=1)
+    add("clip", {"image": 5, "clean": 6}, model="a<b>|c")
     for dataset in catalog.tables()["ood"].datasets:
         add("mmcoa", {"multimodal": 10}, source="imagenet", dataset=dataset, shots="5")
-    texts = [render(report_of(rows(index, table), table), format="latex") for table in (IID, catalog.tables()["ood"])]
+    tables = [catalog.tables()[name] for name in ("iid", "ood", "compare")]
+    found = [(compared(rows(index, table), table, Home(tmp_path, "")), table) for table in tables]
+    assert any(row.behind and row.behind.by for row in found[-1][0])
+    texts = [render(report_of(*one), format="latex") for one in found]
     labels = re.findall(r"\\label{([^}]*)}", "".join(texts))
     assert len(set(labels)) == len(labels) > 1
     body = "\n".join([*texts, *(f"\\ref{{{label}}}" for label in labels)])
@@ -209,6 +216,13 @@ def test_latex_compiles_and_fits(index: Index, add: Add, tmp_path: Path, columns
         assert done.returncode == 0, done.stdout[-2000:]
     assert "undefined" not in done.stdout
     assert not re.findall(r"Overfull \\hbox \(([0-9]{2,})", done.stdout)  # more than 10 points
+
+
+def test_no_number_is_told_as_a_power_of_ten(index: Index, add: Add) -> None:
+    """ImageNet has a thousand prompts, and an epoch may take a thousand minutes."""
+    add("mmcoa", {"text": 10, "multimodal": 10}, dataset="imagenet", collisions=1000)
+    assert (short(0.01234), short(12.34), short(999.6), short(1234.5)) == ("0.0123", "12.3", "1,000", "1,234")
+    assert re.search(r"collisions +1000/1000 +1000/1000\n", report(index))
 
 
 def test_csv_is_tidy(index: Index, everything: None) -> None:

@@ -62,7 +62,15 @@ def test_an_average_for_each_seed_that_has_all_datasets(index: Index, add: Add) 
                 add("clip", {"multimodal": correct}, dataset=dataset, seed=seed)
     found = one(index, "cifar10", "cifar100", seeds=True)
     assert found is not None and found.by_seed == pytest.approx((0.15, 0.17))
-    assert found.value == pytest.approx((0.12 + 0.21) / 2)
+    assert found.value == pytest.approx(0.16) == pytest.approx(found.bar[1])  # what the deviation is around
+    assert {row.seed for row in found.rows} == {0, 1}
+
+
+def test_where_no_seed_has_all_datasets_those_of_each_count(index: Index, add: Add) -> None:
+    add("clip", {"multimodal": 1000}, dataset="cifar10")
+    add("clip", {"multimodal": 2000}, dataset="cifar100", seed=1)
+    found = one(index, "cifar10", "cifar100", seeds=True)
+    assert found is not None and (found.value, found.by_seed) == (pytest.approx(0.15), ())
 
 
 def test_an_average_as_a_row(index: Index, add: Add) -> None:

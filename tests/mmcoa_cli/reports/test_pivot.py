@@ -7,6 +7,7 @@ from typing import Any
 
 from mmcoa_cli import catalog
 from mmcoa_cli.models.present import data_key
+from mmcoa_cli.reports.layout import natural
 from mmcoa_cli.reports.pivot import Panel, panels
 from mmcoa_cli.reports.reading import rows
 from store.index import Index
@@ -170,3 +171,8 @@ def test_panels_of_several_radii_come_by_radius(index: Index, add: Add) -> None:
         add("tecoa", {"image": 10}, eps=eps)
     found = panels(rows(index, catalog.tables()["iid"]), table=catalog.tables()["iid"])
     assert [panel.first.eps for panel in found] == ["1/255", "2/255", "8/255", "16/255"]
+
+
+def test_numbers_come_by_their_size_and_no_name_is_a_number_without_end() -> None:
+    ordered = ["1/255", "2/255", "10/255", "0.5", "1e3", "1e99999999", "ViT-B-32", "³"]
+    assert sorted(reversed(ordered), key=natural) == ordered

@@ -66,6 +66,26 @@ def test_only_the_newest_test_of_the_dataset_it_was_trained_on_counts(home: Home
     assert on_stl10.robust and (on_stl10.robust.dataset, on_stl10.robust.value) == ("stl10", 0.01)
 
 
+def test_no_other_metric_is_taken_for_an_accuracy(home: Home, index: Index, add: Add) -> None:
+    """A cosine is none, and of a run that was tested in retrieval alone it is the first recall."""
+    made, other = add("tecoa", CORRECT, n=1000), add("mmcoa", {}, source="cifar10")
+    like = next(one for _, one in index.results() if one.metric == "clean_accuracy")
+    later = replace(like, created_at="2027-01-01T02:00:00+00:00")
+    later = replace(later, low=None, high=None, evaluation="f" * 40)
+    cosine = replace(later, task="features", metric="mean_cosine", value=0.9967)
+    recalls = [
+        replace(later, evaluation="r" * 40, run_id=other.id, task="retrieval", metric=name, value=value)
+        for name, value in (("IR@1", 0.1), ("TR@1", 0.2), ("TR@5", 0.3))
+    ]
+    index.save_results([cosine])
+    index.save_results(recalls)
+    found = {one.run: one for one in listed(home, Filter())}
+    assert [one.clean and one.clean.value for one in (found[made.id], found[other.id])] == [0.9, 0.2]
+    assert described(made.id, home, made_by=made_by).listed.clean == found[made.id].clean
+    text = run(made.id)
+    assert "0.9967" in text and "99.67" not in text
+
+
 @pytest.mark.parametrize(
     ("words", "methods"),
     [
@@ -90,6 +110,8 @@ def test_filters_choose_runs(home: Home, add: Add, words: tuple[str, ...], metho
     [
         (("--method", "tecoar"), "did you mean tecoa?"),
         (("--dataset", "cifar100"), "did you mean cifar10?"),
+        (("--dataset", "cifar"), "did you mean cifar10?"),
+        (("--model", "ViT-B"), "did you mean ViT-B-32?"),
         (("--since", "2031-01-01"), "mmcoa runs lists all"),
         (("--since", "soon"), "--since 7d"),
     ],

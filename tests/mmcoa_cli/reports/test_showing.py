@@ -191,6 +191,23 @@ def test_a_dataset_that_was_replaced_is_not_drawn_upon(home: Home, tmp_path: Pat
         shown()
 
 
+def test_what_only_looked_at_images_is_none_to_show(home: Home) -> None:
+    """A set of features has no images of its own: those of the test before it are shown."""
+    before, index = shown(), Index(home.database_url)
+    ((_, result),) = index.results(attacks=["image"])
+    with Dataset.open(home.datasets / "pets.h5") as pets:
+        data = {"checksum": pets.info.checksum, "split": "test", "pixel_size": 16}
+    features = ExampleSet(home.examples, {"attack": "image", "task": "features", "data": data}, n=6, block_size=6)
+    features.missing()
+    features.write_block(0, {"index": np.arange(6), "label": np.zeros(6, int), "cosine": np.ones(6)}, None)
+    features.finish(texts={})
+    told = {"task": "features", "metric": "mean_cosine", "created_at": "2027-01-01T00:00:00+00:00"}
+    index.save_results([replace(result, evaluation="f" * 40, examples=features.key, **told)])
+    assert shown() == before
+    with pytest.raises(UserError, match="holds what the task features found, and no images"):
+        only(features.key)
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
