@@ -35,11 +35,11 @@ from .job import Job, Outcome, Start
 from .known import Known
 from .preflight import Resolved, resolve, warn
 from .subject import Subject
-from .worker import LAUNCHER, OUTCOME, perform
+from .worker import LAUNCHER, OUTCOME, patience, perform
 
 HOST = "127.0.0.1"
 LOOK = 0.05  # seconds between two looks at the workers
-GRACE = 60.0  # seconds in which workers may remove what is half written, and save the state of an epoch
+GRACE = 60.0  # seconds, if they wait for each other so long, in which workers may save the state of an epoch
 
 
 def run(job: Job, start: Start | None = None, *, resolved: Resolved | None = None) -> Outcome:
@@ -171,8 +171,10 @@ def _codes(started: list[Any]) -> list[int]:
 
 @contextmanager
 def _ended() -> Iterator[list[Any]]:
-    """End the processes that the block starts, and those that they start, when the block ends."""
+    """End the processes that the block starts, and those that they start, when the block ends. Raises UserError as
+    `patience` does."""
     started: list[Any] = []
+    grace = min(GRACE, patience())
     try:
         yield started
     finally:
@@ -185,7 +187,7 @@ def _ended() -> Iterator[list[Any]]:
         for process in every:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGTERM)
-        _, late = psutil.wait_procs(every, timeout=GRACE)
+        _, late = psutil.wait_procs(every, timeout=grace)
         for process in late:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

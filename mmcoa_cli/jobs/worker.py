@@ -58,8 +58,8 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
     conduct = replace(job.conduct, divided=sharding.taken_over())
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
     on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    patience = InitProcessGroupKwargs(timeout=timedelta(seconds=_patience()))
-    accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[patience])
+    waiting = InitProcessGroupKwargs(timeout=timedelta(seconds=patience()))
+    accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[waiting])
     forget_peak(accelerator.device)
     try:
         if accelerator.num_processes != processes:
@@ -154,12 +154,12 @@ def _unanswered(error: Exception) -> UserError | None:
     if not (isinstance(error, RuntimeError) and TIMEOUT.search(str(error))):
         return None
     return UserError(
-        f"a worker process did not answer for {duration(_patience())}; what was finished is kept",
+        f"a worker process did not answer for {duration(patience())}; what was finished is kept",
         hint=f"type the same command again to go on; {PATIENCE}=SECONDS waits longer",
     )
 
 
-def _patience() -> float:
+def patience() -> float:
     """Seconds that processes wait for each other. Raises UserError for what is no number of them."""
     given = os.environ.get(PATIENCE, "")
     try:

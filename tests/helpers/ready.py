@@ -33,7 +33,7 @@ LIBRARIES = (
     "torch", "torch.distributed", "torch._dynamo", "torchvision", "transformers.models.bert.modeling_bert",
     "transformers.models.auto.modeling_auto", "transformers.dynamic_module_utils", "open_clip", "accelerate", "h5py",
     "sqlalchemy.orm", "sqlalchemy.dialects.sqlite", "alembic.command", "rich.progress", "psutil", "typer.rich_utils",
-    "typer.completion", "pydantic.types", "scipy.special", "scipy.optimize",
+    "typer.completion", "typer._adapters", "pydantic.types", "sqlite3", "scipy.special", "scipy.optimize",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a message: arguments and variables
 WORKER = "mmcoa_cli.jobs.worker"

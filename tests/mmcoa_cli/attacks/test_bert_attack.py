@@ -222,9 +222,8 @@ LONG = "cat dog bird horse deer truck maple tree sunflowers sunflowers sunflower
 NAMES = [*CIFAR10, "maple tree", "t-shirt", "bird's nest", "jack-o'-lantern", "sunflowers", "zzyzx", LONG]
 
 
-@pytest.mark.parametrize("changes", [1, 3])
 @pytest.mark.parametrize("compat", ["none", "release", "positions", "case", "words", "single"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "changes"), [(0, 1), (1, 3), (2, 3)])
 def test_same_words_as_one_prompt_at_a_time(small_clips: dict[str, Clip], compat: str, changes: int, seed: int):
     """Random masked LMs over a vocabulary of stop words, class names and word-pieces: every rule is met often."""
     clip, mlm = small_clips["vit"], random_mlm(seed)
