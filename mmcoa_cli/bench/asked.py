@@ -42,7 +42,7 @@ class Asked:
         small = device == "cpu"
         usual = (10,) if self.quick else (10, 100, 1000)
         return Sized(
-            batch_size=self.batch_size or (2 if self.quick else 4 if small else 128),
+            batch_size=self.batch_size or (2 if self.quick else 8 if small else 128),
             training_batch_size=self.batch_size or (2 if small else 128),
             steps=self.steps or (2 if small else 10),
             training_steps=self.steps or (1 if small else 10),

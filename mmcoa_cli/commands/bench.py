@@ -46,7 +46,7 @@ def command(
         int | None, typer.Option(metavar=o.N, help="Take the median of N rounds.", show_default=str(ROUNDS))
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar=o.N, help="Take N images at a time.", show_default="4; 128 on a GPU")
+        int | None, typer.Option(metavar=o.N, help="Take N images at a time.", show_default="8 or 2; 128 on a GPU")
     ] = None,
     steps: Annotated[
         int | None,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-PROMPT_STEPS = 4  # of the terms of a size
+FIXED, PROMPT_STEPS = 0, 4  # of the terms of a size
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,15 @@ class Cost:
     @classmethod
     def fitted(cls, measured: Sequence[tuple[Size, float]], *, stepwise: bool = False) -> Cost:
         """The costs, none below 0, that come closest to what was measured, in proportion to it; each step costs
-        something for each prompt only where it is `stepwise`."""
+        something for each prompt only where it is `stepwise`. What was measured of one image only is an image's."""
         import numpy as np
         from scipy.optimize import nnls
 
         seconds = np.array([max(took, 1e-9) for _, took in measured])
         terms = np.array([size.terms for size, _ in measured]) / seconds[:, None]
         terms[:, PROMPT_STEPS] *= stepwise
+        if len({size.images for size, _ in measured}) == 1:
+            terms[:, FIXED] = 0
         return cls(tuple(float(cost) for cost in nnls(terms, np.ones(len(seconds)))[0]))
 
 
@@ -250,7 +252,8 @@ class Held:
 
         found = {}
         for name, seen in self.seen.items():
-            terms = np.array([(1, images, prompts) for images, prompts, _ in seen], dtype=float)
+            several = len({images for images, _, _ in seen}) > 1  # else all that is held is an image's
+            terms = np.array([(several, images, prompts) for images, prompts, _ in seen], dtype=float)
             found[name] = tuple(float(one) for one in nnls(terms, np.array([most for *_, most in seen], float))[0])
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.index import Index
@@ -26,7 +27,7 @@ from .direct import steps_of
 from .order import Scale, Settings
 from .selection import Data, look_up
 from .steps import Step
-from .takes import NOTHING, Takes, all_of, remember
+from .takes import Takes, all_of, remember
 
 if TYPE_CHECKING:
     from .cost import Speed
@@ -61,6 +62,7 @@ class Estimate:
     step: Step
     run: str
     speed: Speed | None = None
+    why: str = ""  # nothing was measured
 
     @property
     def starts(self) -> str:
@@ -103,17 +105,22 @@ def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
 
 def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[Estimate]:
     """Each job's: a measurement serves all jobs that are alike but for the seed."""
-    known, measured = Known(store), list[tuple[Typed, Any]]()
+    known = Known(store)
+    measured: list[tuple[Typed, Speed]] = []
     for step, job in zip(steps_of(jobs, start), jobs, strict=True):
         run, left = known.run_id(job.train) if job.train else "", known.left(job)
         if left is None:
             yield Estimate(replace(step, cached=True, takes=Takes(0.0, 0.0, 0.0)), run)
             continue
         typed = _typed(left, start, store)
-        if typed not in [one for one, _ in measured]:
-            measured.append((typed, _measured(typed, store, _data(left, store)[0].pixel_size)))
-        speed = next(speed for one, speed in measured if one == typed)
-        yield Estimate(replace(step, takes=_takes(left, speed, store) if speed else NOTHING), run, speed)
+        if why := _why_not(typed, store):
+            yield Estimate(step, run, why=why)
+            continue
+        speed = next((speed for one, speed in measured if one == typed), None)
+        if speed is None:
+            speed = _measured(typed, store, _data(left, store)[0].pixel_size)
+            measured.append((typed, speed))
+        yield Estimate(replace(step, takes=_takes(left, speed, store)), run, speed)
 
 
 def _typed(job: Job, start: Start, store: Home) -> Typed:
@@ -149,13 +156,32 @@ def _data(job: Job, store: Home) -> list[Data]:
     return [data for name in names if (data := look_up(name, store))]
 
 
-def _measured(typed: Typed, store: Home, side: int) -> Speed | None:
-    """None where a model is not here, and for an attack on captions, which noise has none of."""
-    words = needs_masked_lm([*typed.attacks, *(name for row in typed.methods for name in row.attacks)])
-    here = clip_path(typed.model, store).exists() and (not words or mlm_path(typed.mlm, store).exists())
-    if not here or any(lookup(name).on == "captions" for name in typed.attacks):
-        return None
-    say("measuring what this machine does: a minute, or less", style="dim")
+def _why_not(typed: Typed, store: Home) -> str:
+    """Why nothing can be measured: a model is not here, or an attack is on captions, which noise has none of."""
+    words = needs_masked_lm(typed.attacks) or any(needs_masked_lm(row.attacks) for row in typed.methods)
+    needed = {typed.model: clip_path(typed.model, store), **({typed.mlm: mlm_path(typed.mlm, store)} if words else {})}
+    absent = [name for name, path in needed.items() if not path.exists()]
+    if absent:
+        return f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not here (mmcoa fetch {' '.join(absent)})"
+    if any(lookup(one).on == "captions" for one in typed.attacks):
+        return "attacks on captions are not measured"
+    return _too_large(typed, clip_path(typed.model, store))
+
+
+def _too_large(typed: Typed, model: Path) -> str:
+    """Whether the model does not fit into what is free, twice for a test, and for training with its gradients and the
+    optimizer's moments."""
+    import torch
+
+    from ..models.held import free_memory
+
+    needed = (5 if typed.methods else 2) * sum(file.stat().st_size for file in model.rglob("*.safetensors"))
+    free = free_memory(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return f"measuring {typed.model} takes {size(needed)} of memory, and {size(free)} are free" if needed > free else ""
+
+
+def _measured(typed: Typed, store: Home, side: int) -> Speed:
+    say("measuring what this machine does: a minute or so, and longer for a large model", style="dim")
     from .measuring import measure
 
     return measure(typed, store, side=side)
@@ -178,10 +204,8 @@ def _lines(found: Sequence[Estimate], free_disk: int, free: float | None, device
         about = "is in the store already" if step.cached else about
         yield f"{step.title}{f' (run {one.run})' if one.run else ''}: {about}"
     todo = [one.step for one in found if not one.step.cached]
-    unknown = any(step.seconds is None for step in todo)
-    if unknown:
-        yield "no time: it is measured when the models are here (mmcoa fetch NAME), and not for attacks on captions"
-    if not todo or unknown:
+    yield from dict.fromkeys(f"no time: {one.why}" for one in found if one.why)
+    if not todo or any(step.seconds is None for step in todo):
         return
     if len(todo) > 1:
         yield f"all: about {all_of(step.takes for step in todo).words()}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import h5py
 import numpy as np
 
 from store.dataset_writing import DatasetWriter
@@ -57,3 +59,13 @@ def write(home: Home, name: str, class_names: Sequence[str], images: Mapping[str
         for split, some in images.items():
             for number, image in enumerate(some):
                 out.add(split, image, number % len(class_names))
+
+
+def bytes_of_one(path: Path) -> tuple[float, float]:
+    """Bytes of a set of one image as such, and of the image."""
+    sizes = list[int]()
+    with h5py.File(path, "r") as file:
+        file.visititems(
+            lambda _, part: sizes.append(part.id.get_storage_size() if isinstance(part, h5py.Dataset) else 0)
+        )
+    return float(path.stat().st_size - sum(sizes)), float(sum(sizes))

@@ -49,7 +49,7 @@ from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
 from .cost import Cost, Disk, Held, Memory, Size, Speed, steps_of, taken
-from .measured_store import WEIGHED, dataset_of, link_models, noise, taken_from, write
+from .measured_store import WEIGHED, bytes_of_one, dataset_of, link_models, noise, taken_from, write
 from .order import PAPER, Order, Scale
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ AGAIN = 2  # measurements of each size, of which the shortest counts
 # what an image takes on disk: fewer are weighed of large ones, after so many steps of an attack
 FEWER, SMALL, DISK_STEPS = 8, 100, 10
 LEAST = 4  # images that are measured together: a model that takes ENOUGH for them is measured once, and weighs so many
+LONG, STEPS_OF_LONG = 0.3, 2  # seconds of one image from which on one image is all that is measured, in so many steps
 
 
 def measure(order: Order | Typed, home: Home, *, side: int, sides: Mapping[int, str] | None = None) -> Speed:
@@ -113,6 +114,8 @@ class Bench:
     @cached_property
     def most(self) -> int:
         """The most images that are measured together, at most those of a block."""
+        if _seconds(lambda: self._encode(1), self.device) > LONG:
+            return 1
         n = LEAST
         while n < self.order.block and _seconds(lambda: self._encode(n), self.device) < ENOUGH:  # noqa: B023
             n = min(2 * n, self.order.block)
@@ -121,38 +124,50 @@ class Bench:
     @property
     def slow(self) -> bool:
         """Whether the model is so large for this machine that measuring it as often as a small one takes long."""
-        return self.most == LEAST
+        return self.most <= LEAST
+
+    @property
+    def long(self) -> bool:
+        """Whether it is so large that each thing is done for one image alone, and once."""
+        return self.most == 1
 
     def training(self, method: MethodRow, *, compat: str = "") -> tuple[Cost, float]:
         """What a step of its own loss costs, and the seconds before the first for each class prompt."""
         has_steps = "steps" in options_of_method(method)
-        sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (FEW, 1, MANY), (self.most, 1, MANY)]
-        sizes += [(self.most, STEPS, FEW), (FEW, STEPS, MANY)] if has_steps else []
-        plans, began = dict[int, Plan](), dict[int, float]()
-        for classes in (FEW, MANY):
+        few = min(FEW, self.most)
+        sizes = [(few, 1, FEW), (self.most, 1, FEW), (few, 1, MANY), (self.most, 1, MANY)]
+        sizes += [(self.most, self._steps, FEW), (few, self._steps, MANY)] if has_steps else []
+        measured, began = list[tuple[Size, float]](), dict[int, float]()
+        for classes in (FEW, MANY):  # one plan at a time, which holds a model
             spec = self.order.settings(PAPER).run(Cell(method.name, dataset_of(classes), "full"))
             spec = spec.changed(recipe="", **({"compat": compat} if compat else {}))
-            began[classes], plans[classes] = _timed(partial(make_plan, spec, self.home), self.device)
-        self.weights[method.name] = sum(tensor.nbytes for tensor in plans[FEW].victim.tensors().values())
-        measured = [
-            (Size(n, steps, classes, min(n, classes)), self._update(plans[classes], n, steps if has_steps else None))
-            for n, steps, classes in sizes
-        ]
+            began[classes], plan = _timed(partial(make_plan, spec, self.home), self.device)
+            self.weights[method.name] = sum(tensor.nbytes for tensor in plan.victim.tensors().values())
+            for n, steps in dict.fromkeys((n, steps) for n, steps, of in sizes if of == classes):
+                took = self._update(plan, n, steps if has_steps else None)
+                measured.append((Size(n, steps, classes, min(n, classes)), took))
+            del plan
         stepwise = LEAK in parts(spec.compat)  # whose weights learn from every step of the attack
         return Cost.fitted(measured, stepwise=stepwise), max(0.0, began[MANY] - began[FEW]) / (MANY - FEW)
 
     def attack(self, name: str) -> Cost:
         """What its own examples cost, where those that it needs are there."""
-        sizes = [(FEW, 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
-        sizes += [(self.most, STEPS, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
+        sizes = [(min(FEW, self.most), 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
+        sizes += (
+            [(self.most, self._steps, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
+        )
         measured = [
             (
                 Size(n, steps_of(self._test(name, n, steps, dataset_of(k)), name, classes=k), k, k),
                 self._examples(name, n, steps, k),
             )
-            for n, steps, k in sizes
+            for n, steps, k in dict.fromkeys(sizes)
         ]
         return Cost.fitted(measured)
+
+    @property
+    def _steps(self) -> int:
+        return STEPS_OF_LONG if self.long else STEPS
 
     def _update(self, plan: Plan, n: int, steps: int | None) -> float:
         """Seconds of a step of the optimizer on `n` images."""
@@ -173,13 +188,19 @@ class Bench:
 
         prompts = len(plan.dataset.info.class_names)
         with self.held.of(plan.row.name, images=n, prompts=min(n, prompts), weights=victim.parameters()):
-            update()  # the first makes the moments
-        return min(_seconds(update, self.device) for _ in range(1 if self.slow else AGAIN))
+            took = _seconds(update, self.device)  # makes the moments, too
+        if not self.long:
+            took = min(_seconds(update, self.device) for _ in range(1 if self.slow else AGAIN))
+        optimizer.zero_grad()
+        self.accelerator.free_memory()  # of the optimizer, which it keeps: three times the weights
+        return took
 
     def _examples(self, name: str, n: int, steps: int, classes: int) -> float:
         """Seconds until the examples of `n` images are stored; by another seed they are others."""
         with self.held.of(name, images=n, prompts=min(n, classes), weights=self.victim.parameters()):
-            self._making(name, n, steps, dataset_of(classes), AGAIN + 1)()
+            first = _seconds(self._making(name, n, steps, dataset_of(classes), AGAIN + 1), self.device)
+        if self.long:
+            return first
         made = [
             self._making(name, n, steps, dataset_of(classes), seed) for seed in range(1 if self.slow else AGAIN + 1)
         ]
@@ -188,7 +209,8 @@ class Bench:
     def job(self, tested: Mapping[str, Cost]) -> float:
         """Seconds of a job itself: a test of next to no images, from its names to its results in the index, without
         what these images take."""
-        specs = [self._test(CLEAN.name, FEW, 1, dataset_of(FEW)).changed(seed=seed) for seed in range(1, AGAIN + 1)]
+        seeds = range(1, 2 if self.long else AGAIN + 1)
+        specs = [self._test(CLEAN.name, FEW, 1, dataset_of(FEW)).changed(seed=seed) for seed in seeds]
         took = min(_seconds(partial(self._tested, spec), self.device) for spec in specs)
         return max(self.load, took - (tested[CLEAN.name].of(Size(FEW, 1, FEW, FEW)) if CLEAN.name in tested else 0.0))
 
@@ -204,7 +226,10 @@ class Bench:
         return {side: self._bytes_at(name, side, of) for side, of in chosen.items()}
 
     def _bytes_at(self, name: str, side: int, of: str) -> tuple[float, float]:
-        dataset, most = self._some(side, of), LEAST if self.slow else WEIGHED if side <= SMALL else FEWER
+        dataset = self._some(side, of)
+        if self.long and attacks.lookup(name).images:
+            return bytes_of_one(self._making(name, 1, DISK_STEPS, dataset, 0)().path)
+        most = LEAST if self.slow else WEIGHED if side <= SMALL else FEWER
         few, many = (self._making(name, n, DISK_STEPS, dataset, 0)().path.stat().st_size for n in (FEW, most))
         each = (many - few) / (most - FEW)
         return few - FEW * each, each

@@ -100,7 +100,7 @@ def test_sizes_are_those_of_the_device_unless_they_are_given() -> None:
     asked = Asked(("image",), "vit", "mlm")
     small, large = asked.sized("cpu"), asked.sized("cuda")
     assert (small.batch_size, small.steps, small.training_steps, small.classes, small.rounds) == (
-        4, 2, 1, (10, 100, 1000), 5,
+        8, 2, 1, (10, 100, 1000), 5,
     )  # fmt: skip
     assert (large.batch_size, large.steps, large.training_steps, large.rounds) == (128, 10, 10, 5)
     given = Asked(("image",), "vit", "mlm", batch_size=7, steps=3, classes=(20,), rounds=9).sized("cpu")

@@ -13,7 +13,7 @@ from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.job import Start
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.plans import direct
-from mmcoa_cli.plans.cost import Cost, Disk, Size, Speed, images_of
+from mmcoa_cli.plans.cost import Cost, Disk, Held, Size, Speed, images_of
 from mmcoa_cli.plans.measuring import measure
 from mmcoa_cli.plans.order import Order
 from mmcoa_cli.plans.selection import Data, look_up
@@ -104,6 +104,14 @@ def test_costs_are_found_again() -> None:
     slower = Cost.fitted([(size, 2 * cost.of(size)) for size in sizes])
     assert slower.of(Size(100, 10, 50, 50)) == pytest.approx(2 * cost.of(Size(100, 10, 50, 50)))
     assert min(Cost.fitted([(Size(1, 1, 1, 1), 1.0), (Size(2, 1, 1, 1), 0.5)]).terms) >= 0
+
+
+def test_what_was_measured_of_one_image_is_an_images() -> None:
+    """Of 2 s, of which a step takes 0.4: ten images take ten times as long, and hold ten times as much."""
+    cost = Cost.fitted([(Size(1, steps, k, 1), 1.2 + 0.4 * steps + 0.1 * k) for steps, k in ((1, 2), (2, 2), (1, 8))])
+    assert cost.of(Size(10, 1, 2, 1)) == pytest.approx(10 * (1.2 + 0.4) + 0.1 * 2)
+    assert cost.of(Size(10, 100, 2, 1)) == pytest.approx(10 * (1.2 + 0.4 * 100) + 0.1 * 2)
+    assert Held({"one": [(1, 1, 600), (1, 1, 600)]}).fitted()["one"][0] == 0
 
 
 def test_every_method_and_attack_is_measured_and_more_takes_longer(home: Home) -> None:

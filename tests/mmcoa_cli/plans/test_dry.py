@@ -14,6 +14,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from mmcoa_cli.app import app
+from mmcoa_cli.plans import measuring
 from mmcoa_cli.plans.cost import Held
 from mmcoa_cli.settings import Home
 from store.errors import UserError
@@ -82,12 +83,22 @@ def test_a_test_is_estimated(home: Home) -> None:
         shutil.rmtree(home.examples)
 
 
+def test_a_model_that_takes_long_is_measured_with_one_image(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "LONG", 0.0)
+    words = ("attack", "image", "--checkpoint", "vit", "--dataset", "digits", "--steps", "3", "--limit", "40")
+    (step,) = document(*words, "--dry-run")["steps"]
+    assert step["seconds"] > 0 and step["memory"] > 10**7
+    assert mmcoa(*words).exit_code == 0
+    written = sum(path.stat().st_size for path in home.examples.rglob("*.h5"))
+    assert 0.5 < step["bytes"] / written < 2
+
+
 def test_a_model_that_is_not_here_is_not_fetched(home: Home) -> None:
     shown = mmcoa("attack", "image", "--checkpoint", "ViT-B-32", "--dataset", "digits", "--dry-run")
     assert shown.exit_code == 0, shown.exception
     first, second = shown.stdout.splitlines()
     assert first == "test ViT-B-32: not measured"
-    assert second.startswith("no time: it is measured when the models are here (mmcoa fetch NAME)")
+    assert second == "no time: ViT-B-32 is not here (mmcoa fetch ViT-B-32)"
 
 
 def test_what_cannot_be_is_told(home: Home) -> None:
