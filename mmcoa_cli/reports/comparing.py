@@ -16,7 +16,7 @@ from ..catalog import TableRow
 from ..settings import Home
 from ..tasks import TASKS
 from ..tasks.intervals import sign_test
-from .example_files import ENDING
+from .pictures import ENDING
 from .pivot import panels
 from .rows import Behind, Row
 
