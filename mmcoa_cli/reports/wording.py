@@ -97,7 +97,9 @@ def overestimates(lines: Iterable[Line], rows: Sequence[Row]) -> list[str]:
     lines that shows the stricter one, with the weaker among `rows`."""
     strict = [(line, row, _weaker(row)) for line in lines for row in line.rows if _weaker(row)]
     names = {weak for _, _, weak in strict}
-    others = {(row.attack, *_measured(row)): row for row in rows if row.attack in names}
+    runs = {row.run for _, row, _ in strict}
+    weaker = [row for row in rows if row.attack in names and row.run in runs] if strict else []
+    others = {(row.attack, *_measured(row)): row for row in weaker}
     found: dict[tuple[str, str, str], list[float]] = {}
     for line, row, weak in strict:
         other = others.get((weak, *_measured(row)))
