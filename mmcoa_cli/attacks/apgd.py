@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -179,20 +178,12 @@ def difference_of_logits_ratio(standing: Standing) -> Tensor:
 
 def targeted(standing: Standing) -> Tensor:
     """APGD-T, with one target after another; from 4 classes on."""
-    found, rows = standing.images.clone(), torch.arange(len(standing.images), device=standing.images.device)
-    for number in range(standing.settings.targets):
-        left = standing.of(rows)
-        ratio = partial(_targeted, labels=left.labels, targets=left.others[:, number])
-        adv_images, fooled = apgd(left, ratio, draw=1 + number)
-        found[rows[fooled]] = adv_images[fooled]
-        rows = rows[~fooled]
-        if len(rows) == 0:
-            break
-    return found
 
+    def aimed(left: Standing, number: int) -> tuple[Tensor, Tensor]:
+        labels, targets = left.labels, left.others[:, number]
+        return apgd(left, lambda z, rows: targeted_dlr(z, labels[rows], targets[rows]), draw=1 + number)
 
-def _targeted(logits: Tensor, rows: Tensor, *, labels: Tensor, targets: Tensor) -> Tensor:
-    return targeted_dlr(logits, labels[rows], targets[rows])
+    return standing.by_target(aimed)
 
 
 def dlr(z: Tensor, labels: Tensor) -> Tensor:

@@ -39,6 +39,18 @@ class Standing:
         images, labels, others = self.images[rows], self.labels[rows], self.others[rows]
         return replace(self, images=images, labels=labels, others=others, indices=indices)
 
+    def by_target(self, attack: Callable[[Standing, int], tuple[Tensor, Tensor]]) -> Tensor:
+        """Images like these, moved where `attack` has fooled the model: it aims at one of the `others` after another,
+        and gives images, and which of them are misclassified; those are left."""
+        found, rows = self.images.clone(), self.labels.new_ones(len(self.labels)).nonzero()[:, 0]
+        for number in range(self.settings.targets):
+            adv_images, fooled = attack(self.of(rows), number)
+            found[rows[fooled]] = adv_images[fooled]
+            rows = rows[~fooled]
+            if len(rows) == 0:
+                break
+        return found
+
 
 @dataclass(frozen=True)
 class Member:
@@ -80,7 +92,7 @@ VERSIONS = {"apgd": "apgd-ce,apgd-t", "standard": "apgd-ce,apgd-t,fab-t,square"}
 
 @dataclass(frozen=True)
 class AutoAttackSettings(BallSettings):
-    """`members` are names with commas between them, or the name of a set, which becomes its members."""
+    """`members` are names with commas between them; the name of a set becomes its members."""
 
     steps: int = 100
     targets: int = 9
@@ -92,9 +104,10 @@ class AutoAttackSettings(BallSettings):
         for option in ("steps", "targets", "queries"):
             positive(f"-o {option}", getattr(self, option))
         within("--steps", self.steps)
-        asked = VERSIONS.get(self.members, self.members).replace(" ", "").split(",")
-        for name in asked:
+        named = self.members.replace(" ", "").split(",")
+        for name in named:
             one_of("-o members", name, (*MEMBERS, *VERSIONS))
+        asked = ",".join(VERSIONS.get(name, name) for name in named).split(",")
         object.__setattr__(self, "members", ",".join(name for name in MEMBERS if name in asked))
 
     @property

@@ -23,16 +23,12 @@ LEAST = 1e-8  # a distance
 
 def targeted(standing: Standing) -> Tensor:
     """Images like these, those that one target after another has fooled moved inside the ball."""
-    found, rows = standing.images.clone(), torch.arange(len(standing.images), device=standing.images.device)
-    for number in range(standing.settings.targets):
-        left = standing.of(rows)
+
+    def aimed(left: Standing, number: int) -> tuple[Tensor, Tensor]:
         adv_images = _fab(left, left.others[:, number])
-        fooled = ~holding(standing.classify, adv_images, left.labels)
-        found[rows[fooled]] = adv_images[fooled]
-        rows = rows[~fooled]
-        if len(rows) == 0:
-            break
-    return found
+        return adv_images, ~holding(left.classify, adv_images, left.labels)
+
+    return standing.by_target(aimed)
 
 
 def _fab(standing: Standing, targets: Tensor) -> Tensor:

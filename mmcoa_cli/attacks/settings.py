@@ -8,7 +8,7 @@ from typing import get_args
 
 from store.errors import UserError
 
-from ..terminal.checks import one_of, within
+from ..terminal.checks import one_of, positive, within
 from ..terminal.literals import Norm
 from .compat import OF_TEXT, of_text, parts
 from .radii import LEVELS, canonical, fraction, in_levels, radius, written
@@ -112,6 +112,8 @@ class BertAttackSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "compat", of_text(self.compat))
+        for option in ("max_candidates", "max_words_changed"):  # with none of them prompts would stay as they are
+            positive(f"-o {option}", getattr(self, option))
 
     def does(self, part: str) -> bool:
         """Whether this part is done as the released code does it."""

@@ -109,7 +109,7 @@ def scaled_views(batch: Batch) -> Callable[[Tensor], list[Tensor]]:
 
     settings, side, steps = batch.settings, batch.images.shape[-1], count()
     scaled = [scale for scale in settings.scales if scale != 1]
-    matrices = {scale: _there_and_back(side, scale, batch.images, antialias=settings.antialias) for scale in scaled}
+    matrices = [_there_and_back(side, scale, batch.images, antialias=settings.antialias) for scale in scaled]
 
     def views(x: Tensor) -> list[Tensor]:
         """Those of the next step."""
@@ -118,8 +118,8 @@ def scaled_views(batch: Batch) -> Callable[[Tensor], list[Tensor]]:
             keyed(batch.seed, i, epoch=NOISE + step).standard_normal(shape, dtype=np.float32) for i in batch.indices
         ]
         noise = torch.from_numpy(np.stack(drawn, axis=1)).to(x) * settings.noise
-        found = [x] * (1.0 in settings.scales)
-        for own, (there, back) in zip(noise, matrices.values(), strict=True):
+        found = [x] * settings.scales.count(1.0)
+        for own, (there, back) in zip(noise, matrices, strict=True):
             small = (there @ (x + own) @ there.T).clamp(0, 1)
             found.append(back @ small @ back.T)
         return found

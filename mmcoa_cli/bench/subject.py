@@ -6,7 +6,6 @@ Speed does not depend on weights, so that nothing has to be fetched.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from itertools import islice
 from typing import Any
 
@@ -38,7 +37,7 @@ def load_clip_of(name: str, home: Home) -> tuple[Clip, str]:
     """The CLIP, and whether its weights are random. Raises UserError for what is neither here nor an architecture."""
     if clip_path(name, home).exists():
         return load_model(name, home), STORED
-    return new_clip(_takes_its_tokenizer(_architecture(name)), name=name, seed=0), RANDOM
+    return new_clip(_architecture(name), name=name, seed=0), RANDOM
 
 
 def require_clip(name: str, home: Home) -> None:
@@ -61,17 +60,6 @@ def _architecture(name: str) -> dict[str, Any]:
             hint=f"{meant(name, known)} mmcoa bench takes models of the store and open_clip's architectures".strip(),
         )
     return {"model_cfg": config}
-
-
-def _takes_its_tokenizer(config: dict[str, Any]) -> dict[str, Any]:
-    """The same with a text encoder that reads open_clip's own tokens: another vocabulary lies at the hub, and which one
-    it is decides nothing about speed."""
-    config = deepcopy(config)
-    text = config.get("model_cfg", config).get("text_cfg", {})
-    for key in ("hf_tokenizer_name", "tokenizer_kwargs"):
-        text.pop(key, None)
-    text["vocab_size"] = max(int(text.get("vocab_size", 0)), 49408)
-    return config
 
 
 def load_mlm_of(name: str, home: Home) -> tuple[MaskedLM, str]:

@@ -43,25 +43,6 @@ class Made:
     images: npt.NDArray[np.float32] | None = None
 
 
-class Need(Protocol):
-    """The set of an attack that another one needs."""
-
-    def texts(self) -> list[str]:
-        """Those that it made."""
-
-    def column(self, name: str, rows: range) -> npt.NDArray[Any] | None:
-        """That of some samples, which all are of one block; None where an older version stored none."""
-
-    def images(self, rows: range, clean: Any) -> npt.NDArray[np.float32]:
-        """Those of such samples, by their clean ones."""
-
-    def columns(self, name: str) -> npt.NDArray[Any]:
-        """That of all samples, of a set that is finished."""
-
-    def values(self, name: str) -> npt.NDArray[Any]:
-        """The same, or an array beside them."""
-
-
 @dataclass(frozen=True)
 class Finished:
     """A set that is whole."""
@@ -69,25 +50,30 @@ class Finished:
     examples: Examples
 
     def texts(self) -> list[str]:
+        """Those that the attack made."""
         return self.examples.texts(ADVERSARIAL)
 
     def column(self, name: str, rows: range) -> npt.NDArray[Any] | None:
+        """That of some samples, which all are of one block; None where an older version stored none."""
         return self.examples.columns(name)[rows.start : rows.stop] if self.examples.holds(name) else None
 
     def images(self, rows: range, clean: Any) -> npt.NDArray[np.float32]:
+        """Those of such samples, by their clean ones."""
         return self.examples.images(rows.start, rows.stop, clean)
 
     def columns(self, name: str) -> npt.NDArray[Any]:
+        """That of all samples, of a set that is finished."""
         return self.examples.columns(name)
 
     def values(self, name: str) -> npt.NDArray[Any]:
+        """The same, or an array beside them."""
         return self.examples.values(name)
 
 
 @dataclass
 class UnderWay:
-    """A set that is made in the same pass, of the same blocks. The block that was made last is in memory; of one that
-    an earlier run made, what is needed is read."""
+    """The same of a set that is made in the same pass, of the same blocks. The block that was made last is in memory;
+    of one that an earlier run made, what is needed is read."""
 
     making: Making
     last: dict[int, Made] = field(default_factory=dict)
@@ -121,3 +107,6 @@ class UnderWay:
 
     def _number(self, rows: range) -> int:
         return rows.start // len(self.making.examples.blocks()[0])
+
+
+Need = Finished | UnderWay

@@ -13,19 +13,17 @@ from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
 from ..settings import Home
-from ..terminal import literals
 from ..terminal.console import say
 
 if TYPE_CHECKING:
     from .clock import Lap
     from .training_plan import Plan
 
-TRACKERS = get_args(literals.Tracker)
 PROJECT = "mmcoa"
 LOOK = {
     "tensorboard": "tensorboard --logdir {folder}",

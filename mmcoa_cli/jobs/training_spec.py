@@ -131,6 +131,10 @@ class TrainSpec:
         row = replace(self.row.optimizer, name=self.optimizer, lr=self.lr, **given)
         one_of("-o schedule", row.schedule, get_args(literals.Schedule))
         not_negative("-o warmup_steps", row.warmup_steps)
+        not_negative("-o weight_decay", row.decay)
+        for option, value in (("betas", row.betas[0]), ("betas", row.betas[1]), ("momentum", row.momentum)):
+            if not 0 <= value < 1:
+                raise UserError(f"-o {option}: {value:g} is not in [0, 1)", hint=f"leave out -o {option}")
         return row
 
     @property

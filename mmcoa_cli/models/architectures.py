@@ -6,9 +6,11 @@ within bounds that every published CLIP keeps; so a file is compared with a mode
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 import open_clip
@@ -17,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 
 from store.errors import UserError
+from store.keys import canonical_json
 
 from .foreign_code import refuse_asking_for_code
 
@@ -53,10 +56,16 @@ def shapes_of(config: Mapping[str, Any], *, name: str) -> Shapes:
     """Find the shape of each weight of the model, by name. Raises UserError for what is no architecture."""
     check_config(config, name=name)
     try:
-        with torch.device("meta"):
-            model = build(config)
+        return dict(_shapes(canonical_json(config["model_cfg"])))
     except NO_MODEL as error:
         raise UserError(f"the configuration of {name} is no architecture: {first_line(error)}", hint=SEE) from error
+
+
+@lru_cache(maxsize=8)
+def _shapes(model_cfg: str) -> Shapes:
+    """Found once for all models of an architecture that a process loads."""
+    with torch.device("meta"):
+        model = build({"model_cfg": json.loads(model_cfg)})
     return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
 
 

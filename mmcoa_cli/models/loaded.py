@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from store.errors import UserError
 
-from .clip import Clip
+from .clip import Clip, clips_tokenizer
 from .origins import OWN, Origin
 from .victim import Victim
 
@@ -112,7 +112,7 @@ def _clip(model: Any, tokenizer: Any) -> Clip:
 
 def _tokenizer(model: Any) -> Any:
     """CLIP's own, of a model whose vocabulary that is."""
-    own, length = open_clip.SimpleTokenizer, getattr(model, "context_length", None)
-    if length is None or getattr(model, "vocab_size", None) != own().vocab_size:
+    length = getattr(model, "context_length", None)
+    if length is None or getattr(model, "vocab_size", None) != (own := clips_tokenizer(length)).vocab_size:
         raise UserError("the model does not say which tokenizer it has", hint="tokenizer=open_clip.get_tokenizer(NAME)")
-    return own(context_length=length)
+    return own

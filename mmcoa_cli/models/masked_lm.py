@@ -26,6 +26,8 @@ from .mlm_checks import check_mlm
 from .origins import Origin, read_record
 
 PIECES, BEST_PER_PIECE, COMBINATIONS = 12, 4, 24  # a word of several word-pieces, as in BERT-Attack's own code
+PROBE = "a photo of a cat"
+BERT_LIKE = "the text attack takes BERT-like models, such as bert-base-uncased or distilbert-base-uncased"
 BATCH = 32  # texts, of similar length: the less of them is padding
 forbid_foreign_code()
 
@@ -89,7 +91,8 @@ class MaskedLM:
             rows = torch.tensor([row for row, i in enumerate(some) for _ in places[i]])
             columns = torch.tensor([place for i in some for place in places[i]])
             logits = self._logits(inputs["input_ids"], inputs["attention_mask"], at=(rows, columns))
-            scores, tokens = (best.cpu().split([len(places[i]) for i in some]) for best in logits.topk(k, dim=-1))
+            best = logits.topk(min(k, logits.shape[-1]), dim=-1)
+            scores, tokens = (found.cpu().split([len(places[i]) for i in some]) for found in best)
             for i, own_scores, own_tokens in zip(some, scores, tokens, strict=True):
                 found[i] = Prediction(self, places[i], own_scores, own_tokens, limit)
         return found
@@ -197,15 +200,19 @@ def load_masked_lm(folder: Path, *, name: str) -> MaskedLM:
 
 def _require_word_pieces(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
     """Raises UserError for a vocabulary that marks where words begin ("Ġdog", "▁dog") or end: the marks would get into
-    the prompts, and a word would look like a part of one."""
+    the prompts, and a word would look like a part of one; and for one token too many or too few before a text: each
+    word would get the candidates of another."""
     vocabulary = tokenizer.get_vocab()
     marked = [token for token in vocabulary if len(token) > 1 and (token[0] in "Ġ▁" or token.endswith("</w>"))]
     if len(marked) > len(vocabulary) / 20:
         raise UserError(
             f"{name} does not take words apart as BERT does: its vocabulary has {min(marked)!r} where BERT has pieces "
             "such as '##s'",
-            hint="the text attack takes BERT-like models, such as bert-base-uncased or distilbert-base-uncased",
+            hint=BERT_LIKE,
         )
+    pieces = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(PROBE))
+    if tokenizer(PROBE)["input_ids"][1:-1] != pieces:
+        raise UserError(f"{name} does not begin and end a text with one token each, as BERT does", hint=BERT_LIKE)
 
 
 def quiet_transformers() -> None:

@@ -41,7 +41,7 @@ from .clip import Clip
 from .epochs import clip_files, epochs_in, number_of, resume, save_epoch
 from .finite import require_finite_loss, require_finite_weights, smaller_lr
 from .token_rows import require_distinct_prompts
-from .untrained import new_clip
+from .untrained import VOCABULARY, new_clip
 
 VERSION = 1  # raise it when the same specification would give other weights
 TEMPLATES = (
@@ -102,6 +102,7 @@ def pretrain(spec: PretrainSpec, home: Home) -> Path:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         clip = new_clip(spec.config, name=spec.name, seed=spec.seed).to(device).use_precision(spec.precision)
         _require_prompts(clip, dataset)
+        _tell_tokenizer(spec.config, clip)
         _train(spec, clip, dataset, epochs)
         about = {"source": f"mmcoa pretrain on {spec.dataset}", "key": key}
         save_checkpoint(target, tensors=clip.tensors(), spec=about, files=clip_files(clip, source=about["source"]))
@@ -183,6 +184,15 @@ def _prompts(dataset: Dataset) -> list[list[str]]:
     info = dataset.info
     names = [[name, *info.synonyms.get(name, ())] for name in info.class_names]
     return [[prompt for template in TEMPLATES for prompt in class_prompts(words, template)] for words in names]
+
+
+def _tell_tokenizer(config: dict[str, Any], clip: Clip) -> None:
+    """Say where the architecture was asked for with another tokenizer, or with fewer tokens than CLIP's has."""
+    asked, built = config.get("model_cfg", config)["text_cfg"], clip.config["model_cfg"]["text_cfg"]
+    named, words = asked.get("hf_tokenizer_name"), asked.get("vocab_size", VOCABULARY)
+    if named or words < VOCABULARY:
+        own = f"CLIP's own tokenizer, of {built.get('vocab_size', VOCABULARY):,} tokens"
+        say(f"{clip.name} reads texts by {own}, and not by {named or f'one of {words:,}'}")
 
 
 def _require_prompts(clip: Clip, dataset: Dataset) -> None:

@@ -17,7 +17,6 @@ WHOLE, PARTS = "clip", ("clip_vision_model", "clip_text_model")
 ACTIVATIONS = {"quick_gelu": True, "gelu": False}
 SPECIAL = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}  # what transformers calls them
 END = 49407  # the last token of CLIP's vocabulary: that of the end of a text
-OTHER_PARTS = ("preprocessor_config.json", "tokenizer.json", "vocab.json", "merges.txt")
 BICUBIC = 3
 EPS = 1e-5  # of layer norms, unless a configuration says otherwise
 

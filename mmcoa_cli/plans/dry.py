@@ -57,12 +57,12 @@ class Typed:
 @dataclass(frozen=True)
 class Estimate:
     """A job as a step that takes what is left of it, and the run that it makes; without a `speed` nothing was measured,
-    or nothing had to be."""
+    for a reason, or nothing had to be."""
 
     step: Step
     run: str
     speed: Speed | None = None
-    why: str = ""  # nothing was measured
+    why: str = ""
 
     @property
     def starts(self) -> str:
@@ -116,10 +116,9 @@ def _estimates(jobs: Sequence[Job], start: Start, store: Home) -> Iterator[Estim
         if why := _why_not(typed, store):
             yield Estimate(step, run, why=why)
             continue
-        speed = next((speed for one, speed in measured if one == typed), None)
-        if speed is None:
-            speed = _measured(typed, store, _data(left, store)[0].pixel_size)
-            measured.append((typed, speed))
+        if typed not in [one for one, _ in measured]:
+            measured.append((typed, _measured(typed, store, _data(left, store)[0].pixel_size)))
+        speed = next(speed for one, speed in measured if one == typed)
         yield Estimate(replace(step, takes=_takes(left, speed, store)), run, speed)
 
 
@@ -158,7 +157,7 @@ def _data(job: Job, store: Home) -> list[Data]:
 
 def _why_not(typed: Typed, store: Home) -> str:
     """Why nothing can be measured: a model is not here, or an attack is on captions, which noise has none of."""
-    words = needs_masked_lm(typed.attacks) or any(needs_masked_lm(row.attacks) for row in typed.methods)
+    words = needs_masked_lm([*typed.attacks, *(name for row in typed.methods for name in row.attacks)])
     needed = {typed.model: clip_path(typed.model, store), **({typed.mlm: mlm_path(typed.mlm, store)} if words else {})}
     absent = [name for name, path in needed.items() if not path.exists()]
     if absent:

@@ -226,13 +226,17 @@ class Bench:
         return {side: self._bytes_at(name, side, of) for side, of in chosen.items()}
 
     def _bytes_at(self, name: str, side: int, of: str) -> tuple[float, float]:
-        dataset = self._some(side, of)
-        if self.long and attacks.lookup(name).images:
-            return bytes_of_one(self._making(name, 1, DISK_STEPS, dataset, 0)().path)
-        most = LEAST if self.slow else WEIGHED if side <= SMALL else FEWER
-        few, many = (self._making(name, n, DISK_STEPS, dataset, 0)().path.stat().st_size for n in (FEW, most))
-        each = (many - few) / (most - FEW)
-        return few - FEW * each, each
+        dataset, makes = self._some(side, of), attacks.lookup(name).images
+
+        def written(n: int) -> Path:  # the steps are for its images: those of another attack are none of its bytes
+            return self._making(name, n, DISK_STEPS if makes else 1, dataset, 0)().path
+
+        if self.long and makes:
+            return bytes_of_one(written(1))
+        few, most = (1, FEW) if self.long else (FEW, LEAST if self.slow else WEIGHED if side <= SMALL else FEWER)
+        less, more = written(few).stat().st_size, written(most).stat().st_size
+        each = (more - less) / (most - few)
+        return less - few * each, each
 
     def _some(self, side: int, of: str) -> str:
         """The name of a dataset of images of this side: some of those of a dataset in the store, or noise."""

@@ -98,11 +98,14 @@ class Features(Classification):
 
 
 def plane(features: Floats, *, seed: int) -> Floats:
-    """Features (n, D) -> (n, 2): PCA to at most 50 components, then t-SNE from the first two; the same by each seed."""
+    """Features (n, D) -> (n, 2): PCA to at most 50 components, then t-SNE from the first two; the same by each seed. Of
+    features that are all the same, in one point."""
     import numpy as np
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
+    if (features == features[:1]).all():  # of which t-SNE divides by 0, and ends the process
+        return np.zeros((len(features), 2), np.float32)
     components = min(COMPONENTS, *features.shape)
     reduced = PCA(components, svd_solver="full").fit_transform(features.astype(np.float64))
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)

@@ -33,7 +33,7 @@ def within(option: str, value: float) -> None:
         raise UserError(f"{option} {value} is too large", hint=f"{option} takes at most {MOST[option]:,}")
 
 
-def not_negative(option: str, value: int) -> None:
+def not_negative(option: str, value: float) -> None:
     """Raises UserError for a negative `value`."""
     if not 0 <= value < 2**63:
         raise UserError(f"{option} {value} is out of range", hint=f"{option} 0")

@@ -24,7 +24,9 @@ STORAGES = {
     "UntypedStorage": torch.uint8,
 }  # fmt: skip
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in STORAGES.values()}
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_EMPTY = {"EMPTY_LIST": list, "EMPTY_SET": list, "EMPTY_DICT": dict}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _VALUES = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
@@ -90,6 +92,10 @@ class PlainUnpickler:
     def _take(self, step: str, value: Any) -> None:
         if step in _VALUES or step in _CONSTANTS:
             self.stack.append(_CONSTANTS.get(step, value))
+        elif step in _EMPTY:
+            self.stack.append(_EMPTY[step]())
+        elif step in _TUPLES:
+            self.stack[-_TUPLES[step] :] = [tuple(self.stack[-_TUPLES[step] :])]
         elif step.endswith("GET"):
             self.stack.append(self.memo[int(value)])
         elif step.endswith("PUT") or step == "MEMOIZE":
@@ -119,11 +125,6 @@ class PlainUnpickler:
     def _dup(self) -> None:
         self.stack.append(self.stack[-1])
 
-    def _empty_list(self) -> None:
-        self.stack.append([])
-
-    _empty_set = _empty_list
-
     def _list(self) -> None:
         above = self._above_mark()
         self.stack.append(above)
@@ -142,27 +143,9 @@ class PlainUnpickler:
         if isinstance(self.stack[-1], list):
             self.stack[-1].extend(values)
 
-    def _empty_tuple(self) -> None:
-        self.stack.append(())
-
     def _tuple(self) -> None:
         above = self._above_mark()
         self.stack.append(tuple(above))
-
-    def _tuple1(self) -> None:
-        self._tuple_of(1)
-
-    def _tuple2(self) -> None:
-        self._tuple_of(2)
-
-    def _tuple3(self) -> None:
-        self._tuple_of(3)
-
-    def _tuple_of(self, count: int) -> None:
-        self.stack[-count:] = [tuple(self.stack[-count:])]
-
-    def _empty_dict(self) -> None:
-        self.stack.append({})
 
     def _dict(self) -> None:
         items = self._above_mark()

@@ -301,6 +301,11 @@ def test_the_plane_is_reached_on_the_shortest_way(norm: str) -> None:
             "L2, eps 0.5, APGD-CE, FAB-T (100 steps, 1 target), Square (5,000 queries)",
         ),
         ({"members": "square, apgd-dlr"}, 3, "L-inf, eps 1/255, APGD-DLR (100 steps), Square (5,000 queries)"),
+        (
+            {"members": "square,apgd"},
+            10,
+            "L-inf, eps 1/255, APGD-CE, APGD-T (100 steps, 9 targets), Square (5,000 queries)",
+        ),
     ],
     ids=str,
 )

@@ -721,6 +721,30 @@ def test_a_vocabulary_that_marks_words_in_another_way_is_refused(tmp_path: Path,
         load_masked_lm(tmp_path, name="other")
 
 
+@pytest.mark.parametrize("single", ["$A", "$A [SEP]", "[CLS] [CLS] $A [SEP]"])
+def test_a_tokenizer_that_marks_texts_in_another_way_is_refused(tmp_path: Path, single: str):
+    """Each word would get the candidates of its neighbour."""
+    mlm = random_mlm(0)
+    marks = [(token, mlm.tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
+    mlm.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=marks)
+    mlm.model.save_pretrained(tmp_path)
+    mlm.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="one token each, as BERT does"):
+        load_masked_lm(tmp_path, name="other")
+
+
+@pytest.mark.parametrize("options", [{"max_candidates": 0}, {"max_candidates": -1}, {"max_words_changed": 0}], ids=str)
+def test_an_attack_that_would_leave_every_prompt_is_refused(options: dict[str, int]):
+    with pytest.raises(UserError, match="is not positive"):
+        BertAttackSettings(**options)
+
+
+def test_more_candidates_than_there_are_words_are_all_words():
+    mlm, words = random_mlm(0), len(wordpiece_tokenizer())
+    some, every = (mlm.predict(["a cat"], max_tokens=None, k=k)[0] for k in (words, words + 1))
+    assert torch.equal(some.tokens, every.tokens) and some.tokens.shape[1] == words
+
+
 def test_a_folder_from_elsewhere_runs_no_code(tmp_path: Path):
     mlm = random_mlm(0)
     mlm.model.save_pretrained(tmp_path)

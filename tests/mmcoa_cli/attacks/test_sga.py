@@ -63,7 +63,7 @@ def plain(victim: Linear, batch: Batch, settings: SgaSettings, row: int) -> Tens
         total = torch.zeros((), dtype=torch.float64)
         others = [scale for scale in settings.scales if scale != 1]
         drawn = noise.standard_normal((len(others), 3, SIDE, SIDE), dtype=np.float32)
-        views = [x] * (1.0 in settings.scales)
+        views = [x] * settings.scales.count(1.0)
         for scale, added in zip(others, drawn, strict=True):
             small = F.interpolate((x + settings.noise * torch.from_numpy(added))[None], int(scale * SIDE), **resize)
             views.append(F.interpolate(small.clamp(0, 1), SIDE, **resize)[0])
@@ -79,8 +79,10 @@ SETTINGS = SgaSettings(eps="8/255", alpha="3/255", steps=4)
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"antialias": False}, {"scales": (0.5, 2.0), "noise": 0.2}, {"scales": (1.0,)}, {"noise": 0.0}],
-    ids=["as published", "without antialiasing", "other scales", "the image alone", "without noise"],
+    "changes",
+    [{}, {"antialias": False}, {"scales": (0.5, 2.0), "noise": 0.2}, {"scales": (1.0,)}, {"scales": (1.0, 0.5, 0.5)},
+     {"noise": 0.0}],
+    ids=["as published", "without antialiasing", "other scales", "the image alone", "scales twice", "without noise"],
 )  # fmt: skip
 def test_images_are_those_of_a_plain_loop(changes: dict[str, Any]) -> None:
     victim, settings = Linear(), replace(SETTINGS, **changes)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
@@ -89,15 +91,13 @@ def test_a_run_by_a_recipe_is_another_one_that_says_so(home: Home, capsys: pytes
     assert spec_to_go_on_with(slow, home, epochs=3)[1].epochs == 3
 
 
-@pytest.mark.slow
 def test_two_processes_take_the_same_steps(
-    home: Home, new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch
+    home: Home, new_home: Callable[[str], Home], typed: Callable[..., Any]
 ) -> None:
-    alone = path_of(home.checkpoints / launch.run(Job(FAST)).run, FAST.epochs)
-    other = new_home("other")
-    monkeypatch.setenv("MMCOA_HOME", str(other.root))
-    shared = path_of(other.checkpoints / launch.run(Job(FAST), Start(2)).run, FAST.epochs)
-    one, two = load_tensors(alone), load_tensors(shared)
+    run, other = launch.run(Job(FAST)).run, new_home("other")
+    code, _, err = typed(other, *shlex.split(command_of(Job(FAST), Start(2)))[1:]).end()
+    assert code == 0, err
+    one, two = (load_tensors(path_of(of.checkpoints / run, FAST.epochs)) for of in (home, other))
     assert all(torch.allclose(one[name], two[name], rtol=0, atol=1e-5) for name in one)
 
 

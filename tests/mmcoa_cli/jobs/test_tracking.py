@@ -6,16 +6,17 @@ import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from typer.testing import CliRunner, Result
 
 from mmcoa_cli.app import app
-from mmcoa_cli.jobs.tracking import TRACKERS, require_tracker
+from mmcoa_cli.jobs.tracking import require_tracker
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
+from mmcoa_cli.terminal.literals import Tracker
 from store.checkpoints import load_tensors
 from store.errors import UserError
 from store.index import Index
@@ -35,7 +36,7 @@ def weights(home: Home) -> dict[str, torch.Tensor]:
     return load_tensors(epochs_in(run)[-1])
 
 
-@pytest.mark.parametrize("name", TRACKERS)
+@pytest.mark.parametrize("name", get_args(Tracker))
 def test_a_tracker_that_is_not_installed_is_one_line(home: Home, name: str) -> None:
     if find_spec(name):
         pytest.skip(f"{name} is installed")

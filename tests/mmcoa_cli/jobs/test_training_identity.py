@@ -111,6 +111,10 @@ def test_a_row_has_its_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"optimizer": "lion"}, "--optimizer lion is unknown"),
         ({"schedule": "line"}, "-o schedule line is unknown"),
+        ({"betas": (1.5, 0.9)}, "-o betas: 1.5 is not in"),
+        ({"betas": (0.9, 1.0)}, "-o betas: 1 is not in"),
+        ({"momentum": -0.1}, "-o momentum: -0.1 is not in"),
+        ({"weight_decay": -1.0}, "-o weight_decay -1.0 is out of range"),
         ({"warmup_steps": -1}, "-o warmup_steps -1 is out of range"),
         ({"contrast": "all"}, "--contrast all is unknown"),
         ({"text_weight": -1}, "--text-weight -1.0 is no weight of a loss"),

@@ -70,6 +70,44 @@ def test_it_learns(furnished: Path) -> None:
     assert (predictions == dataset.labels("test")[:200]).mean() > 0.3
 
 
+SIGLIP = {
+    "embed_dim": 16,
+    "init_logit_bias": -10,
+    "custom_text": True,
+    "vision_cfg": {**CONFIG["vision_cfg"], "pool_type": "avg"},
+    "text_cfg": {
+        "context_length": 16, "vocab_size": 32000, "hf_tokenizer_name": "timm/ViT-B-16-SigLIP",
+        "tokenizer_kwargs": {"clean": "canonicalize"}, "width": 16, "heads": 1, "layers": 1, "no_causal_mask": True,
+        "proj_bias": True, "pool_type": "last",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "instead_of"),
+    [
+        (SIGLIP, "timm/ViT-B-16-SigLIP"),
+        ({"model_cfg": SIGLIP}, "timm/ViT-B-16-SigLIP"),
+        ({**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "vocab_size": 1000}}, "one of 1,000"),
+    ],
+    ids=["SigLIP", "its open_clip_config.json", "a small vocabulary"],
+)
+def test_an_architecture_of_another_tokenizer_reads_clip_s_own(
+    home: Home, config: dict[str, Any], instead_of: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = load_clip(pretrain(replace(SPEC, config=config), home), name="small")
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"small reads texts by CLIP's own tokenizer, of 49,408 tokens, and not by {instead_of}" in told
+    one, two = clip.embed_texts(["a photo of a zyzzyva", "a photo of a cat"])
+    assert one.isfinite().all() and not torch.equal(one, two)
+
+
+def test_an_architecture_that_does_not_compute(home: Home) -> None:
+    timm_s = {"image_size": 32, "timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token"}
+    with pytest.raises(UserError, match=r"no open_clip architecture: .*224"):
+        pretrain(replace(SPEC, config={**CONFIG, "vision_cfg": timm_s}), home)
+
+
 @pytest.mark.parametrize(
     ("text", "what"), [(None, "cannot read"), ("{", "is no JSON"), ("[]", "holds no architecture")]
 )

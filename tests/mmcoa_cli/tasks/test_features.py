@@ -49,6 +49,12 @@ def test_groups_that_are_apart_stay_apart_and_a_seed_is_a_plane() -> None:
     assert plane(features[:5], seed=0).shape == (5, 2)
 
 
+@pytest.mark.parametrize("n", [2, 7])
+def test_features_that_are_all_the_same_are_one_point(n: int) -> None:
+    """Of one image, clean twice; or of a model that says the same of each."""
+    assert not plane(np.full((n, 4), 0.5, np.float32), seed=0).any()
+
+
 def test_the_cosine_is_that_of_the_two_embeddings(home: Home) -> None:
     spec = spec_of()
     (outcome,) = evaluate([spec], Start()).outcomes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import cache
 from itertools import permutations
 from typing import Any
 
@@ -15,6 +17,12 @@ from mmcoa_cli.tasks.retrieval import RETRIEVAL, chances, pre_caption
 from store.errors import UserError
 
 
+@cache
+def places_of_the_first(tied: int, own: int) -> Counter[int]:
+    """In how many orders of so many items the first of `own` of them stands at each place."""
+    return Counter(min(at for at, item in enumerate(order) if item < own) for order in permutations(range(tied)))
+
+
 def by_hand(scores: Any, own: list[set[int]], k: int) -> list[float]:
     """For each row of scores, the share of all orders of its tied items that have one of its own among the first k."""
     found = []
@@ -22,17 +30,13 @@ def by_hand(scores: Any, own: list[set[int]], k: int) -> list[float]:
         order: list[tuple[int, ...]] = []
         for value in sorted({float(one) for one in row}, reverse=True):
             order.append(tuple(i for i in range(len(row)) if float(row[i]) == value))
-        hits = cases = 0
         place = 0
         for tied in order:
-            if not mine & set(tied):
-                place += len(tied)
-                continue
-            for arranged in permutations(tied):
-                cases += 1
-                hits += place + min(i for i, item in enumerate(arranged) if item in mine) < k
-            break
-        found.append(hits / cases)
+            if mine & set(tied):
+                first = places_of_the_first(len(tied), len(mine & set(tied)))
+                found.append(sum(often for at, often in first.items() if place + at < k) / sum(first.values()))
+                break
+            place += len(tied)
     return found
 
 
