@@ -13,6 +13,7 @@ import typer
 from readme_output import README, as_shown, shown
 from ready import Server, Started, variables
 
+import mmcoa_cli
 from mmcoa_cli.app import app
 
 
@@ -47,6 +48,13 @@ def test_every_command_is_one() -> None:
             command = command.commands[words.pop(0)]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-")} <= known, line
+
+
+def test_the_files_of_the_reading_order_are_there() -> None:
+    named = re.findall(r"`([a-z_]+/[a-z_]+\.py)`", README.read_text(encoding="utf8"))
+    package = Path(mmcoa_cli.__file__).parent
+    assert len(named) > 15
+    assert [name for name in named if not (package / name).exists() and not (package.parent / name).exists()] == []
 
 
 @pytest.mark.slow(seconds=100)

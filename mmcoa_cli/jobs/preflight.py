@@ -30,9 +30,8 @@ OFFLINE = "with no network: mmcoa demo, or --dataset digits --model tiny-clip --
 
 @dataclass(frozen=True)
 class Resolved:
-    """A job whose names have been looked up. `subject` is what is tested; None where that is trained first."""
+    """What the names of a job stand for. `subject` is what is tested; None where that is trained first."""
 
-    job: Job
     subject: Subject | None = None
 
 
@@ -57,7 +56,7 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
     if tests and not train:
         require_known(tests[0].checkpoint, home)
     if not fetch:
-        return Resolved(job)
+        return Resolved()
     for name in models_of(job, home):
         require_clip_name(name, home)
     for name in mlms_of(job):
@@ -72,7 +71,7 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
             ensure_mlm(name, home)
     except UserError as error:
         raise _elsewhere(error, *_other_words(home), _without_words(job), OFFLINE) from error
-    return Resolved(job, find_subject(tests[0], home) if tests and not train else None)
+    return Resolved(find_subject(tests[0], home) if tests and not train else None)
 
 
 def warn(job: Job) -> None:

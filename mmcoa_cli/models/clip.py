@@ -39,8 +39,7 @@ from .fast_vit import patch_of, quicken, resize_matrix
 from .foreign_code import VOCABULARIES, check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
 from .precision import choose
-from .text_batches import Row, tokens_of
-from .text_tree import features_once, takes_short_texts, text_features
+from .texts import Row, features_once, takes_short_texts, text_features, tokens_of
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 from .whole import is_divided, whole

@@ -117,7 +117,7 @@ def _require_places(inner: Victim, count: int) -> None:
     (row,) = inner.token_rows([PLACE + f" {PLACE}" * (count - 1)])
     if len(row) != count + 2 or len(set(row[1:-1])) != 1:
         raise UserError(
-            f"the tokenizer of {inner.name} is not CLIP's own: it has no place for context vectors",
+            f"{inner.name} does not read texts by CLIP's own tokens, to their ends: no place for context vectors",
             hint="--model with a CLIP that has one, as ViT-B-32",
         )
 

@@ -28,7 +28,7 @@ from .origins import Origin, read_record
 PIECES, BEST_PER_PIECE, COMBINATIONS = 12, 4, 24  # a word of several word-pieces, as in BERT-Attack's own code
 PROBE = "a photo of a cat"
 BERT_LIKE = "the text attack takes BERT-like models, such as bert-base-uncased or distilbert-base-uncased"
-BATCH = 32  # texts, of similar length: the less of them is padding
+BATCH = 32  # texts
 forbid_foreign_code()
 
 
@@ -77,22 +77,23 @@ class MaskedLM:
         self, texts: Sequence[str], *, max_tokens: int | None, k: int, at: Sequence[Sequence[int]] | None = None
     ) -> list[Prediction]:
         """Predict the k best tokens of every text, cut to `max_tokens`: at every position, or at those of each text
-        that `at` names. Texts of similar length are read together."""
+        that `at` names. Texts of one length are read together: to some models padding is not nothing."""
         limit = self.limit(max_tokens)
         read = self.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
         every = [range(len(ids)) for ids in read]
         places = [[place for place in own if place in of] for own, of in zip(at or every, every, strict=True)]
         nothing = torch.empty(0, k), torch.empty(0, k, dtype=torch.long)
         found = [Prediction(self, own, *nothing, limit) for own in places]
-        order = sorted((i for i, own in enumerate(places) if own), key=lambda i: len(read[i]))
-        for start in range(0, len(order), BATCH):
-            some = order[start : start + BATCH]
-            inputs = self.tokenizer.pad({"input_ids": [read[i] for i in some]}, return_tensors="pt")
+        of_length: dict[int, list[int]] = {}
+        for i, own in enumerate(places):
+            if own:
+                of_length.setdefault(len(read[i]), []).append(i)
+        for some in (alike[n : n + BATCH] for alike in of_length.values() for n in range(0, len(alike), BATCH)):
             rows = torch.tensor([row for row, i in enumerate(some) for _ in places[i]])
             columns = torch.tensor([place for i in some for place in places[i]])
-            logits = self._logits(inputs["input_ids"], inputs["attention_mask"], at=(rows, columns))
+            logits = self._logits(torch.tensor([read[i] for i in some]), at=(rows, columns))
             best = logits.topk(min(k, logits.shape[-1]), dim=-1)
-            scores, tokens = (found.cpu().split([len(places[i]) for i in some]) for found in best)
+            scores, tokens = (part.cpu().split([len(places[i]) for i in some]) for part in best)
             for i, own_scores, own_tokens in zip(some, scores, tokens, strict=True):
                 found[i] = Prediction(self, places[i], own_scores, own_tokens, limit)
         return found
@@ -113,18 +114,19 @@ class MaskedLM:
 
     def perplexities(self, pieces: Tensor) -> Tensor:
         """exp(mean cross-entropy) of word-piece sequences (N, L) read on their own: (N,)."""
-        logits = self._logits(pieces, torch.ones_like(pieces))
+        logits = self._logits(pieces)
         losses = F.cross_entropy(logits.flatten(0, 1), pieces.to(logits.device).flatten(), reduction="none")
         return losses.view(pieces.shape).mean(dim=1).exp().cpu()
 
     @torch.no_grad()
-    def _logits(self, ids: Tensor, mask: Tensor, *, at: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def _logits(self, ids: Tensor, *, at: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """(B, L, V), or at some rows and columns (n, V), where the head is not asked for more if it can be told."""
         device, hook = self.model.device, None
         if at is not None and self.model.base_model is not self.model:
             hook = self.model.base_model.register_forward_hook(partial(_keep_only, at))
         try:
-            logits: Tensor = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+            ids = ids.to(device)
+            logits: Tensor = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         finally:
             if hook is not None:
                 hook.remove()

@@ -135,7 +135,7 @@ def _left(settings: Settings, seen: Seen, table: TableRow) -> Iterator[Evaluatio
         tests = tests_of(settings, seen.checkpoint, cells)
     except UserError:  # the index has settings that make no sense
         tests = tests_of(Settings(), seen.checkpoint, cells)
-    return (spec for spec in tests if seen.lacks(spec))
+    return filter(seen.lacks, tests)
 
 
 def _entry(run: str, dataset: str, attack: str, command: str) -> dict[str, str]:

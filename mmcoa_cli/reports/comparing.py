@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +15,9 @@ from ..catalog import TableRow
 from ..settings import Home
 from ..tasks import TASKS
 from ..tasks.intervals import sign_test
-from .example_files import ENDING
+from .pictures import ENDING
 from .pivot import panels
-from .rows import Behind, Row
+from .rows import Behind, Row, made
 
 if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
@@ -33,7 +32,7 @@ def compared(rows: Sequence[Row], table: TableRow, home: Home) -> list[Row]:
             best = max(cells, key=lambda row: row.value)
             if len(cells) > 1:
                 behind |= {(row.evaluation, row.metric): sets.behind(row, best) for row in cells}
-    return [replace(row, behind=behind.get((row.evaluation, row.metric))) for row in rows]
+    return [made({**vars(row), "behind": behind.get((row.evaluation, row.metric))}) for row in rows]
 
 
 class _Sets:
@@ -60,8 +59,11 @@ class _Sets:
         return self._credits[key]
 
     def _read(self, row: Row) -> Floats | None:
+        path = self._home.examples / f"{row.examples}{ENDING}"
+        if not path.exists():  # as many may be of an index from elsewhere
+            return None
         try:
-            found = stored_set(self._home.examples / f"{row.examples}{ENDING}")
+            found = stored_set(path)
             return TASKS[row.task].credits(row.metric, found.values)
         except (UserError, KeyError, ValueError):
             return None

@@ -20,10 +20,9 @@ from ..attacks import ATTACKS
 from ..settings import Home
 from ..terminal.checks import require_folder
 from .content import Report
-from .example_files import source_of
 from .figure import caption
 from .figures import svg
-from .pictures import Picture, pictures, prompts, words_of
+from .pictures import Picture, pictures, prompts, source_of, words_of
 from .rows import Row
 from .sheet import Sheet
 from .templates import filled

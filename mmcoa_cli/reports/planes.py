@@ -18,7 +18,7 @@ from store.index import Index
 
 from ..datasets.library import dataset_path
 from ..settings import Home
-from .example_files import examples_path
+from .pictures import examples_path
 from .wording import plain
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from ..settings import home
 from ..terminal import console
 from ..terminal.console import print_json, say
 from .content import Report, report_of
-from .example_files import examples_path, source_of
-from .pictures import prompts
+from .pictures import examples_path, prompts, source_of
 from .reading import Evaluated, rows_of, together
 from .rows import as_dicts
 from .table import print_table

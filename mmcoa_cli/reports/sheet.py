@@ -14,8 +14,7 @@ from .paper import NOTES
 from .pivot import Panel
 from .rows import Row
 from .threats import attack_name, in_words
-from .upper_bounds import overestimates
-from .wording import EXPLANATIONS, in_percent, model_name, part_of, plain, setting, trainings
+from .wording import EXPLANATIONS, in_percent, model_name, overestimates, part_of, plain, setting, trainings
 
 PART = "*"
 

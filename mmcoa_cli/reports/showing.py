@@ -20,8 +20,7 @@ from ..names import meant
 from ..settings import Home
 from ..tasks import TASKS
 from ..terminal.console import out, show
-from .example_files import Source, named, source_in, source_of
-from .pictures import Picture, pictures, prompts, words_of
+from .pictures import Picture, Source, named, pictures, prompts, source_in, source_of, words_of
 from .reading import together
 
 if TYPE_CHECKING:

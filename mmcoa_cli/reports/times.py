@@ -89,21 +89,13 @@ def timed_of(row: Row, epochs: Sequence[Epoch]) -> Timed:
     seconds, last = median(epoch.seconds for epoch in epochs), epochs[-1]
     minutes, hardware = _paper(row)
     return Timed(
-        run=row.run,
-        method=row.method,
-        model=row.model,
-        source=row.source,
-        shots=row.shots,
+        **{name: getattr(row, name) for name in ("run", "method", "model", "source", "shots", "training")},
+        **{name: getattr(last, name) for name in ("images", "device", "processes", "precision")},
         seed=row.train_seed,
-        training=row.training,
         epochs=len(epochs),
-        images=last.images,
         minutes=seconds / MINUTE,
         images_per_second=last.images / seconds if seconds else 0.0,
         peak_memory=max((epoch.peak_memory for epoch in epochs if epoch.peak_memory), default=None),
-        device=last.device,
-        processes=last.processes,
-        precision=last.precision,
         paper_minutes=minutes,
         paper_hardware=hardware,
     )

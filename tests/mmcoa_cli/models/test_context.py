@@ -124,5 +124,5 @@ def test_a_tokenizer_of_another_kind_is_refused(clip: Clip) -> None:
     """One that writes something else for a repeated word."""
     tokenizer = clip.tokenizer
     clip.tokenizer = lambda texts, **options: tokenizer([text.replace("X X", "xx") for text in texts], **options)
-    with pytest.raises(UserError, match="the tokenizer of vit is not CLIP's own"):
+    with pytest.raises(UserError, match="vit does not read texts by CLIP's own tokens"):
         prompted(clip)

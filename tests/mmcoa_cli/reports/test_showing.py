@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 
 from mmcoa_cli.app import app
 from mmcoa_cli.inventory import fetch
-from mmcoa_cli.reports.example_files import source_of
-from mmcoa_cli.reports.pictures import pictures, words_of
+from mmcoa_cli.reports.pictures import pictures, source_of, words_of
 from mmcoa_cli.settings import Home
 from store.datasets import Dataset
 from store.errors import UserError

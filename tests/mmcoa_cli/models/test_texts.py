@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcoa_cli.models import text_tree
+from mmcoa_cli.models import texts as of_texts
 from mmcoa_cli.models.clip import Clip
-from mmcoa_cli.models.text_batches import BEHIND, Ints, by_length, distinct, tokens_of
+from mmcoa_cli.models.texts import BEHIND, Ints, by_length, distinct, tokens_of
 from mmcoa_cli.models.untrained import new_clip
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
@@ -52,7 +52,7 @@ def one_by_one(clip: Clip, texts: list[str]) -> Tensor:
 @pytest.fixture(params=[256, 40, 7])
 def nodes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """So many tokens has a tree: more than all texts have, some of them, less than one of them."""
-    monkeypatch.setattr(text_tree, "NODES", request.param)
+    monkeypatch.setattr(of_texts, "NODES", request.param)
     return int(request.param)
 
 
@@ -61,7 +61,7 @@ def test_a_tree_is_each_text_alone(tower: str, nodes: int):
     clip = new_clip(TOWERS[tower], name="clip", seed=0)
     texts = [*TEXTS, "two " * 390] if tower == "longer than a tree" else TEXTS
     expected = one_by_one(clip, texts)
-    assert text_tree.tower_of(clip.model) is not None
+    assert of_texts.tower_of(clip.model) is not None
     torch.testing.assert_close(clip.embed_texts(texts), expected, rtol=0, atol=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_in_double_precision_it_is_the_same_to_its_rounding(tower: str):
     tokens = clip.tokenizer(TEXTS)
     rows, which = distinct(tokens, tokens.argmax(dim=1))
     with torch.no_grad():
-        found = text_tree.encode(text_tree.tower_of(model), rows)[torch.from_numpy(which)]
+        found = of_texts.encode(of_texts.tower_of(model), rows)[torch.from_numpy(which)]
         expected = torch.cat([model.encode_text(tokens[k : k + 1]) for k in range(len(tokens))])
     assert found.dtype == torch.float64
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
@@ -81,7 +81,7 @@ def test_in_double_precision_it_is_the_same_to_its_rounding(tower: str):
 @pytest.mark.parametrize("tower", OTHERS)
 def test_other_towers_keep_open_clips_own_computation(tower: str):
     clip = new_clip(OTHERS[tower], name="clip", seed=0)
-    assert text_tree.tower_of(clip.model) is None
+    assert of_texts.tower_of(clip.model) is None
     torch.testing.assert_close(clip.embed_texts(TEXTS), one_by_one(clip, TEXTS), rtol=0, atol=2e-6)
 
 
@@ -133,13 +133,13 @@ SIZES = {100: [11], 6: [6, 3, 4], 3: [4, 4, 3, 4]}
 
 @pytest.mark.parametrize("most", SIZES)
 def test_a_tree_has_each_beginning_once(most: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(text_tree, "NODES", most)
+    monkeypatch.setattr(of_texts, "NODES", most)
     tokens = torch.zeros(len(ROWS), 8, dtype=torch.int64)
     for k, row in enumerate(ROWS):
         tokens[k, : len(row)] = torch.tensor(row)
     rows, which = distinct(tokens, tokens.argmax(dim=1))
     assert which.tolist() == [0, 1, 2, 0, 3]
-    trees = list(text_tree._trees(rows))
+    trees = list(of_texts._trees(rows))
     assert [len(tree.owners) for tree in trees] == SIZES[most]
     for tree in trees:
         for row, end in zip(tree.rows, tree.ends, strict=True):
