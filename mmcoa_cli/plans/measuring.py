@@ -152,10 +152,9 @@ class Bench:
 
     def attack(self, name: str) -> Cost:
         """What its own examples cost, where those that it needs are there."""
+        has_steps = "steps" in options_of([name]) and attacks.lookup(name).images
         sizes = [(min(FEW, self.most), 1, FEW), (self.most, 1, FEW), (self.most, 1, MANY)]
-        sizes += (
-            [(self.most, self._steps, FEW)] if "steps" in options_of([name]) and attacks.lookup(name).images else []
-        )
+        sizes += [(self.most, self._steps, FEW)] if has_steps else []
         measured = [
             (
                 Size(n, steps_of(self._test(name, n, steps, dataset_of(k)), name, classes=k), k, k),
@@ -201,9 +200,7 @@ class Bench:
             first = _seconds(self._making(name, n, steps, dataset_of(classes), AGAIN + 1), self.device)
         if self.long:
             return first
-        made = [
-            self._making(name, n, steps, dataset_of(classes), seed) for seed in range(1 if self.slow else AGAIN + 1)
-        ]
+        made = [self._making(name, n, steps, dataset_of(classes), seed) for seed in range(1 if self.slow else AGAIN)]
         return min(_seconds(one, self.device) for one in made)
 
     def job(self, tested: Mapping[str, Cost]) -> float:
