@@ -9,6 +9,7 @@ import pytest
 from mmcoa_cli.bench.bench import Bench
 from mmcoa_cli.bench.parts import PARTS
 from mmcoa_cli.bench.race import FLOOR, OURS, RELEASE, Row, Running
+from mmcoa_cli.bench.text import KNOWN, prompts_of
 
 UNITS = {"image": "image", "train": "image", "text": "class", "data": "image", "store": "image", "start": "start"}
 WORK = {"image": 1, "train": 3, "text": 1, "data": 2, "store": 2, "start": 2}
@@ -57,8 +58,18 @@ def test_a_text_attack_that_would_take_minutes_is_left_out_unless_it_is_asked_fo
             running.run(1)
         found.append((race.work, [one.who for one in running.rows()], [one.why for one in running.absent]))
     (_, first, _), *later = found
-    assert first == [OURS, FLOOR, RELEASE]
+    assert first == [OURS, KNOWN, FLOOR, RELEASE]
     assert [work for work, _, _ in later] == ["BERT-Attack, 100 classes", "BERT-Attack, 1000 classes"]
     assert not any(who for _, who, _ in later)
     assert all(why.startswith("left out") and "--classes 100" in why for _, _, (why,) in later)
     assert [race.work for race in PARTS["text"].races(bench("text", classes=(2,)))] == ["BERT-Attack, 2 classes"]
+
+
+def test_known_words_are_asked_of_no_masked_lm(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = bench("text", classes=(4,))
+    first = prompts_of(one, 4, 0, mlm=one.mlm)
+    (race,) = PARTS["text"].races(one)
+    again = next(entrant for entrant in race.entrants if entrant.who == KNOWN)
+    again.before(0)
+    monkeypatch.delattr(one.mlm, "model")
+    assert again.run(0) == first
