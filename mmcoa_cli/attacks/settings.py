@@ -76,7 +76,8 @@ class AscentSettings(BallSettings):
 
     def in_words(self) -> str:
         start = "" if self.random_start else ", from the image itself"
-        return f"{super().in_words()}, alpha {self.alpha}, {self.steps} steps{start}"
+        alpha = str(self.alpha) if self.norm == "linf" else f"{self.step_size:.4g}"  # a length is no level of a pixel
+        return f"{super().in_words()}, alpha {alpha}, {self.steps} steps{start}"
 
 
 @dataclass(frozen=True)

@@ -150,3 +150,8 @@ FITS = [
 def test_steps_that_do_not_fit_eps_are_called_so(fit: Fit):
     caution = PgdSettings(**fit.options).caution  # type: ignore[arg-type]
     assert (fit.said in caution) if fit.said else caution == ""
+
+
+def test_a_step_along_a_vector_is_told_as_a_length() -> None:
+    assert PgdSettings(norm="l2", eps="0.5", steps=3).in_words() == "L2, eps 0.5, alpha 0.4167, 3 steps"
+    assert PgdSettings(eps="2/255", steps=3).in_words() == "L-inf, eps 2/255, alpha 1/255, 3 steps"
