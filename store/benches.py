@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
-
-from . import schema
 from .errors import UserError
 from .index import Index
-from .row_checks import record_of
 from .schema import Measure
-
-_MEASURE = schema.measures.c
 
 
 class Benches(Index):
@@ -20,12 +14,11 @@ class Benches(Index):
 
     def save(self, measures: Sequence[Measure]) -> None:
         """Add a bench, whole or not at all. Raises UserError for values that no database would keep."""
-        self._save(schema.measures, measures)
+        self._save(Measure, measures)
 
     def every(self) -> list[Measure]:
         """The rows of all benches, the oldest bench first."""
-        query = select(schema.measures).order_by(_MEASURE.created_at, _MEASURE.bench, _MEASURE.number)
-        return [record_of(Measure, row) for row in self._rows(schema.measures, query)]
+        return self._records(Measure, "ORDER BY created_at, bench, number")
 
     def find(self, beginning: str) -> list[Measure]:
         """The rows of the bench whose name is or begins with this. Raises UserError where none or several do."""

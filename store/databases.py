@@ -39,19 +39,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlc
 from .errors import UserError
 from .files import lock
 from .printable import visible
-from .schema import metadata
+from .sqlite_file import EVERYTHING, NEWEST, OURS, VERSION_TABLE, configure, refuse_foreign
+from .tables import metadata
 
-BUSY_SECONDS = 30
-LONGEST = 2**26  # bytes of a value that SQLite may hand out
 _DECODED = make_url("sqlite:///%41").database == "A"  # SQLAlchemy 2.0 leaves the path of a URL as it is quoted
-NEWEST = "0006"  # known here, because Alembic takes longer to import than most commands to run
-VERSION_TABLE = "mmcoa_version"
-_TABLES = {*metadata.tables, "evaluations", VERSION_TABLE}  # `evaluations`: until its migration
-_SIMPLE_INDEX = re.compile(r'\s*CREATE INDEX "?\w+"? ON "?\w+"? \("?\w+"?(, "?\w+"?)*\)\s*', re.IGNORECASE)
-_COMPUTES = re.compile(r"\b(CHECK|GENERATED|AS|VIRTUAL)\b", re.IGNORECASE)
+EXPLAINED = (SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError, TypeError, OverflowError)
 _POSTGRESQL = f"""
 SELECT c.relname, 'is no plain table' FROM pg_class c
-WHERE c.relname IN ({", ".join(f"'{name}'" for name in sorted(_TABLES))}) AND pg_table_is_visible(c.oid)
+WHERE c.relname IN ({", ".join(f"'{name}'" for name in sorted(OURS))}) AND pg_table_is_visible(c.oid)
 AND (c.relkind <> 'r' OR c.relhasrules OR c.relrowsecurity
      OR EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal))
 """
@@ -71,8 +66,12 @@ def parsed_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
 
 
-def explanation(shown: str, error: Exception) -> UserError:
-    """What a failure of the database means and what to do; `shown` is its URL without a password."""
+def explained(url: str, error: Exception) -> Exception:
+    """What a failure of the database means and what to do, without a password of its URL; the error itself where it is
+    none of the database."""
+    if not isinstance(error, EXPLAINED):
+        return error
+    shown = parsed_url(url).set(query={}).render_as_string(hide_password=True)
     if isinstance(error, NoSuchModuleError):
         return UserError(f"there is no database called {shown.partition(':')[0]}", hint="sqlite and postgresql work")
     if isinstance(error, ModuleNotFoundError):
@@ -103,11 +102,7 @@ def new_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions begin below, not in the driver
-        connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA trusted_schema=OFF")
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+        configure(connection)  # transactions begin below
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -191,16 +186,4 @@ def refuse_foreign_tables(connection: Connection) -> None:
         if found is not None:
             raise ValueError(f"its {found[0]} {found[1]}")
     if connection.dialect.name == "sqlite":
-        every = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master").all()
-        ours = _TABLES.intersection(str(name) for _, name, _ in every)
-        for kind, name, sql in every if ours else ():  # else it is empty, or of something else
-            if not _plain(str(kind), str(name), str(sql or "")):
-                raise ValueError(f"it has a {kind} {str(name)[:40]!r}, which is no part of an index")
-
-
-def _plain(kind: str, name: str, sql: str) -> bool:
-    if kind == "index":
-        return not sql or bool(_SIMPLE_INDEX.fullmatch(sql))
-    if kind != "table":
-        return False
-    return name.startswith("sqlite_") or (name in _TABLES and not _COMPUTES.search(sql))
+        refuse_foreign(connection.exec_driver_sql(EVERYTHING).all())

@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from importlib import import_module
+from contextlib import contextmanager
+from functools import cached_property, partial
 from operator import attrgetter
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import (
-    ColumnElement,
-    CompoundSelect,
-    Connection,
-    Executable,
-    Row,
-    Table,
-    delete,
-    func,
-    insert,
-    select,
-    tuple_,
-    union_all,
-    update,
-)
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
-
-from . import schema
-from .databases import bring_up_to_date, explanation, new_engine, parsed_url
+from . import sqlite_file
 from .errors import UserError
-from .files import lock
 from .near import near
 from .row_checks import check_all, record_of, require, values_of
-from .schema import Epoch, Link, Record, Result, Run
+from .schema import COLUMNS, TABLES, Epoch, Link, Record, Result, Run
+from .sqlite_file import AT_ONCE, Rows
 
-TRIES = 10  # of a transaction that another process keeps from beginning; each waits `BUSY_SECONDS`
-POLL_SECONDS = 0.005
-AT_ONCE = 1000  # rows
-REPLACE = ("sqlite", "postgresql")  # the databases that replace rows in one statement
+if TYPE_CHECKING:
+    from .writing import Database
+
+TRIES = 10  # of a transaction that another process keeps from beginning; each waits `sqlite_file.BUSY_SECONDS`
+OWN = (  # in two parts, which databases find by their index rather than by looking at every row
+    "(run_id, dataset) IN (SELECT id, source FROM runs WHERE source <> '')",
+    "run_id IN (SELECT id FROM runs WHERE source = '')",
+)
+COUNTS = "SELECT (SELECT count(*) FROM runs), (SELECT count(DISTINCT evaluation) FROM results)"
+NEWEST = """
+SELECT {names} FROM (SELECT *, row_number() OVER (
+    PARTITION BY run_id, dataset, attack, metric ORDER BY created_at DESC, evaluation DESC
+) AS place FROM ({every}) AS every_one) AS ranked WHERE place = 1
+"""
 Found = TypeVar("Found")
-EXPLAINED = (SQLAlchemyError, sqlite3.Error, ModuleNotFoundError, ValueError, TypeError, OverflowError)
-_RUN, _RESULT, _EPOCH = schema.runs.c, schema.results.c, schema.epochs.c
 
 
 class Index:
@@ -52,41 +41,47 @@ class Index:
     """
 
     def __init__(self, url: str) -> None:
-        parsed = parsed_url(url)
-        self._shown = parsed.set(query={}).render_as_string(hide_password=True)
+        self._url, self._file = url, sqlite_file.file_of(url)
         with self._explained():
-            self._engine = new_engine(parsed)
-            bring_up_to_date(self._engine)
+            if self._file is None or not sqlite_file.is_newest(self._file):
+                assert self._database  # opened
+
+    @cached_property
+    def _database(self) -> Database:
+        """To write to it, and to read from what is no file of SQLite."""
+        from .writing import Database
+
+        return Database(self._url)
 
     def save_run(self, run: Run) -> None:
         """Add the run, or replace the one of the same id. Raises UserError for values that no database would keep."""
-        self._save(schema.runs, [run])
+        self._save(Run, [run])
 
     def save_results(self, results: Sequence[Result]) -> None:
         """Add evaluations, whole or not at all; each in place of the one of the same id. Their runs must be there."""
-        ids = sorted({result.evaluation for result in results})
-        self._save(schema.results, results, instead_of=_RESULT.evaluation.in_(ids))
+        self._save(Result, results, instead_of=sorted({result.evaluation for result in results}))
 
     def save_epoch(self, epoch: Epoch) -> None:
         """Add an epoch of a run, which must be there; in place of the one of the same number."""
-        self._save(schema.epochs, [epoch])
+        self._save(Epoch, [epoch])
 
     def remove_run(self, run_id: str) -> None:
         """Remove a run, its epochs and its results."""
-        self._write(lambda connection: connection.execute(delete(schema.runs).where(_RUN.id == run_id)))
+        self._tried(lambda: self._database.remove(Run, "id", [run_id]))
 
     def remove_results(self, evaluations: Iterable[str]) -> None:
         """Remove evaluations."""
         ids = sorted(set(evaluations))
-        self._write(lambda connection: connection.execute(delete(schema.results).where(_RESULT.evaluation.in_(ids))))
+        self._tried(lambda: self._database.remove(Result, "evaluation", ids))
 
     def links(self) -> list[Link]:
         """Each evaluation once, with what it is of."""
-        columns = [_RESULT[name] for name in Link._fields]
-        return [Link(*list(row)) for row in self._rows(schema.results, select(*columns).distinct().order_by(*columns))]
+        names = ", ".join(Link._fields)
+        query = f"SELECT DISTINCT {names} FROM results ORDER BY {names}"
+        return [Link(*row) for row in self._rows(Result, query, names=Link._fields)]
 
     def run(self, run_id: str) -> Run | None:
-        return next(iter(self._runs(_RUN.id == run_id)), None)
+        return next(iter(self._runs([run_id])), None)
 
     def runs(self) -> list[Run]:
         """All runs, the oldest first."""
@@ -94,14 +89,13 @@ class Index:
 
     def epochs(self, run_id: str) -> list[Epoch]:
         """The epochs of a run whose time was taken, the first one first."""
-        query = select(schema.epochs).where(_EPOCH.run_id == run_id).order_by(_EPOCH.epoch)
-        return [record_of(Epoch, row) for row in self._rows(schema.epochs, query)]
+        return self._records(Epoch, "WHERE run_id = :run ORDER BY epoch", {"run": run_id})
 
     def epoch_seconds(self) -> dict[str, float]:
         """What the epochs of each run took together, of those whose time was taken."""
         found: dict[str, float] = {}
-        query = select(_EPOCH.run_id, _EPOCH.seconds).order_by(_EPOCH.run_id, _EPOCH.epoch)
-        for run_id, seconds in map(list, self._rows(schema.epochs, query)):
+        query = "SELECT run_id, seconds FROM epochs ORDER BY run_id, epoch"
+        for run_id, seconds in self._rows(Epoch, query, names=("run_id", "seconds")):
             found[run_id] = found.get(run_id, 0.0) + seconds
         return found
 
@@ -120,8 +114,8 @@ class Index:
         are named, and `others` that could be typed as well; `otherwise` is the hint where there is nothing to name,
         and `instead`, if any, the hint whatever there is.
         """
-        rows = self._rows(schema.runs, select(_RUN.id, _RUN.kind).order_by(_RUN.created_at, _RUN.id))
-        ids = [str(row.id) for row in rows]
+        rows = self._rows(Run, "SELECT id, kind FROM runs ORDER BY created_at, id", names=("id", "kind"))
+        ids = [str(one) for one, _ in rows]
         found = [one for one in ids if one == beginning] or [
             one for one in ids if beginning and one.startswith(beginning)
         ]
@@ -130,7 +124,7 @@ class Index:
             return run
         if found:
             raise UserError(f"{len(found)} runs begin with {beginning!r}", hint=f"type more: {', '.join(found[:5])}")
-        fitting = [str(row.id) for row in rows if not kinds or row.kind in kinds]
+        fitting = [str(one) for one, kind in rows if not kinds or kind in kinds]
         close = near(beginning, (*fitting, *others)) or fitting[-3:]
         hint = instead or (f"did you mean {' or '.join(close)}?" if close else otherwise)
         raise UserError(f"there is no run or model called {beginning!r}", hint=hint)
@@ -154,139 +148,132 @@ class Index:
 
         `own` results are on what the run was trained on, or of a run that was trained on nothing.
         """
-        wanted = {
-            _RESULT.evaluation: evaluations, _RESULT.run_id: runs, _RESULT.task: tasks, _RESULT.attack: attacks,
-            _RESULT.dataset: datasets, _RESULT.examples: examples,
+        chosen = {
+            "evaluation": evaluations, "run_id": runs, "task": tasks, "attack": attacks, "dataset": datasets,
+            "examples": examples,
         }  # fmt: skip
-        chosen = [column.in_(list(values)) for column, values in wanted.items() if values is not None]
-        rows = self._rows(schema.results, _of_own(chosen) if own else select(schema.results).where(*chosen))
-        by_id = self._runs_of({row.run_id for row in rows})  # read last, so that they are all there
-        found = [(by_id[row.run_id], record_of(Result, row)) for row in rows if row.run_id in by_id]
-        return sorted(found, key=lambda one: (one[1].created_at, one[1].evaluation, one[1].metric))
+        where, values = _where({name: list(of) for name, of in chosen.items() if of is not None})
+        found = self._records(Result, "", values, query=_every(where, own=own))
+        by_id = self._runs_of({result.run_id for result in found})  # read last, so that they are all there
+        of_runs = [(by_id[result.run_id], result) for result in found if result.run_id in by_id]
+        return sorted(of_runs, key=lambda one: (one[1].created_at, one[1].evaluation, one[1].metric))
 
     def newest(self, *, datasets: Collection[str] = (), besides: Collection[str] = ()) -> list[Result]:
         """The newest result of each run on each of the `datasets` under each attack by each metric, the oldest first;
         without any dataset named, the `own` ones. The metrics `besides` are left out."""
-        chosen = [_RESULT.metric.not_in(besides)]
-        every = select(schema.results).where(*chosen, _RESULT.dataset.in_(datasets)) if datasets else _of_own(chosen)
-        found = every.subquery()
-        column, names = found.c, list(_RESULT.keys())
-        place = func.row_number().over(
-            partition_by=[column.run_id, column.dataset, column.attack, column.metric],
-            order_by=[column.created_at.desc(), column.evaluation.desc()],
-        )
-        ranked = select(found, place.label("place")).subquery()
-        query = select(*(ranked.c[name] for name in names)).where(ranked.c.place == 1)
-        results = [record_of(Result, row) for row in self._rows(schema.results, query)]
+        where, values = _where({"dataset": list(datasets)} if datasets else {})
+        others, left_out = _where({"metric": list(besides)}, word="NOT IN") if besides else ([], {})
+        every = _every([*where, *others], own=not datasets)
+        query = NEWEST.format(names=_names(Result), every=every)
+        results = self._records(Result, "", {**values, **left_out}, query=query)
         return sorted(results, key=attrgetter("created_at", "evaluation", "metric"))
 
     def counts(self) -> tuple[int, int]:
         """How many runs there are, and how many evaluations."""
-
-        def read(connection: Connection) -> tuple[int, int]:
-            runs = connection.scalar(select(func.count(_RUN.id)))
-            return runs or 0, connection.scalar(select(func.count(_RESULT.evaluation.distinct()))) or 0
-
-        with self._explained():
-            return self._tried(read)
+        ((runs, evaluations),) = self._tried(lambda: [row for page in self._pages(COUNTS, {}) for row in page])
+        return runs, evaluations
 
     def verify(self) -> None:
         """Read every row. Raises UserError for the first that cannot be."""
+        for kind in (Run, Result, Epoch):
+            self._tried(partial(self._look_at, kind))
 
-        def look(connection: Connection) -> None:
-            for table in (schema.runs, schema.results, schema.epochs):
-                read = connection.execution_options(yield_per=AT_ONCE).execute(select(table))
-                for rows in read.partitions():
-                    check_all(table, read.keys(), rows)
+    def _look_at(self, kind: type[Any]) -> None:
+        for rows in self._pages(f"SELECT {_names(kind)} FROM {TABLES[kind]}", {}):
+            check_all(kind, (column.name for column in COLUMNS[kind]), rows)
 
-        with self._explained():
-            self._tried(look)
-
-    def _runs(self, *chosen: ColumnElement[bool]) -> list[Run]:
-        query = select(schema.runs).where(*chosen).order_by(_RUN.created_at, _RUN.id)
-        return [record_of(Run, row) for row in self._rows(schema.runs, query)]
+    def _runs(self, ids: Collection[str] | None = None) -> list[Run]:
+        """Those of these ids, None for all, the oldest first."""
+        where, values = _where({"id": list(ids)} if ids is not None else {})
+        return self._records(Run, f"{_and(where)} ORDER BY created_at, id", values)
 
     def _runs_of(self, ids: set[str]) -> dict[str, Run]:
-        chosen = [_RUN.id.in_(sorted(ids))] if len(ids) < AT_ONCE else []  # no database takes names without end
-        return {run.id: run for run in self._runs(*chosen)}
+        few = sorted(ids) if len(ids) < AT_ONCE else None  # no database takes names without end
+        return {run.id: run for run in self._runs(few)}
 
-    def _rows(self, table: Table, query: Executable) -> list[Row[Any]]:
-        def read(connection: Connection) -> list[Row[Any]]:
-            found = connection.execute(query)
-            rows = list(found.all())
-            check_all(table, found.keys(), rows)
+    def _records(
+        self, kind: type[Found], which: str, values: Mapping[str, Any] | None = None, *, query: str = ""
+    ) -> list[Found]:
+        """The records of a table, those `which`; or of a `query` of all its columns."""
+        query = query or f"SELECT {_names(kind)} FROM {TABLES[kind]} {which}"
+        names = [column.name for column in COLUMNS[kind]]
+        return [record_of(kind, row) for row in self._rows(kind, query, values, names=names)]
+
+    def _rows(
+        self, kind: type[Any], query: str, values: Mapping[str, Any] | None = None, *, names: Sequence[str]
+    ) -> list[Sequence[Any]]:
+        """What a query finds in a record's table, of which `names` are the columns. It is none that cannot be."""
+
+        def read() -> list[Sequence[Any]]:
+            rows = [row for page in self._pages(query, values or {}) for row in page]
+            check_all(kind, names, rows)
             return rows
 
-        with self._explained():
-            return self._tried(read)
+        return self._tried(read)
 
-    def _save(self, table: Table, rows: Sequence[Record], *, instead_of: ColumnElement[bool] | None = None) -> None:
-        """Add rows, whole or not at all; each in place of the one of the same key, and all in place of some others.
-        Raises UserError for values that no database would keep."""
+    def _pages(self, query: str, values: Mapping[str, Any]) -> Iterator[Rows]:
+        if self._file is not None:
+            return sqlite_file.pages(self._file, query, values)
+        return self._database.pages(query, values)
+
+    def _save(self, kind: type[Any], rows: Sequence[Record], *, instead_of: Sequence[str] = ()) -> None:
+        """Add rows, whole or not at all; each in place of the one of the same key, and all in place of some
+        evaluations. Raises UserError for values that no database would keep."""
         values = [values_of(row) for row in rows]
         for one in values:
-            require(table, one)
-
-        def put(connection: Connection) -> None:
-            if instead_of is not None:
-                connection.execute(delete(table).where(instead_of))
-            if connection.dialect.name in REPLACE:
-                connection.execute(_put_into(table, connection.dialect.name), values)
-            else:
-                _put_each(connection, table, values)
-
+            require(kind, one)
         if values:
-            self._write(put)
+            self._tried(lambda: self._database.put(kind, values, instead_of=instead_of))
 
-    def _write(self, work: Callable[[Connection], object]) -> None:
-        with self._explained(), self._turn():
-            self._tried(work, writes=True)
-
-    def _turn(self) -> AbstractContextManager[None]:
-        """Writers of an SQLite file come one after another: under load SQLite may never give one of them its turn."""
-        if self._engine.dialect.name != "sqlite" or not self._engine.url.database:
-            return nullcontext()
-        file = Path(self._engine.url.database)
-        return lock(file, what="the index", on_wait=lambda: None, poll_seconds=POLL_SECONDS)
-
-    def _tried(self, work: Callable[[Connection], Found], *, writes: bool = False) -> Found:
+    def _tried(self, work: Callable[[], Found]) -> Found:
         """What `work` gives in a transaction of its own, begun again where another process was in the way."""
-        for again in reversed(range(TRIES)):
-            try:
-                with self._engine.execution_options(writes=writes).begin() as connection:
-                    return work(connection)
-            except OperationalError as error:
-                if not again or "locked" not in str(error.orig):
-                    raise
+        with self._explained():
+            for again in reversed(range(TRIES)):
+                try:
+                    return work()
+                except Exception as error:
+                    if not again or not _is_in_the_way(error):
+                        raise
         raise AssertionError  # the last try returns or raises
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except EXPLAINED as error:
-            raise explanation(self._shown, error) from error
+        except UserError:
+            raise
+        except Exception as error:
+            from .databases import explained
+
+            told = explained(self._url, error)
+            if told is error:
+                raise
+            raise told from error
 
 
-def _put_into(table: Table, dialect: str) -> Executable:
-    """Rows that are added, or take the place of those of the same key: to delete a run would take its results along."""
-    new = import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
-    rest = {column.name: new.excluded[column.name] for column in table.columns if not column.primary_key}
-    found: Executable = new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=rest)
-    return found
+def _is_in_the_way(error: Exception) -> bool:
+    """Whether another process kept a transaction from beginning, in the driver's words."""
+    reason = getattr(error, "orig", error)
+    return isinstance(reason, sqlite3.OperationalError) and "locked" in str(reason)
 
 
-def _put_each(connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> None:
-    """The same where the database has no statement for it that all databases share."""
-    for one in values:
-        same = [column == one[column.name] for column in table.primary_key.columns]
-        if not connection.execute(update(table).where(*same).values(**one)).rowcount:
-            connection.execute(insert(table).values(**one))
+def _names(kind: type[Any]) -> str:
+    return ", ".join(column.name for column in COLUMNS[kind])
 
 
-def _of_own(chosen: Sequence[ColumnElement[bool]]) -> CompoundSelect[Any]:
-    """Results on what the run was trained on, and of runs that were trained on nothing: in two parts, which databases
-    find by their index rather than by looking at every row."""
-    query = select(schema.results).where(*chosen)
-    trained = tuple_(_RESULT.run_id, _RESULT.dataset).in_(select(_RUN.id, _RUN.source).where(_RUN.source != ""))
-    return union_all(query.where(trained), query.where(_RESULT.run_id.in_(select(_RUN.id).where(_RUN.source == ""))))
+def _where(chosen: Mapping[str, Sequence[str]], *, word: str = "IN") -> tuple[list[str], dict[str, str]]:
+    """For each column a condition that its value is one of these, and the values by the names that stand for them."""
+    values = {f"{name}_{place}": value for name, of in chosen.items() for place, value in enumerate(of)}
+    marks = {name: ", ".join(f":{name}_{place}" for place in range(len(of))) for name, of in chosen.items()}
+    return [f"{name} {word} ({marks[name]})" if marks[name] else "1 = 0" for name in chosen], values
+
+
+def _and(conditions: Sequence[str]) -> str:
+    return f"WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _every(conditions: Sequence[str], *, own: bool) -> str:
+    """All results that fulfil these; the `own` ones are on what the run was trained on, or of a run that was trained
+    on nothing."""
+    parts = [[*conditions, part] for part in OWN] if own else [conditions]
+    return " UNION ALL ".join(f"SELECT {_names(Result)} FROM results {_and(part)}" for part in parts)

@@ -10,11 +10,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Column, Float, Integer, Row, String, Table, Text
-
 from .errors import UserError
 from .printable import is_printable
-from .schema import DOCUMENTS, TABLES, Record, metadata
+from .schema import COLUMNS, DOCUMENTS, KEYS, TABLES, Column, Record
 
 JSON_SIZE = 2**24  # characters
 REMEMBERED = 2**13  # characters of a document that is worth remembering
@@ -39,27 +37,27 @@ RANGES: dict[str, tuple[float, float]] = {
 MOMENTS = {"created_at", "finished_at"}
 
 
-def check(table: Table, values: Mapping[str, Any]) -> None:
-    """Raises ValueError, which says what is wrong, for values that no row of this table has."""
-    check_all(table, list(values), [tuple(values.values())])
+def check(kind: type[Any], values: Mapping[str, Any]) -> None:
+    """Raises ValueError, which says what is wrong, for values that no row of this record's table has."""
+    check_all(kind, list(values), [tuple(values.values())])
 
 
-def check_all(table: Table, names: Iterable[str], rows: Sequence[Sequence[Any]]) -> None:
+def check_all(kind: type[Any], names: Iterable[str], rows: Sequence[Sequence[Any]]) -> None:
     """The same for rows of some columns. A value that stands in many of them is looked at once."""
-    columns = dict(zip(names, zip(*rows, strict=True), strict=False))
-    for name, values in columns.items():
-        wrong = CHECKS[table.name][name]
+    every, checks = dict(zip(names, zip(*rows, strict=True), strict=False)), CHECKS[kind]
+    for name, values in every.items():
+        wrong = checks[name]
         for value in set(values):
             said = wrong(value)
             if said:
-                raise _refused(table, columns, values.index(value), f"{name} {said}")
-    if "value" in columns:
-        intervals = zip(*(columns[name] for name in ("low", "value", "high")), strict=True)
+                raise _refused(kind, every, values.index(value), f"{name} {said}")
+    if "value" in every:
+        intervals = zip(*(every[name] for name in ("low", "value", "high")), strict=True)
         for number, (low, value, high) in enumerate(intervals):
             if (low is None) != (high is None):
-                raise _refused(table, columns, number, "half of the interval is missing")
+                raise _refused(kind, every, number, "half of the interval is missing")
             if low is not None and not low - ROUNDING <= value <= high + ROUNDING:
-                raise _refused(table, columns, number, "value is not within its interval")
+                raise _refused(kind, every, number, "value is not within its interval")
 
 
 def parsed(text: str) -> Mapping[str, Any]:
@@ -69,13 +67,13 @@ def parsed(text: str) -> Mapping[str, Any]:
 
 def require_row(row: Record) -> None:
     """Raises UserError for a row that no index can keep, before any of it is."""
-    require(TABLES[type(row)], values_of(row))
+    require(type(row), values_of(row))
 
 
-def require(table: Table, values: Mapping[str, Any]) -> None:
-    """Raises UserError for values that no row of this table can have."""
+def require(kind: type[Any], values: Mapping[str, Any]) -> None:
+    """Raises UserError for values that no row of this record's table can have."""
     try:
-        check(table, values)
+        check(kind, values)
     except ValueError as error:
         raise UserError(f"the index cannot keep {error}", hint="take a shorter name, or a smaller number") from error
 
@@ -86,9 +84,9 @@ def values_of(record: Record) -> dict[str, Any]:
     return {**vars(record), **documents}
 
 
-def record_of(kind: type[Kind], row: Row[Any]) -> Kind:
+def record_of(kind: type[Kind], row: Sequence[Any]) -> Kind:
     """The record that a row of its table holds."""
-    values: list[Any] = list(row)
+    values = list(row)
     for place in PLACES[kind]:
         values[place] = parsed(values[place])
     return kind(*values)
@@ -102,31 +100,29 @@ def _written(document: object) -> str:
         return ""
 
 
-def _refused(table: Table, columns: Mapping[str, Sequence[Any]], number: int, said: str) -> ValueError:
-    name = next(iter(table.primary_key.columns)).name
-    return ValueError(f"{table.name} {columns[name][number]!r:.80}: {said}")
+def _refused(kind: type[Any], every: Mapping[str, Sequence[Any]], number: int, said: str) -> ValueError:
+    return ValueError(f"{TABLES[kind]} {every[KEYS[kind][0]][number]!r:.80}: {said}")
 
 
-def _check_of(column: Column[Any]) -> Check:
-    inner = _check_of_type(column)
+def _check_of(column: Column) -> Check:
+    inner = _check_of_kind(column)
     if column.nullable:
         return lambda value: "" if value is None else inner(value)
     return inner
 
 
-def _check_of_type(column: Column[Any]) -> Check:
-    kind, name = column.type, str(column.name)
-    if isinstance(kind, Text):
+def _check_of_kind(column: Column) -> Check:
+    (holds, longest), name = column.kind, column.name
+    if holds == "document":
         return _document
     if name in MOMENTS:
         return _moment
-    if isinstance(kind, String):
-        return lambda value: _text(value, kind.length or 0)
+    if holds == "text":
+        return lambda value: _text(value, longest)
     lowest, highest = RANGES.get(name, (-math.inf, math.inf))
-    if isinstance(kind, Float):
+    if holds == "real":
         return lambda value: _number(value, lowest, highest, (int, float))
-    bits = 63 if isinstance(kind, BigInteger) else 31
-    assert isinstance(kind, Integer), kind  # of the schema, not of what a user gives
+    bits = 63 if holds == "large" else 31
     return lambda value: _number(value, max(lowest, -(2**bits)), min(highest, 2**bits - 1), (int,))
 
 
@@ -178,7 +174,8 @@ def _parsed(text: str) -> Mapping[str, Any]:
 
 
 _parsed_once = lru_cache(maxsize=2**14)(_parsed)  # as many runs, each with a document of its own
-CHECKS = {table.name: {str(c.name): _check_of(c) for c in table.columns} for table in metadata.sorted_tables}
-PLACES: dict[type[Any], list[int]] = {  # of the documents of each record
-    record: [n for n, column in enumerate(table.c) if column.name in DOCUMENTS] for record, table in TABLES.items()
+CHECKS = {record: {column.name: _check_of(column) for column in columns} for record, columns in COLUMNS.items()}
+PLACES = {  # of the documents of each record that are no text there
+    record: [place for place, column in enumerate(columns) if column.name in DOCUMENTS]
+    for record, columns in COLUMNS.items()
 }

@@ -1,23 +1,34 @@
-"""The tables of the index: one frozen record for a row of each, whose fields are the columns, in their order."""
+"""The tables of the index: one frozen record for a row of each, whose fields are the columns, in their order.
+
+What only reads imports no SQLAlchemy, which takes longer to import than most commands to run; `tables.py` is for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-Text20 = Annotated[str, String(20)]
-Text40 = Annotated[str, String(40)]
-Text64 = Annotated[str, String(64)]
-Text100 = Annotated[str, String(100)]
-Text200 = Annotated[str, String(200)]
-Text300 = Annotated[str, String(300)]
-Number = Annotated[int, Integer]
-Large = Annotated[int, BigInteger]
-Real = Annotated[float, Float]
-Document = Annotated[Mapping[str, Any], Text]  # a JSON object, as text in the table
+class Kind(NamedTuple):
+    """What a column holds: a text of so many characters at most, a JSON object as text, a whole number of 32 or of 64
+    bits, or a real one."""
+
+    holds: Literal["text", "document", "number", "large", "real"]
+    longest: int = 0
+
+
+Text20 = Annotated[str, Kind("text", 20)]
+Text40 = Annotated[str, Kind("text", 40)]
+Text64 = Annotated[str, Kind("text", 64)]
+Text100 = Annotated[str, Kind("text", 100)]
+Text200 = Annotated[str, Kind("text", 200)]
+Text300 = Annotated[str, Kind("text", 300)]
+Written = Annotated[str, Kind("document")]
+Number = Annotated[int, Kind("number")]
+Large = Annotated[int, Kind("large")]
+Real = Annotated[float, Kind("real")]
+Document = Annotated[Mapping[str, Any], Kind("document")]
 DOCUMENTS = ("threat", "setting")  # the fields of that type
 
 
@@ -36,7 +47,7 @@ class Run:
     seed: Large
     compat: Text20
     status: Text20  # "running" or "complete"
-    spec: Annotated[str, Text]
+    spec: Written
     created_at: Text40
     finished_at: Text40 | None
 
@@ -128,25 +139,26 @@ class Link(NamedTuple):
 
 
 Record = Run | Result | Epoch | Measure
-metadata = MetaData()
+TABLES: dict[type[Any], str] = {Run: "runs", Result: "results", Epoch: "epochs", Measure: "measures"}
+KEYS: dict[type[Any], tuple[str, ...]] = {
+    Run: ("id",), Result: ("evaluation", "metric"), Epoch: ("run_id", "epoch"), Measure: ("bench", "number"),
+}  # fmt: skip
 
 
-def _table(name: str, record: type[Record], *keys: str) -> Table:
-    """The table of a record. What may be None is so in the table too; `run_id` is that of a run, with which it goes."""
-    columns: list[Column[Any]] = []
-    for field, kind in get_type_hints(record, include_extras=True).items():
-        plain = next((one for one in get_args(kind) if hasattr(one, "__metadata__")), kind)
-        runs_own = [ForeignKey("runs.id", ondelete="CASCADE")] if field == "run_id" else []
-        nullable, key = type(None) in get_args(kind), field in keys
-        columns.append(
-            Column(field, *plain.__metadata__, *runs_own, primary_key=key, nullable=nullable, autoincrement=False)
-        )
-    return Table(name, metadata, *columns)
+class Column(NamedTuple):
+    """A column of a table; `nullable` where it may be None."""
+
+    name: str
+    kind: Kind
+    nullable: bool
 
 
-runs = _table("runs", Run, "id")
-results = _table("results", Result, "evaluation", "metric")
-epochs = _table("epochs", Epoch, "run_id", "epoch")
-measures = _table("measures", Measure, "bench", "number")
-Index("ix_results_run_id_dataset", results.c.run_id, results.c.dataset)
-TABLES: dict[type[Record], Table] = {Run: runs, Result: results, Epoch: epochs, Measure: measures}
+def _column(name: str, kind: Any) -> Column:
+    plain = next((one for one in get_args(kind) if hasattr(one, "__metadata__")), kind)
+    return Column(name, plain.__metadata__[0], type(None) in get_args(kind))
+
+
+COLUMNS = {  # of each record's table, in their order
+    record: tuple(_column(name, kind) for name, kind in get_type_hints(record, include_extras=True).items())
+    for record in TABLES
+}

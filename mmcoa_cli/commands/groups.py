@@ -1,4 +1,4 @@
-"""Options that go together: of a test, of a training run, of how work is started, and of what is shown.
+"""Options that go together: of a test, of a training run, and of how work is started.
 
 A command has a parameter for each group (`terminal/flattened.py`), and hands on only what was typed of it. What was not
 has the default of the attack or method that is asked for, which is not always the usual one that `--help` shows.
@@ -20,7 +20,6 @@ from ..catalog import MethodRow
 from ..jobs import job
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import DEFAULT_MLM, TrainSpec, kinds_of, options_of, train_spec, unused
-from ..reports.filters import Filter, moment
 from ..terminal.console import say
 from ..terminal.given import given, refuse_unused, typed_as
 from ..terminal.options_file import read_from
@@ -143,23 +142,6 @@ class Start:
 
     processes: o.Processes = 1
     accelerate_config: o.AccelerateConfig = None
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The options that choose among runs and their results."""
-
-    dataset: o.OnlyDatasets = None
-    checkpoint: o.OnlyCheckpoints = None
-    method: o.OnlyMethods = None
-    model: o.OnlyModels = None
-    since: o.Since = None
-
-    @property
-    def filter(self) -> Filter:
-        """Raises UserError for a moment that is none."""
-        names = {f"{name}s": tuple(getattr(self, name) or ()) for name in ("dataset", "checkpoint", "method", "model")}
-        return Filter(**names, since=moment(self.since) if self.since else "")
 
 
 def _run(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .. import catalog
 from ..attacks import base
 from ..attacks.compat import CHOICES, PARTS
 from ..catalog.recipes import recipes
@@ -19,7 +18,7 @@ from . import known
 from .output import Json as Json
 
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
-SETTINGS, MACHINE, OUTPUT, FILTERS, AFTER = "Settings", "Machine", "Output", "Filters", "Test"
+SETTINGS, MACHINE, OUTPUT, AFTER = "Settings", "Machine", "Output", "Test"
 N = "N"  # what a number is called in the help
 DATASETS, ATTACKS = c.Names((DEFAULT_DATASET,)), c.Names(base.usual())
 
@@ -275,27 +274,5 @@ AccelerateConfig = Annotated[
     typer.Option(
         metavar="FILE", help="Start the processes as this file says, which `accelerate config` makes.",
         rich_help_panel=MACHINE,
-    ),
-]  # fmt: skip
-
-
-def _filter(names: c.Rows, what: str) -> Any:
-    return typer.Option(
-        metavar="NAME,...", help=f"Show only {what}, with commas between them.", parser=c.names, show_default="all",
-        autocompletion=c.several(names), rich_help_panel=FILTERS,
-    )  # fmt: skip
-
-
-OnlyDatasets = Annotated[c.Names | None, _filter(known.datasets, "what was trained or tested on these datasets")]
-OnlyCheckpoints = Annotated[
-    c.Names | None, _filter(known.checkpoints, "these runs (the beginning of an id is enough) and models")
-]
-OnlyMethods = Annotated[c.Names | None, _filter(catalog.methods, "runs of these methods")]
-OnlyModels = Annotated[c.Names | None, _filter(known.models, "runs of these CLIPs")]
-Since = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DAY|Nd|Nh", help="Show only what is as new as this day (2026-11-25), or N days or hours (7d, 12h).",
-        show_default="all", rich_help_panel=FILTERS,
     ),
 ]  # fmt: skip

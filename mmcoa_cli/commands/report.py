@@ -14,7 +14,7 @@ from ..terminal.choices import Names, choice, choices, listed
 from ..terminal.literals import Format
 from . import known
 from . import output as o
-from .groups import Wanted
+from .wanted import Wanted
 
 EXAMPLES = {
     "mmcoa report --task iid": "Print what the index holds, beside Table I",

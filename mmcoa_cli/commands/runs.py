@@ -11,8 +11,8 @@ from store.errors import UserError
 
 from ..terminal.choices import one
 from . import known
-from . import options as o
-from .groups import Wanted
+from . import output as o
+from .wanted import Wanted
 
 EXAMPLES = {
     "mmcoa runs": "List the runs, the newest first, with their clean and their lowest robust accuracy",

@@ -14,7 +14,9 @@ from rich.filesize import decimal
 from store.errors import UserError
 
 from ..terminal.choices import keeping, kept, one
+from ..terminal.given import OnceEach
 from ..terminal.help_text import epilog
+from ..terminal.on_demand import QuickGroup
 from . import known
 from . import output as o
 
@@ -40,7 +42,7 @@ def _examples(verb: str) -> str:
     return epilog({line: what for line, what in EXAMPLES.items() if line.startswith(f"mmcoa store {verb}")})
 
 
-app = typer.Typer(no_args_is_help=True, help="Look after what is stored.", epilog=_examples(""))
+app = typer.Typer(cls=QuickGroup, no_args_is_help=True, help="Look after what is stored.", epilog=_examples(""))
 
 Group = Literal["datasets", "models", "runs", "examples", "all"]
 Name = Annotated[
@@ -66,7 +68,7 @@ def options() -> None:
     """Look after what is stored."""
 
 
-@app.command(epilog=_examples("ls"))
+@app.command(epilog=_examples("ls"), cls=OnceEach)
 def ls(
     group: Annotated[Group, typer.Argument(help="List these alone.")] = "all",
     json: o.Json = False,
@@ -82,7 +84,7 @@ def ls(
         out.print(listing.table(found))
 
 
-@app.command(epilog=_examples("info"))
+@app.command(epilog=_examples("info"), cls=OnceEach)
 def info(name: Name, json: o.Json = False) -> None:
     """Show all of one thing: its files, what it was made of, and what uses it."""
     from ..stored import listing
@@ -96,7 +98,7 @@ def info(name: Name, json: o.Json = False) -> None:
         out.print(listing.told(about))
 
 
-@app.command(epilog=_examples("verify"))
+@app.command(epilog=_examples("verify"), cls=OnceEach)
 def verify(
     names: Annotated[
         list[str] | None,
@@ -122,7 +124,7 @@ def verify(
         raise error
 
 
-@app.command(epilog=_examples("rm"))
+@app.command(epilog=_examples("rm"), cls=OnceEach)
 def rm(names: Names, yes: Yes = False, dry_run: DryRun = False, json: o.Json = False) -> None:
     """Remove things with what hangs on them: a run with its evaluations and example sets."""
     from ..stored.removing import removals
@@ -131,7 +133,7 @@ def rm(names: Names, yes: Yes = False, dry_run: DryRun = False, json: o.Json = F
     _remove(inventory, removals(inventory, names), yes=yes, dry_run=dry_run, json=json)
 
 
-@app.command(epilog=_examples("gc"))
+@app.command(epilog=_examples("gc"), cls=OnceEach)
 def gc(
     keep: Annotated[
         str,
@@ -152,7 +154,7 @@ def gc(
     _remove(inventory, found, yes=yes, dry_run=dry_run, json=json)
 
 
-@app.command(epilog=_examples("export"))
+@app.command(epilog=_examples("export"), cls=OnceEach)
 def export(
     run: Annotated[
         str, typer.Argument(metavar="RUN", help="Export this finished run.", autocompletion=one(known.runs))
@@ -173,7 +175,7 @@ def export(
         show(f"{moved.run}: {moved.evaluations} evaluations, {decimal(moved.bytes)} in {moved.path}")
 
 
-@app.command(name="import", epilog=_examples("import"))
+@app.command(name="import", epilog=_examples("import"), cls=OnceEach)
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Read this archive.")], json: o.Json = False
 ) -> None:

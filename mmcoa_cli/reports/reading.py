@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.errors import UserError
@@ -13,17 +11,17 @@ from store.row_checks import parsed
 
 from .. import catalog
 from ..attacks.base import ATTACKS
-from ..jobs.training_spec import stored_spec
 from ..models.epochs import epochs_of
 from ..models.present import Present
-from ..tasks import TASKS
 from ..terminal.checks import one_of
 from . import earlier
 from .layout import Layout
+from .metrics import DETAILS
 from .paper import marks, note, number
 from .rows import Row, made
 from .standing import standing
 from .threats import Threat
+from .trained import in_words
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
     from store.index import Index
@@ -37,10 +35,6 @@ OF_RESULT = (
     "dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "examples", "created_at", "seconds",
     "device", "version",
 )  # fmt: skip
-USUAL = (  # what a run says of itself that is never unusual
-    "seed", "shots", "model", "mlm", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights",
-)  # fmt: skip
-DETAILS = {detail for task in TASKS.values() for detail in task.details}
 Fields = Mapping[str, Any]
 Made = TypeVar("Made")
 
@@ -163,7 +157,7 @@ def _of_run(run: Run) -> Fields:
         "train_seed": run.seed,
         "train_compat": run.compat,
         "epochs": epochs_of(run) if run.kind == "train" else 0,
-        "training": _training(run.method, spec) if run.kind == "train" else str(spec.get("told") or ""),
+        "training": in_words(run.method, spec) if run.kind == "train" else str(spec.get("told") or ""),
         "spec": spec,
     }
 
@@ -224,23 +218,3 @@ def _with_paper(told: dict[str, Any], numbers: str) -> Row:
     return made(
         {**told, "paper": value, "paper_note": note(marks(row)) if value is not None else "", "paper_full": full}
     )
-
-
-def _training(method: str, spec: Mapping[str, Any]) -> str:
-    """The training settings that are not the paper's, as "epochs 3, lr 0.0005"; of those that the method uses."""
-    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in unusual(method, spec).items())
-    warmup = spec.get("shortened_warmup")  # of a run that is too short for the method's own
-    return told if warmup is None else ", ".join(filter(None, [told, f"warm-up of {warmup} steps"]))
-
-
-def unusual(method: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The training settings that are not the paper's, by what the index says of a run; none of one from elsewhere."""
-    return _unusual_in(method, json.dumps({name: value for name, value in spec.items() if name not in USUAL}))
-
-
-@lru_cache(maxsize=1024)  # of many runs, which differ in their seeds or images, few are trained otherwise
-def _unusual_in(method: str, spec: str) -> dict[str, Any]:
-    try:
-        return stored_spec(method, spec).unusual()
-    except (UserError, TypeError):
-        return {}

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from ..attacks.base import every_option
+from .metrics import measure_of
 from .threats import Threat
 
 
@@ -141,11 +142,6 @@ class Row:
     def shares_prompts(self) -> bool:
         """Whether some classes were given the same adversarial prompt."""
         return self.distinct_prompts is not None and self.distinct_prompts != self.prompts
-
-
-def measure_of(metric: str) -> str:
-    """What a metric is called whatever the attack."""
-    return metric.removeprefix("clean_").removeprefix("robust_")
 
 
 def made(told: Mapping[str, Any]) -> Row:

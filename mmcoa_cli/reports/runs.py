@@ -22,10 +22,9 @@ from ..terminal.console import out
 from ..terminal.durations import closely
 from ..terminal.lines import Styled, folded, print_lines
 from .filters import Filter
-from .reading import DETAILS, unusual
-from .rows import measure_of
+from .metrics import DETAILS, measure_of, percent
 from .threats import Threat
-from .wording import percent
+from .trained import unusual
 
 NONE = "–"
 ACCURACIES = ("clean", "robust")

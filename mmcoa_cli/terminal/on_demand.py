@@ -7,14 +7,14 @@ wherever it has that type already: loading pydantic takes as long as loading typ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, get_args
 
 from typer.core import TyperCommand, TyperGroup
 
 from .help_text import quickly
 
-PLAIN = (str, bool)  # what the command line itself gives
+PLAIN = (str, bool, int, float)
 
 
 class OnDemand(Mapping[str, Any]):
@@ -37,16 +37,20 @@ class OnDemand(Mapping[str, Any]):
         return len(self._names)
 
 
+class QuickGroup(TyperGroup):
+    """A group whose own options need no pydantic, which most of its commands do without as well."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return quick(super().get_params(ctx))
+
+
 def group(lines: Mapping[str, str], build: Callable[[str], Any]) -> type[TyperGroup]:
     """The class of a group of commands, of which `lines` has the names, each with the first line of its help."""
 
-    class Group(TyperGroup):
+    class Group(QuickGroup):
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes | {"commands": None})
             self.commands: Any = OnDemand(lines, build)
-
-        def get_params(self, ctx: Any) -> Any:
-            return quick(super().get_params(ctx))
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(lines)
@@ -84,10 +88,19 @@ class _AsItIs:
     """In place of typer's way from a typed value to one of the parameter's type: a value that has it stays."""
 
     def coerce(self, value: Any, *, param: Any, ctx: Any) -> Any:
-        kind = param.type_descriptor
+        kind, several = param.type_descriptor, param.multiple or param.nargs == -1
         if value is None:
-            return () if param.multiple or param.nargs == -1 else None
-        if type(value) in PLAIN and type(value) is kind.annotation and kind.parameter_info.parser is None:
+            return () if several else None
+        parse = kind.parameter_info.parser
+        if parse is not None and not several:
+            with suppress(ValueError):  # which typer puts into its own words below
+                return parse(value)
+        elif type(value) in PLAIN and (value in get_args(kind.annotation) or _is_any(value, kind)):
             return value
         param._runtime_param = None
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _is_any(value: Any, kind: Any) -> bool:
+    """Whether a parameter of this kind takes any value of this one's type."""
+    return type(value) is kind.annotation and not kind.is_ranged

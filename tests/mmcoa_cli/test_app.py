@@ -82,7 +82,7 @@ def test_a_verb_loads_no_other_and_its_help_neither_pydantic_nor_markdown() -> N
     assert not {"pydantic", "markdown_it", "pygments", "mmcoa_cli.attacks", "mmcoa_cli.jobs"} & names
 
 
-@pytest.mark.parametrize("words", [["--help"], ["fetch", "--list"], ["runs", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["fetch", "--list"], ["runs", "--help"], ["store", "ls"]])
 def test_what_lists_starts_without_what_computes(words: list[str], tmp_path: Path) -> None:
     """`--help` builds no verb, and where a value has its type already, typer loads no pydantic for it."""
     loaded = "import sys; from mmcoa_cli.app import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules)"

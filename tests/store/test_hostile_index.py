@@ -15,10 +15,10 @@ from indexes import DETAIL, EPOCH, MEASURE, RESULT, RUN, connected
 from sqlalchemy import Table, text
 
 from store.benches import Benches
-from store.databases import NEWEST, VERSION_TABLE
 from store.errors import UserError
 from store.index import Index
-from store.schema import epochs, measures, metadata, results, runs
+from store.sqlite_file import NEWEST, VERSION_TABLE
+from store.tables import epochs, measures, metadata, results, runs
 
 Start = Callable[[str], Any]
 WRITERS, ROWS = 4, 100

@@ -25,7 +25,7 @@ from mmcoa_cli.jobs.training_steps import original_of, steps
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import path_of
 from mmcoa_cli.reports.one_run import described
-from mmcoa_cli.reports.reading import unusual
+from mmcoa_cli.reports.trained import unusual
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
 from store.errors import UserError
