@@ -23,10 +23,10 @@ from ..reports.rows import Row
 from ..settings import Home
 from ..terminal.typed import typed
 from .compose import cells_of, tests_of
-from .order import Settings
-from .seen import Collection, Seen, settings_of
+from .indexed_runs import Collection, Seen, settings_of
+from .merging import merged
+from .request import Settings
 from .steps import Between
-from .together import merged
 
 if TYPE_CHECKING:
     from store.schema import Run

@@ -25,7 +25,7 @@ from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..reports.standing import is_named, shots_of
 from .compose import in_run
-from .order import Settings
+from .request import Settings
 
 if TYPE_CHECKING:
     from store.schema import Run
