@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import shutil
 import stat
@@ -165,23 +164,26 @@ def _long_work(title: str, size: int) -> AbstractContextManager[Task]:
 
 
 def _tar_files(file: IO[bytes], title: str, scratch: Path, allowance: _Allowance) -> Files:
-    offsets: dict[str, int] = {}
-    sizes: dict[str, int] = {}
+    members: dict[str, tuple[int, int]] = {}  # where each begins, and its size: a TarInfo is much larger
     folders: set[str] = set()
     with damage_named(title):
-        for info in _tar_members(file, title):
+        archive = _tar(file, title)
+        for info in _members(archive, file, title):
             if info.isdir():
                 folders.update({str(PurePosixPath(info.name))} - {"."})
                 continue
             name = _safe(info.name, title)
             if not info.isreg() or info.issparse():
                 raise UserError(f"{title} holds {name}, which is a link or no file", hint="no dataset needs that")
-            offsets[_new(name, sizes, title)], sizes[name] = info.offset_data, info.size
-            require_few(len(sizes) + len(folders), title)
+            members[_new(name, members, title)] = info.offset_data, info.size
+            require_few(len(members) + len(folders), title)
+    sizes = {name: size for name, (_, size) in members.items()}
     allowance.require(sum(sizes.values()), allowance.cap)
 
     def opened(name: str) -> IO[bytes]:
-        return io.BufferedReader(_Window(file, offsets[name], sizes[name]))
+        member = tarfile.TarInfo(name)
+        member.offset_data, member.size = members[name]
+        return archive.extractfile(member)
 
     @contextmanager
     def inner(name: str) -> Iterator[Files]:
@@ -193,42 +195,20 @@ def _tar_files(file: IO[bytes], title: str, scratch: Path, allowance: _Allowance
     return Files(title, shown, opened, inner=inner, left_out=left_out)
 
 
-class _Window(io.RawIOBase):
-    """`size` bytes of another file, from `start` on, as a file of its own."""
-
-    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
-        self._file, self._start, self._size, self._at = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._start + self._at)
-        data = self._file.read(max(0, min(len(buffer), self._size - self._at)))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
-def _tar_members(file: IO[bytes], title: str) -> Iterator[tarfile.TarInfo]:
+def _tar(file: IO[bytes], title: str) -> Any:
     try:
-        archive: Any = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
+        return tarfile.open(fileobj=file, mode="r:")
     except tarfile.ReadError:
         raise UserError(f"{title} is neither a zip nor a tar", hint=_KINDS) from None
-    with archive:
-        while (info := archive.next()) is not None:
-            archive.members.clear()  # else it keeps every header, gigabytes of them for a large dataset
-            yield info
-        file.seek(archive.offset)
-        if file.read(CHUNK).strip(b"\0"):
-            raise UserError(f"{title} goes on after its end: are these two archives in one?", hint="unpack it yourself")
+
+
+def _members(archive: Any, file: IO[bytes], title: str) -> Iterator[tarfile.TarInfo]:
+    while (info := archive.next()) is not None:
+        archive.members.clear()  # else it keeps every header, gigabytes of them for a large dataset
+        yield info
+    file.seek(archive.offset)
+    if file.read(CHUNK).strip(b"\0"):
+        raise UserError(f"{title} goes on after its end: are these two archives in one?", hint="unpack it yourself")
 
 
 def _safe(name: str, title: str) -> str:
