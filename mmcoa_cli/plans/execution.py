@@ -159,7 +159,10 @@ def verdict(failures: Sequence[Failure], steps: Sequence[Step]) -> UserError | N
     others = f", {len(failures) - begun} that need them were not begun" if begun < len(failures) else ""
     todo = sum(not step.cached for step in steps)
     error = f"{begun} of {todo} steps failed{others}; the first, {first.title}: {first.error}"
-    return UserError(error, hint=f"{first.hint}; then type the same command again")
+    again = "type the same command again"
+    return UserError(
+        error, hint=first.hint if again in first.hint else "; then ".join(filter(None, (first.hint, again)))
+    )
 
 
 def needed(step: Step) -> list[Made]:

@@ -96,6 +96,8 @@ def _sums(plan: Plan) -> list[RenderableType]:
         steps = [step for step in plan.steps if step.kind == kind]
         if steps:
             counts.append(f"{len(steps)} {word} ({sum(step.cached for step in steps)} cached)")
+    if not counts:
+        return [Text("nothing of it can be computed with these datasets", style="bold")]
     if not plan.computes:
         return [Text(f"{', '.join(counts)}: nothing is left to compute", style="bold")]
     if plan.speed is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 from typing import Any, NamedTuple
 
 from store.errors import UserError
@@ -178,7 +179,7 @@ def _entries(document: Any, split: str) -> Iterator[Entry]:
 def _path(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{visible(repr(value)[:40])} is no file name")
-    return value
+    return normpath(value)  # "./1.jpg" is "1.jpg"
 
 
 class _Places:
@@ -233,7 +234,7 @@ def _rows(files: Files, path: str, column: str) -> Iterator[Entry]:
         name, value = line.get(FILE_NAME), line.get(column)
         if not isinstance(name, str) or not name or value is None:
             raise UserError(f"{files.title}: {path}, line {number} has no {FILE_NAME} or no {column}", hint="mend it")
-        yield Entry(split, f"{folder}/{name}".lstrip("/"), value)
+        yield Entry(split, normpath(f"{folder}/{name}".lstrip("/")), value)
 
 
 def _lines(files: Files, path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:

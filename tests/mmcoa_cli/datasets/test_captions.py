@@ -91,6 +91,17 @@ def test_a_folder_with_metadata(name: str, image: Make, laid: Make, fetched: Mak
     assert "left_out" not in [line for line, _ in summary_of(dataset).lines()]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("metadata.csv", b"file_name,text\n./1.jpg,a cat\nsub/../2.jpg,a dog\n"),
+     ("mine.json", b'[{"image": "./1.jpg", "caption": "a cat"}, {"image": "2.jpg", "caption": "a dog"}]')],
+)  # fmt: skip
+def test_names_as_a_shell_writes_them(name: str, text: bytes, image: Make, laid: Make, fetched: Make) -> None:
+    """Each in two folders of a name, so that the path alone says which it is."""
+    files = photos(image, ["1.jpg", "2.jpg", "other/1.jpg"])
+    assert fetched(OWN, laid("x", {**files, name: text})).captions("test") == [["a cat"], ["a dog"]]
+
+
 def test_metadata_without_captions_is_read_as_before(image: Make, laid: Make, fetched: Make) -> None:
     files = photos(image, ["a/1.jpg", "b/2.jpg"])
     for text in (b"file_name,label\na/1.jpg,a\n", b"name,text\na/1.jpg,a cat\n"):

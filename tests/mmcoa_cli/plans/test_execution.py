@@ -104,6 +104,12 @@ def test_a_failure_takes_along_only_what_needs_it(home: Home, capsys: pytest.Cap
     assert capsys.readouterr().err.count("error:") == 1
 
 
+@pytest.mark.parametrize("hint", ["", "free some space, and type the same command again", "mmcoa fetch x"])
+def test_what_to_type_is_said_once(home: Home, hint: str) -> None:
+    error = verdict([Failure("fetch x", "it fails", hint)], plan(home).steps)
+    assert error and error.hint.count("type the same command again") == 1 and not error.hint.startswith(";")
+
+
 def test_a_run_that_fails_takes_its_tests_along(home: Home) -> None:
     """No class of digits has 500 images: no run can be trained, but the model as it comes is tested."""
     made = plan(home, scale=replace(SMALL, shots="500"))

@@ -11,7 +11,8 @@ from rich.console import Console
 from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.plans.plan import Plan, compose
 from mmcoa_cli.plans.plan_table import table
-from mmcoa_cli.plans.request import PAPER, Request
+from mmcoa_cli.plans.request import PAPER, Request, Scale
+from mmcoa_cli.plans.selection import select
 from mmcoa_cli.plans.speed import Speed
 from mmcoa_cli.settings import Home
 from mmcoa_cli.terminal.durations import duration
@@ -48,6 +49,15 @@ def test_what_is_not_as_in_the_paper_stands_below(home: Home) -> None:
     text = shown(plan, 80)
     assert "no time: it is measured when the models are here" in " ".join(text.split())
     assert text.rstrip().endswith("- masked LM mlm instead of bert-base-uncased")
+
+
+def test_a_plan_without_a_test_says_so(home: Home) -> None:
+    """Retrieval, where no dataset has captions."""
+    order = Request(("table6",), preset="quick", source="digits", model="vit", mlm="mlm")
+    chosen = select(order.tables[0], order, home)
+    assert not chosen.tested
+    text = shown(compose(order, Scale("1", 1, 20, 3), [chosen], known=Known(home)), 80)
+    assert "nothing of it can be computed with these datasets" in text and "nothing is left" not in text
 
 
 @pytest.mark.parametrize(
