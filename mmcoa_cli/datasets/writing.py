@@ -21,10 +21,10 @@ from ..catalog import DatasetRow
 from ..names import require_printable
 from ..settings import require_space
 from ..terminal.console import progress, say
-from .asked import Asked
 from .decoders import path_of, prepared_ahead
 from .decoding import Prepared
 from .library import BROKEN
+from .request import FetchRequest
 from .samples import Recognised, Sample
 from .sampling import Fraction, for_training
 from .summary import in_words
@@ -39,7 +39,7 @@ def write_dataset(
     *,
     origin: str,
     expected: Mapping[str, int],
-    asked: Asked,
+    asked: FetchRequest,
     whole: bool = False,
 ) -> dict[str, list[str]]:
     """Write what was found. Returns the files that are left out, by the reason.

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.asked import Asked
 from mmcoa_cli.datasets.fetching import fetch_dataset
+from mmcoa_cli.datasets.request import FetchRequest
 from mmcoa_cli.datasets.summary import summary_of
 from mmcoa_cli.settings import Home
 from store.errors import UserError
@@ -175,7 +175,7 @@ def test_captions_that_are_none_are_refused_in_one_line(kind: str, image: Make, 
     listing = json.dumps({"images": [*entries, {**entries[0], "filename": "2.jpg", "sentences": [{"raw": "fine"}]}]})
     home = Home(tmp_path / "home", "")
     with pytest.raises(UserError, match=line) as caught:
-        fetch_dataset("mine", home, Asked(laid("x", {**files, "dataset_mine.json": listing.encode()})))
+        fetch_dataset("mine", home, FetchRequest(laid("x", {**files, "dataset_mine.json": listing.encode()})))
     assert "1.jpg" in str(caught.value) and str(caught.value).isprintable() and caught.value.hint
     assert not list(home.datasets.glob("*.h5"))
 
@@ -221,11 +221,11 @@ def test_the_same_again_and_something_else(image: Make, laid: Make, tmp_path: Pa
         laid("x", {**photos(image, ["1.jpg"]), "metadata.csv": b"file_name,text\n1.jpg,a dog\n"}),
         Home(tmp_path / "home", ""),
     )
-    assert fetch_dataset("mine", home, Asked(folder))
-    assert not fetch_dataset("mine", home, Asked(folder))
+    assert fetch_dataset("mine", home, FetchRequest(folder))
+    assert not fetch_dataset("mine", home, FetchRequest(folder))
     (folder / "metadata.csv").write_bytes(b"file_name,text\n1.jpg,a horse\n")
     with pytest.raises(UserError, match="has changed since"):
-        fetch_dataset("mine", home, Asked(folder))
+        fetch_dataset("mine", home, FetchRequest(folder))
 
 
 def test_karpathys_captions_of_flickr(shared: Path, image: Make, laid: Make, fetched: Make) -> None:
