@@ -117,9 +117,10 @@ class _Others:
             found = next(results) if isinstance(read, bytes) else None
             if found is None or not isinstance(read, bytes):
                 yield sample, _finished(sample, read, self._row)
+            elif isinstance(found, Prepared) and not len(found.image):
+                yield sample, Prepared(read, found.changes)
             else:
-                stays = isinstance(found, Prepared) and not len(found.image)
-                yield sample, Prepared(read, found.changes) if stays else found
+                yield sample, found
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[tuple[Sample, _Read]]]:

@@ -21,6 +21,7 @@ from ..terminal.console import say
 from .compose import Composer, cells_of
 from .explaining import Explaining
 from .request import LADDER, PAPER, Request, Scale, remembered
+from .resources import total
 from .selection import Data, Selection, missing, select
 from .steps import Step, fetching
 
@@ -55,8 +56,7 @@ class Plan:
     @property
     def seconds(self) -> float | None:
         """Of all that is left but downloads; None before a measurement."""
-        times = [step.seconds for step in self.todo if step.kind != "fetch"]
-        return None if None in times else float(sum(time for time in times if time))
+        return total(step.resources for step in self.todo if step.kind != "fetch").seconds
 
     @property
     def bytes(self) -> float:

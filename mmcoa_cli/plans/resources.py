@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,15 +50,11 @@ def total(every: Iterable[Resources]) -> Resources:
     """Of work that is done one behind the other; what is not known of a part is not known of the whole."""
     parts = list(every)
 
-    def of(name: str) -> list[float] | None:
+    def of(name: str, together: Callable[[list[float]], float]) -> float | None:
         found = [getattr(part, name) for part in parts]
-        return None if None in found or not found else found
+        return None if None in found else together([0.0, *found])
 
-    seconds, memory, left = of("seconds"), of("memory"), of("bytes")
-    return Resources(
-        None if seconds is None else sum(seconds), None if memory is None else max(memory),
-        None if left is None else sum(left),
-    )  # fmt: skip
+    return Resources(of("seconds", sum), of("memory", max), of("bytes", sum))
 
 
 def took_and_planned(took: Resources, planned: Resources) -> str:

@@ -41,7 +41,7 @@ class _Allowance:
     """How many bytes may still be inflated, over an archive and all that it holds."""
 
     def __init__(self, packed: int, title: str) -> None:
-        self.cap = self.left = size_cap(packed)
+        self.cap = self.left = MAX_RATIO * packed + MAX_EXTRA
         self._title = title
 
     def take(self, size: int) -> None:
@@ -90,11 +90,6 @@ def unpacked(files: Files, *, scratch: Path) -> Iterator[Path]:
                     shutil.copyfileobj(source, out, CHUNK)
                 task.advance(size)
         yield Path(folder)
-
-
-def size_cap(packed: int) -> int:
-    """How many bytes an archive of `packed` bytes may unpack to."""
-    return MAX_RATIO * packed + MAX_EXTRA
 
 
 @contextmanager
@@ -180,19 +175,20 @@ def _tar_files(file: IO[bytes], title: str, scratch: Path, allowance: _Allowance
     sizes = {name: size for name, (_, size) in members.items()}
     allowance.require(sum(sizes.values()), allowance.cap)
 
-    def opened(name: str) -> IO[bytes]:
+    def open_member(name: str) -> IO[bytes]:
         member = tarfile.TarInfo(name)
         member.offset_data, member.size = members[name]
-        return archive.extractfile(member)
+        opened: IO[bytes] = archive.extractfile(member)
+        return opened
 
     @contextmanager
     def inner(name: str) -> Iterator[Files]:
         inside = PurePosixPath(name).name
-        with opened(name) as window, _archive(window, inside, sizes[name], scratch, allowance) as files:
+        with open_member(name) as window, _archive(window, inside, sizes[name], scratch, allowance) as files:
             yield files
 
     shown, left_out = visible(sizes, folders)
-    return Files(title, shown, opened, inner=inner, left_out=left_out)
+    return Files(title, shown, open_member, inner=inner, left_out=left_out)
 
 
 def _tar(file: IO[bytes], title: str) -> Any:
