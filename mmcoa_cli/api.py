@@ -32,7 +32,7 @@ from .models.loaded import evaluating
 from .models.present import Present
 from .models.runs import epoch_before_the_last, require_whole, run_of
 from .models.subjects import load_mlm, load_subject
-from .plans import direct
+from .plans import typed_jobs
 from .reports import results as of_outcomes
 from .reports.reading import rows_of, together
 from .reports.rows import as_dicts
@@ -100,7 +100,7 @@ def evaluate(
     return the rows as `results` does. What is stored is not computed again. `options` are those of `mmcoa evaluate`."""
     attacks, datasets = _names(attack) or usual(), _names(dataset)
     specs = [evaluation_spec(name, datasets, attacks, epoch=epoch, **options) for name in _names(checkpoint)]
-    done = direct.evaluate(specs, Start())
+    done = typed_jobs.evaluate(specs, Start())
     done.end()
     return _table(of_outcomes.document(done.outcomes)["rows"])
 

@@ -34,7 +34,7 @@ def specs() -> list[TrainSpec]:
 def show(*, as_json: bool) -> None:
     """Train and test every method on digits, and print what came of it; what the store has is not done again."""
     from .jobs.job import Start
-    from .plans.direct import carry_out, training_jobs
+    from .plans.typed_jobs import carry_out, training_jobs
     from .reports import results
     from .terminal import console
 

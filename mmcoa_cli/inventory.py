@@ -102,14 +102,14 @@ def _fetch_dataset(
 ) -> Fetched:
     from store.datasets import Dataset
 
-    from .datasets.asked import Asked, class_names_in, require_template
     from .datasets.fetching import fetch_dataset
     from .datasets.library import dataset_path
+    from .datasets.request import FetchRequest, class_names_in, require_template
     from .datasets.summary import summary_of
 
     names = class_names_in(class_names) if class_names else None
     said = require_template(template) if template is not None else None
-    new = fetch_dataset(name, home, Asked(source, names, said, **given))
+    new = fetch_dataset(name, home, FetchRequest(source, names, said, **given))
     path = dataset_path(name, home)
     with Dataset.open(path) as dataset:
         return Fetched(name, Kind.dataset, path, size_of(path), new, summary_of(dataset))

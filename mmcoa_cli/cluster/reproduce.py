@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..plans.execution import Execution, verdict
-from ..plans.order import Order, file_of, remembered
 from ..plans.plan import make_plan
 from ..plans.reproduce import told_plan
+from ..plans.request import Request, file_of, remembered
 from ..settings import Home, home
 from ..terminal.console import out, print_json, say
 from . import records
@@ -15,7 +15,7 @@ from .status import status, table
 from .submission import Allocation, executor_of, submit
 
 
-def hand_in(order: Order, allocation: Allocation, *, dry_run: bool, as_json: bool) -> None:
+def hand_in(order: Request, allocation: Allocation, *, dry_run: bool, as_json: bool) -> None:
     """Print the plan; unless `dry_run`, fetch here what is missing, where there is a network, and hand the rest in.
 
     Raises UserError where there is no such cluster, before the plan is made, and where something could not be fetched;
@@ -43,7 +43,7 @@ def hand_in(order: Order, allocation: Allocation, *, dry_run: bool, as_json: boo
         raise error
 
 
-def show(order: Order, *, as_json: bool) -> None:
+def show(order: Request, *, as_json: bool) -> None:
     """Print the jobs of a plan. Raises UserError where none was handed in."""
     store = home()
     plan = make_plan(order, store, fetch_models=False, measured=False)
@@ -51,5 +51,5 @@ def show(order: Order, *, as_json: bool) -> None:
     print_json({"jobs": found}) if as_json else out.print(table(found))
 
 
-def _jobs(order: Order, store: Home) -> Path:
+def _jobs(order: Request, store: Home) -> Path:
     return file_of(order, store, ending="jobs.json")

@@ -33,6 +33,6 @@ def command(
     asked = [(name, epoch) for name in checkpoint for epoch in epochs or (None,)]
     tests = [evaluation_spec(name, dataset, attack, epoch=epoch, **options) for name, epoch in asked]
     from ..jobs.job import Start
-    from ..plans import direct  # what was typed is right: only now is it worth the time
+    from ..plans import typed_jobs  # what was typed is right: only now is it worth the time
 
-    direct.command(direct.test_jobs(tests), Start(**vars(start)), dry_run=dry_run, as_json=json)
+    typed_jobs.command(typed_jobs.test_jobs(tests), Start(**vars(start)), dry_run=dry_run, as_json=json)

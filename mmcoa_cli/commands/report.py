@@ -60,7 +60,7 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Print what the index holds: accuracies with n and 95% intervals, next to the paper's numbers."""
-    from ..plans.lacking import lacking, made_by
+    from ..plans.missing import lacking, made_by
     from ..reports.report import check_output, make_report, write
     from ..settings import home
 

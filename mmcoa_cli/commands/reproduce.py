@@ -141,11 +141,11 @@ def command(
     from ..cluster import reproduce as cluster
     from ..cluster.submission import Allocation, sbatch_options
     from ..jobs.job import Start
-    from ..plans.order import Order
     from ..plans.reproduce import reproduce
+    from ..plans.request import Request
 
     share = start.processes if start.processes > 1 or on != "slurm" else max(gpus, 1)
-    order = Order(
+    order = Request(
         tuple(names), preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size,
         seed=seed, compat=compat, precision=precision, explain=explain,
         start=Start(**{**vars(start), "processes": share}),

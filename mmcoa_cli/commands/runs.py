@@ -49,7 +49,7 @@ def command(
             raise UserError("--toml prints the options of one run", hint="mmcoa runs RUN --toml > run.toml")
         sys.stdout.write(options_file(run, home()))
     elif run:
-        from ..plans.lacking import made_by
+        from ..plans.missing import made_by
         from ..reports.one_run import described, print_described
 
         found = described(run, home(), made_by=made_by)

@@ -45,7 +45,7 @@ def command(
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     specs = [evaluation_spec(name, dataset, (attack,), **{**options, "task": FEATURES.name}) for name in checkpoint]
     from ..jobs.job import Start  # what was typed is right: only now is it worth the time
-    from ..plans.direct import evaluate
+    from ..plans.typed_jobs import evaluate
     from ..reports.figures import draw_planes
     from ..reports.planes import of_evaluations, planes_of
     from ..settings import home

@@ -16,13 +16,13 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Self
 
 from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..processes import cores, imports
-from .decoding import LARGE, Encoded, Large, Prepared, prepared
+from .decoding import LARGE, MAX_PIXELS, Encoded, Large, Prepared, prepared
 from .samples import Sample
 
 ALONE = 30_000_000  # what this process decodes by itself (about a third of a second): as long takes it to start others
@@ -31,38 +31,8 @@ A_BATCH = 2_000_000  # what others are given at once
 # not -m, by which its results would name their classes as those of __main__
 DECODER = "from mmcoa_cli.datasets.decoders import main; main()"
 Done = Prepared | UserError
+Result = Done | None  # None for an image so large that only one is to be in memory
 _Read = bytes | Done  # what has been read of an image: its file, or it has its result already
-
-
-class Refused(NamedTuple):
-    """Why an image cannot be used: a UserError on its way to another process."""
-
-    what: str
-    hint: str
-
-    def error(self) -> UserError:
-        return UserError(self.what, hint=self.hint)
-
-
-class Task(NamedTuple):
-    """Image files as `row` has them: their names and bytes."""
-
-    row: DatasetRow
-    files: list[tuple[str, bytes]]
-
-
-Result = Prepared | Refused | None  # None for an image so large that only one is to be in memory
-
-
-def result_of(path: str, data: bytes, row: DatasetRow) -> Result:
-    """What `prepared` gives or raises; of bytes that the store keeps as they are, empty ones: the other has them."""
-    try:
-        done = prepared(Encoded(path, lambda: data), row, at_most=LARGE)
-    except Large:
-        return None
-    except UserError as error:
-        return Refused(str(error), error.hint)
-    return Prepared(b"", done.changes) if isinstance(done.image, bytes) else done
 
 
 def prepared_ahead(
@@ -133,7 +103,7 @@ class _Others:
         process = self._idle.get()
         assert process.stdin and process.stdout
         try:
-            pickle.dump(Task(self._sent, files), process.stdin, pickle.HIGHEST_PROTOCOL)
+            pickle.dump((self._sent, files), process.stdin, pickle.HIGHEST_PROTOCOL)
             process.stdin.flush()
             results: list[Result] = pickle.load(process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError):
@@ -145,12 +115,12 @@ class _Others:
         results = iter(asked.result())
         for sample, read in batch:
             found = next(results) if isinstance(read, bytes) else None
-            if isinstance(found, Refused):
-                yield sample, found.error()
-            elif found is not None and isinstance(read, bytes):
-                yield sample, found if len(found.image) else Prepared(read, found.changes)
-            else:
+            if found is None or not isinstance(read, bytes):
                 yield sample, _finished(sample, read, self._row)
+            elif isinstance(found, Prepared) and not len(found.image):
+                yield sample, Prepared(read, found.changes)
+            else:
+                yield sample, found
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[tuple[Sample, _Read]]]:
@@ -176,10 +146,13 @@ def _read(sample: Sample) -> _Read:
 
 
 def _finished(sample: Sample, read: _Read, row: DatasetRow) -> Done:
-    if not isinstance(read, bytes):
-        return read
+    return _decoded(path_of(sample), read, row) if isinstance(read, bytes) else read
+
+
+def _decoded(path: str, data: bytes, row: DatasetRow, *, at_most: int = MAX_PIXELS) -> Done:
+    """What `prepared` gives, or the error that it raises."""
     try:
-        return prepared(Encoded(path_of(sample), lambda: read), row)
+        return prepared(Encoded(path, lambda: data), row, at_most=at_most)
     except UserError as error:
         return error
 
@@ -194,14 +167,23 @@ def _cost(read: _Read) -> int:
     return A_FILE + len(read) if isinstance(read, bytes) else 0
 
 
+def _for_another(path: str, data: bytes, row: DatasetRow) -> Result:
+    """The result for the process that has the file: of bytes that the store keeps as they are, empty ones."""
+    try:
+        done = _decoded(path, data, row, at_most=LARGE)
+    except Large:
+        return None
+    return Prepared(b"", done.changes) if isinstance(done, Prepared) and isinstance(done.image, bytes) else done
+
+
 def serve(tasks: BinaryIO, results: BinaryIO) -> None:
-    """Answer each task by its results, until no more come."""
+    """Answer each task, a row and the names and bytes of image files, by its results, until no more come."""
     while True:
         try:
-            task: Task = pickle.load(tasks)
+            row, files = pickle.load(tasks)
         except EOFError:
             return
-        pickle.dump([result_of(path, data, task.row) for path, data in task.files], results, pickle.HIGHEST_PROTOCOL)
+        pickle.dump([_for_another(path, data, row) for path, data in files], results, pickle.HIGHEST_PROTOCOL)
         results.flush()
 
 

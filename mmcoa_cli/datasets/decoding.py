@@ -12,8 +12,8 @@ import struct
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -208,16 +208,19 @@ def _seen(image: Image.Image) -> tuple[str, ...]:
 def _verify(data: bytes, path: str) -> None:
     """Raises UserError for a PNG whose checksums are wrong, which loading does not look at."""
     if data.startswith(b"\x89PNG"):
-        with _opened(data, path) as image:
-            try:
-                image.verify()
-            except Exception as error:  # whatever odd bytes lead Pillow's plugins to
-                raise UserError(f"{path} is damaged: {_line(error)}", hint=MEND) from error
+        with _opened(data, path) as image, _damage_named(path):
+            image.verify()
 
 
 def _load(image: Image.Image, path: str) -> None:
-    try:
+    with _damage_named(path):
         image.load()
+
+
+@contextmanager
+def _damage_named(path: str) -> Iterator[None]:
+    try:
+        yield
     except MemoryError as error:
         raise UserError(f"{path} does not fit into memory", hint="scale it down") from error
     except Exception as error:  # whatever odd bytes lead Pillow's plugins to

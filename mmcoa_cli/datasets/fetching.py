@@ -20,21 +20,21 @@ from ..catalog import DatasetRow, Source
 from ..names import store_name
 from ..settings import Home, require_space
 from ..terminal.console import say
-from .asked import Asked, require_same
 from .formats.layouts import recognised
 from .formats.readers import EMBEDDED
 from .library import absent, dataset_path
+from .request import FetchRequest, require_same
 from .samples import Recognised
 from .writing import divide, write_dataset
 
 
-def fetch_dataset(name: str, home: Home, asked: Asked | None = None) -> bool:
+def fetch_dataset(name: str, home: Home, asked: FetchRequest | None = None) -> bool:
     """Bring the dataset `name` into the store; False when it is there already.
 
     A name that the catalog does not have is registered, with the classes that its source has, or that are given.
     Raises UserError, also where another dataset than what is asked for is there.
     """
-    asked = asked or Asked()
+    asked = asked or FetchRequest()
     row = catalog.datasets().get(name)
     if row is not None and (asked.class_names is not None or asked.template is not None):
         raise UserError(
@@ -51,9 +51,9 @@ def fetch_dataset(name: str, home: Home, asked: Asked | None = None) -> bool:
     return fetch_row(row or asked.row(name), home, asked)
 
 
-def fetch_row(row: DatasetRow, home: Home, asked: Asked | None = None) -> bool:
+def fetch_row(row: DatasetRow, home: Home, asked: FetchRequest | None = None) -> bool:
     """`fetch_dataset` for a row that need not be in the catalog; one without class names takes those of its source."""
-    asked = asked or Asked()
+    asked = asked or FetchRequest()
     target = dataset_path(row.name, home)
     if row.embedded and asked.source is not None:
         raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
@@ -68,7 +68,7 @@ def fetch_row(row: DatasetRow, home: Home, asked: Asked | None = None) -> bool:
     return True
 
 
-def _is_here(target: Path, row: DatasetRow, asked: Asked) -> bool:
+def _is_here(target: Path, row: DatasetRow, asked: FetchRequest) -> bool:
     """Whether what is asked for is in the store. Raises UserError where something else is."""
     if not target.exists():
         return False
@@ -98,7 +98,7 @@ def _scratch(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _take(row: DatasetRow, home: Home, target: Path, asked: Asked, *, scratch: Path) -> None:
+def _take(row: DatasetRow, home: Home, target: Path, asked: FetchRequest, *, scratch: Path) -> None:
     if row.embedded:
         found = Recognised(row, EMBEDDED[row.reader](row), row.bytes, None)
         write_dataset(found, target, origin="embedded", expected=row.splits, asked=asked)
@@ -112,7 +112,7 @@ def _take(row: DatasetRow, home: Home, target: Path, asked: Asked, *, scratch: P
         _take_first(row, home, target, asked, scratch=scratch)
 
 
-def _take_first(row: DatasetRow, home: Home, target: Path, asked: Asked, *, scratch: Path) -> None:
+def _take_first(row: DatasetRow, home: Home, target: Path, asked: FetchRequest, *, scratch: Path) -> None:
     """From the first of the row's sources that gives it; what was downloaded stays until that is done."""
     trouble = UserError(f"{row.name} has no source to download it from", hint=f"mmcoa fetch {row.name} --from PATH")
     for number, source in enumerate(row.sources):

@@ -79,22 +79,21 @@ class Summary:
     def _images(self) -> Iterator[str]:
         for split in sorted(self.info.splits, key=ORDER.index):
             least, most = self.per_class.get(split, (0, 0))
-            each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-            yield f"{self.info.splits[split]:,} {split}" + (f" ({each} a class)" if most else "")
+            yield f"{self.info.splits[split]:,} {split}" + (f" ({_range(least, most)} a class)" if most else "")
 
     def _captions(self) -> Iterator[str]:
         for split in sorted(self.captions, key=ORDER.index):
             count, least, most = self.captions[split]
-            yield (
-                f"{count:,} {split} ({least:,} an image)"
-                if least == most
-                else f"{count:,} {split} ({least:,} to {most:,} an image)"
-            )
+            yield f"{count:,} {split} ({_range(least, most)} an image)"
 
     def _left_out(self) -> Iterator[str]:
         for reason, count in self.info.left_out_counts.items():
             names = self.info.left_out.get(reason, [])
             yield f"{reason}: {count:,} ({_few(names, of=count)})"
+
+
+def _range(least: int, most: int) -> str:
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def in_words(parts: Mapping[str, str]) -> str:

@@ -21,10 +21,10 @@ from ..catalog import DatasetRow
 from ..names import require_printable
 from ..settings import require_space
 from ..terminal.console import progress, say
-from .asked import Asked
 from .decoders import path_of, prepared_ahead
 from .decoding import Prepared
 from .library import BROKEN
+from .request import FetchRequest
 from .samples import Recognised, Sample
 from .sampling import Fraction, for_training
 from .summary import in_words
@@ -39,7 +39,7 @@ def write_dataset(
     *,
     origin: str,
     expected: Mapping[str, int],
-    asked: Asked,
+    asked: FetchRequest,
     whole: bool = False,
 ) -> dict[str, list[str]]:
     """Write what was found. Returns the files that are left out, by the reason.
@@ -67,14 +67,16 @@ def write_dataset(
             raise broken.error()
         counts = {split: out.count(split) for split in {*expected, *out.splits}}
         if not any(counts.values()):
-            raise broken.error() if broken.count else _empty(row, origin)
+            empty = UserError(f"{origin} holds no image of {row.name}", hint="is it the right folder or archive?")
+            raise broken.error() if broken.count else empty
         if whole and {split: n + broken.splits.get(split, 0) for split, n in counts.items()} != dict(expected):
             raise UserError(f"{origin} holds {counts} images, {row.name} has {dict(expected)}", hint="report it")
         left_out = {why: [*map(visible, paths)] for why, paths in {**found.left_out, BROKEN: broken.paths}.items()}
         out.note(changes=changes, left_out=left_out)
     if broken.count:
         say(f"left out, as they cannot be used: {broken}")
-    _say_part(target)
+    if parts := Dataset.info_of(target).parts:
+        say(f"{row.name} is not the whole dataset, and every result over it will say so ({in_words(parts)})")
     return left_out
 
 
@@ -118,16 +120,6 @@ def _said(row: DatasetRow, origin: str, expected: Mapping[str, int], request: Ma
         "folders": [*map(visible, row.folders)],
         "request": request,
     }
-
-
-def _empty(row: DatasetRow, origin: str) -> UserError:
-    return UserError(f"{origin} holds no image of {row.name}", hint="is it the right folder or archive?")
-
-
-def _say_part(target: Path) -> None:
-    info = Dataset.info_of(target)
-    if info.parts:
-        say(f"{info.name} is not the whole dataset, and every result over it will say so ({in_words(info.parts)})")
 
 
 def divide(whole: Path, target: Path, fraction: Fraction, *, left_out: Mapping[str, Sequence[str]]) -> None:

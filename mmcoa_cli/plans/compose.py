@@ -14,26 +14,26 @@ from ..jobs.job import Job, Start
 from ..jobs.training_spec import TrainSpec, in_words
 from ..models.runs import zero_shot_id
 from ..models.ways import steps_over
-from .order import Settings
+from . import disk
+from .merging import merged
+from .request import Settings
+from .resources import UNKNOWN, Resources
 from .selection import Data
 from .steps import Between, Step
-from .takes import NOTHING, Takes
-from .together import merged
 
 if TYPE_CHECKING:
     from store.schema import Run
 
     from ..jobs.known import Known
-    from .cost import Speed
+    from .speed import Speed
 
 
 @dataclass(frozen=True)
 class Composer:
-    """Makes the steps of tables. Without `known`, as if nothing were there; without a `speed` they take unknown times,
-    for which `data` are needed."""
+    """Makes the steps of tables; without a `speed` they take unknown times, for which `data` are needed."""
 
     settings: Settings
-    known: Known | None = None
+    known: Known
     data: Mapping[str, Data] = field(default_factory=dict)
     speed: Speed | None = None
     start: Start = field(default_factory=Start)
@@ -58,19 +58,21 @@ class Composer:
         ]
 
     def _of_run(self, run: TrainSpec, cells: Sequence[Cell]) -> Iterator[Step]:
-        found, label = self.known.run(run) if self.known else None, _label(cells[0]) + self.note
+        found, label = self.known.run(run), _label(cells[0]) + self.note
         there = [own for cell in cells if (own := in_run(cell, run.epochs))]
-        checkpoint = found.id if found else (self.known and self.known.run_id(run)) or run.run_name
+        checkpoint = found.id if found else self.known.run_id(run) or run.run_name
         specs = tests_of(self.settings, checkpoint, [cell for cell in there if cell.w is None])
         tests = [self._test(spec, f"{label} from {run.dataset}", label, of=run, found=found) for spec in specs]
         keep = None if any(spec.epoch for spec in specs) else Job.keep  # all, where those before the last are tested
         early = any(spec.epoch and not step.cached for spec, step in zip(specs, tests, strict=True))
-        done = found is not None and not (early and self.known and not self.known.keeps_all(found))
-        takes = Takes(0.0) if done else NOTHING
+        done = found is not None and (self.known.keeps_all(found) or not early)
+        resources = self._resources(done)
         if self.speed and not done:
-            takes = self.speed.of_training(run, self.data[run.dataset], keep=keep)
+            data = self.data[run.dataset]
+            left = disk.of_checkpoints(run, self.known.home, keep=keep) + disk.of_images_before(run, data)
+            resources = replace(self.speed.of_training(run, data), bytes=left)
         work, title = Job(run, keep=keep), f"train {label} on {run.dataset}"
-        yield Step(work, title, run, None, label, done, takes, self.start)
+        yield Step(work, title, run, None, label, done, resources, self.start)
         yield from self._between(run, found, checkpoint, there, label)
         yield from tests
 
@@ -81,15 +83,14 @@ class Composer:
         weights = sorted({cell.w for cell in cells if cell.w is not None})
         if not weights:
             return
-        there = {w: self.known.between(found, w) if self.known and found else None for w in weights}
+        there = {w: self.known.between(found, w) if found else None for w in weights}
         whole, steps = all(there.values()), steps_over(weights)
-        takes = Takes(0.0) if whole else NOTHING
+        resources = self._resources(whole)
         if self.speed and not whole:
-            left = self.speed.disk.between(run, steps) if self.speed.disk else None
-            takes = Takes(self.speed.between(steps), bytes=left)
+            resources = Resources(self.speed.between(steps), bytes=steps * disk.of_weights(run, self.known.home))
         title = f"interpolate between {run.model} and {label} from {run.dataset}"
         work = Between(run.model, checkpoint, steps)
-        yield Step(work, title, run, None, label, whole, takes, self.start)
+        yield Step(work, title, run, None, label, whole, resources, self.start)
         for w, model in there.items():
             name = model.id if model else f"interpolated-{checkpoint}-w{w:.4g}"
             for spec in tests_of(self.settings, name, [cell for cell in cells if cell.w == w]):
@@ -97,7 +98,7 @@ class Composer:
 
     def _of_model(self, method: str, cells: Sequence[Cell]) -> Iterator[Step]:
         model, label = self.settings.model, f"{method}, zero-shot{self.note}"
-        found = self.known.zero_shot(model, method=method) if self.known else None
+        found = self.known.zero_shot(model, method=method)
         checkpoint = zero_shot_id(method, model) if catalog.methods()[method].wrapper else model
         for spec in tests_of(self.settings, checkpoint, cells):
             yield self._test(spec, label, label, of=None, found=found)
@@ -106,15 +107,21 @@ class Composer:
         self, spec: EvaluationSpec, what: str, label: str, *, of: TrainSpec | None, found: Run | None,
         w: float | None = None,
     ) -> Step:  # fmt: skip
-        missing, data = self.known.missing(found, spec) if self.known else spec.attacks, self.data.get(spec.datasets[0])
-        takes = NOTHING if missing else Takes(0.0)
+        missing, data = self.known.missing(found, spec), self.data.get(spec.datasets[0])
+        resources = self._resources(not missing)
         if self.speed and data and missing:
-            takes = self.speed.of_test(spec, data, attacks=missing)
+            resources = replace(
+                self.speed.of_test(spec, data, attacks=missing), bytes=disk.of_test(spec, data, attacks=missing)
+            )
         own = [f"{name} {value}" for name, value in spec.options.items() if name not in self.settings.test]
         after = [f"after epoch {spec.epoch}"] if spec.epoch else []
         task = [] if spec.task == EvaluationSpec.task else [f"task {spec.task}"]
         title = ", ".join([" ".join([f"test {what}", *after, f"on {spec.datasets[0]}"]), *task, *own])
-        return Step(Job(evaluate=spec), title, of, w, label, not missing, takes, self.start)
+        return Step(Job(evaluate=spec), title, of, w, label, not missing, resources, self.start)
+
+    def _resources(self, done: bool) -> Resources:
+        """Before anything is measured."""
+        return Resources(0.0) if done else UNKNOWN
 
 
 def tests_of(settings: Settings, checkpoint: str, cells: Sequence[Cell]) -> list[EvaluationSpec]:

@@ -19,9 +19,9 @@ from ..settings import Home
 from ..terminal.console import print_error, say
 from ..terminal.durations import duration
 from ..terminal.errors import explained
+from .merging import job_of, together
+from .resources import Resources, took_and_planned, total, used_by
 from .steps import Between, Fetch, Step
-from .takes import Takes, all_of, beside, taken
-from .together import job_of, together
 
 Made = tuple[str, str | TrainSpec]  # by the kind of step that makes it
 FAILURES = (UserError, OSError, RuntimeError)  # RuntimeError: the accelerator's memory, for one
@@ -46,7 +46,7 @@ class Execution:
     outcomes: list[Outcome] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     lost: dict[Made, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
-    done: list[tuple[Takes, Takes]] = field(default_factory=list)  # what each job took, and what was planned
+    done: list[tuple[Resources, Resources]] = field(default_factory=list)  # what each job took, and what was planned
 
     def all_of(self, steps: Sequence[Step]) -> list[Outcome]:
         """What comes of each job. The first error ends the plan."""
@@ -68,9 +68,9 @@ class Execution:
         where they were several."""
         if not self.done:
             return {}
-        took, planned = (all_of(every) for every in zip(*self.done, strict=True))
+        took, planned = (total(every) for every in zip(*self.done, strict=True))
         if len(self.done) > 1:
-            say(f"all of it {beside(took, planned)}", style="dim")
+            say(f"all of it {took_and_planned(took, planned)}", style="dim")
         return {"took": took.document(), "planned": planned.document()}
 
     def _attempt(self, group: list[Step]) -> None:
@@ -133,10 +133,10 @@ class Execution:
         work, began, clock = job_of(group) or job, time.time(), time.monotonic()
         outcome = launch.run(work, self.start, resolved=self.resolved.get(job))
         if outcome.memory:
-            took = taken(work, outcome, self.home, began=began, seconds=time.monotonic() - clock)
-            planned = all_of(step.takes for step in group)
+            took = used_by(work, outcome, self.home, began=began, seconds=time.monotonic() - clock)
+            planned = total(step.resources for step in group)
             self.done.append((took, planned))
-            say(beside(took, planned), style="dim")
+            say(took_and_planned(took, planned), style="dim")
         return outcome
 
     def missed(self, step: Step) -> str:
@@ -159,7 +159,10 @@ def verdict(failures: Sequence[Failure], steps: Sequence[Step]) -> UserError | N
     others = f", {len(failures) - begun} that need them were not begun" if begun < len(failures) else ""
     todo = sum(not step.cached for step in steps)
     error = f"{begun} of {todo} steps failed{others}; the first, {first.title}: {first.error}"
-    return UserError(error, hint=f"{first.hint}; then type the same command again")
+    again = "type the same command again"
+    return UserError(
+        error, hint=first.hint if again in first.hint else "; then ".join(filter(None, (first.hint, again)))
+    )
 
 
 def needed(step: Step) -> list[Made]:

@@ -30,8 +30,8 @@ from ..reports.rows import Row
 from ..settings import Home
 from ..tasks.intervals import of_difference, of_pairs, wilson
 from .compose import Composer, cells_of, in_run
-from .lacking import made_by
-from .order import Settings
+from .missing import made_by
+from .request import Settings
 from .selection import Data
 from .steps import Step
 

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
 
 from .. import catalog
 from ..attacks.base import options_of
-from ..catalog import Kind, MethodRow, TableRow, switches
+from ..catalog import Kind, MethodRow, TableRow
 from ..catalog.tables import TIME
-from ..datasets.library import dataset_path
 from ..jobs.known import Known
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..settings import Home
 from ..terminal.console import say
 from .compose import Composer, cells_of
 from .explaining import Explaining
-from .order import LADDER, PAPER, Order, Scale, remembered
+from .request import LADDER, PAPER, Request, Scale, remembered
+from .resources import total
 from .selection import Data, Selection, missing, select
 from .steps import Step, fetching
 
 if TYPE_CHECKING:
-    from .cost import Speed
+    from .speed import Speed
 
+NOTHING = Known(Home(Path(os.devnull), f"sqlite:///{os.devnull}/index.db"))  # of a store in which nothing is yet
 OFFLINE = "with no network: --model and --mlm take what is here (mmcoa fetch --list), or tiny-clip and tiny-mlm"
 
 
@@ -33,7 +36,7 @@ OFFLINE = "with no network: --model and --mlm take what is here (mmcoa fetch --l
 class Plan:
     """All steps, in the order in which they are done, and in words what is not as in the paper."""
 
-    order: Order
+    order: Request
     scale: Scale
     steps: tuple[Step, ...]
     left_out: tuple[str, ...]
@@ -53,8 +56,7 @@ class Plan:
     @property
     def seconds(self) -> float | None:
         """Of all that is left but downloads; None before a measurement."""
-        times = [step.seconds for step in self.todo if step.kind != "fetch"]
-        return None if None in times else float(sum(time for time in times if time))
+        return total(step.resources for step in self.todo if step.kind != "fetch").seconds
 
     @property
     def bytes(self) -> float:
@@ -74,7 +76,7 @@ class Plan:
         }
 
 
-def make_plan(order: Order, home: Home, *, fetch_models: bool, measured: bool = True) -> Plan:
+def make_plan(order: Request, home: Home, *, fetch_models: bool, measured: bool = True) -> Plan:
     """The plan, with a measurement (unless it is not to be `measured`) where something is left to compute and the
     models are there.
 
@@ -89,19 +91,19 @@ def make_plan(order: Order, home: Home, *, fetch_models: bool, measured: bool = 
     return compose(order, scale, chosen, known=known, speed=speed)
 
 
-def largest_in_time(order: Order, chosen: Sequence[Selection], *, speed: Speed | None) -> Scale:
+def largest_in_time(order: Request, chosen: Sequence[Selection], *, speed: Speed | None) -> Scale:
     """The first size of the ladder that takes no longer than `order.hours` from the beginning, else the smallest."""
     for scale in LADDER if speed else ():
-        seconds = compose(order, scale, chosen, known=None, speed=speed).seconds
+        seconds = compose(order, scale, chosen, known=NOTHING, speed=speed).seconds
         if seconds is not None and seconds <= order.hours * 3600:
             return scale
     return LADDER[-1]
 
 
 def compose(
-    order: Order, scale: Scale, chosen: Sequence[Selection], *, known: Known | None, speed: Speed | None = None
+    order: Request, scale: Scale, chosen: Sequence[Selection], *, known: Known, speed: Speed | None = None
 ) -> Plan:
-    """The steps: datasets and models, then all runs and tests. Without `known`, as if nothing were there."""
+    """The steps: datasets and models, then all runs and tests."""
     data = {data.name: data for selection in chosen for data in selection.datasets}
     composer = Composer(order.settings(scale), known, data, speed, order.start)
     tables = tuple(selection.narrowed(scale, order.attacks) for selection in chosen)
@@ -111,11 +113,11 @@ def compose(
         steps += Explaining(composer.settings, data).steps(composer, cells)
     left_out = [line for selection in chosen for line in selection.left_out]
     left_out = [*missing(chosen), *dict.fromkeys(left_out), *differences(order, scale, chosen)]
-    every = (*_fetches(order, data.values(), known), *steps)
+    every = (*_fetches(order, data.values(), known.home), *steps)
     return Plan(order, scale, every, tuple(left_out), speed, tables, data)
 
 
-def differences(order: Order, scale: Scale, chosen: Sequence[Selection]) -> Iterator[str]:
+def differences(order: Request, scale: Scale, chosen: Sequence[Selection]) -> Iterator[str]:
     """What this is not, beside the paper's: shots, epochs, images, steps, model."""
     methods = order.methods
     for shots, papers in dict.fromkeys((scale.shots_of(table), table.shots) for table in order.tables):
@@ -134,31 +136,20 @@ def differences(order: Order, scale: Scale, chosen: Sequence[Selection]) -> Iter
     lrs = {row.optimizer.lr for row in methods if row.fine_tunes}
     if order.lr and lrs and lrs != {order.lr}:
         yield f"learning rate {order.lr:g} (the paper: {', '.join(f'{lr:g}' for lr in sorted(lrs))})"
-    usual = Order(order.names)
+    usual = Request(order.names)
     for word, own, other in (("model", order.model, usual.model), ("masked LM", order.mlm, usual.mlm)):
         if own != other:
             yield f"{word} {own} instead of {other}"
 
 
-def _fetches(order: Order, datasets: Iterable[Data], known: Known | None) -> Iterator[Step]:
-    home = known.home if known else None
-    yield fetching(order.model, Kind.clip, here=bool(home and clip_path(order.model, home).exists()))
-    yield fetching(order.mlm, Kind.mlm, here=bool(home and mlm_path(order.mlm, home).exists()))
+def _fetches(order: Request, datasets: Iterable[Data], home: Home) -> Iterator[Step]:
+    yield fetching(order.model, Kind.clip, here=clip_path(order.model, home).exists())
+    yield fetching(order.mlm, Kind.mlm, here=mlm_path(order.mlm, home).exists())
     for data in datasets:
         yield fetching(data.name, Kind.dataset, size=data.bytes, here=data.here)
 
 
-def _sides(order: Order, chosen: Sequence[Selection], home: Home) -> dict[int, str]:
-    """The sides of images that are attacked, each with a dataset in the store to take some from; empty for none."""
-    every = dict.fromkeys(data for selection in chosen for data in selection.datasets)
-    here = [data for data in every if dataset_path(data.name, home).exists() and not data.captions]
-    more = [int(one.test["pixel_size"]) for one in switches().values() if "pixel_size" in one.test]
-    sides = dict.fromkeys([*(data.pixel_size for data in every), *(more if order.explain else ())])
-    own = {side: [data.name for data in here if data.pixel_size == side] for side in sides}
-    return {side: next(iter([*names, *(data.name for data in here)]), "") for side, names in own.items()}
-
-
-def _speed(order: Order, chosen: Sequence[Selection], home: Home, *, fetch_models: bool) -> Speed | None:
+def _speed(order: Request, chosen: Sequence[Selection], home: Home, *, fetch_models: bool) -> Speed | None:
     if fetch_models:
         try:
             ensure_clip(order.model, home)
@@ -170,4 +161,4 @@ def _speed(order: Order, chosen: Sequence[Selection], home: Home, *, fetch_model
     say("measuring what this machine does: a minute, or less", style="dim")
     from .measuring import measure
 
-    return measure(order, home, side=chosen[0].sources[0].pixel_size, sides=_sides(order, chosen, home))
+    return measure(order.work, home, side=chosen[0].sources[0].pixel_size)

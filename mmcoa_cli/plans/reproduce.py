@@ -17,15 +17,15 @@ from ..settings import Home, home
 from ..terminal.console import err, out, print_error, print_json, say
 from .execution import Execution, verdict
 from .explaining import explained
-from .lacking import lacking, made_by
-from .order import Order, remember
+from .missing import lacking, made_by
 from .plan import Plan, make_plan
-from .wording import table
+from .plan_table import table
+from .request import Request, remember
 
 PAGE = Path("reproduce.html")  # in the current folder, where figures are drawn too
 
 
-def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool) -> None:
+def reproduce(order: Request, *, dry_run: bool, output: Path | None, as_json: bool) -> None:
     """Print the plan; unless `dry_run`, do it, and print the tables and draw the figures. All of them are on one page,
     too, where they are several or it is asked for.
 
@@ -55,7 +55,7 @@ def reproduce(order: Order, *, dry_run: bool, output: Path | None, as_json: bool
         raise error
 
 
-def told_plan(order: Order, store: Home, *, dry_run: bool, as_json: bool, measured: bool = True) -> Plan:
+def told_plan(order: Request, store: Home, *, dry_run: bool, as_json: bool, measured: bool = True) -> Plan:
     """The plan, which is printed; unless `dry_run`, its size is remembered for the next time that it is ordered."""
     plan = make_plan(order, store, fetch_models=not dry_run, measured=measured)
     if dry_run:
@@ -79,7 +79,7 @@ def _report(shown: TableRow, plan: Plan, store: Home) -> Report | UserError:
         return error
 
 
-def _write_page(order: Order, found: Mapping[str, Report | UserError], path: Path, store: Home) -> None:
+def _write_page(order: Request, found: Mapping[str, Report | UserError], path: Path, store: Home) -> None:
     titles = {shown.name: shown.title for shown in order.tables}
     parts = [
         part_of(one, store) if isinstance(one, Report) else Part(name, titles[name], problem=f"{one}; {one.hint}")

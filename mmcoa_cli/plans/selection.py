@@ -13,7 +13,7 @@ from .. import catalog, tasks
 from ..catalog import DatasetRow, TableRow
 from ..datasets.library import dataset_path, registered_datasets
 from ..settings import Home
-from .order import Order, Scale
+from .request import Request, Scale
 
 if TYPE_CHECKING:
     from store.dataset_info import DatasetInfo
@@ -58,7 +58,7 @@ class Selection:
         return self.table.narrowed(source=sources, shots=shots, attack=shown, **tested)
 
 
-def select(table: TableRow, order: Order, home: Home) -> Selection:
+def select(table: TableRow, order: Request, home: Home) -> Selection:
     """Choose. Raises UserError where nothing is left to train on."""
     wanted = list(dict.fromkeys((*table.sources, *table.tested_on)))
     known = {name: data for name in [*wanted, *filter(None, [order.source])] if (data := look_up(name, home))}

@@ -10,7 +10,7 @@ from ..jobs.job import Job, Start, command_of
 from ..jobs.training_spec import TrainSpec
 from ..models.ways import Way
 from ..terminal.typed import typed
-from .takes import NOTHING, Takes
+from .resources import UNKNOWN, Resources
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Step:
     `label` says which run or model it is about, as "tecoa, 5-shot"; `w` where the tested model lies, if it is one of a
     step `Between`.
 
-    `takes` is what it is planned to take: no time is known of a download, and before a measurement.
+    `resources` are what it is planned to take: no time is known of a download, and before a measurement.
     """
 
     work: Fetch | Job | Between
@@ -52,7 +52,7 @@ class Step:
     w: float | None = None
     label: str = ""
     cached: bool = False
-    takes: Takes = NOTHING
+    resources: Resources = UNKNOWN
     start: Start = field(default_factory=Start)
 
     @property
@@ -64,12 +64,12 @@ class Step:
 
     @property
     def seconds(self) -> float | None:
-        return self.takes.seconds
+        return self.resources.seconds
 
     @property
     def bytes(self) -> float:
         """What it leaves on disk, as far as that is known."""
-        return self.takes.bytes or 0
+        return self.resources.bytes or 0
 
     @property
     def kind(self) -> str:
@@ -90,7 +90,7 @@ class Step:
 
 def fetching(name: str, kind: Kind, *, size: int = 0, here: bool = False) -> Step:
     """The step that brings it into the store; a stand-in is trained there."""
-    takes = Takes(0.0) if here else Takes(bytes=size or None)
+    resources = Resources(0.0) if here else Resources(bytes=size or None)
     row = {Kind.clip: catalog.models().get(name), Kind.mlm: catalog.mlms().get(name)}.get(kind)
     title = f"train the stand-in {name}" if row and row.embedded else f"fetch {name}"
-    return Step(Fetch(name, kind), title, cached=here, takes=takes)
+    return Step(Fetch(name, kind), title, cached=here, resources=resources)

@@ -13,9 +13,8 @@ from .measured import Measured, average, in_line
 from .paper import marks
 from .pivot import Panel
 from .rows import Row
-from .wording import number, percent, plain, short
+from .wording import NONE, number, percent, plain, short
 
-NONE = "–"
 LEAST = 0.001  # smaller p-values are not told apart
 MEAN = object()  # the place of the average, which no column is called as
 

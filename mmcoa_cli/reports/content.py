@@ -102,7 +102,11 @@ class Report:
 def _are_more(rows: Sequence[Row], names: Sequence[str], *, than: int) -> bool:
     """Whether there are more lines of them than so many, by their run and the fields `names`."""
     found: set[tuple[object, ...]] = set()
-    return any(len(found) > than for row in rows if not found.add((row.run, *map(row.get, names))))  # type: ignore[func-returns-value]
+    for row in rows:
+        found.add((row.run, *map(row.get, names)))
+        if len(found) > than:
+            return True
+    return False
 
 
 def report_of(rows: Sequence[Row], table: TableRow, *, seeds: bool = False, missing: Missing | None = None) -> Report:

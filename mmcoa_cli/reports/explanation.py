@@ -16,7 +16,7 @@ from typing import Any
 
 from ..catalog import OURS, PAPER, RELEASE, Cell, switches
 from ..catalog.tables import MEAN
-from .cells import NONE, Printed
+from .cells import Printed
 from .content import Report
 from .figure import Figure
 from .layout import Layout
@@ -25,7 +25,7 @@ from .paper import marks
 from .rows import Row
 from .sheet import Sheet
 from .threats import attack_name, in_words
-from .wording import EXPLANATIONS, model_name, percent, plain, setting
+from .wording import EXPLANATIONS, NONE, model_name, percent, plain, setting
 
 MOVES = "*"
 NOTES = (

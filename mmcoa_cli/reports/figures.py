@@ -16,7 +16,7 @@ from .. import catalog
 from ..settings import Home
 from .content import Report
 from .figure import PLANES, ZERO_SHOT, Figure, Series, caption
-from .measured import AVERAGE, Measured
+from .measured import AVERAGE
 from .pivot import Panel
 from .planes import COLOURS, FONT, MARKERS, Planes, of_evaluations
 from .threats import attack_name
@@ -129,8 +129,12 @@ def _lines(picture: Any, figure: Figure) -> float:
     for axes, panel, lines in zip(every, figure.panels, figure.series, strict=True):
         trained = [series for series in lines if any(x != ZERO_SHOT for x in series.points)]
         for number, series in enumerate(lines):
-            shift = trained.index(series) - (len(trained) - 1) / 2 if series in trained else 0.0
-            _line(axes, series, figure.xs, 0.6 * _apart(trained) * shift, style=_style(lines, number))
+            place = trained.index(series) - (len(trained) - 1) / 2 if series in trained else 0.0
+            style, shift = _style(lines, number), 0.6 * _apart(trained) * place
+            _draw_series(axes, series, figure.xs, style, along="x", shift=shift, beside=APART * 0.3)
+            if ZERO_SHOT in series.points:  # one that is trained with nothing goes on as a dashed line
+                height = 100 * series.points[ZERO_SHOT].value
+                axes.axhline(height, linestyle=(0, (4, 3)), linewidth=0.7, color=style["color"], zorder=1)
         axes.set_title(attack_name(panel.first.attack), loc="left", pad=3)
         axes.set_ylabel(_metric(panel))
         axes.set_ylim(0, _top(lines))
@@ -139,20 +143,6 @@ def _lines(picture: Any, figure: Figure) -> float:
     every[-1].set_xticks(range(len(figure.xs)), [plain(_tick(figure, x)) for x in figure.xs])
     every[-1].set_xlabel(AXES.get(figure.table.columns, figure.table.columns.replace("_", " ")))
     return _legend(picture, every) + 0.35 + 1.15 * len(figure.panels)
-
-
-def _line(axes: Axes, series: Series, xs: list[Any], shift: float, *, style: dict[str, Any]) -> None:
-    """A series and the paper's values; one that is trained with nothing goes on as a dashed line."""
-    points = {
-        xs.index(x) + shift: point for x, point in sorted(series.points.items(), key=lambda one: xs.index(one[0]))
-    }
-    _bars(axes, points, style, label=plain(series.name), along="x")
-    for place, point in points.items():
-        if point.paper is not None:
-            _paper(axes, place + APART * 0.3, 100 * point.paper, style)
-    if ZERO_SHOT in series.points:
-        height = 100 * series.points[ZERO_SHOT].value
-        axes.axhline(height, linestyle=(0, (4, 3)), linewidth=0.7, color=style["color"], zorder=1)
 
 
 def _markers(picture: Any, figure: Figure) -> float:
@@ -165,7 +155,8 @@ def _markers(picture: Any, figure: Figure) -> float:
     for axes, panel, lines in zip(every, figure.panels, figure.series, strict=False):
         for number, series in enumerate(lines):
             shift = _apart(lines) * (number - (len(lines) - 1) / 2)
-            _row_of_markers(axes, series, figure.xs, shift, _style(lines, number))
+            style = {**_style(lines, number), "linestyle": "none"}
+            _draw_series(axes, series, figure.xs, style, along="y", shift=shift)
         axes.set_title(attack_name(panel.first.attack), loc="left", pad=3)
         axes.set_xlim(0, _top(lines))
         axes.set_xlabel(_metric(panel))
@@ -181,15 +172,6 @@ def _markers(picture: Any, figure: Figure) -> float:
     )
 
 
-def _row_of_markers(axes: Axes, series: Series, xs: list[Any], shift: float, colours: dict[str, Any]) -> None:
-    style = {**colours, "linestyle": "none"}
-    points = {xs.index(x) + shift: point for x, point in series.points.items()}
-    _bars(axes, points, style, label=plain(series.name), along="y")
-    for place, point in points.items():
-        if point.paper is not None:
-            _paper(axes, 100 * point.paper, place, style)
-
-
 def _apart(lines: list[Series]) -> float:
     """Between two series at one place, so that all of them stay nearer to it than to the next."""
     return min(APART, WITHIN / max(1, len(lines)))
@@ -201,21 +183,25 @@ def _top(lines: list[Series]) -> float:
     return max(1.0, 107 * max(shown))
 
 
-def _bars(axes: Axes, points: dict[float, Measured], style: dict[str, Any], *, label: str, along: str) -> None:
-    """Markers with error bars at their places; `along` is the axis of the places."""
-    bars, places = [point.bar for point in points.values()], list(points)
-    values = [100 * middle for _, middle, _ in bars]
-    errors: Any = [
-        [100 * (middle - low) for low, middle, _ in bars],
-        [100 * (high - middle) for _, middle, high in bars],
-    ]
-    x, y = (places, values) if along == "x" else (values, places)
-    directed: dict[str, Any] = {"yerr": errors} if along == "x" else {"xerr": errors}
-    axes.errorbar(x, y, label=label, zorder=3, **directed, **BAR, **style)
-
-
-def _paper(axes: Axes, x: float, y: float, style: dict[str, Any]) -> None:
-    axes.plot([x], [y], marker=style["marker"], markeredgecolor=style["color"], zorder=2, **HOLLOW)
+def _draw_series(
+    axes: Axes, series: Series, xs: list[Any], style: dict[str, Any], *, along: str, shift: float, beside: float = 0.0
+) -> None:
+    """A series' markers with error bars at its places, which lie along the axis x or y, and `beside` each the paper's
+    value."""
+    points = {
+        xs.index(x) + shift: point for x, point in sorted(series.points.items(), key=lambda one: xs.index(one[0]))
+    }
+    bars = [[100 * end for end in point.bar] for point in points.values()]
+    errors: Any = [[middle - low for low, middle, _ in bars], [high - middle for _, middle, high in bars]]
+    turned = slice(None, None, 1 if along == "x" else -1)
+    x, y = [list(points), [middle for _, middle, _ in bars]][turned]
+    axes.errorbar(
+        x, y, label=plain(series.name), zorder=3, **{"yerr" if along == "x" else "xerr": errors}, **BAR, **style
+    )
+    for place, point in points.items():
+        if point.paper is not None:
+            x, y = [[place + beside], [100 * point.paper]][turned]
+            axes.plot(x, y, marker=style["marker"], markeredgecolor=style["color"], zorder=2, **HOLLOW)
 
 
 def _style(lines: list[Series], number: int) -> dict[str, Any]:

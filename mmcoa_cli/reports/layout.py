@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import catalog
 from ..catalog.tables import AXES, MEAN, TableRow
-from . import earlier
+from . import outdated
 
 if TYPE_CHECKING:
     from .rows import Row
@@ -59,7 +59,7 @@ class Layout:
             row.train_compat,
             row.way if self.table.columns == "w" else row.training,
             row.train_part,
-            *earlier.state(row),
+            *outdated.state(row),
         )
 
     def of_row(self, row: Row) -> Key:

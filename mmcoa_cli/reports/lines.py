@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..catalog.tables import AXES
-from . import earlier
+from . import outdated
 from .layout import OF_RUNS, OF_WEIGHTS, Key, Layout
 from .rows import Row
 
@@ -108,7 +108,7 @@ def _name(row: Row, layout: Layout) -> str:
     source = f" from {row.source}" if "source" in lines and row.source not in ("", row.dataset) else ""
     epoch = [f"epoch {row.epoch}"] if row.before_the_last and "epoch" not in layout.free else []
     release = {"none": [], "release": ["release"]}.get(row.train_compat, [f"compat {row.train_compat}"])
-    return ", ".join([told + source, *epoch, *release, *earlier.words(row)])
+    return ", ".join([told + source, *epoch, *release, *outdated.words(row)])
 
 
 def value_words(name: str, value: Any) -> str:

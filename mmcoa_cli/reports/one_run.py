@@ -28,15 +28,14 @@ from ..terminal.durations import closely
 from ..terminal.options_file import as_toml
 from .reading import Evaluated, rows_of, together
 from .rows import Row
-from .runs import NONE, Accuracy, Listed, accuracy, listed_run
-from .wording import fixed, percent, short
+from .runs import Accuracy, Listed, accuracy, listed_run
+from .wording import NONE, devices, fixed, memory, percent, short
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WORTH_TELLING = 0.05
 BARS = "▁▂▃▄▅▆▇█"
-GIB = 2**30
 NUMBER = 12  # characters of the longest numbers, intervals and days
 BESIDE = ("method", "dataset", "model", "shots", "seed", "compat")  # settings that stand in the first lines
 
@@ -190,10 +189,9 @@ def _epochs(epochs: Sequence[Epoch]) -> Iterator[Sequence[str]]:
     if epochs:
         yield "", "loss", "took", "images/s", "memory", "on"
     for epoch in epochs:
-        memory = f"{epoch.peak_memory / GIB:.2f} GiB" if epoch.peak_memory else NONE
         speed = short(epoch.images / epoch.seconds) if epoch.seconds else NONE
-        device = f"{epoch.processes} x {epoch.device}" if epoch.processes > 1 else epoch.device
-        yield str(epoch.epoch), f"{epoch.loss:.4f}", _took(epoch), speed, memory, device
+        used = memory(epoch.peak_memory), devices(epoch)
+        yield str(epoch.epoch), f"{epoch.loss:.4f}", _took(epoch), speed, *used
 
 
 def _took(epoch: Epoch) -> str:

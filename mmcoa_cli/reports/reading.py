@@ -14,7 +14,7 @@ from ..attacks.base import ATTACKS
 from ..models.epochs import epochs_of
 from ..models.present import Present
 from ..terminal.checks import one_of
-from . import earlier
+from . import outdated
 from .layout import Layout
 from .metrics import DETAILS
 from .paper import marks, note, number
@@ -123,10 +123,10 @@ def rows_of(found: Iterable[Evaluated], *, numbers: str = "iid", present: Presen
     for one in found:
         shared = {**of_run(one.run), **of_threat(one.main.threat, one.main.attack), **of_setting(one.main.setting)}
         every.append((one.run, {**shared, **_of_result(one.main, one.details)}))
-    old = earlier.old_code({(told["threat"], told["digests"]) for _, told in every})
+    old = outdated.old_code({(told["threat"], told["digests"]) for _, told in every})
     made = []
     for run, told in every:
-        told |= earlier.replaced(told, run, present)
+        told |= outdated.replaced(told, run, present)
         told["earlier_code"] = (told["threat"], told["digests"]) in old
         made.append(_with_paper(told, numbers))
     return made

@@ -52,8 +52,8 @@ def make_report(
     made_by: Callable[[Sequence[Row]], list[str]] | None = None,
     wanted: Filter | None = None,
 ) -> Report:
-    """What the index of `home` holds for the table, what it lacks, if `missing` tells (`plans.lacking`), and by which
-    commands it was made (`plans.lacking`). Only what is `wanted` of it, where that is told.
+    """What the index of `home` holds for the table, what it lacks, if `missing` tells, and by which commands it was
+    made (both of `plans/missing.py`). Only what is `wanted` of it, where that is told.
 
     Raises UserError when it holds nothing, and for unknown attacks.
     """

@@ -53,7 +53,7 @@ def show_each(
         examples = named(name, home)
         if examples:
             shown.append(show_examples(examples, home, output=output, quiet=quiet))
-        elif _is_dataset(name, home):
+        elif dataset_path(name, home).exists() or name in catalog.datasets():
             shown.append(show_dataset(name, home, split=split, pixel_size=pixel_size, output=output, quiet=quiet))
         else:
             shown += show_run(name, home, dataset=dataset, attack=attack, output=output, quiet=quiet)
@@ -93,10 +93,6 @@ def show_examples(path: Path, home: Home, *, output: Path | None, quiet: bool) -
             f"{path} holds what the task {source.task} found, and no images", hint=f"mmcoa show {source.run or 'RUN'}"
         )
     return _shown(source, home, asked=True, output=output or path.with_suffix(".png"), quiet=quiet)
-
-
-def _is_dataset(name: str, home: Home) -> bool:
-    return dataset_path(name, home).exists() or name in catalog.datasets()
 
 
 def _run(name: str, home: Home) -> Run:

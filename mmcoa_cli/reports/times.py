@@ -13,14 +13,14 @@ from store.index import Index
 from store.schema import Epoch
 
 from .. import catalog
-from .cells import NONE, Printed
+from .cells import Printed
 from .content import Report
 from .lines import value_words
 from .rows import Row
 from .sheet import Sheet
-from .wording import plain, short
+from .wording import NONE, devices, memory, plain, short
 
-MINUTE, GIB = 60, 2**30
+MINUTE = 60
 COLUMNS = ("minutes", "images/s", "memory", "images", "epochs", "hardware")
 CAPTION = "Minutes an epoch (the median of its epochs), images a second, and the memory that it took at most"
 
@@ -112,13 +112,12 @@ def _paper(row: Row) -> tuple[float | None, str]:
 
 
 def _lines(one: Timed) -> Iterator[Printed]:
-    devices = f"{one.processes} x {one.device}" if one.processes > 1 else one.device
     yield Printed(
         "value",
         plain(_label(one)),
         [
-            short(one.minutes), short(one.images_per_second), _gib(one.peak_memory), f"{one.images:,}",
-            str(one.epochs), plain(f"{devices}, {one.precision}"),
+            short(one.minutes), short(one.images_per_second), memory(one.peak_memory), f"{one.images:,}",
+            str(one.epochs), plain(f"{devices(one)}, {one.precision}"),
         ],
     )  # fmt: skip
     if one.paper_minutes is not None:
@@ -127,7 +126,3 @@ def _lines(one: Timed) -> Iterator[Printed]:
 
 def _label(one: Timed) -> str:
     return f"{one.method}, {value_words('shots', one.shots)} on {one.source}, {one.model}"
-
-
-def _gib(size: int | None) -> str:
-    return f"{size / GIB:.2f} GiB" if size else NONE

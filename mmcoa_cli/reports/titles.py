@@ -57,12 +57,8 @@ def _datasets(panels: Sequence[Panel]) -> dict[str, str]:
     every = dict.fromkeys(row.dataset for panel in panels for row in panel.rows)
     over = sorted({len(panel.datasets) for panel in panels if panel.datasets})
     averaged = f"{over[0]} to {over[-1]} datasets" if len(over) > 1 else _counted(panels[0].datasets or every)
-    return {"tested": _counted(every), "each": _each(every), "averaged": averaged}
-
-
-def _each(datasets: Iterable[str]) -> str:
-    names = list(datasets)
-    return names[0] if len(names) == 1 else f"each of {_counted(names)}"
+    each = _counted(every) if len(every) == 1 else f"each of {_counted(every)}"
+    return {"tested": _counted(every), "each": each, "averaged": averaged}
 
 
 def _measured(panel: Panel) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from ..attacks.base import ATTACKS
 from ..tasks import TASKS
@@ -12,6 +13,13 @@ from .metrics import percent as percent
 from .paper import NOTES
 from .rows import Row
 
+if TYPE_CHECKING:
+    from store.schema import Epoch
+
+    from .times import Timed
+
+GIB = 2**30
+NONE = "–"
 BEST = "bold: the best result of its column, under the same attack; the paper's numbers take no part"
 EXPLANATIONS = {  # of signs and words, in the order in which they are printed
     "behind": "p: of the difference to the best, on the same images (exact McNemar test); of many comparisons some are "
@@ -38,12 +46,21 @@ ALIKE = (  # what two results must agree on
 
 def short(value: float) -> str:
     """Three digits that count, never as a power of ten: "0.0123", "1,234"."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else format(Decimal(f"{value:.3g}"), "f")
 
 
 def fixed(value: float, digits: int = 2) -> str:
     """A value that is no share, as exactly as percentages are told."""
     return f"{value:.{digits + 2}f}"
+
+
+def memory(size: int | None) -> str:
+    return f"{size / GIB:.2f} GiB" if size else NONE
+
+
+def devices(one: Epoch | Timed) -> str:
+    """ "4 x NVIDIA A6000"; one alone without its number."""
+    return f"{one.processes} x {one.device}" if one.processes > 1 else one.device
 
 
 def number(row: Row, value: float, digits: int = 2) -> str:

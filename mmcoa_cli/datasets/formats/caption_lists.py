@@ -9,8 +9,8 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 from typing import Any, NamedTuple
 
 from store.errors import UserError
@@ -95,20 +95,15 @@ def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> R
         what = f"{files.title}: no image that {first} names is there"
         raise UserError(what, hint="put the images where it says, below its folder")
     others = {**others, NO_IMAGE: tuple(path for path in others[NO_IMAGE] if path not in read)}
-    return _recognised(files, row, _listed(files, images, entries), others)
+    captions, left_out = _by_image(files, images, entries)
+    return _recognised(files, row, captions, joined(left_out, others, files.left_out))
 
 
-@dataclass(frozen=True)
-class _Listed:
-    """The images of a folder or archive that lists of captions name, in their order; `left_out` is what they do not
-    name, and what they name that is not there."""
-
-    samples: Mapping[tuple[str, str], Sequence[Any]]  # (split, path) -> captions
-    left_out: LeftOut
-
-
-def _listed(files: Files, images: Sequence[str], entries: Iterable[Entry]) -> _Listed:
-    """The captions of each of `images`. Raises UserError for an image of two splits."""
+def _by_image(
+    files: Files, images: Sequence[str], entries: Iterable[Entry]
+) -> tuple[dict[tuple[str, str], list[Any]], LeftOut]:
+    """The captions of each of `images`, by its split and path; and the images without any, and what is named and is
+    not there. Raises UserError for an image of two splits."""
     known, split_of = set(images), dict[str, str]()
     found: dict[tuple[str, str], list[Any]] = {}
     absent: dict[str, None] = {}
@@ -122,22 +117,24 @@ def _listed(files: Files, images: Sequence[str], entries: Iterable[Entry]) -> _L
             )
         found.setdefault((split, path), []).extend(value if isinstance(value, list) else [value])
     others = {ALONE: tuple(map(visible, absent)), NO_CAPTION: tuple(path for path in images if path not in split_of)}
-    return _Listed(found, others)
+    return found, others
 
 
-def _recognised(files: Files, row: DatasetRow, found: _Listed, left_out: LeftOut) -> Recognised:
+def _recognised(
+    files: Files, row: DatasetRow, found: Mapping[tuple[str, str], list[Any]], left_out: LeftOut
+) -> Recognised:
     """The dataset of one's own that has these captions. `val` is the test set where there is no `test`."""
-    splits = {split for split, _ in found.samples}
+    splits = {split for split, _ in found}
     ours = {split: "test" if split == "val" and "test" not in splits else split for split in splits}
-    order = sorted(found.samples, key=lambda sample: (ORDER.index(ours[sample[0]]), sample[1]))
+    order = sorted(found, key=lambda sample: (ORDER.index(ours[sample[0]]), sample[1]))
     full = sized(of_captions(row), common_size(files.image(path) for _, path in order))
 
     def samples() -> Iterator[Sample]:
         for split, path in order:
-            captions = captions_in(list(found.samples[split, path]), full, f"{files.title}: {path}")
+            captions = captions_in(found[split, path], full, f"{files.title}: {path}")
             yield Sample(ours[split], files.image(path), captions=captions)
 
-    return Recognised(full, samples(), files.total, len(order), joined(found.left_out, left_out, files.left_out))
+    return Recognised(full, samples(), files.total, len(order), left_out)
 
 
 def _jsons(files: Files) -> list[str]:
@@ -178,7 +175,7 @@ def _entries(document: Any, split: str) -> Iterator[Entry]:
 def _path(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{visible(repr(value)[:40])} is no file name")
-    return value
+    return normpath(value)  # "./1.jpg" is "1.jpg"
 
 
 class _Places:
@@ -233,7 +230,7 @@ def _rows(files: Files, path: str, column: str) -> Iterator[Entry]:
         name, value = line.get(FILE_NAME), line.get(column)
         if not isinstance(name, str) or not name or value is None:
             raise UserError(f"{files.title}: {path}, line {number} has no {FILE_NAME} or no {column}", hint="mend it")
-        yield Entry(split, f"{folder}/{name}".lstrip("/"), value)
+        yield Entry(split, normpath(f"{folder}/{name}".lstrip("/")), value)
 
 
 def _lines(files: Files, path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:

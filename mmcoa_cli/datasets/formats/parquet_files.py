@@ -181,20 +181,13 @@ def _common_names(files: Files, shards: Sequence[Shard]) -> tuple[str, ...]:
                     f"{', '.join(there)}",
                     hint="give --from a folder of files that go together",
                 )
-        if set(shard.names) != set(first.names):
-            (one, other), name = _only_in_one(first, shard)
-            raise UserError(
-                f"{files.title}: {one.path} has the class {name!r}, and {other.path} does not",
-                hint="give --from a folder of files that go together",
-            )
+        for one, other in ((first, shard), (shard, first)):
+            if only := [name for name in one.names if name not in other.names]:
+                raise UserError(
+                    f"{files.title}: {one.path} has the class {only[0]!r}, and {other.path} does not",
+                    hint="give --from a folder of files that go together",
+                )
     return first.names
-
-
-def _only_in_one(first: Shard, second: Shard) -> tuple[tuple[Shard, Shard], str]:
-    only = [name for name in first.names if name not in second.names]
-    if only:
-        return (first, second), only[0]
-    return (second, first), next(name for name in second.names if name not in first.names)
 
 
 def _class_label(schema: Any, column: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ torchvision wants a folder of its own layout: wherever the dataset's files are, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from inspect import signature
@@ -33,7 +33,8 @@ def find(files: Files, row: DatasetRow, *, scratch: Path, stack: ExitStack) -> R
         return None
     root = stack.enter_context(_root(files, row, base=base, scratch=scratch))
     listed = _list(root, files, row)
-    return Recognised(row, _read(listed, title=files.title), files.total, len(listed), files.left_out)
+    samples = (Sample(s, Encoded(path.name, partial(_bytes, path, files.title)), label) for s, path, label in listed)
+    return Recognised(row, samples, files.total, len(listed), files.left_out)
 
 
 def _base_folder(files: Files, how: Torchvision | None) -> str | None:
@@ -79,12 +80,6 @@ def _list(root: Path, files: Files, row: DatasetRow) -> list[Listed]:
             raise UserError(f"{files.title} lists the unsafe path {path.name!r}", hint="do not trust this archive")
     there = [one for one in listed if one[1].is_file()]  # a part of the dataset lacks some of what its lists name
     return sorted(there, key=lambda one: (ORDER.index(one[0]), one[2], str(one[1])))
-
-
-def _read(listed: Iterable[Listed], *, title: str) -> Iterator[Sample]:
-    """The images that are listed."""
-    for split, path, label in listed:
-        yield Sample(split, Encoded(path.name, partial(_bytes, path, title)), label)
 
 
 def _listed(root: Path, row: DatasetRow, how: Torchvision, *, files: Files) -> list[Listed]:

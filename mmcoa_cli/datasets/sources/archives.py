@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import shutil
 import stat
@@ -42,7 +41,7 @@ class _Allowance:
     """How many bytes may still be inflated, over an archive and all that it holds."""
 
     def __init__(self, packed: int, title: str) -> None:
-        self.cap = self.left = size_cap(packed)
+        self.cap = self.left = MAX_RATIO * packed + MAX_EXTRA
         self._title = title
 
     def take(self, size: int) -> None:
@@ -91,11 +90,6 @@ def unpacked(files: Files, *, scratch: Path) -> Iterator[Path]:
                     shutil.copyfileobj(source, out, CHUNK)
                 task.advance(size)
         yield Path(folder)
-
-
-def size_cap(packed: int) -> int:
-    """How many bytes an archive of `packed` bytes may unpack to."""
-    return MAX_RATIO * packed + MAX_EXTRA
 
 
 @contextmanager
@@ -165,70 +159,52 @@ def _long_work(title: str, size: int) -> AbstractContextManager[Task]:
 
 
 def _tar_files(file: IO[bytes], title: str, scratch: Path, allowance: _Allowance) -> Files:
-    offsets: dict[str, int] = {}
-    sizes: dict[str, int] = {}
+    members: dict[str, tuple[int, int]] = {}  # where each begins, and its size: a TarInfo is much larger
     folders: set[str] = set()
     with damage_named(title):
-        for info in _tar_members(file, title):
+        archive = _tar(file, title)
+        for info in _members(archive, file, title):
             if info.isdir():
                 folders.update({str(PurePosixPath(info.name))} - {"."})
                 continue
             name = _safe(info.name, title)
             if not info.isreg() or info.issparse():
                 raise UserError(f"{title} holds {name}, which is a link or no file", hint="no dataset needs that")
-            offsets[_new(name, sizes, title)], sizes[name] = info.offset_data, info.size
-            require_few(len(sizes) + len(folders), title)
+            members[_new(name, members, title)] = info.offset_data, info.size
+            require_few(len(members) + len(folders), title)
+    sizes = {name: size for name, (_, size) in members.items()}
     allowance.require(sum(sizes.values()), allowance.cap)
 
-    def opened(name: str) -> IO[bytes]:
-        return io.BufferedReader(_Window(file, offsets[name], sizes[name]))
+    def open_member(name: str) -> IO[bytes]:
+        member = tarfile.TarInfo(name)
+        member.offset_data, member.size = members[name]
+        opened: IO[bytes] = archive.extractfile(member)
+        return opened
 
     @contextmanager
     def inner(name: str) -> Iterator[Files]:
         inside = PurePosixPath(name).name
-        with opened(name) as window, _archive(window, inside, sizes[name], scratch, allowance) as files:
+        with open_member(name) as window, _archive(window, inside, sizes[name], scratch, allowance) as files:
             yield files
 
     shown, left_out = visible(sizes, folders)
-    return Files(title, shown, opened, inner=inner, left_out=left_out)
+    return Files(title, shown, open_member, inner=inner, left_out=left_out)
 
 
-class _Window(io.RawIOBase):
-    """`size` bytes of another file, from `start` on, as a file of its own."""
-
-    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
-        self._file, self._start, self._size, self._at = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._start + self._at)
-        data = self._file.read(max(0, min(len(buffer), self._size - self._at)))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
-def _tar_members(file: IO[bytes], title: str) -> Iterator[tarfile.TarInfo]:
+def _tar(file: IO[bytes], title: str) -> Any:
     try:
-        archive: Any = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
+        return tarfile.open(fileobj=file, mode="r:")
     except tarfile.ReadError:
         raise UserError(f"{title} is neither a zip nor a tar", hint=_KINDS) from None
-    with archive:
-        while (info := archive.next()) is not None:
-            archive.members.clear()  # else it keeps every header, gigabytes of them for a large dataset
-            yield info
-        file.seek(archive.offset)
-        if file.read(CHUNK).strip(b"\0"):
-            raise UserError(f"{title} goes on after its end: are these two archives in one?", hint="unpack it yourself")
+
+
+def _members(archive: Any, file: IO[bytes], title: str) -> Iterator[tarfile.TarInfo]:
+    while (info := archive.next()) is not None:
+        archive.members.clear()  # else it keeps every header, gigabytes of them for a large dataset
+        yield info
+    file.seek(archive.offset)
+    if file.read(CHUNK).strip(b"\0"):
+        raise UserError(f"{title} goes on after its end: are these two archives in one?", hint="unpack it yourself")
 
 
 def _safe(name: str, title: str) -> str:

@@ -18,7 +18,7 @@ from mmcoa_cli.app import verb as module_of
 from mmcoa_cli.attacks import ATTACKS
 from mmcoa_cli.commands import known
 from mmcoa_cli.jobs.training_spec import PRECISIONS
-from mmcoa_cli.plans.order import PRESETS
+from mmcoa_cli.plans.request import PRESETS
 from mmcoa_cli.reports.report import FORMATS
 from mmcoa_cli.terminal.literals import Format, Precision, Preset
 

@@ -24,9 +24,9 @@ from PIL import Image
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import Archive, DatasetRow, Source
-from mmcoa_cli.datasets.asked import Asked
 from mmcoa_cli.datasets.fetching import fetch_row
 from mmcoa_cli.datasets.library import dataset_path
+from mmcoa_cli.datasets.request import FetchRequest
 from mmcoa_cli.settings import Home
 from store.dataset_content import compute_checksum
 from store.dataset_info import DatasetInfo
@@ -129,7 +129,7 @@ def fetched(tmp_path: Path) -> Iterator[Callable[..., Dataset]]:
             if isinstance(place, Source):
                 changes["sources"] = (place,)
             row, home = replace(row, **changes), Home(tmp_path / f"store{count}", "")
-            assert fetch_row(row, home, Asked(place if isinstance(place, Path) else None))
+            assert fetch_row(row, home, FetchRequest(place if isinstance(place, Path) else None))
             left = {path.name for path in home.datasets.iterdir() if path.suffix != ".lock"}
             assert left - {".verified"} == {dataset_path(row.name, home).name}
             return opened.enter_context(Dataset.open(dataset_path(row.name, home)))

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets.asked import Asked
 from mmcoa_cli.datasets.fetching import fetch_dataset
+from mmcoa_cli.datasets.request import FetchRequest
 from mmcoa_cli.datasets.summary import summary_of
 from mmcoa_cli.settings import Home
 from store.errors import UserError
@@ -91,6 +91,17 @@ def test_a_folder_with_metadata(name: str, image: Make, laid: Make, fetched: Mak
     assert "left_out" not in [line for line, _ in summary_of(dataset).lines()]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("metadata.csv", b"file_name,text\n./1.jpg,a cat\nsub/../2.jpg,a dog\n"),
+     ("mine.json", b'[{"image": "./1.jpg", "caption": "a cat"}, {"image": "2.jpg", "caption": "a dog"}]')],
+)  # fmt: skip
+def test_names_as_a_shell_writes_them(name: str, text: bytes, image: Make, laid: Make, fetched: Make) -> None:
+    """Each in two folders of a name, so that the path alone says which it is."""
+    files = photos(image, ["1.jpg", "2.jpg", "other/1.jpg"])
+    assert fetched(OWN, laid("x", {**files, name: text})).captions("test") == [["a cat"], ["a dog"]]
+
+
 def test_metadata_without_captions_is_read_as_before(image: Make, laid: Make, fetched: Make) -> None:
     files = photos(image, ["a/1.jpg", "b/2.jpg"])
     for text in (b"file_name,label\na/1.jpg,a\n", b"name,text\na/1.jpg,a cat\n"):
@@ -164,7 +175,7 @@ def test_captions_that_are_none_are_refused_in_one_line(kind: str, image: Make, 
     listing = json.dumps({"images": [*entries, {**entries[0], "filename": "2.jpg", "sentences": [{"raw": "fine"}]}]})
     home = Home(tmp_path / "home", "")
     with pytest.raises(UserError, match=line) as caught:
-        fetch_dataset("mine", home, Asked(laid("x", {**files, "dataset_mine.json": listing.encode()})))
+        fetch_dataset("mine", home, FetchRequest(laid("x", {**files, "dataset_mine.json": listing.encode()})))
     assert "1.jpg" in str(caught.value) and str(caught.value).isprintable() and caught.value.hint
     assert not list(home.datasets.glob("*.h5"))
 
@@ -210,11 +221,11 @@ def test_the_same_again_and_something_else(image: Make, laid: Make, tmp_path: Pa
         laid("x", {**photos(image, ["1.jpg"]), "metadata.csv": b"file_name,text\n1.jpg,a dog\n"}),
         Home(tmp_path / "home", ""),
     )
-    assert fetch_dataset("mine", home, Asked(folder))
-    assert not fetch_dataset("mine", home, Asked(folder))
+    assert fetch_dataset("mine", home, FetchRequest(folder))
+    assert not fetch_dataset("mine", home, FetchRequest(folder))
     (folder / "metadata.csv").write_bytes(b"file_name,text\n1.jpg,a horse\n")
     with pytest.raises(UserError, match="has changed since"):
-        fetch_dataset("mine", home, Asked(folder))
+        fetch_dataset("mine", home, FetchRequest(folder))
 
 
 def test_karpathys_captions_of_flickr(shared: Path, image: Make, laid: Make, fetched: Make) -> None:

@@ -23,9 +23,9 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import Archive, DatasetRow, Source
-from mmcoa_cli.datasets.asked import Asked
 from mmcoa_cli.datasets.fetching import fetch_dataset, fetch_row
 from mmcoa_cli.datasets.library import dataset_path, open_dataset, registered_datasets
+from mmcoa_cli.datasets.request import FetchRequest
 from mmcoa_cli.datasets.samples import Sample
 from mmcoa_cli.datasets.sources import downloads
 from mmcoa_cli.settings import Home
@@ -107,7 +107,7 @@ def test_the_same_from_a_folder_an_archive_and_a_server(
     checksums = set()
     for number, source in enumerate((tmp_path / "own.tar.gz", tmp_path / "own", tmp_path / "own.zip", None)):
         place = Home(tmp_path / str(number), "")
-        fetch_row(served(server, archive), place, Asked(source))
+        fetch_row(served(server, archive), place, FetchRequest(source))
         with Dataset.open(dataset_path("cifar10", place)) as dataset:
             checksums.add(dataset.info.checksum)
     assert len(checksums) == 1
@@ -130,7 +130,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from mmcoa_cli.catalog import Archive, DatasetRow, Source
-from mmcoa_cli.datasets.asked import Asked
+from mmcoa_cli.datasets.request import FetchRequest
 from mmcoa_cli.datasets.fetching import fetch_row
 from mmcoa_cli.settings import Home
 row = json.loads(sys.argv[1])
@@ -140,7 +140,7 @@ row["sources"] = tuple(
 )
 row["class_names"] = tuple(row["class_names"])
 source = Path(sys.argv[3]) if len(sys.argv) > 3 else None
-fetch_row(DatasetRow(**row), Home(Path(sys.argv[2]), ""), Asked(source))
+fetch_row(DatasetRow(**row), Home(Path(sys.argv[2]), ""), FetchRequest(source))
 """
 
 
@@ -190,9 +190,9 @@ def test_a_kill_while_writing(home: Home, tmp_path: Path, image: Image) -> None:
         pass
     process.send_signal(signal.SIGKILL)
     process.wait()
-    fetch_row(row, home, Asked(tmp_path / "pets.zip"))
+    fetch_row(row, home, FetchRequest(tmp_path / "pets.zip"))
     whole = Home(tmp_path / "whole", "")
-    fetch_row(row, whole, Asked(tmp_path / "pets"))
+    fetch_row(row, whole, FetchRequest(tmp_path / "pets"))
     with Dataset.open(dataset_path("pets", home)) as one, Dataset.open(dataset_path("pets", whole)) as other:
         assert one.info.checksum == other.info.checksum
     assert files_in(home) == ["pets.h5"]
@@ -203,7 +203,7 @@ def test_a_dataset_of_ones_own(home: Home, tmp_path: Path, image: Image) -> None
         for bird in ("wren", "robin"):
             (tmp_path / "birds" / split / bird).mkdir(parents=True)
             (tmp_path / "birds" / split / bird / "1.jpg").write_bytes(image(1, (30, 40), "JPEG"))
-    assert fetch_dataset("my birds", home, Asked(tmp_path / "birds"))
+    assert fetch_dataset("my birds", home, FetchRequest(tmp_path / "birds"))
     assert not fetch_dataset("my birds", home)
     with open_dataset("my birds", home) as dataset:
         assert dataset.info.class_names == ("robin", "wren")
@@ -216,7 +216,7 @@ def test_a_dataset_of_ones_own(home: Home, tmp_path: Path, image: Image) -> None
 def test_a_part_of_a_catalog_dataset_keeps_all_classes(home: Home, tmp_path: Path, image: Image) -> None:
     (tmp_path / "x" / "test" / "ship").mkdir(parents=True)
     (tmp_path / "x" / "test" / "ship" / "1.png").write_bytes(image(1, 32))
-    fetch_dataset("cifar10", home, Asked(tmp_path / "x"))
+    fetch_dataset("cifar10", home, FetchRequest(tmp_path / "x"))
     with open_dataset("cifar10", home) as dataset:
         assert len(dataset.info.class_names) == 10
         assert dataset.labels("test").tolist() == [8]
@@ -227,7 +227,7 @@ def test_digits_are_made_where_they_are_needed(home: Home) -> None:
     with open_dataset("digits", home) as dataset:
         assert dataset.info.splits == {"train": 1297, "test": 500}
     with pytest.raises(UserError, match="embedded"):
-        fetch_dataset("digits", Home(home.root / "other", ""), Asked(home.root))
+        fetch_dataset("digits", Home(home.root / "other", ""), FetchRequest(home.root))
 
 
 def test_a_damaged_dataset_is_fetched_again(home: Home) -> None:
@@ -256,14 +256,14 @@ def test_a_hostile_pickle_in_the_archive(
     cifar10_files[f"cifar-10-batches-py/{part}"] = pickle.dumps({b"data": Hostile()})
     (tmp_path / "x.tar.gz").write_bytes(tar_of(cifar10_files))
     with pytest.raises(UserError, match="nothing of it was run"):
-        fetch_row(CIFAR10, home, Asked(tmp_path / "x.tar.gz"))
+        fetch_row(CIFAR10, home, FetchRequest(tmp_path / "x.tar.gz"))
     assert not (tmp_path / "hostile").exists()
     assert files_in(home) == []
 
 
 def test_an_archive_that_lacks_images_is_a_part_from_this_machine(home: Home, tmp_path: Path, archive: bytes) -> None:
     (tmp_path / "x.tar.gz").write_bytes(archive)
-    fetch_row(catalog.datasets()["cifar10"], home, Asked(tmp_path / "x.tar.gz"))
+    fetch_row(catalog.datasets()["cifar10"], home, FetchRequest(tmp_path / "x.tar.gz"))
     with open_dataset("cifar10", home) as dataset:
         assert dataset.info.part("train").startswith("20 of 50,000 train images")
         assert dataset.info.part("test").startswith("4 of 10,000 test images, ")
@@ -325,7 +325,7 @@ def scraped(tmp_path: Path, image: Image) -> Path:
 
 def test_all_broken_images_are_named_at_once(home: Home, scraped: Path) -> None:
     with pytest.raises(UserError, match="3 images of pets cannot be used") as raised:
-        fetch_dataset("pets", home, Asked(scraped))
+        fetch_dataset("pets", home, FetchRequest(scraped))
     assert all(f"cat/{n}.jpg" in str(raised.value) for n in (1, 3, 5))
     assert "--skip-broken" in raised.value.hint
     assert files_in(home) == []
@@ -334,7 +334,7 @@ def test_all_broken_images_are_named_at_once(home: Home, scraped: Path) -> None:
 def test_broken_images_are_left_out_where_that_is_asked_for(
     home: Home, scraped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fetch_dataset("pets", home, Asked(scraped, skip_broken=True))
+    assert fetch_dataset("pets", home, FetchRequest(scraped, skip_broken=True))
     with Dataset.open(dataset_path("pets", home)) as dataset:
         assert dataset.labels("test").tolist() == [0, 0, 0, 1]
     assert "cat/5.jpg" in capsys.readouterr().err
@@ -346,7 +346,7 @@ def test_a_dataset_of_broken_images_only_is_none(home: Home, tmp_path: Path) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"no image")
     with pytest.raises(UserError, match=r"9 images of pets cannot be used.* and 4 more"):
-        fetch_dataset("pets", home, Asked(tmp_path / "x", skip_broken=True))
+        fetch_dataset("pets", home, FetchRequest(tmp_path / "x", skip_broken=True))
 
 
 def test_what_a_killed_process_left_is_removed_by_the_same_command(home: Home, tmp_path: Path, image: Image) -> None:
@@ -354,7 +354,7 @@ def test_what_a_killed_process_left_is_removed_by_the_same_command(home: Home, t
     for name in ("cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)
         (tmp_path / "pets" / name / "1.png").write_bytes(image(8))
-    assert fetch_dataset("pets", home, Asked(tmp_path / "pets"))
+    assert fetch_dataset("pets", home, FetchRequest(tmp_path / "pets"))
     (home.datasets / ".pets.scratch" / "unpacked").mkdir(parents=True)
-    assert not fetch_dataset("pets", home, Asked(tmp_path / "pets"))
+    assert not fetch_dataset("pets", home, FetchRequest(tmp_path / "pets"))
     assert not (home.datasets / ".pets.scratch").exists()

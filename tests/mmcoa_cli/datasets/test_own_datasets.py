@@ -14,11 +14,11 @@ from PIL import Image
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import DatasetRow, Kind
-from mmcoa_cli.datasets.asked import require_template
 from mmcoa_cli.datasets.decoding import SCALED, TURNED
 from mmcoa_cli.datasets.library import open_classes, open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels
 from mmcoa_cli.datasets.prompts import class_prompts
+from mmcoa_cli.datasets.request import require_template
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.settings import Home
 from store.errors import UserError

@@ -10,12 +10,14 @@ import pytest
 
 from mmcoa_cli.inventory import tell_needs_of
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Start
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.runs import zero_shot_run
-from mmcoa_cli.plans.cost import images_of
-from mmcoa_cli.plans.direct import training_jobs
-from mmcoa_cli.plans.disk import _examples, tell_disk, written_by
+from mmcoa_cli.plans import typed_jobs
+from mmcoa_cli.plans.disk import of_checkpoints, of_images_before, of_sample, of_test, tell_disk, written_by
 from mmcoa_cli.plans.selection import look_up
+from mmcoa_cli.plans.speed import images_of
+from mmcoa_cli.plans.typed_jobs import training_jobs
 from mmcoa_cli.settings import Home
 from store.example_packing import pack
 from store.index import Index
@@ -68,8 +70,7 @@ def test_an_image_takes_what_real_ones_took(nowhere: Home, eps: str, low: float,
     """kB of an image of 224 pixels, as they were measured of PGD on ViT-B-32."""
     data = look_up("imagenet", nowhere)
     assert data
-    assert low * 1000 < _examples(evaluation_spec("", ("imagenet",), ("image",), eps=eps), data)["image"][224][1]
-    assert _examples(evaluation_spec("", ("imagenet",), ("image",), eps=eps), data)["image"][224][1] < high * 1000
+    assert low * 1000 < of_sample(evaluation_spec("", ("imagenet",), ("image",), eps=eps), "image", data) < high * 1000
 
 
 @pytest.mark.parametrize(("eps", "inside"), [("1/255", 0.05), ("4/255", 0.03), ("8/255", 0.5)])
@@ -77,7 +78,7 @@ def test_an_image_takes_no_more_than_is_said(nowhere: Home, eps: str, inside: fl
     """Packed, one whose values ended at random at either end of the ball, but for a share of them."""
     data = look_up("cifar10", nowhere)
     assert data and data.pixel_size == 32 and images_of(train_spec("tecoa", dataset="cifar10", shots="5"), data) == 50
-    expected = _examples(evaluation_spec("", ("cifar10",), ("image",), eps=eps), data)["image"][32][1]
+    expected = of_sample(evaluation_spec("", ("cifar10",), ("image",), eps=eps), "image", data)
     draw, most = np.random.default_rng(0), int(eps.split("/")[0])
     clean = draw.integers(most, 256 - most, size=(32, 32, 3), dtype=np.uint8)
     moved = most * draw.choice([-1, 1], size=(3, 32, 32))
@@ -85,6 +86,25 @@ def test_an_image_takes_no_more_than_is_said(nowhere: Home, eps: str, inside: fl
     levels = clean.transpose(2, 0, 1) + np.where(draw.random((3, 32, 32)) < inside, between, moved)
     packed = pack((levels.astype(np.float32) / np.float32(255)), clean)
     assert 0.6 * expected < len(packed) < 1.3 * expected
+
+
+@pytest.mark.parametrize(("pixel_size", "most"), [(None, 1.2), (48, 2.0)])
+def test_examples_take_what_is_said(home: Home, pixel_size: int | None, most: float) -> None:
+    """Images that were enlarged six times are smoother than real ones, and so are their attacks: they take less."""
+    digits = look_up("digits", home)
+    spec = evaluation_spec("vit", ("digits",), ("clean", "image"), limit=100, steps=10, pixel_size=pixel_size)
+    typed_jobs.evaluate([spec], Start())
+    there = sum(path.stat().st_size for path in home.examples.glob("*.h5"))
+    assert digits and 0.8 * there < of_test(spec, digits, attacks=spec.attacks) < most * there
+    assert of_test(spec, digits, attacks=()) == 0
+
+
+def test_images_that_are_attacked_before_the_first_epoch(nowhere: Home) -> None:
+    """advpt: a set of two images of each class; its weights are a prompt. Other methods attack none before."""
+    data = look_up("digits", nowhere)
+    spec = train_spec("advpt", dataset="digits", shots="2", epochs=1, offline_steps=5)
+    assert data and of_images_before(spec, data) > 20_000 and of_checkpoints(spec, nowhere, keep=1) <= 1e6
+    assert of_images_before(train_spec("tecoa", dataset="digits", shots="2"), data) == 0
 
 
 def test_fetch_counts_what_is_not_here(nowhere: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

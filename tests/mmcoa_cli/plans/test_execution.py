@@ -12,21 +12,21 @@ from mmcoa_cli import catalog
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.plans.execution import Execution, Failure, verdict
-from mmcoa_cli.plans.lacking import lacking
-from mmcoa_cli.plans.order import Order, Scale
+from mmcoa_cli.plans.missing import lacking
 from mmcoa_cli.plans.plan import Plan, compose
+from mmcoa_cli.plans.request import Request, Scale
 from mmcoa_cli.plans.selection import Data, Selection
 from mmcoa_cli.reports.reading import rows
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors, save_checkpoint
 from store.index import Index
 
-ORDER = Order(("table1",), preset="quick", source="digits", model="vit", mlm="mlm")
+ORDER = Request(("table1",), preset="quick", source="digits", model="vit", mlm="mlm")
 SMALL = Scale("1", 1, 20, 3)
 DIGITS, NOWHERE = Data("digits", 10, 1297, 500, True), Data("nowhere", 10, 100, 20, False)
 
 
-def plan(home: Home, *sources: Data, order: Order = ORDER, scale: Scale = SMALL) -> Plan:
+def plan(home: Home, *sources: Data, order: Request = ORDER, scale: Scale = SMALL) -> Plan:
     return compose(order, scale, [Selection(order.tables[0], sources or (DIGITS,))], known=Known(home))
 
 
@@ -34,7 +34,7 @@ def carry_out(made: Plan, home: Home) -> list[Failure]:
     return Execution(home).what_can_be(made.steps)
 
 
-def todo(home: Home, *, order: Order = ORDER, scale: Scale = SMALL) -> list[str]:
+def todo(home: Home, *, order: Request = ORDER, scale: Scale = SMALL) -> list[str]:
     return [step.title for step in plan(home, order=order, scale=scale).todo]
 
 
@@ -102,6 +102,12 @@ def test_a_failure_takes_along_only_what_needs_it(home: Home, capsys: pytest.Cap
     assert "type the same command again" in error.hint
     assert todo(home) == []
     assert capsys.readouterr().err.count("error:") == 1
+
+
+@pytest.mark.parametrize("hint", ["", "free some space, and type the same command again", "mmcoa fetch x"])
+def test_what_to_type_is_said_once(home: Home, hint: str) -> None:
+    error = verdict([Failure("fetch x", "it fails", hint)], plan(home).steps)
+    assert error and error.hint.count("type the same command again") == 1 and not error.hint.startswith(";")
 
 
 def test_a_run_that_fails_takes_its_tests_along(home: Home) -> None:

@@ -16,11 +16,11 @@ from mmcoa_cli import catalog
 from mmcoa_cli.catalog import OURS, RELEASE, switches
 from mmcoa_cli.jobs.job import Job, Start
 from mmcoa_cli.jobs.known import Known
-from mmcoa_cli.plans import direct
+from mmcoa_cli.plans import typed_jobs
 from mmcoa_cli.plans.explaining import explained
-from mmcoa_cli.plans.lacking import lacking
-from mmcoa_cli.plans.order import PAPER, Order, Scale, remember, remembered
+from mmcoa_cli.plans.missing import lacking
 from mmcoa_cli.plans.plan import Plan, compose
+from mmcoa_cli.plans.request import PAPER, Request, Scale, remember, remembered
 from mmcoa_cli.plans.selection import Selection, look_up
 from mmcoa_cli.reports.explanation import Effect, Explained
 from mmcoa_cli.reports.reading import rows_of, together
@@ -44,7 +44,7 @@ def plan_of(name: str, *sources: str, home: Home, sizes: dict[str, int], **optio
     found = {one: replace(data(one), pixel_size=size) for one, size in sizes.items()}
     row = catalog.tables()[name]
     selection = Selection(row, tuple(found[one] for one in sources), tuple(found[one] for one in row.tested_on))
-    return compose(Order((name,), explain=True, **options), PAPER, [selection], known=Known(home))
+    return compose(Request((name,), explain=True, **options), PAPER, [selection], known=Known(home))
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def test_other_tables_have_theirs(nowhere: Home) -> None:
 
 def test_what_it_cannot_be_asked_with_and_that_others_go_on_where_they_were(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a part at a time"):
-        Order(("table1",), explain=True, compat="release")
-    home, order = Home(tmp_path, ""), Order(("table1",), preset="quick")
+        Request(("table1",), explain=True, compat="release")
+    home, order = Home(tmp_path, ""), Request(("table1",), preset="quick")
     remember(order, Scale("5"), home)
     assert remembered(order, home) == Scale("5") and remembered(replace(order, explain=True), home) is None
 
@@ -118,14 +118,14 @@ def test_what_it_cannot_be_asked_with_and_that_others_go_on_where_they_were(tmp_
 @pytest.fixture
 def tested(home: Home) -> tuple[Plan, Home]:
     """`vit` under the text attack, as ours and with each switch that is one of it, on 40 images of digits."""
-    order = Order(("table1",), source="digits", model="vit", mlm="mlm", explain=True)
+    order = Request(("table1",), source="digits", model="vit", mlm="mlm", explain=True)
     digits = look_up("digits", home)
     assert digits
     selection, scale = Selection(catalog.tables()["table1"], (digits,)), Scale(limit=40, steps=1)
     plan = compose(order, scale, [selection], known=Known(home))
     jobs = [step.work for step in plan.steps if isinstance(step.work, Job) and step.label.startswith("clip")]
     small = [job.evaluate for job in jobs if job.evaluate and job.evaluate.pixel_size is None]
-    direct.evaluate([spec.changed(attacks=("text",)) for spec in small if "text" in spec.attacks], Start())
+    typed_jobs.evaluate([spec.changed(attacks=("text",)) for spec in small if "text" in spec.attacks], Start())
     return plan, home
 
 

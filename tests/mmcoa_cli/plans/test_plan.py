@@ -14,13 +14,15 @@ from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.jobs.job import Job, Start
 from mmcoa_cli.jobs.known import Known
 from mmcoa_cli.jobs.training_spec import TrainSpec
-from mmcoa_cli.plans.cost import Disk, Speed
-from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale
-from mmcoa_cli.plans.plan import compose, differences, largest_in_time
+from mmcoa_cli.plans.plan import NOTHING, compose, differences, largest_in_time
+from mmcoa_cli.plans.request import LADDER, PAPER, Request, Scale
+from mmcoa_cli.plans.speed import Speed
 from mmcoa_cli.plans.steps import Step
 from mmcoa_cli.settings import Home
 
 from .conftest import data, of_the_paper
+
+VIT = 605_143_316  # bytes of the weights of ViT-B-32, as the catalog has it
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def nowhere(tmp_path: Path) -> Home:
     [("table1", 4 * 3, 4 * (3 + 1)), ("table2", 12, 13 * 15), ("table3", 12, 13 * 15), ("fig3", 12, 13 * 15)],
 )
 def test_the_papers_runs_and_tests(nowhere: Home, speed: Speed, name: str, runs: int, tests: int) -> None:
-    plan = compose(Order((name,)), PAPER, [of_the_paper(name)], known=Known(nowhere), speed=speed)
+    plan = compose(Request((name,)), PAPER, [of_the_paper(name)], known=Known(nowhere), speed=speed)
     counts = Counter(step.kind for step in plan.steps)
     assert (counts["train"], counts["evaluate"]) == (runs, tests)
     assert not plan.left_out
@@ -43,13 +45,13 @@ def test_the_papers_runs_and_tests(nowhere: Home, speed: Speed, name: str, runs:
     assert {(spec.epochs, spec.image_attack) for spec in specs} == {(10, PgdSettings(steps=10))}
     for spec in (job.evaluate for job in jobs if job.evaluate):
         assert (spec.limit, spec.options) == (None, {})  # all defaults: 1/255, 100 steps
-        assert spec.attacks == Order((name,)).attacks and set(spec.attacks) == set(catalog.tables()[name].attacks)
+        assert spec.attacks == Request((name,)).attacks and set(spec.attacks) == set(catalog.tables()[name].attacks)
     assert plan.seconds == pytest.approx(sum(step.seconds or 0 for step in plan.steps))
     assert not nowhere.root.exists()
 
 
 def test_a_run_comes_before_its_tests_and_after_its_data(nowhere: Home, speed: Speed) -> None:
-    steps = compose(Order(("table2",)), PAPER, [of_the_paper("table2")], known=Known(nowhere), speed=speed).steps
+    steps = compose(Request(("table2",)), PAPER, [of_the_paper("table2")], known=Known(nowhere), speed=speed).steps
     trained: set[TrainSpec | None] = {None}
     for step in steps:
         if isinstance(step.work, Job) and step.work.train:
@@ -60,13 +62,13 @@ def test_a_run_comes_before_its_tests_and_after_its_data(nowhere: Home, speed: S
 
 
 def test_without_a_measurement_there_is_no_time(nowhere: Home) -> None:
-    plan = compose(Order(("table1",)), PAPER, [of_the_paper("table1")], known=Known(nowhere))
+    plan = compose(Request(("table1",)), PAPER, [of_the_paper("table1")], known=Known(nowhere))
     assert plan.seconds is None and plan.document()["estimated_seconds"] is None
     assert len(plan.todo) == 2 + 12 + 16  # both models are to be fetched
 
 
 def test_commands_are_those_a_person_would_type(nowhere: Home) -> None:
-    order = Order(("table2",), model="my clip", seed=3, compat="release", batch_size=64, start=Start(processes=2))
+    order = Request(("table2",), model="my clip", seed=3, compat="release", batch_size=64, start=Start(processes=2))
     plan = compose(order, Scale("5", 3, 200, 10), [of_the_paper("table2")], known=Known(nowhere))
     commands = {step.title: step.command for step in plan.steps}
     assert commands["train mmcoa, 5-shot on imagenet"] == (
@@ -78,16 +80,16 @@ def test_commands_are_those_a_person_would_type(nowhere: Home) -> None:
         "--compat release --steps 10 --processes 2"
     )
     assert shlex.split(commands["test clip, zero-shot on dtd"])[:4] == ["mmcoa", "evaluate", "--checkpoint", "my clip"]
-    clean = compose(Order(("table3",)), PAPER, [of_the_paper("table3")], known=Known(nowhere)).steps[-1]
+    clean = compose(Request(("table3",)), PAPER, [of_the_paper("table3")], known=Known(nowhere)).steps[-1]
     assert clean.command == "mmcoa evaluate --checkpoint mmcoa-imagenet-full --dataset caltech256 --attack clean"
 
 
 @pytest.mark.parametrize("name", ["table1", "table3"])
 def test_quick_takes_the_largest_size_in_its_hours(nowhere: Home, speed: Speed, name: str) -> None:
-    order, selection = Order((name,), preset="quick"), [of_the_paper(name)]
+    order, selection = Request((name,), preset="quick"), [of_the_paper(name)]
 
     def hours(scale: Scale) -> float:
-        return (compose(order, scale, selection, known=None, speed=speed).seconds or 0) / 3600
+        return (compose(order, scale, selection, known=NOTHING, speed=speed).seconds or 0) / 3600
 
     costs = [hours(scale) for scale in LADDER]
     assert costs == sorted(costs, reverse=True)
@@ -101,19 +103,19 @@ def test_quick_takes_the_largest_size_in_its_hours(nowhere: Home, speed: Speed, 
 
 def test_what_differs_from_the_paper_is_said() -> None:
     selection = of_the_paper("table2")
-    assert not list(differences(Order(("table2",)), PAPER, [selection]))
-    order = Order(("table2",), preset="quick", model="my-clip", mlm="my-mlm")
+    assert not list(differences(Request(("table2",)), PAPER, [selection]))
+    order = Request(("table2",), preset="quick", model="my-clip", mlm="my-mlm")
     said = "\n".join(differences(order, Scale("5", 3, 100, 10), [selection]))
     for words in ("1, 5 (the paper: 1, 5, 50, full)", "epochs of training: 3", "test images: 100", "test: 10 (",
                   "my-clip instead of ViT-B-32", "my-mlm instead of bert-base-uncased"):  # fmt: skip
         assert words in said
     small = replace(selection, tested=(data("dtd", test=50),))
     assert "test images" not in "\n".join(differences(order, Scale(limit=100), [small]))
-    assert "attack" not in "\n".join(differences(Order(("table3",)), Scale(steps=10), [selection]))
+    assert "attack" not in "\n".join(differences(Request(("table3",)), Scale(steps=10), [selection]))
 
 
 def steps_of(*names: str, scale: Scale = PAPER, home: Home) -> list[Step]:
-    return list(compose(Order(names), scale, [of_the_paper(name) for name in names], known=Known(home)).steps)
+    return list(compose(Request(names), scale, [of_the_paper(name) for name in names], known=Known(home)).steps)
 
 
 def test_what_several_tables_need_is_there_once(nowhere: Home) -> None:
@@ -147,23 +149,21 @@ def test_epochs_are_tests_of_one_run(nowhere: Home) -> None:
     assert sum(step.kind == "train" for step in steps) == 2
     assert [sum(f"--epochs {epoch} " in test for test in tests) for epoch in (1, 2, 3)] == [15, 15, 0]
     assert len(tests) == 3 * 15  # those of the last epoch are the run's own
-    quick = Order(("fig7",))
+    quick = Request(("fig7",))
     assert "epochs of training: 3 (the paper: 10 to 30)" in list(
         differences(quick, Scale("5", 3), [of_the_paper("fig7")])
     )
 
 
 def test_figure_8_interpolates_between_its_runs_and_tests_each_model(nowhere: Home, speed: Speed) -> None:
-    disk = Disk({"tecoa": 100.0, "mmcoa": 100.0}, {name: {224: (1.0, 0.0)} for name in speed.attacks})
-    whole = replace(speed, disk=disk)
-    steps = compose(Order(("fig8",)), PAPER, [of_the_paper("fig8")], known=Known(nowhere), speed=whole).steps
+    steps = compose(Request(("fig8",)), PAPER, [of_the_paper("fig8")], known=Known(nowhere), speed=speed).steps
     counts = Counter(step.kind for step in steps)
     assert counts == {"fetch": 2 + 2, "train": 2, "interpolate": 2, "evaluate": 2 * 11}
     ways = [step for step in steps if step.kind == "interpolate"]
     assert [step.command for step in ways] == [
         f"mmcoa interpolate ViT-B-32 {method}-imagenet-full" for method in ("tecoa", "mmcoa")
     ]
-    assert [(step.seconds, step.bytes) for step in ways] == [(13 * speed.read, 1100.0)] * 2
+    assert [(step.seconds, step.bytes) for step in ways] == [(13 * speed.read, 11 * VIT)] * 2
     tests = [step for step in steps if step.kind == "evaluate"]
     assert (
         tests[3].command == ("mmcoa evaluate --checkpoint interpolated-tecoa-imagenet-full-w0.3 --dataset food101")
@@ -179,14 +179,14 @@ def test_figure_9_is_tests_of_features(nowhere: Home) -> None:
 
 
 def test_all_has_every_table_and_figure() -> None:
-    titles = {table.title.partition(":")[0] for table in Order(("all",)).tables}
+    titles = {table.title.partition(":")[0] for table in Request(("all",)).tables}
     tables = {f"Table {number}" for number in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")}
     assert titles == tables | {f"Figure {number}" for number in range(3, 14)}
 
 
 def test_a_learning_rate_is_that_of_fine_tuning(nowhere: Home) -> None:
     """Of vp it is 40, of advpt 0.002: what a model is fine-tuned with is no rate for them."""
-    order = Order(("table7",), lr=1e-4)
+    order = Request(("table7",), lr=1e-4)
     steps = compose(order, PAPER, [of_the_paper("table7")], known=Known(nowhere)).steps
     rates = {job.train.method: job.train.lr for step in steps if isinstance(job := step.work, Job) and job.train}
     assert rates == {"advpt": 0.002, "vp": 40.0, "tecoa": 1e-4, "mmcoa": 1e-4}
@@ -196,6 +196,6 @@ def test_a_learning_rate_is_that_of_fine_tuning(nowhere: Home) -> None:
 def test_steps_that_a_grid_names_are_no_difference() -> None:
     """Table VI: 10 steps, as in the paper, whatever the preset takes elsewhere."""
     retrieval = of_the_paper("table6")
-    assert not any("steps" in line for line in differences(Order(("table6",)), Scale(steps=10), [retrieval]))
-    both = differences(Order(("table1", "table6")), Scale(steps=10), [of_the_paper("table1"), retrieval])
+    assert not any("steps" in line for line in differences(Request(("table6",)), Scale(steps=10), [retrieval]))
+    both = differences(Request(("table1", "table6")), Scale(steps=10), [of_the_paper("table1"), retrieval])
     assert "steps of the image attack in the test: 10 (the paper: 100)" in list(both)

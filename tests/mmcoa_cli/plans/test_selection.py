@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.plans.order import PAPER, Order
+from mmcoa_cli.plans.request import PAPER, Request
 from mmcoa_cli.plans.selection import Selection, look_up, missing, select
 from mmcoa_cli.settings import Home
 from store.dataset_writing import DatasetWriter
@@ -42,7 +42,7 @@ def add_captions(home: Home, name: str) -> None:
 
 
 def chosen_of(name: str, home: Home, **options: Any) -> Selection:
-    order = Order((name,), **options)
+    order = Request((name,), **options)
     return select(order.tables[0], order, home)
 
 

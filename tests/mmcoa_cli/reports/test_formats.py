@@ -222,6 +222,7 @@ def test_no_number_is_told_as_a_power_of_ten(index: Index, add: Add) -> None:
     """ImageNet has a thousand prompts, and an epoch may take a thousand minutes."""
     add("mmcoa", {"text": 10, "multimodal": 10}, dataset="imagenet", collisions=1000)
     assert (short(0.01234), short(12.34), short(999.6), short(1234.5)) == ("0.0123", "12.3", "1,000", "1,234")
+    assert (short(0.0000123), short(0.0)) == ("0.0000123", "0")
     assert re.search(r"collisions +1000/1000 +1000/1000\n", report(index))
 
 

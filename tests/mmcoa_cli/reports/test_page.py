@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.plans.lacking import lacking
+from mmcoa_cli.plans.missing import lacking
 from mmcoa_cli.reports.content import report_of
 from mmcoa_cli.reports.page import page, part_of
 from mmcoa_cli.reports.reading import rows

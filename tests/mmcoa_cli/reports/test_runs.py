@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from mmcoa_cli.app import app
-from mmcoa_cli.plans.lacking import made_by
+from mmcoa_cli.plans.missing import made_by
 from mmcoa_cli.reports.filters import Filter, moment
 from mmcoa_cli.reports.one_run import _parts, described, sparkline
 from mmcoa_cli.reports.runs import lines_of, listed

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mmcoa_cli.datasets.asked import content_digest
 from mmcoa_cli.datasets.library import dataset_path, open_dataset
+from mmcoa_cli.datasets.request import content_digest
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.settings import Home
 from store.errors import UserError

@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 
 from mmcoa_cli.jobs.known import Known
-from mmcoa_cli.plans.cost import Speed
-from mmcoa_cli.plans.order import PAPER, Order
 from mmcoa_cli.plans.plan import Plan, compose
-from mmcoa_cli.plans.wording import table
+from mmcoa_cli.plans.plan_table import table
+from mmcoa_cli.plans.request import PAPER, Request, Scale
+from mmcoa_cli.plans.selection import select
+from mmcoa_cli.plans.speed import Speed
 from mmcoa_cli.settings import Home
 from mmcoa_cli.terminal.durations import duration
 
@@ -27,7 +28,7 @@ def shown(plan: Plan, width: int) -> str:
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_a_line_for_each_run(home: Home, speed: Speed, width: int) -> None:
-    plan = compose(Order(("table2",)), PAPER, [of_the_paper("table2")], known=Known(home), speed=speed)
+    plan = compose(Request(("table2",)), PAPER, [of_the_paper("table2")], known=Known(home), speed=speed)
     some = iter([True, True, True])
     steps = [
         replace(step, cached=True) if step.kind == "evaluate" and next(some, False) else step for step in plan.steps
@@ -44,10 +45,19 @@ def test_a_line_for_each_run(home: Home, speed: Speed, width: int) -> None:
 
 
 def test_what_is_not_as_in_the_paper_stands_below(home: Home) -> None:
-    plan = compose(Order(("table1",), model="vit", mlm="mlm"), PAPER, [of_the_paper("table1")], known=Known(home))
+    plan = compose(Request(("table1",), model="vit", mlm="mlm"), PAPER, [of_the_paper("table1")], known=Known(home))
     text = shown(plan, 80)
     assert "no time: it is measured when the models are here" in " ".join(text.split())
     assert text.rstrip().endswith("- masked LM mlm instead of bert-base-uncased")
+
+
+def test_a_plan_without_a_test_says_so(home: Home) -> None:
+    """Retrieval, where no dataset has captions."""
+    order = Request(("table6",), preset="quick", source="digits", model="vit", mlm="mlm")
+    chosen = select(order.tables[0], order, home)
+    assert not chosen.tested
+    text = shown(compose(order, Scale("1", 1, 20, 3), [chosen], known=Known(home)), 80)
+    assert "nothing of it can be computed with these datasets" in text and "nothing is left" not in text
 
 
 @pytest.mark.parametrize(

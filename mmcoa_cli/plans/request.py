@@ -49,6 +49,35 @@ class Settings:
         return evaluation_spec(checkpoint, (cell.dataset,), (cell.attack,), **options)
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is measured: with these settings a step of each method's own loss, and the examples of each attack; with
+    `leaks`, such a step with the gradient leak of the released code, too."""
+
+    settings: Settings
+    methods: tuple[MethodRow, ...]
+    attacks: tuple[str, ...]
+    start: Start
+    leaks: bool = False
+
+    @property
+    def model(self) -> str:
+        return self.settings.model
+
+    @property
+    def mlm(self) -> str:
+        return str(self.settings.test["mlm"])
+
+    @property
+    def precision(self) -> str:
+        return str(self.settings.test["precision"])
+
+    @property
+    def block(self) -> int:
+        """The batch size of tests."""
+        return self.settings.test["batch_size"] or EvaluationSpec.batch_size
+
+
 PRESETS = ("paper", "quick")
 
 
@@ -84,7 +113,7 @@ LADDER = (
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """The options of `mmcoa reproduce`. Raises UserError for what cannot be."""
 
     names: tuple[str, ...]
@@ -132,9 +161,9 @@ class Order:
         return [row for name in names if (row := catalog.methods()[name]).loss]
 
     @property
-    def block(self) -> int:
-        """The batch size of tests."""
-        return self.batch_size or EvaluationSpec.batch_size
+    def work(self) -> Work:
+        """What of it is measured."""
+        return Work(self.settings(PAPER), tuple(self.methods), self.attacks, self.start, leaks=self.explain)
 
     def settings(self, scale: Scale) -> Settings:
         """Those of the methods in the paper, but for what was asked for, and no larger than `scale` allows."""
@@ -150,7 +179,7 @@ def _number(shots: str) -> float:
     return math.inf if shots == "full" else int(shots)
 
 
-def remembered(order: Order, home: Home) -> Scale | None:
+def remembered(order: Request, home: Home) -> Scale | None:
     """The size an earlier `quick` of the same options chose: to go on after an interruption, whatever the measurement
     says by then. None where it never began."""
     try:
@@ -159,19 +188,19 @@ def remembered(order: Order, home: Home) -> Scale | None:
         return None
 
 
-def remember(order: Order, scale: Scale, home: Home) -> None:
+def remember(order: Request, scale: Scale, home: Home) -> None:
     """Keep the size for the next time that the same is typed."""
     with replacing(file_of(order, home)) as partial:
         document = {"options": _options(order), "scale": asdict(scale)}
         partial.write_text(json.dumps(document, indent=1), encoding="utf8")
 
 
-def file_of(order: Order, home: Home, *, ending: str = "json") -> Path:
+def file_of(order: Request, home: Home, *, ending: str = "json") -> Path:
     """The file of what is remembered of an order."""
     return home.runs / f"reproduce-{key_of(_options(order))[:8]}.{ending}"
 
 
-def _options(order: Order) -> dict[str, Any]:
+def _options(order: Request) -> dict[str, Any]:
     """What decides the results: not in how many processes they are computed, nor whether a table or a figure shows
     them, so that two which show the same runs share them."""
     grids = {key_of(_results_of(table)): _results_of(table) for table in order.tables}

@@ -15,7 +15,7 @@ from mmcoa_cli import app, catalog
 from mmcoa_cli.attacks.image import IMAGE
 from mmcoa_cli.jobs.evaluation_spec import evaluation_after, evaluation_spec
 from mmcoa_cli.jobs.job import Job, command_of
-from mmcoa_cli.plans.lacking import MOST, Lacking, lacking
+from mmcoa_cli.plans.missing import MOST, Lacking, lacking
 from mmcoa_cli.reports.pivot import panels
 from mmcoa_cli.reports.reading import attacks_of, rows
 from mmcoa_cli.settings import Home

@@ -14,8 +14,8 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from mmcoa_cli.app import app
+from mmcoa_cli.models.held import counted
 from mmcoa_cli.plans import measuring
-from mmcoa_cli.plans.cost import Held
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 
@@ -109,11 +109,8 @@ def test_what_cannot_be_is_told(home: Home) -> None:
 def test_what_is_held_for_the_gradients() -> None:
     """Of a product of 8 rows the input (8 x 100 floats) is held, and what the cosine was taken of (8 x 50); weights are
     there anyway, and of two losses one after the other the greater counts."""
-    layer, held = nn.Linear(100, 50), Held()
-    with held.of("one", images=8, prompts=0, weights=layer.parameters()):
+    layer = nn.Linear(100, 50)
+    with counted(layer.parameters()) as held:
         for rows in (8, 4):
             layer(torch.ones(rows, 100)).cos().sum().backward()
-    assert held.seen["one"] == [(8, 0, 8 * 100 * 4 + 8 * 50 * 4)]
-    with held.of("one", images=4, prompts=0, weights=layer.parameters()):
-        layer(torch.ones(4, 100)).cos().sum().backward()
-    assert held.fitted()["one"] == pytest.approx((0, 600, 0), abs=1e-6)
+    assert held.most == 8 * 100 * 4 + 8 * 50 * 4

@@ -30,23 +30,19 @@ def together(steps: Iterable[Step], *, typed: bool = False) -> Iterator[list[Ste
 
 def job_of(steps: Sequence[Step]) -> Job | None:
     """The one job that does all of these; None where there is none."""
-    first, works = steps[0], [step.work for step in steps]
-    if not all(isinstance(work, Job) and not work.resume for work in works):
+    jobs = [step.work for step in steps if isinstance(step.work, Job)]
+    if len(jobs) < len(steps) or any(job.resume for job in jobs):
         return None
-    jobs = [work for work in works if isinstance(work, Job)]
-    trains, tests = jobs[0].train is not None, [job.evaluate for job in jobs if job.evaluate]
-    alone = len(jobs) == 1
-    own = all((step.of, step.w, step.start) == (first.of, first.w, first.start) for step in steps)
-    only_tests = all(job.train is None for job in jobs[trains:])
-    if alone or not own or not only_tests or (trains and not _after(jobs[0], tests)):
-        return jobs[0] if alone else None
+    first, *others = jobs
+    if not others:
+        return first
+    about, tests = {(step.of, step.w, step.start) for step in steps}, [job.evaluate for job in jobs if job.evaluate]
+    if len(about) > 1 or any(job.train for job in others):
+        return None
+    if first.train and (first.evaluate or any(test.epoch for test in tests)):
+        return None  # what it leaves in the end is tested, and nothing before
     test, *more = merged(tests, over="datasets")
-    return replace(jobs[0], evaluate=test, more=tuple(more)) if all(_alike(test, other) for other in more) else None
-
-
-def _after(training: Job, tests: Sequence[EvaluationSpec]) -> bool:
-    """Whether these are tests of what a training leaves in the end, and it has none of its own."""
-    return training.evaluate is None and all(test.epoch is None for test in tests)
+    return replace(first, evaluate=test, more=tuple(more)) if all(_alike(test, other) for other in more) else None
 
 
 def _alike(one: EvaluationSpec, other: EvaluationSpec) -> bool:

@@ -1,7 +1,7 @@
 """What a report over a half-finished index lacks, which is left to do of its table's plan; and what made its results.
 
 That plan is composed of what the index has: every run in the report and every model that a run started from, on the
-table's datasets under the attacks that are shown, with the settings of their results (`seen.py`); and for every
+table's datasets under the attacks that are shown, with the settings of their results (`indexed_runs.py`); and for every
 training set the table's methods and shots.
 """
 
@@ -23,10 +23,10 @@ from ..reports.rows import Row
 from ..settings import Home
 from ..terminal.typed import typed
 from .compose import cells_of, tests_of
-from .order import Settings
-from .seen import Collection, Seen, settings_of
+from .indexed_runs import Collection, Tested, settings_of
+from .merging import merged
+from .request import Settings
 from .steps import Between
-from .together import merged
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -116,26 +116,28 @@ def lacking(
 def _tests(known: Collection) -> list[Test]:
     """What is left to test, in few commands."""
     todo: dict[EvaluationSpec, str] = {}
-    for seen in known.seen():
+    for one in known.tested():
         for attack in known.table.attacks:
-            own = known.table.narrowed(**seen.axes, attack=(attack,))
+            own = known.table.narrowed(**one.axes, attack=(attack,))
             plain = not own.options and own.axis("epoch") == (None,)
-            for settings, there in seen.settings(attack, without=own.options):
-                done = plain and there >= {*own.datasets}  # as most are: a plan of each would take long
-                for spec in () if done else _left(settings(), seen, own):
-                    todo[spec] = seen.found.id if seen.found else ""
+            for rows in one.alike(attack, without=own.options):
+                there = {row.dataset for row in rows if not row.earlier and not row.before_the_last}
+                if plain and there >= {*own.datasets}:
+                    continue  # as most are: a plan of each would take long
+                for spec in _left(one.settings(attack, rows, without=own.options), one, own):
+                    todo[spec] = one.found.id if one.found else ""
     ids = {spec.checkpoint: run for spec, run in todo.items()}
     return [Test(ids[spec.checkpoint], spec) for spec in merged(merged(todo), over="datasets")]
 
 
-def _left(settings: Settings, seen: Seen, table: TableRow) -> Iterator[EvaluationSpec]:
+def _left(settings: Settings, tested: Tested, table: TableRow) -> Iterator[EvaluationSpec]:
     """The tests of this table that are not done."""
-    cells = [own for cell in cells_of(table) if (own := seen.cell(cell))]
+    cells = [own for cell in cells_of(table) if (own := tested.cell(cell))]
     try:
-        tests = tests_of(settings, seen.checkpoint, cells)
+        tests = tests_of(settings, tested.checkpoint, cells)
     except UserError:  # the index has settings that make no sense
-        tests = tests_of(Settings(), seen.checkpoint, cells)
-    return filter(seen.lacks, tests)
+        tests = tests_of(Settings(), tested.checkpoint, cells)
+    return filter(tested.lacks, tests)
 
 
 def _entry(run: str, dataset: str, attack: str, command: str) -> dict[str, str]:

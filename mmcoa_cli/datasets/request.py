@@ -25,7 +25,7 @@ _ONE_A_LINE = 'one name a line, or ["first", "second"]'
 
 
 @dataclass(frozen=True)
-class Asked:
+class FetchRequest:
     """What a person says of a dataset: where it comes from, and of one of their own what its classes and its prompt
     are called (None where they do not say). `replace`: in place of what is here; `skip_broken`: without the images
     that cannot be used."""
@@ -51,7 +51,7 @@ class Asked:
         }
 
 
-def require_same(info: DatasetInfo, asked: Asked, *, name: str, row: DatasetRow | None) -> None:
+def require_same(info: DatasetInfo, asked: FetchRequest, *, name: str, row: DatasetRow | None) -> None:
     """See that what is here is what is asked for; `row` is the catalog's, if it has one.
 
     Raises UserError that names the difference.
@@ -69,7 +69,7 @@ def require_same(info: DatasetInfo, asked: Asked, *, name: str, row: DatasetRow 
         )
 
 
-def _differences(info: DatasetInfo, asked: Asked) -> Iterator[str]:
+def _differences(info: DatasetInfo, asked: FetchRequest) -> Iterator[str]:
     """Of a dataset of one's own. Where no source is given, what is not said may be as it is."""
     names, template = asked.class_names, asked.template
     if asked.source is not None:
@@ -88,7 +88,7 @@ def _differences(info: DatasetInfo, asked: Asked) -> Iterator[str]:
         yield f"its template is {info.template!r}, not {template!r}"
 
 
-def _differences_of_catalog(info: DatasetInfo, row: DatasetRow, asked: Asked) -> Iterator[str]:
+def _differences_of_catalog(info: DatasetInfo, row: DatasetRow, asked: FetchRequest) -> Iterator[str]:
     if asked.source is not None:
         yield from _other_source(info, asked.source)
     if row.class_names and row.class_names != info.class_names:  # of another version of the catalog

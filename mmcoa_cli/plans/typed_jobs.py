@@ -16,8 +16,8 @@ from ..reports import results
 from ..settings import home
 from .disk import tell_disk, written_by
 from .execution import Execution, verdict
+from .resources import recalled
 from .steps import Step
-from .takes import recalled
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def command(jobs: Sequence[Job], start: Start, *, dry_run: bool, as_json: bool, 
     """Do these jobs, and print their results, with `files` where the examples lie; with `dry_run` say what they would
     take. Raises UserError at the end where one of several was not done."""
     if dry_run:
-        from .dry import show
+        from .dry_run import show
 
         return show(jobs, start, as_json=as_json)
     done = carry_out(jobs, start)
@@ -93,7 +93,7 @@ def carry_out(jobs: Sequence[Job], start: Start) -> Done:
 def _estimated(step: Step, left: float) -> Step:
     """The step with what a dry run said that it takes; else with the bytes that it should leave."""
     found = recalled(step.command, home())
-    return replace(step, takes=found if found.bytes is not None else replace(found, bytes=left or None))
+    return replace(step, resources=found if found.bytes is not None else replace(found, bytes=left or None))
 
 
 def _titles(jobs: Sequence[Job]) -> Iterator[str]:

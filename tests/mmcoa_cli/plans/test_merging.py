@@ -13,8 +13,8 @@ from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from mmcoa_cli.jobs.job import Job, Outcome
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.plans.execution import Execution
+from mmcoa_cli.plans.merging import job_of, together
 from mmcoa_cli.plans.steps import Between, Fetch, Step
-from mmcoa_cli.plans.together import job_of, together
 from mmcoa_cli.settings import Home
 from store.dataset_writing import DatasetWriter
 from store.index import Index

@@ -12,6 +12,7 @@ from rich.text import Text
 from ..space import size
 from ..terminal.durations import duration
 from .plan import Plan
+from .resources import total
 from .steps import Fetch, Step
 
 
@@ -69,12 +70,7 @@ def _tests(steps: Iterable[Step]) -> str:
 
 
 def _time(steps: Sequence[Step]) -> str:
-    return "-" if _done(steps) else duration(_sum(steps))
-
-
-def _sum(steps: Iterable[Step]) -> float | None:
-    times = [step.seconds for step in steps if not step.cached]
-    return None if None in times else float(sum(time for time in times if time))
+    return "-" if _done(steps) else duration(total(step.resources for step in steps if not step.cached).seconds)
 
 
 def _fetches(plan: Plan) -> list[RenderableType]:
@@ -84,10 +80,8 @@ def _fetches(plan: Plan) -> list[RenderableType]:
         return []
     left = sum(step.bytes for step in steps)
     about = f" ({size(left)} and more)" if left else ""
-    return [
-        Text(f"to fetch: {', '.join(step.work.name for step in steps if isinstance(step.work, Fetch))}{about}"),
-        Text(),
-    ]
+    names = ", ".join(step.work.name for step in steps if isinstance(step.work, Fetch))
+    return [Text(f"to fetch: {names}{about}"), Text()]
 
 
 def _sums(plan: Plan) -> list[RenderableType]:
@@ -96,6 +90,8 @@ def _sums(plan: Plan) -> list[RenderableType]:
         steps = [step for step in plan.steps if step.kind == kind]
         if steps:
             counts.append(f"{len(steps)} {word} ({sum(step.cached for step in steps)} cached)")
+    if not counts:
+        return [Text("nothing of it can be computed with these datasets", style="bold")]
     if not plan.computes:
         return [Text(f"{', '.join(counts)}: nothing is left to compute", style="bold")]
     if plan.speed is None:

@@ -25,7 +25,7 @@ from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..reports.standing import is_named, shots_of
 from .compose import in_run
-from .order import Settings
+from .request import Settings
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -35,12 +35,8 @@ OF_ONE_RUN = ("seed", "shots", "model", "part", "model_sha256", "base", "recipe"
 WHOLE = ("none", "release")  # of compat
 
 
-def _nothing(attack: str) -> Mapping[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True)
-class Seen:
+class Tested:
     """A run or a model of the index, with results that were measured alike; none where it was not tested yet.
 
     `found` is its row among the runs; None for a model that has none.
@@ -49,8 +45,8 @@ class Seen:
     found: Run | None
     model: str
     axes: Mapping[str, tuple[Any, ...]]  # the part of a table's grid that it is
+    usual: Callable[[str], Mapping[str, Any]]  # gives the settings of a test under an attack without results
     rows: Sequence[Row] = ()
-    usual: Callable[[str], Mapping[str, Any]] = _nothing  # gives the settings of a test under an attack without results
     told: dict[Any, Any] = field(default_factory=dict)  # what results of one threat model and setting were made with
 
     @property
@@ -61,28 +57,21 @@ class Seen:
         method = catalog.methods().get(self.found.method)
         return self.found.id if self.found.source or (method and method.wrapper) else self.model
 
-    def settings(self, attack: str, *, without: Container[str]) -> Iterator[tuple[Callable[[], Settings], set[str]]]:
-        """Those of its results under an attack, each once, with the datasets that it has results of today on; `without`
-        options that a grid has."""
+    def alike(self, attack: str, *, without: Container[str]) -> list[list[Row]]:
+        """Its results under an attack, those of the same settings together; `without` options that a grid has. Where
+        there are none, one group of none."""
 
-        def told(of: Mapping[str, Any]) -> dict[str, Any]:
-            return {name: value for name, value in of.items() if name not in without}
-
-        def alike(row: Row) -> tuple[Any, ...]:
+        def options(row: Row) -> tuple[Any, ...]:
             shared = _measured_so(row)
             if shared not in self.told:
                 self.told[shared] = settings_of([row], limit=False)
-            return tuple(told(self.told[shared]).items())
+            return tuple(_but(self.told[shared], without).items())
 
-        own = [row for row in self.rows if row.attack == attack]
-        for same in grouped(own, alike) or [[]]:
-            there = {row.dataset for row in same if not row.earlier and not row.before_the_last}
-            yield partial(self._made_with, attack, same, told), there
+        return grouped([row for row in self.rows if row.attack == attack], options) or [[]]
 
-    def _made_with(
-        self, attack: str, same: Sequence[Row], told: Callable[[Mapping[str, Any]], dict[str, Any]]
-    ) -> Settings:
-        return Settings(test=told(settings_of(same) if same else self.usual(attack)))
+    def settings(self, attack: str, rows: Sequence[Row], *, without: Container[str]) -> Settings:
+        """Those of such a group."""
+        return Settings(test=_but(settings_of(rows) if rows else self.usual(attack), without))
 
     def cell(self, cell: Cell) -> Cell | None:
         """A cell as this run has it; None where it has not as many epochs."""
@@ -114,28 +103,27 @@ class Collection:
             return [name for name in self.table.datasets if any(row.dataset == name for row in self.rows)]
         return sorted({row.source for row in self.rows if row.source}) or list(self.table.sources)
 
-    def seen(self) -> Iterator[Seen]:
+    def tested(self) -> Iterator[Tested]:
         """Every run or model with results, finished runs without any, and models that runs started from. Results with a
         part of --compat were made to explain others, and are no beginning of more."""
         whole = [row for row in self.rows if row.compat in ("", *WHOLE)]
         on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(whole, lambda r: (r.run,))}
-        tested, told = INTERPOLATED if self.table.between else "train", dict[Any, Any]()
+        kind, told = INTERPOLATED if self.table.between else "train", dict[Any, Any]()
 
         def alike(row: Row) -> tuple[Any, ...]:
             return (row.dataset if on_source else "", row.compat, row.precision, row.seed)
 
         for run in (run for run in self.runs if run.method in catalog.methods()):
-            untested = (run.kind, run.status) == (tested, "complete") and self._stands(run)
+            untested = (run.kind, run.status) == (kind, "complete") and self._stands(run)
             for group in grouped(of_run.get(run.id, []), alike) or ([[]] if untested else []):
                 source, usual = run.source or group[0].dataset, partial(self._usual, run, group)
-                yield Seen(run, run.model, _axes(run.method, source), group, usual, told)
+                yield Tested(run, run.model, _axes(run.method, source), usual, group, told)
         here = [row for row in self.rows if not on_source or row.dataset in self.table.datasets]
         zero_shot = next((name for name in self.table.methods if not catalog.methods()[name].loss), "")
         for group in grouped(here, lambda row: (row.model, row.dataset if on_source else "")):
             if zero_shot and all(row.source for row in group):
-                yield Seen(
-                    None, group[0].model, _axes(zero_shot, group[0].dataset), usual=partial(self._usual, None, group)
-                )
+                usual = partial(self._usual, None, group)
+                yield Tested(None, group[0].model, _axes(zero_shot, group[0].dataset), usual)
 
     def _usual(self, run: Run | None, group: Sequence[Row], attack: str) -> Mapping[str, Any]:
         """The settings of a test that joins results under an attack: those of the run's own ones, else of those which
@@ -205,6 +193,10 @@ class Collection:
     def _options(self) -> list[str]:
         """The options of training that the table has."""
         return list(dict.fromkeys(name for training in self.table.axis("training") for name in training))
+
+
+def _but(options: Mapping[str, Any], without: Container[str]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in without}
 
 
 def _axes(method: str, source: str) -> dict[str, tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from mmcoa_cli.catalog import Cell
 from mmcoa_cli.commands import known
 from mmcoa_cli.jobs.job import Start
 from mmcoa_cli.jobs.training_spec import TrainSpec
-from mmcoa_cli.plans.order import LADDER, PAPER, Order, Scale, remember, remembered
+from mmcoa_cli.plans.request import LADDER, PAPER, Request, Scale, remember, remembered
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 
@@ -27,12 +27,12 @@ from store.errors import UserError
 )  # fmt: skip
 def test_what_cannot_be_asked_for(options: dict[str, Any]) -> None:
     with pytest.raises(UserError) as error:
-        Order(**{"names": ("table1",), **options})
+        Request(**{"names": ("table1",), **options})
     assert error.value.hint
 
 
 def test_runs_have_the_methods_own_settings() -> None:
-    order = Order(("table2",), seed=3, compat="release", batch_size=64)
+    order = Request(("table2",), seed=3, compat="release", batch_size=64)
     cell = Cell("tecoa", "imagenet", "5")
     wanted = TrainSpec("tecoa", "imagenet", "5", epochs=10, batch_size=64, seed=3, compat="release")
     assert order.settings(PAPER).run(cell) == order.settings(Scale(epochs=99)).run(cell) == wanted
@@ -56,7 +56,7 @@ def test_shots_that_a_size_allows() -> None:
 
 
 def test_a_size_is_remembered_for_the_same_options(tmp_path: Path) -> None:
-    home, order = Home(tmp_path, ""), Order(("table1",), preset="quick")
+    home, order = Home(tmp_path, ""), Request(("table1",), preset="quick")
     assert remembered(order, home) is None
     remember(order, LADDER[4], home)
     assert remembered(order, home) == LADDER[4]
@@ -69,7 +69,7 @@ def test_a_size_is_remembered_for_the_same_options(tmp_path: Path) -> None:
 
 
 def test_a_figure_of_the_same_runs_has_the_same_size(tmp_path: Path) -> None:
-    home, order = Home(tmp_path, ""), Order(("table2",), preset="quick")
+    home, order = Home(tmp_path, ""), Request(("table2",), preset="quick")
     remember(order, LADDER[4], home)
     assert (
         remembered(replace(order, names=("fig3",)), home)
@@ -83,7 +83,7 @@ def test_rows_ask_for_what_exists() -> None:
     for row in map(catalog.tables().__getitem__, known.reproducible()[:-1]):
         assert set(row.methods) <= set(catalog.methods())
         assert row.title and row.task and row.sources
-        asked = Order((row.name,)).attacks
+        asked = Request((row.name,)).attacks
         assert set(asked) == set(row.attacks)
         for number, name in enumerate(asked):  # an attack shares the work of those it needs
             assert not set(asked[number + 1 :]) & set(attacks.lookup(name).needs)

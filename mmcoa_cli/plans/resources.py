@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..terminal.durations import closely, duration
 
 
 @dataclass(frozen=True)
-class Takes:
+class Resources:
     """None for what is not known, or nobody counts."""
 
     seconds: float | None = None
@@ -43,34 +43,30 @@ class Takes:
         return {name: None if value is None else round(value) for name, value in asdict(self).items()}
 
 
-NOTHING = Takes()
+UNKNOWN = Resources()
 
 
-def all_of(every: Iterable[Takes]) -> Takes:
+def total(every: Iterable[Resources]) -> Resources:
     """Of work that is done one behind the other; what is not known of a part is not known of the whole."""
     parts = list(every)
 
-    def of(name: str) -> list[float] | None:
+    def of(name: str, together: Callable[[list[float]], float]) -> float | None:
         found = [getattr(part, name) for part in parts]
-        return None if None in found or not found else found
+        return None if None in found else together([0.0, *found])
 
-    seconds, memory, left = of("seconds"), of("memory"), of("bytes")
-    return Takes(
-        None if seconds is None else sum(seconds), None if memory is None else max(memory),
-        None if left is None else sum(left),
-    )  # fmt: skip
+    return Resources(of("seconds", sum), of("memory", max), of("bytes", sum))
 
 
-def beside(took: Takes, planned: Takes) -> str:
+def took_and_planned(took: Resources, planned: Resources) -> str:
     """ "took 12 min, 1.3 GB on disk; planned: 10 min, 1.1 GB on disk"."""
     told = planned.words()
     return f"took {took.words(exact=True)}{f'; planned: {told}' if told else ''}"
 
 
-def taken(job: Job, outcome: Outcome, home: Home, *, began: float, seconds: float) -> Takes:
+def used_by(job: Job, outcome: Outcome, home: Home, *, began: float, seconds: float) -> Resources:
     """What a job took that began at this moment (of `time.time`), by what it left on disk."""
-    written = sum(_size(path) for path in _written(job, outcome, home) if _written_at(path) >= began)
-    return Takes(seconds, outcome.memory or None, written)
+    files = [path.stat() for path in _written(job, outcome, home) if path.is_file()]
+    return Resources(seconds, outcome.memory or None, sum(one.st_size for one in files if one.st_mtime >= began))
 
 
 def _written(job: Job, outcome: Outcome, home: Home) -> Iterator[Path]:
@@ -89,31 +85,23 @@ def _written(job: Job, outcome: Outcome, home: Home) -> Iterator[Path]:
         yield from (trial.examples(attack.name).path for attack in with_needs(trial.spec.attacks))
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _written_at(path: Path) -> float:
-    return path.stat().st_mtime if path.exists() else 0.0
-
-
-def remember(command: str, takes: Takes, home: Home) -> None:
+def remember(command: str, takes: Resources, home: Home) -> None:
     """Keep what a command was estimated to take, until it is typed."""
     with replacing(_place(command, home)) as partial:
         partial.write_text(json.dumps(takes.document()), encoding="utf8")
 
 
-def recalled(command: str, home: Home) -> Takes:
+def recalled(command: str, home: Home) -> Resources:
     """That, once: where work goes on after an interruption, the rest of it was not estimated."""
     place = _place(command, home)
     try:
         found: dict[str, Any] = json.loads(place.read_text(encoding="utf8"))
-        numbers = {name: found[name] for name in asdict(Takes()) if isinstance(found[name], int)}
+        numbers = {name: found[name] for name in asdict(Resources()) if isinstance(found[name], int)}
     except (OSError, ValueError, TypeError, LookupError):
-        return Takes()
+        return Resources()
     with suppress(OSError):
         place.unlink()
-    return Takes(**numbers)
+    return Resources(**numbers)
 
 
 def _place(command: str, home: Home) -> Path:
