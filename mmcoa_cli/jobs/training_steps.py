@@ -200,7 +200,7 @@ def _save(row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int
         Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
     save_epoch(folder, plan.victim, optimizer, epoch=row.epoch, spec=about, writes=writes)
     if keep and writes:
-        drop_earlier(folder, keep=keep)
+        drop_earlier(folder, epoch=row.epoch, keep=keep)
 
 
 def _row(plan: Plan, clock: Clock, *, number: int, loss: float, processes: int) -> Epoch:

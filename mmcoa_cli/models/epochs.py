@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from store.checkpoints import copy_checkpoint, drop_state, load_spec, load_state, load_tensors, save_checkpoint
 from store.errors import UserError
+from store.files import discard
 
 from .origins import RECORD, Record
 from .partial import WRAPPER
@@ -100,13 +101,11 @@ def state_of(optimizer: Any) -> dict[str, Tensor]:
     }
 
 
-def drop_earlier(folder: Path, *, keep: int) -> None:
-    """Remove all epochs of a run but the last `keep`."""
-    for epoch in epochs_in(folder)[:-keep]:
-        gone = epoch.with_suffix(".partial")  # no epoch any more, should the rest be interrupted
-        shutil.rmtree(gone, ignore_errors=True)
-        epoch.rename(gone)
-        shutil.rmtree(gone)
+def drop_earlier(folder: Path, *, epoch: int, keep: int) -> None:
+    """Remove all epochs of a run but the last `keep` up to this one; a later one is damaged, and waits for its turn."""
+    for earlier in epochs_in(folder):
+        if number_of(earlier) <= epoch - keep:
+            discard(earlier)
 
 
 def save_weights(

@@ -187,6 +187,23 @@ def test_the_radius_of_its_images_is_not_that_of_its_test() -> None:
     assert train_spec("advpt", offline_eps="8/510").settings.offline_eps == "4/255"
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "hint"),
+    [
+        ({"offline_eps": "3"}, "-o offline_eps=3 is the whole range of a pixel", "-o offline_eps=3/255"),
+        (
+            {"offline_steps": 2 * 10**6},
+            "-o offline_steps=2000000 is too large",
+            "-o offline_steps takes at most 1,000,000",
+        ),
+    ],
+)
+def test_errors_name_its_own_options(options: dict[str, Any], error: str, hint: str) -> None:
+    with pytest.raises(UserError) as raised:
+        train_spec("advpt", **options)
+    assert (str(raised.value), raised.value.hint) == (error, hint)
+
+
 def test_its_row_is_as_published() -> None:
     spec = train_spec("advpt", dataset="digits")
     row = spec.optimization

@@ -123,8 +123,8 @@ def test_a_run_that_keeps_one_epoch_goes_on_from_it(
     home, other = new_home("home"), new_home("other")
     drop = training_steps.drop_earlier
 
-    def interrupted(folder: Path, *, keep: int) -> None:
-        drop(folder, keep=keep)
+    def interrupted(folder: Path, **options: int) -> None:
+        drop(folder, **options)
         if len(Index(home.database_url).epochs(folder.name)) == after:
             raise Interrupted
 
@@ -139,6 +139,26 @@ def test_a_run_that_keeps_one_epoch_goes_on_from_it(
     assert last.name == "epoch-003" and not (last / "state.safetensors").exists()
     assert same(weights(home, run), expected)
     assert train(SPEC, home, accelerator, keep=1).finished_at == Index(home.database_url).runs()[0].finished_at
+    train(SPEC, home, accelerator, keep=2)
+    assert [path.name for path in epochs_in(home.checkpoints / run)] == ["epoch-002", "epoch-003"]
+    assert same(weights(home, run), expected)
+
+
+def test_damaged_later_epochs_are_no_reason_to_drop_the_one_to_go_on_from(
+    home: Home, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(SPEC, home, accelerator, keep=2).id
+    expected, drop = weights(home, run), training_steps.drop_earlier
+    cut(home.checkpoints / run / "epoch-003" / "model.safetensors")  # and no other has a state: all begins again
+
+    def interrupted(folder: Path, **options: int) -> None:
+        drop(folder, **options)
+        raise Interrupted
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(training_steps, "drop_earlier", interrupted)
+        train(SPEC, home, accelerator, keep=2)
+    assert (home.checkpoints / run / "epoch-001" / "state.safetensors").exists()
     train(SPEC, home, accelerator, keep=2)
     assert [path.name for path in epochs_in(home.checkpoints / run)] == ["epoch-002", "epoch-003"]
     assert same(weights(home, run), expected)
