@@ -23,13 +23,13 @@ from store.index import Index
 from . import catalog, plugins
 from .attacks.base import usual
 from .jobs.evaluation_spec import evaluation_spec
-from .jobs.given import NAME, attacked, given
-from .jobs.given import Attacked as Attacked
+from .jobs.in_memory import NAME, attacked, given
+from .jobs.in_memory import Attacked as Attacked
 from .jobs.job import Start
 from .jobs.training_spec import DEFAULT_DATASET
-from .models.loaded import Model as Model
-from .models.loaded import evaluating
-from .models.present import Present
+from .models.api_model import Model as Model
+from .models.api_model import evaluating
+from .models.current_digests import Present
 from .models.runs import epoch_before_the_last, require_whole, run_of
 from .models.subjects import load_mlm, load_subject
 from .plans import direct

@@ -21,8 +21,8 @@ from store.schema import Run
 
 from .. import catalog
 from ..models.epochs import epochs_in, epochs_of, has_kept, last_epoch, path_of, take_over
-from ..models.partial import checkpoint_digest
 from ..models.runs import now, zero_shot_run
+from ..models.wrapper_record import checkpoint_digest
 from ..settings import Home
 from ..terminal.console import say
 from .continuing import require_continuable

@@ -23,13 +23,12 @@ from ..datasets.prompts import class_prompts
 from ..datasets.sampling import few_shot
 from ..defences.step import Attacks
 from ..models.clip import Clip
-from ..models.present import data_key
+from ..models.current_digests import data_key
 from ..models.runs import now, template_of_base
 from ..models.stored_lm import StoredLM, stored_mlm
 from ..models.subjects import load_base, origin_of
 from ..models.token_rows import cut_by, require_distinct_prompts
-from ..models.victim import Victim
-from ..models.wrapping import wrap
+from ..models.victim import Victim, wrap
 from ..settings import Home
 from .training_identity import of_training, recipe_of, run_id, shortened_warmup
 from .training_spec import TrainSpec

@@ -22,7 +22,7 @@ from ..catalog import MethodRow, OptimizerRow
 from ..catalog.recipes import recipes
 from ..defences import settings_kind
 from ..defences.settings import STEPS
-from ..models.victim import WRAPPERS
+from ..models.wrappers import WRAPPERS
 from ..terminal import literals
 from ..terminal.checks import not_negative, one_of, positive
 

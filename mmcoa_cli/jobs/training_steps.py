@@ -31,12 +31,12 @@ from ..settings import Home, require_space
 from ..terminal.console import Task, progress, say
 from ..terminal.signals import held
 from .batches import Fed, Stages, feed_of, slices
-from .clock import Clock, Losses, Taken, Waits, peak_memory
+from .clock import Clock, Losses, Taken, peak_memory, waits_told
 from .evaluation_spec import EvaluationSpec
+from .fsdp import divide, of_divided, require_divisible
+from .interrupted_epoch import Reached, load_interrupted, saved_when_interrupted
 from .job import Conduct
-from .midway import Reached, kept, reached
 from .offline import OfflineFeatures
-from .sharding import divide, of_divided, require_divisible
 from .tracking import Log, tracker
 from .training_plan import Ints, Plan
 from .updates import Update, recomputes
@@ -64,7 +64,7 @@ def train_epochs(
     an_epoch, folder = math.ceil(len(plan.indices) / spec.batch_size), home.checkpoints / plan.run
     title, total = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices)
     seen, first = done * len(plan.indices) + before.steps * spec.batch_size, done * an_epoch + before.steps
-    waits = Waits()
+    seconds = waited = 0.0
     with (
         tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=first) as log,
         feed_of(plan, accelerator, first=done, after=before.steps, workers=conduct.workers) as feed,
@@ -72,17 +72,19 @@ def train_epochs(
     ):
         for epoch in range(done, spec.epochs):
             begun = before if epoch == done else Reached()
-            clock = Clock(plan.victim.device, before=begun.lap)
+            clock = Clock(plan.victim.device, seconds=begun.seconds, waited=begun.waited)
             tell = partial(_tell, task, log, f"epoch {epoch + 1}/{spec.epochs}")
             losses = Losses(clock, tell, lr=spec.lr, before=begun.losses)
             fed = Fed(feed, clock, first=(epoch - done) * an_epoch - before.steps)
-            saving = partial(kept, folder, plan, plain, losses, clock, epoch=epoch + 1, divided=conduct.divided)
+            saving = partial(
+                saved_when_interrupted, folder, plan, plain, losses, clock, epoch=epoch + 1, divided=conduct.divided
+            )
             with nullcontext() if quiet else saving():
                 every = steps(
                     plan, update.module, accelerator, original=original, epoch=epoch, fed=fed, after=begun.steps
                 )
                 _take(every, update, losses, clock)
-                waits.add(clock)
+                seconds, waited = seconds + clock.seconds, waited + clock.waited
                 what = f"run {plan.run} after epoch {epoch + 1}"
                 require_finite_weights(_module(plan.victim), what, hint=smaller_lr(spec.lr))
                 row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
@@ -90,8 +92,8 @@ def train_epochs(
                     _save(row, plan, home, plain, keep=keep, writes=not quiet)
             accelerator.wait_for_everyone()
             log.epoch(epoch + 1, loss=losses.mean, seconds=clock.seconds, tested=watch.after(epoch + 1))
-    if not quiet and waits.told:
-        say(waits.told)
+    if not quiet and (told := waits_told(seconds, waited)):
+        say(told)
 
 
 def _take(every: Iterator[Step], update: Update, losses: Losses, clock: Clock) -> None:
@@ -105,7 +107,7 @@ def _take(every: Iterator[Step], update: Update, losses: Losses, clock: Clock) -
 
 def _tell(task: Task, log: Log, epoch: str, taken: Taken) -> None:
     task.advance(taken.images, note=f"{epoch}, loss {taken.loss:.3f}")
-    log.step(taken.lap, images=taken.images, loss=taken.loss, lr=taken.lr)
+    log.step(taken)
 
 
 def _begun(
@@ -120,7 +122,7 @@ def _begun(
     victim.freeze(spec.tune)
     plain = make(_trained(victim))
     done = resume(folder, victim, plain, epochs=spec.epochs)
-    before = reached(folder, plan, plain, epoch=done + 1)
+    before = load_interrupted(folder, plan, plain, epoch=done + 1)
     if accelerator.is_main_process:
         Stages.of(plan).tell()
         _tell_what_is_lost(plan.run, folder, done)
@@ -240,7 +242,7 @@ def _tell_what_is_lost(run: str, folder: Path, done: int) -> None:
 
 def _module(victim: Victim) -> nn.Module:
     """What has the weights, by the names that they have in a checkpoint."""
-    return victim.clip.model if victim.clip is victim else victim  # type: ignore[return-value]
+    return victim.clip.model if victim.clip is victim else victim
 
 
 def _tensor(labels: np.ndarray[Any, np.dtype[np.int64]], device: torch.device) -> Tensor:

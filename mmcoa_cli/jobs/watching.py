@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from accelerate import Accelerator
 
+from ..models.dtensors import is_divided
 from ..models.stored_lm import stored_mlm
 from ..models.subjects import load_subject
 from ..models.victim import Victim
-from ..models.whole import is_divided
 from ..settings import Home
 from ..terminal.console import say
 from .evaluation import Maker

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from store.errors import UserError
 
-from .whole import own_part
+from .dtensors import own_part
 
 OVERFLOW = "the model overflows: in training take a smaller --lr, in bf16 --precision fp32"
 

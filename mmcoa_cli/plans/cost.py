@@ -16,7 +16,7 @@ from ..attacks.compat import LEAK, parts
 from ..catalog.recipes import PLAIN, recipes
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_before
 from ..jobs.training_spec import TrainSpec
-from ..models.memory_factors import MOMENTS, PASSING
+from ..models.memory import MOMENTS, PASSING
 from .selection import Data
 from .takes import Takes
 
@@ -238,7 +238,7 @@ class Held:
     @contextmanager
     def of(self, name: str, *, images: int, prompts: int, weights: Iterable[Tensor]) -> Iterator[None]:
         """Inside, `name` computes on so many images and prompts."""
-        from ..models.held import counted
+        from ..models.memory import counted
 
         with counted(weights) as held:
             yield

@@ -43,8 +43,8 @@ from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
 from ..jobs.worker import choose_kernels
 from ..models.fast_vit import patch_of
-from ..models.held import free_memory
 from ..models.library import mlm_path
+from ..models.memory import free_memory
 from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err

@@ -14,8 +14,8 @@ from store.row_checks import parsed
 from .. import catalog
 from ..attacks.base import ATTACKS
 from ..jobs.training_spec import stored_spec
+from ..models.current_digests import Present
 from ..models.epochs import epochs_of
-from ..models.present import Present
 from ..tasks import TASKS
 from ..terminal.checks import one_of
 from . import earlier

@@ -31,8 +31,8 @@ from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.models.runs import run_of, template_of
 from mmcoa_cli.models.subjects import load_subject
-from mmcoa_cli.models.victim import ContextSettings
-from mmcoa_cli.models.wrapping import wrap
+from mmcoa_cli.models.victim import wrap
+from mmcoa_cli.models.wrappers import ContextSettings
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors
 from store.errors import UserError

@@ -14,8 +14,8 @@ from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.jobs.updates import estimated
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import clip_files, epochs_in
-from mmcoa_cli.models.held import counted, needed
-from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.memory import counted, needed
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors, save_checkpoint
 

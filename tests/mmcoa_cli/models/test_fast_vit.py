@@ -14,11 +14,11 @@ from open_clip import transformer
 from torch import Tensor, nn
 
 from mmcoa_cli.models import fast_vit
+from mmcoa_cli.models.api_model import evaluating
 from mmcoa_cli.models.fast_vit import quicken
-from mmcoa_cli.models.loaded import evaluating
-from mmcoa_cli.models.untrained import new_clip
-from mmcoa_cli.models.victim import VisualPromptSettings
-from mmcoa_cli.models.wrapping import wrap
+from mmcoa_cli.models.new_clip import new_clip
+from mmcoa_cli.models.victim import wrap
+from mmcoa_cli.models.wrappers import VisualPromptSettings
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 BASE = {"image_size": 32, "layers": 3, "width": 48, "head_width": 16, "patch_size": 8}

@@ -16,9 +16,9 @@ from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.models.runs import run_of
 from mmcoa_cli.models.subjects import load_subject
-from mmcoa_cli.models.victim import VisualPromptSettings
+from mmcoa_cli.models.victim import Wrapper, wrap
 from mmcoa_cli.models.visual_prompt import VisualPrompt
-from mmcoa_cli.models.wrapping import Wrapper, wrap
+from mmcoa_cli.models.wrappers import VisualPromptSettings
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors
 from store.errors import UserError

@@ -1,4 +1,4 @@
-"""An attack on images and class names that are given: as an evaluation makes its examples, and held in memory."""
+"""An attack on images and class names in memory, as an evaluation makes its examples; nothing is stored."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from ..attacks.base import for_texts, with_needs
 from ..attacks.compat import TIES
 from ..attacks.compat import parts as parts_of
 from ..tasks.base import Drawn, Task
+from .blocks import Pass
 from .evaluation_spec import EvaluationSpec
-from .making import Making
-from .needed import ADVERSARIAL, UnderWay
-from .passes import Pass
+from .making import ADVERSARIAL, Finished, Making
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,15 +32,6 @@ if TYPE_CHECKING:
     from ..tasks.base import Columns, Ints
 
 NAME = "images"
-
-
-class Alone:
-    """One process that shares the work with none."""
-
-    is_main_process, num_processes = True, 1
-
-    def wait_for_everyone(self) -> None:
-        """There is nobody."""
 
 
 @dataclass(frozen=True)
@@ -199,12 +189,12 @@ def attacked(trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> Attacked:
 
 def _made(name: str, trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> dict[str, Held]:
     """The sets of an attack and of all that it needs."""
-    sets: dict[str, UnderWay] = {}
+    sets: dict[str, Making] = {}
     held: dict[str, Held] = {}
     for attack in with_needs([name]):
         held[attack.name] = Held(len(trial.labels), trial.spec.batch_size)
-        needed = {need: sets[need] for need in attack.needs}
+        needed: dict[str, Making | Finished] = {need: sets[need] for need in attack.needs}
         todo = tuple(range(len(held[attack.name].blocks())))
-        sets[attack.name] = UnderWay(Making(trial, victim, mlm, attack, held[attack.name], needed, todo=todo))
-    Pass([*sets.values()], Alone()).run()
+        sets[attack.name] = Making(trial, victim, mlm, attack, held[attack.name], needed, todo=todo)
+    Pass([*sets.values()]).run()
     return held

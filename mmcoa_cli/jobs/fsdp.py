@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from store.errors import UserError
 
-from ..models.whole import is_divided
+from ..models.dtensors import is_divided
 from .training_spec import TrainSpec
 
 ASKED, VERSION = "ACCELERATE_USE_FSDP", "FSDP_VERSION"  # as `accelerate launch` sets them by a configuration
