@@ -21,9 +21,9 @@ from store.index import Index
 
 from .. import attacks
 from ..attacks import Attack
+from ..models.load import load_subject
 from ..models.runs import now, seen_with
 from ..models.stored_lm import stored_mlm
-from ..models.subjects import load_subject
 from ..settings import Home
 from . import unfinished
 from .blocks import Pass

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
     from ..tasks.base import Columns
-    from .in_memory import Given, Held
+    from .in_memory import ExamplesInMemory, TrialInMemory
 
 ADVERSARIAL = "adversarial_prompts"
 
@@ -68,11 +68,11 @@ class Making:
     """One example set in the making; `needed` are those of the attacks that it needs, `shown` has the images of a task
     that looks at another one's. The block that it made last is in memory, and others may take from it."""
 
-    trial: Trial | Given
+    trial: Trial | TrialInMemory
     victim: Victim
     mlm: AnyMaskedLM | None
     attack: Attack
-    examples: ExampleSet | Held
+    examples: ExampleSet | ExamplesInMemory
     needed: Mapping[str, Making | Finished]
     shown: ExampleSet | None = None
     micro_batch: int | None = None  # images in memory at once, at most

@@ -85,11 +85,8 @@ def train_epochs(
                 )
                 _take(every, update, losses, clock)
                 seconds, waited = seconds + clock.seconds, waited + clock.waited
-                what = f"run {plan.run} after epoch {epoch + 1}"
-                require_finite_weights(_module(plan.victim), what, hint=smaller_lr(spec.lr))
                 row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
-                if conduct.divided or not quiet:
-                    _save(row, plan, home, plain, keep=keep, writes=not quiet)
+                _save(row, plan, home, plain, keep=keep, writes=not quiet, divided=conduct.divided)
             accelerator.wait_for_everyone()
             log.epoch(epoch + 1, loss=losses.mean, seconds=clock.seconds, tested=watch.after(epoch + 1))
     if not quiet and (told := waits_told(seconds, waited)):
@@ -195,12 +192,21 @@ def _images(plan: Plan, numbers: Ints, fed: Fed | None, number: int) -> Tensor:
     return to_unit(pixels, plan.victim.device)
 
 
-def _save(row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int | None, writes: bool) -> None:
-    """One process `writes`; others take part in it where the weights are divided."""
+def _save(
+    row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int | None, writes: bool, divided: bool
+) -> None:
+    """Put an epoch into the index and the store. One process `writes`; others take part where weights are `divided`.
+
+    Raises UserError, in each of them, where a weight is no finite number.
+    """
+    what, victim = f"run {plan.run} after epoch {row.epoch}", plan.victim
+    module = victim.clip.model if victim.clip is victim else victim  # by the names of a checkpoint
+    require_finite_weights(module, what, hint=smaller_lr(plan.spec.lr))
     folder, about = home.checkpoints / plan.run, {"run": plan.run, "loss": row.loss, **plan.spec.document()}
     if writes:
         Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
-    save_epoch(folder, plan.victim, optimizer, epoch=row.epoch, spec=about, writes=writes)
+    if writes or divided:
+        save_epoch(folder, victim, optimizer, epoch=row.epoch, spec=about, writes=writes)
     if keep and writes:
         drop_earlier(folder, epoch=row.epoch, keep=keep)
 
@@ -238,11 +244,6 @@ def _tell_what_is_lost(run: str, folder: Path, done: int) -> None:
         reason = "damaged, or without the optimizer's state"
         goes_on = f"goes on after epoch {done}" if done else "begins again"
         say(f"epoch{several} {', '.join(lost)} of run {run}: {reason}; training {goes_on}, to the same weights")
-
-
-def _module(victim: Victim) -> nn.Module:
-    """What has the weights, by the names that they have in a checkpoint."""
-    return victim.clip.model if victim.clip is victim else victim
 
 
 def _tensor(labels: np.ndarray[Any, np.dtype[np.int64]], device: torch.device) -> Tensor:

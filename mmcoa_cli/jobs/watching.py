@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from accelerate import Accelerator
 
 from ..models.dtensors import is_divided
+from ..models.load import load_subject
 from ..models.stored_lm import stored_mlm
-from ..models.subjects import load_subject
 from ..models.victim import Victim
 from ..settings import Home
 from ..terminal.console import say

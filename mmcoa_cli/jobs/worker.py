@@ -47,7 +47,7 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
         import torch
         from accelerate import Accelerator, InitProcessGroupKwargs
 
-        from ..models.subjects import load_mlm
+        from ..models.load import load_mlm
         from . import fsdp
         from .clock import forget_peak, peak_memory
         from .evaluation import evaluate

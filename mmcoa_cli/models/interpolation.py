@@ -137,7 +137,7 @@ def require_alike(a: Clip, b: Clip) -> None:
 
 def _whole(run: Run, home: Home) -> Clip:
     from .clip import Clip
-    from .subjects import load_subject
+    from .load import load_subject
 
     victim = load_subject(run, home)
     if not isinstance(victim, Clip):

@@ -44,8 +44,8 @@ from ..jobs.trials import trials_of
 from ..jobs.worker import choose_kernels
 from ..models.fast_vit import patch_of
 from ..models.library import mlm_path
+from ..models.load import load_base, load_mlm
 from ..models.memory import free_memory
-from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
 from .cost import Cost, Disk, Held, Memory, Size, Speed, steps_of, taken

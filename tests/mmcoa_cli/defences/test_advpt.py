@@ -29,8 +29,8 @@ from mmcoa_cli.jobs.training_steps import original_of
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.models.runs import run_of, template_of
-from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.models.victim import wrap
 from mmcoa_cli.models.wrappers import ContextSettings
 from mmcoa_cli.settings import Home

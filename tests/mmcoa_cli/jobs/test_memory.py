@@ -29,7 +29,7 @@ from mmcoa_cli.jobs.training_steps import original_of, steps, train_epochs
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
-from mmcoa_cli.models.subjects import load_base, load_mlm
+from mmcoa_cli.models.load import load_base, load_mlm
 from mmcoa_cli.models.victim import Wrapper
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors

@@ -17,8 +17,8 @@ from mmcoa_cli.jobs.job import command_of_training
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.epochs import epochs_in, last_epoch, number_of
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.models.runs import run_of
-from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors, save_checkpoint
 from store.errors import UserError
@@ -131,9 +131,12 @@ def test_a_run_that_keeps_one_epoch_goes_on_from_it(
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(training_steps, "drop_earlier", interrupted)
         train(SPEC, home, accelerator, keep=1)
-    (run,) = [run.id for run in Index(home.database_url).runs()]
+    (begun,), long_ago = Index(home.database_url).runs(), "2026-01-01T00:00:00+00:00"
+    Index(home.database_url).save_run(replace(begun, created_at=long_ago))
+    run = begun.id
     assert [path.name for path in epochs_in(home.checkpoints / run)] == [f"epoch-00{after}"]
-    assert train(SPEC, home, accelerator, keep=1).id == run
+    finished = train(SPEC, home, accelerator, keep=1)
+    assert (finished.id, finished.created_at) == (run, long_ago)  # it goes on, and has begun when it began
     expected = weights(other, train(SPEC, other, accelerator).id)
     (last,) = epochs_in(home.checkpoints / run)
     assert last.name == "epoch-003" and not (last / "state.safetensors").exists()

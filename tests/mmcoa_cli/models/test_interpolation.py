@@ -19,8 +19,8 @@ from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.current_digests import Present
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.models.interpolation import blend, interpolate
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.models.runs import run_of
-from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
 from store.errors import UserError
