@@ -117,11 +117,10 @@ class Losses:
         tell: Callable[[Taken], None],
         *,
         lr: float,
-        every: int | None = None,
         before: Sequence[float] = (),
     ) -> None:
         self._clock, self._tell, self._lr = clock, tell, lr
-        self._every = every or (1 if clock.device.type == "cpu" else EVERY)
+        self._every = 1 if clock.device.type == "cpu" else EVERY
         self._waiting: list[tuple[Tensor, int, float]] = []
         self._read_at, self._waited = time.perf_counter(), clock.waited  # at the last reading
         self.read = list(before)

@@ -19,7 +19,7 @@ from store.index import Index
 from store.schema import Run
 
 from .. import catalog
-from ..models.epochs import epochs_in, epochs_of, has_kept, last_epoch, path_of, take_over
+from ..models.epochs import epochs_of, has_kept, last_epoch, path_of, take_over, to_go_on_from
 from ..models.runs import now, zero_shot_run
 from ..models.wrapper_record import checkpoint_digest
 from ..settings import Home
@@ -123,14 +123,15 @@ def _finished(run_id: str, spec: TrainSpec, home: Home, index: Index, keep: int 
 def _take_over(resumed: str, plan: Plan, home: Home, index: Index) -> None:
     """Begin with the epochs of a run that differs in its number of epochs alone: the learning rate is constant, so
     they are bit for bit those that this one would compute."""
-    target = home.checkpoints / plan.run
-    if epochs_in(target):
+    source, target = home.checkpoints / resumed, home.checkpoints / plan.run
+    if to_go_on_from(target):  # the last that is taken over, as it alone has the optimizer's state
         return
     with lock(home.runs / resumed, what=f"run {resumed}"):
-        spec = {"run": plan.run, **plan.spec.document()}
-        done = take_over(home.checkpoints / resumed, target, spec=spec)
-    for epoch in index.epochs(resumed)[:done]:
-        index.save_epoch(replace(epoch, run_id=plan.run))
+        done = to_go_on_from(source)
+        for epoch in index.epochs(resumed):
+            if epoch.epoch <= done:
+                index.save_epoch(replace(epoch, run_id=plan.run))  # first: no epoch that is stored lacks its row
+        take_over(source, target, last=done, spec={"run": plan.run, **plan.spec.document()})
     lost = f"run {resumed} has no epoch to go on from: --keep all keeps the optimizer's state of a run that is complete"
     say(f"going on after epoch {done} of run {resumed}" if done else lost)
 

@@ -33,7 +33,7 @@ from .digests import (
     verify,
     weights_of,
 )
-from .dtensors import is_divided, whole
+from .dtensors import full_tensor, is_dtensor
 from .fast_vit import patch_of, quicken, resize_matrix
 from .foreign_code import VOCABULARIES, check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
@@ -124,7 +124,7 @@ class Clip(Victim):
                 features = text_features(self.model, tokens)
             else:
                 # a tree takes the weights of blocks by hand: of divided ones no process has them all
-                trees = self.precision == "fp32" and not any(is_divided(weight) for weight in self.parameters())
+                trees = self.precision == "fp32" and not any(is_dtensor(weight) for weight in self.parameters())
                 features = features_once(self.model, tokens, trees=trees)
         return F.normalize(features.float(), dim=-1)
 
@@ -159,7 +159,7 @@ class Clip(Victim):
     def tensors(self) -> dict[str, Tensor]:
         """The weights as open_clip names them, on the CPU: what a checkpoint stores. Every process asks, where they are
         divided among several."""
-        return {name: whole(tensor) for name, tensor in self.model.state_dict().items()}
+        return {name: full_tensor(tensor) for name, tensor in self.model.state_dict().items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the weights of a checkpoint."""

@@ -92,10 +92,10 @@ def save_epoch(
 
 def state_of(optimizer: Any) -> dict[str, Tensor]:
     """The optimizer's moments, by the number of the weight and their name."""
-    from .dtensors import whole
+    from .dtensors import full_tensor
 
     return {
-        f"{number}.{name}": whole(tensor)
+        f"{number}.{name}": full_tensor(tensor)
         for number, moments in optimizer.state_dict()["state"].items()
         for name, tensor in moments.items()
         if tensor is not None  # SGD without momentum has none
@@ -201,26 +201,21 @@ def _restored(
     return True
 
 
-def take_over(source: Path, target: Path, *, spec: dict[str, Any]) -> int:
-    """Give the run at `target` the epochs of the one at `source`, which is the same but for its number of epochs.
+def to_go_on_from(folder: Path) -> int:
+    """The number of the newest epoch whose weights and optimizer's state are whole; 0 where there is none."""
+    for epoch in reversed(epochs_in(folder)):
+        with suppress(UserError):
+            if damage(epoch) is None and load_state(epoch) is not None:
+                return number_of(epoch)
+    return 0
 
-    Up to the newest that it can go on from, whose number is returned; 0 where there is none. Files are linked where
-    the disk can, since no epoch is ever written into.
-    """
-    newest = next((epoch for epoch in reversed(epochs_in(source)) if _has_state(epoch)), None)
-    if newest is None:
-        return 0
+
+def take_over(source: Path, target: Path, *, last: int, spec: dict[str, Any]) -> None:
+    """Give the run at `target` the epochs up to the `last` of the one at `source`, which is the same but for its number
+    of epochs. Files are linked where the disk can, since no epoch is ever written into."""
     for epoch in epochs_in(source):
-        if number_of(epoch) <= number_of(newest) and damage(epoch) is None:
+        if number_of(epoch) <= last and damage(epoch) is None:
             copy_checkpoint(epoch, path_of(target, number_of(epoch)), spec=spec)
-    return number_of(newest)
-
-
-def _has_state(epoch: Path) -> bool:
-    try:
-        return damage(epoch) is None and load_state(epoch) is not None
-    except UserError:
-        return False
 
 
 def require_own(epoch: Path) -> None:

@@ -30,7 +30,7 @@ def counted(weights: Iterable[Tensor]) -> Iterator[Count]:
         yield held
 
 
-def needed(victim: Victim, images: int, *, side: int, parts: int = 1) -> float:
+def bytes_of_step(victim: Victim, images: int, *, side: int, parts: int = 1) -> float:
     """About how many bytes of a device a step on so many images takes, beside weights that are there: the gradients and
     moments of what is trained, divided among `parts` devices, and what is held of the image encoder."""
     import torch

@@ -15,12 +15,13 @@ from mmcoa_cli.jobs import training_steps
 from mmcoa_cli.jobs.continuing import spec_to_go_on_with
 from mmcoa_cli.jobs.job import command_of_training
 from mmcoa_cli.jobs.training import train
+from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.epochs import epochs_in, last_epoch, number_of
 from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.models.runs import run_of
 from mmcoa_cli.settings import Home
-from store.checkpoints import load_spec, load_tensors, save_checkpoint
+from store.checkpoints import copy_checkpoint, load_spec, load_tensors, save_checkpoint
 from store.errors import UserError
 from store.index import Index
 
@@ -183,6 +184,21 @@ def test_more_epochs_are_those_of_a_longer_run(new_home: Callable[[str], Home], 
     index = Index(one.database_url)
     assert [epoch.epoch for epoch in index.epochs(long.id)] == [1, 2, 3, 4]
     assert [epoch.seconds for epoch in index.epochs(long.id)[:2]] == [epoch.seconds for epoch in index.epochs(short)]
+
+
+def test_what_is_taken_over_of_a_shorter_run_may_be_interrupted(
+    home: Home, accelerator: Accelerator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two epochs the first, which has no state, was there when it ended."""
+    short, index = train(SPEC.changed(epochs=2), home, accelerator).id, Index(home.database_url)
+    run, spec = spec_to_go_on_with(short, home, epochs=3)
+    plan = make_plan(spec, home)
+    begun = {"run": plan.run, **spec.document()}
+    copy_checkpoint(home.checkpoints / short / "epoch-001", home.checkpoints / plan.run / "epoch-001", spec=begun)
+    assert train(spec, home, accelerator, resumed=run).id == plan.run
+    assert f"going on after epoch 2 of run {short}" in capsys.readouterr().err
+    assert [epoch.seconds for epoch in index.epochs(plan.run)[:2]] == [epoch.seconds for epoch in index.epochs(short)]
+    assert same(weights(home, short, 2), load_tensors(home.checkpoints / plan.run / "epoch-002"))
 
 
 def test_a_run_does_not_go_on_with_another_model(home: Home, accelerator: Accelerator) -> None:
