@@ -20,8 +20,8 @@ from store.errors import UserError
 from ..catalog import ModelRow
 from .architectures import activation, shapes_of
 from .digests import CLIP_CONFIG, read_json, weights_of
+from .from_transformers import acts_quick, is_transformers_config, open_clip_config
 from .published import architecture_config, published, similar
-from .transformers_clips import acts_quick, is_transformers_config, open_clip_config
 from .weights.files import Weights, open_weights
 from .weights.fitting import Fit, encoders, fit, misfit, missing
 from .weights.tensors import Weight

@@ -193,8 +193,8 @@ def _require_same(target: Path, name: str, what: str, asked: Mapping[str, str]) 
 
 def _take_clip(row: ModelRow, source: Path, target: Path, home: Home, asked: Mapping[str, str]) -> None:
     """Take a CLIP from a folder or a file of weights, in any form that `intake` knows."""
-    from .folders import choose_weights, local_origin, save_clip
     from .intake import Base, Request
+    from .save import choose_weights, local_origin, save_clip
 
     weights = source / choose_weights([path.name for path in source.iterdir()]) if source.is_dir() else source
     name = asked.get("--base", "")
@@ -208,9 +208,9 @@ def _take_clip(row: ModelRow, source: Path, target: Path, home: Home, asked: Map
 def _download_clip(row: ModelRow, target: Path, home: Home) -> None:
     """Download a CLIP from Hugging Face: a repository in open_clip's layout, or the one of a pretrained tag."""
     from ..datasets.sources.hubs import repository_folder
-    from .folders import choose_clip_files, choose_weights, save_clip
     from .intake import Request, config_beside
     from .published import published
+    from .save import choose_clip_files, choose_weights, save_clip
 
     if row.name.startswith(HUB):
         repository, _, revision = row.name.removeprefix(HUB).partition("@")
@@ -230,7 +230,7 @@ def _download_clip(row: ModelRow, target: Path, home: Home) -> None:
 
 
 def _take_mlm(row: MlmRow, source: Path, target: Path, asked: Mapping[str, str]) -> None:
-    from .folders import choose_mlm_files, local_origin, save_mlm
+    from .save import choose_mlm_files, local_origin, save_mlm
 
     if not source.is_dir():
         raise UserError(f"{source} is no folder", hint="a masked LM is a folder as save_pretrained writes it")
@@ -240,7 +240,7 @@ def _take_mlm(row: MlmRow, source: Path, target: Path, asked: Mapping[str, str])
 
 def _download_mlm(row: MlmRow, target: Path) -> None:
     from ..datasets.sources.hubs import repository_folder
-    from .folders import choose_mlm_files, save_mlm
+    from .save import choose_mlm_files, save_mlm
 
     repository, _, revision = (row.repository or row.name).partition("@")
     revision = row.revision or revision
