@@ -23,15 +23,15 @@ from store.index import Index
 from . import catalog, plugins
 from .attacks.base import usual
 from .jobs.evaluation_spec import evaluation_spec
-from .jobs.given import NAME, attacked, given
-from .jobs.given import Attacked as Attacked
+from .jobs.in_memory import NAME, attacked, trial_in_memory
+from .jobs.in_memory import Attacked as Attacked
 from .jobs.job import Start
 from .jobs.training_spec import DEFAULT_DATASET
-from .models.loaded import Model as Model
-from .models.loaded import evaluating
-from .models.present import Present
+from .models.api_model import Model as Model
+from .models.api_model import evaluating
+from .models.current_digests import Present
+from .models.load import load_mlm, load_subject
 from .models.runs import epoch_before_the_last, require_whole, run_of
-from .models.subjects import load_mlm, load_subject
 from .plans import typed_jobs
 from .reports import results as of_outcomes
 from .reports.reading import rows_of, together
@@ -87,7 +87,7 @@ def attack(
         raise UserError(f"{option} would be ignored: the images are given", hint="leave it out, or use evaluate")
     spec = evaluation_spec("", (NAME,), (attack,), **options)
     info = DatasetInfo(NAME, tuple(class_names), images.shape[-1], None, template, "")
-    trial = given(spec, images.detach().float(), labels, info, indices=numbers, quiet=not progress)
+    trial = trial_in_memory(spec, images.detach().float(), labels, info, indices=numbers, quiet=not progress)
     mlm = load_mlm(spec.mlm, home()) if spec.takes_words else None
     with evaluating(model, tokenizer, precision=spec.precision) as victim:
         return attacked(trial, victim, mlm)

@@ -1,7 +1,7 @@
 """Attacks, defences, wrappers, tasks and tables of other packages: MMCOA_PLUGINS names the modules that register them.
 
 A module is imported before the command line is built, and in every worker. It has a line for each thing that it adds:
-`attacks.register(...)`, `defences.register(...)`, `tasks.register(...)`, `WRAPPERS[...] = ...` of models.victim,
+`attacks.register(...)`, `defences.register(...)`, `tasks.register(...)`, `WRAPPERS[...] = ...` of models.wrappers,
 `catalog.methods()[...] = ...`, `catalog.tables()[...] = ...`.
 """
 

@@ -20,11 +20,11 @@ from ..jobs.training_spec import DEFAULT_MLM
 from ..models.clip import Clip
 from ..models.embedded import SPECIAL, bert_tokenizer
 from ..models.library import clip_path, mlm_path
+from ..models.load import load_mlm, load_model
 from ..models.masked_lm import MaskedLM, quiet_transformers
+from ..models.new_clip import new_clip
 from ..models.origins import STAND_IN, Origin
 from ..models.pretraining import read_architecture
-from ..models.subjects import load_mlm, load_model
-from ..models.untrained import new_clip
 from ..names import meant, store_name
 from ..settings import Home
 

@@ -4,7 +4,6 @@ for every model after the first; beside the released loop, one after another."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -16,7 +15,7 @@ from .. import attacks
 from ..attacks.base import Texts, settings_of
 from ..attacks.text import TEXT
 from ..models.masked_lm import MaskedLM
-from ..models.stored_lm import AnyMaskedLM
+from ..models.stored_lm import AnyMaskedLM, StoredLM
 from ..terminal.durations import duration
 from .bench import Bench
 from .image import as_released
@@ -32,13 +31,11 @@ MEDIUMS = (  # what stands for "photo", each in a round of its own: nothing that
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Remembering:
-    """A masked LM whose words are kept in the folder `memory`, as one of the store keeps them."""
+class Remembering(StoredLM):
+    """A masked LM that is loaded, whose words are kept in `folder`, as one of the store keeps them."""
 
-    loaded: MaskedLM
-    memory: Path
-    name = KNOWN
+    def __init__(self, mlm: MaskedLM, folder: Path) -> None:
+        self.name, self.memory, self.loaded = mlm.name, folder, mlm
 
     def digest(self) -> str:
         """One of the store has it in a file: it costs nothing."""

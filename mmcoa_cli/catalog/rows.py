@@ -170,7 +170,7 @@ class OptimizerRow:
 class MethodRow:
     """A defence. `loss` names its loss in `defences/`; empty where nothing is trained. Defaults are the paper's.
 
-    With a `wrapper` (of `models.victim.WRAPPERS`) it is tested through that, and trains the wrapper's tensors alone.
+    With a `wrapper` (of `models.wrappers.WRAPPERS`) it is tested through that, and trains the wrapper's tensors alone.
     Raise `version` when the same loss would give other weights.
     """
 

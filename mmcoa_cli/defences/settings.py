@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -46,11 +47,19 @@ class AdvptSettings:
     offline_steps: int = STEPS
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "offline_eps", self.offline_attack.eps)
+        try:
+            object.__setattr__(self, "offline_eps", self.offline_attack.eps)
+        except UserError as error:  # which names the options of a test
+            raise UserError(_offline(str(error)), hint=_offline(error.hint)) from None
 
     @property
     def offline_attack(self) -> EmbeddingSettings:
         return EmbeddingSettings(eps=self.offline_eps, steps=self.offline_steps)
+
+
+def _offline(text: str) -> str:
+    """With "-o offline_eps=3" for "--eps 3"."""
+    return re.sub(r"--(eps|steps)( (?=[-.\d]))?", lambda found: f"-o offline_{found[1]}{'=' if found[2] else ''}", text)
 
 
 SETTINGS: dict[str, type[Any]] = {"mmcoa": MmcoaSettings, "advpt": AdvptSettings}  # by the name of the loss

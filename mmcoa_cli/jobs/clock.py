@@ -21,25 +21,13 @@ CLEAR = Path("/proc/self/clear_refs")  # "5" written there has Linux forget how 
 WORTH, WORTH_SECONDS = 0.05, 5.0  # the share of the time, and the seconds, from which on waiting is told of
 
 
-@dataclass(frozen=True)
-class Lap:
-    """Seconds, and those of them in which images were waited for."""
-
-    seconds: float
-    waited: float
-
-
-NOTHING = Lap(0.0, 0.0)
-
-
 class Clock:
-    """Runs from its beginning to `stop`. `waited` are the seconds in which images were waited for. `before` is what it
-    counted until an interruption."""
+    """Runs from its beginning to `stop`, which sets `seconds`. `waited` are those in which images were waited for. It
+    goes on from what it counted until an interruption."""
 
-    def __init__(self, device: torch.device, *, before: Lap = NOTHING) -> None:
-        self.device, self.seconds, self._before = device, 0.0, before.seconds
-        self._begun = self._lap = time.perf_counter()
-        self.waited, self._told = before.waited, before.waited
+    def __init__(self, device: torch.device, *, seconds: float = 0.0, waited: float = 0.0) -> None:
+        self.device, self.seconds, self.waited = device, seconds, waited
+        self._begun = time.perf_counter() - seconds
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -50,17 +38,11 @@ class Clock:
         finally:
             self.waited += time.perf_counter() - since
 
-    def lap(self) -> Lap:
-        """What it took since the last: what is asked of the device before (its loss) has it waited for."""
-        began, self._lap = self._lap, time.perf_counter()
-        told, self._told = self._told, self.waited
-        return Lap(self._lap - began, self.waited - told)
-
     def stop(self) -> None:
         """Set `seconds`, when the device has done all that it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.seconds = self._before + time.perf_counter() - self._begun
+        self.seconds = time.perf_counter() - self._begun
 
     @property
     def hardware(self) -> str:
@@ -73,25 +55,12 @@ class Clock:
         return f"{_cpu()}, {threads} thread{'' if threads == 1 else 's'}"
 
 
-@dataclass
-class Waits:
-    """How long the epochs of a training took, and how long of that they waited for images."""
-
-    seconds: float = 0.0
-    waited: float = 0.0
-
-    def add(self, clock: Clock) -> None:
-        self.seconds, self.waited = self.seconds + clock.seconds, self.waited + clock.waited
-
-    @property
-    def told(self) -> str:
-        """In words, where it is worth mentioning; else empty."""
-        if self.waited < WORTH_SECONDS or self.waited < WORTH * self.seconds:
-            return ""
-        share = self.waited / self.seconds
-        return (
-            f"{closely(self.waited)} of that, {share:.0%}, it waited for images: --workers N reads ahead in N processes"
-        )
+def waits_told(seconds: float, waited: float) -> str:
+    """How much of these seconds images were waited for, in words, where it is worth mentioning; else empty."""
+    if waited < WORTH_SECONDS or waited < WORTH * seconds:
+        return ""
+    share = waited / seconds
+    return f"{closely(waited)} of that, {share:.0%}, it waited for images: --workers N reads ahead in N processes"
 
 
 def forget_peak(device: torch.device) -> None:
@@ -128,10 +97,12 @@ EVERY = 20  # steps between two readings on a device that computes while this pr
 
 @dataclass(frozen=True)
 class Taken:
-    """A step that was taken on so many images, what it took, its loss and its rate."""
+    """A step that was taken on so many images: its seconds, those of them in which images were waited for, its loss and
+    its rate."""
 
     images: int
-    lap: Lap
+    seconds: float
+    waited: float
     loss: float
     lr: float
 
@@ -146,12 +117,12 @@ class Losses:
         tell: Callable[[Taken], None],
         *,
         lr: float,
-        every: int | None = None,
         before: Sequence[float] = (),
     ) -> None:
         self._clock, self._tell, self._lr = clock, tell, lr
-        self._every = every or (1 if clock.device.type == "cpu" else EVERY)
+        self._every = 1 if clock.device.type == "cpu" else EVERY
         self._waiting: list[tuple[Tensor, int, float]] = []
+        self._read_at, self._waited = time.perf_counter(), clock.waited  # at the last reading
         self.read = list(before)
 
     def add(self, loss: Tensor, *, images: int, lr: float) -> None:
@@ -165,12 +136,13 @@ class Losses:
         if not self._waiting:
             return
         taken, self._waiting = self._waiting, []
-        values: list[float] = torch.stack([loss.float() for loss, _, _ in taken]).tolist()
-        lap = self._clock.lap()
-        share = Lap(lap.seconds / len(taken), lap.waited / len(taken))
+        values: list[float] = torch.stack([loss.float() for loss, _, _ in taken]).tolist()  # waits for the device
+        now, waited = time.perf_counter(), self._clock.waited
+        each, waited_each = (now - self._read_at) / len(taken), (waited - self._waited) / len(taken)
+        self._read_at, self._waited = now, waited
         for value, (_, images, lr) in zip(values, taken, strict=True):
             self.read.append(require_finite_loss(value, lr=self._lr))
-            self._tell(Taken(images, share, value, lr))
+            self._tell(Taken(images, each, waited_each, value, lr))
 
     def all(self) -> list[float]:
         """Of all steps, without telling of those that were not read yet."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from store.errors import UserError
 from store.index import Index
-from store.schema import Run
 
 from ..models.runs import NO_RUN
 from ..settings import Home
@@ -36,7 +35,7 @@ def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tu
     found = Index(home.database_url).find_run(run, otherwise=NO_RUN, kinds=("train",))
     if found.kind != "train":
         raise UserError(f"{found.id} was not trained", hint="mmcoa train --method mmcoa")
-    spec = spec_of(found)
+    spec = stored_spec(found.method, found.spec)
     if epochs is None:
         return found.id, spec
     positive("--epochs", epochs)
@@ -50,11 +49,6 @@ def spec_to_go_on_with(run: str, home: Home, *, epochs: int | None = None) -> tu
             hint=command_of_training(replace(spec, epochs=epochs)),
         )
     return found.id, replace(spec, epochs=epochs)
-
-
-def spec_of(run: Run) -> TrainSpec:
-    """The specification of a trained run, from its row of the index."""
-    return stored_spec(run.method, run.spec)
 
 
 def require_continuable(resumed: str, run: str, identity: Mapping[str, Any], home: Home) -> None:

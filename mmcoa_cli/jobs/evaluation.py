@@ -3,7 +3,7 @@
 A dataset is cut into fixed blocks, in dataset order. The block is the unit of resume and of sharing between processes,
 so an evaluation is bit for bit the same however often it was interrupted and however many processes computed it. In
 pieces, where memory runs out, a block is the same up to the rounding of matrix products; and so are images that are
-left once they are fooled, in whose place those of later blocks are attacked (`refilled`).
+left once they are fooled, in whose place those of later blocks are attacked (`refilling.py`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from store.index import Index
 
 from .. import attacks
 from ..attacks import Attack
+from ..models.load import load_subject
 from ..models.runs import now, seen_with
 from ..models.stored_lm import stored_mlm
-from ..models.subjects import load_subject
 from ..settings import Home
 from . import unfinished
+from .blocks import Pass
 from .evaluation_spec import EvaluationSpec
-from .making import Making
-from .needed import Finished, UnderWay
-from .passes import Pass
+from .making import Finished, Making
 from .subject import Subject, words_of
 from .trials import Trial, trials_of
 
@@ -150,14 +149,14 @@ class Maker:
         """All sets of a wave. A block is made by one process, for all attacks that lack it."""
         every = sorted({number for attack in wave for number in todo[attack.name]})
         own = every[self.accelerator.process_index :: self.accelerator.num_processes]
-        sets: dict[str, UnderWay] = {}
+        sets: dict[str, Making] = {}
         for attack in wave:
             examples, name = self.trial.examples(attack.name), attack.name
             needed = {need: sets.get(need) or Finished(self.trial.examples(need)) for need in self._needs(attack)}
             shown = source.examples(name) if source and attack.images else None
             parts = (self.trial, self.victim, self.mlm, attack, examples, needed, shown)
             mine = tuple(number for number in own if number in todo[name])
-            sets[name] = UnderWay(Making(*parts, micro_batch=self.micro_batch, todo=mine))
+            sets[name] = Making(*parts, micro_batch=self.micro_batch, todo=mine)
         try:
             Pass([*sets.values()], self.accelerator, quiet=self.quiet, seconds=self.seconds).run()
         finally:

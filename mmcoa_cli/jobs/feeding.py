@@ -117,7 +117,7 @@ class _Ahead:
             context.set_forkserver_preload(["torch.utils.data", __name__])  # once for all workers
         loader: DataLoader[Any] = DataLoader(
             self._from,  # type: ignore[arg-type]  # what has `__getitem__`
-            batch_size=None, sampler=_Once(self._batches), num_workers=self._workers, prefetch_factor=AHEAD,
+            batch_size=None, sampler=self._batches, num_workers=self._workers, prefetch_factor=AHEAD,
             multiprocessing_context=context, pin_memory=self._pinned, generator=torch.Generator(),
         )  # fmt: skip
         with _unheard():
@@ -127,16 +127,6 @@ class _Ahead:
         """End the workers, also where an error's frames hold them."""
         if self._loader is not None:
             self._loader._shutdown_workers()  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class _Once:
-    """The batches, as DataLoader asks for them."""
-
-    batches: Iterable[Ints]
-
-    def __iter__(self) -> Iterator[Ints]:
-        return iter(self.batches)
 
 
 class _From:

@@ -18,7 +18,7 @@ class Conduct:
     none; after every `evaluate_every` epochs the model is tested as it is by then. `workers` read images ahead in each
     process (None: as many as suit). With `recompute` a tower keeps what lies between its blocks, and computes the rest
     again when gradients need it; else where memory would not suffice. With `divided` each process has a
-    part of the weights (`sharding.py`)."""
+    part of the weights (`fsdp.py`)."""
 
     micro_batch: int | None = None
     track: str = ""

@@ -17,11 +17,11 @@ from .. import attacks
 from ..attacks.base import with_needs
 from ..datasets.library import dataset_path
 from ..datasets.sampling import few_shot
+from ..models.current_digests import Present
 from ..models.epochs import FIRST, epochs_in, epochs_of, has_kept, number_of, path_of
+from ..models.interpolation import End, Way
 from ..models.library import is_clip
-from ..models.present import Present
 from ..models.runs import NO_RUN, epoch_before_the_last, require_whole, zero_shot_id
-from ..models.ways import End, Way
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec
 from .job import Job, Outcome

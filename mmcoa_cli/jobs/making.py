@@ -1,73 +1,85 @@
-"""One example set in the making, a block at a time: of a trial of the store, or of images that are given."""
+"""One example set in the making, a block at a time: of a trial of the store, or of images in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from store.examples import ExampleSet
+
 from .. import attacks
 from ..attacks import Attack
 from ..attacks.base import Batch, Texts, effort
 from ..models.precision import computing_in
-from ..tasks.base import Drawn, Logits, Task
+from ..tasks.base import Logits
 from ..terminal.console import Task as Progress
-from .evaluation_spec import EvaluationSpec
-from .needed import ADVERSARIAL, Examples, Made, Need
-from .pieces import Pieces
-from .refilled import refilled
+from .out_of_memory import Pieces
+from .refilling import refilled
+from .trials import Trial
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from ..models.stored_lm import AnyMaskedLM
     from ..models.victim import Victim
-    from ..tasks.base import Ints
+    from ..tasks.base import Columns
+    from .in_memory import ExamplesInMemory, TrialInMemory
 
-
-class Tried(Protocol):
-    """What is asked of a trial while its examples are made: one of the store, or images that are given."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def quiet(self) -> bool: ...
-    @property
-    def spec(self) -> EvaluationSpec: ...
-    @property
-    def task(self) -> Task: ...
-    @property
-    def drawn(self) -> Drawn: ...
-    @property
-    def indices(self) -> Ints: ...
-    @property
-    def labels(self) -> Ints: ...
-    @property
-    def own(self) -> Ints: ...
-    @property
-    def texts(self) -> list[str]: ...
-    def settings(self, attack: Attack) -> Any: ...
-    def pixels(self, block: range) -> Any: ...
-    def as_attacked(self, pixels: Any, device: torch.device) -> Tensor: ...
+ADVERSARIAL = "adversarial_prompts"
 
 
 @dataclass(frozen=True)
+class Made:
+    """A block of a set: its columns, and the images (b, 3, S, S) where the attack makes any."""
+
+    rows: range
+    columns: Columns
+    images: npt.NDArray[np.float32] | None = None
+
+    def of(self, rows: range, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Those of some samples of the block."""
+        return values[rows.start - self.rows.start :][: len(rows)]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A set that is whole, of which another attack needs something: the same of it as of one in the making."""
+
+    examples: ExampleSet
+
+    def texts(self) -> list[str]:
+        return self.examples.texts(ADVERSARIAL)
+
+    def column(self, name: str, rows: range) -> npt.NDArray[Any] | None:
+        return self.examples.columns(name)[rows.start : rows.stop] if self.examples.holds(name) else None
+
+    def images(self, rows: range, clean: Any) -> npt.NDArray[np.float32]:
+        return self.examples.images(rows.start, rows.stop, clean)
+
+
+@dataclass(eq=False)
 class Making:
     """One example set in the making; `needed` are those of the attacks that it needs, `shown` has the images of a task
-    that looks at another one's."""
+    that looks at another one's. The block that it made last is in memory, and others may take from it."""
 
-    trial: Tried
+    trial: Trial | TrialInMemory
     victim: Victim
     mlm: AnyMaskedLM | None
     attack: Attack
-    examples: Examples
-    needed: Mapping[str, Need]
-    shown: Examples | None = None
+    examples: ExampleSet | ExamplesInMemory
+    needed: Mapping[str, Making | Finished]
+    shown: ExampleSet | None = None
     micro_batch: int | None = None  # images in memory at once, at most
     todo: tuple[int, ...] = ()  # the blocks that this process makes, in their order
+    _last: Made | None = None
+    _together: Iterator[Tensor] | None = None  # the images of all of `todo`, of an attack that takes several at once
+    _features: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def makes_images(self) -> bool:
@@ -86,27 +98,56 @@ class Making:
     def block(self, number: int, pixels: Any, task: Progress) -> Made:
         """What a block is, of these pixels; it is not written."""
         blocks = self.examples.blocks()
-        if not self._refilled:
-            self._refilled.append(refilled(self, [blocks[one] for one in self.todo], told=task.advance))
-        block, images = blocks[number], next(self._refilled[0], None)
+        if self._together is None:
+            self._together = refilled(self, [blocks[one] for one in self.todo], told=task.advance)
+        block, images = blocks[number], next(self._together, None)
 
         def piece(rows: range) -> tuple[Any, dict[str, Any]]:
             some = slice(rows.start - block.start, rows.stop - block.start)
             return self._piece(pixels[some], rows, task, None if images is None else images[some])
 
-        made = self.pieces.of(block, piece)
-        columns = {name: np.concatenate([columns[name] for _, columns in made]) for name in made[0][1]}
-        return Made(block, columns, np.concatenate([images for images, _ in made]) if self.makes_images else None)
+        pieces = self.pieces.of(block, piece)
+        columns = {name: np.concatenate([columns[name] for _, columns in pieces]) for name in pieces[0][1]}
+        adv_images = np.concatenate([images for images, _ in pieces]) if self.makes_images else None
+        self._last = Made(block, columns, adv_images)
+        return self._last
 
-    @cached_property
-    def _refilled(self) -> list[Iterator[Tensor]]:
-        """The images of all blocks that are to be made, when the first is, of an attack that takes several at once."""
-        return []
+    def texts(self) -> list[str]:
+        """Those that the attack made."""
+        return self.adv_texts or []
+
+    def column(self, name: str, rows: range) -> npt.NDArray[Any] | None:
+        """That of some samples, which all are of one block; None where an older version stored none."""
+        made = self._block_of(rows)
+        return made.of(rows, made.columns[name]) if name in made.columns else None
+
+    def images(self, rows: range, clean: Any) -> npt.NDArray[np.float32]:
+        """Those of such samples, by their clean ones."""
+        made = self._block_of(rows)
+        if made.images is not None:
+            return made.of(rows, made.images)
+        return self.examples.block_images(self._number_of(rows), rows.start, rows.stop, clean)
+
+    def _block_of(self, rows: range) -> Made:
+        """The block that was made last, which is in memory, or one that an earlier run made, which is read."""
+        if self._last is None or rows.start not in self._last.rows:
+            number = self._number_of(rows)
+            self._last = Made(self.examples.blocks()[number], self.examples.block_columns(number))
+        return self._last
+
+    def _number_of(self, rows: range) -> int:
+        return rows.start // len(self.examples.blocks()[0])
 
     def finish(self) -> None:
-        """The set is whole: all its blocks are made, and what it needs is finished."""
-        with computing_in(self.victim, "fp32"):
-            self.examples.finish(**self._extras())
+        """The set is whole: all its blocks are made, and what it needs is finished. It gets its texts, what is to be
+        known of them, and what is known of all samples together."""
+        trial, victim, changed, made = self.trial, self.victim, self.adv_texts, self.examples.made
+        before = self.baseline.examples.values if self.baseline else None
+        texts = {"prompts": trial.texts} | ({} if changed is None else {ADVERSARIAL: changed})
+        with computing_in(victim, "fp32"):
+            notes = trial.task.notes(victim, trial.drawn, trial.texts, changed)
+            arrays = trial.task.arrays(victim, trial.drawn, changed or trial.texts, column=made, before=before)
+            self.examples.finish(texts=texts, notes=notes, arrays=arrays)
 
     def _piece(self, pixels: Any, rows: range, task: Progress, made: Tensor | None) -> tuple[Any, dict[str, Any]]:
         """Some images of a block as the attack leaves them, where it makes any, and what came out for each."""
@@ -134,6 +175,7 @@ class Making:
         return self.trial.as_attacked(pixels, device)
 
     def batch(self, images: Tensor, block: range, on_step: Any) -> Batch:
+        """Clean images of these rows, (b, 3, S, S), as the attack takes them."""
         trial, rows, victim = self.trial, slice(block.start, block.stop), self.victim
         labels = torch.from_numpy(trial.own[rows]).to(images.device)
         own_rows, own_texts = self._own_texts(block, labels)
@@ -171,16 +213,12 @@ class Making:
             before = {name: values for name, values in stored.items() if values is not None}
         return {"index": trial.indices[rows], "label": trial.labels[rows], **after, **trial.task.compare(before, after)}
 
-    @property
-    def title(self) -> str:
-        return f"{self.attack.name} on {self.trial.name}"
-
     @cached_property
     def pieces(self) -> Pieces:
-        return Pieces(self.title, self.micro_batch)
+        return Pieces(f"{self.attack.name} on {self.trial.name}", self.micro_batch)
 
     @cached_property
-    def baseline(self) -> Need | None:
+    def baseline(self) -> Making | Finished | None:
         """The clean examples, where they are not these."""
         clean = (self.needed[need] for need in self.attack.needs if attacks.lookup(need).changes_nothing)
         return next(clean, None)
@@ -234,13 +272,9 @@ class Making:
             self._features[attack] = self.victim.embed_texts(texts)
         return self._features[attack]
 
-    @cached_property
-    def _features(self) -> dict[str, Tensor]:
-        return {}
-
     def _image_features(self, attack: str) -> Tensor:
         """The embeddings of all images as this attack, once all blocks are made, or one that it needs has left them."""
-        made = self.needed[attack].columns if attack in self.needed else self.examples.made
+        made = self.needed[attack].examples.columns if attack in self.needed else self.examples.made
         return torch.from_numpy(made("embedding")).to(self.victim.device)
 
     @cached_property
@@ -248,17 +282,3 @@ class Making:
         """The image that each text belongs to; None for texts of classes."""
         found = self.trial.task.owners(self.trial.drawn)
         return None if found is None else torch.from_numpy(found).to(self.victim.device)
-
-    def _extras(self) -> dict[str, Any]:
-        """What the whole set holds beside its blocks: the texts, what is to be known of them, and what is known of all
-        samples together."""
-        trial, victim, changed = self.trial, self.victim, self.adv_texts
-        before = self.baseline.values if self.baseline else None
-        texts = {"prompts": trial.texts} | ({} if changed is None else {ADVERSARIAL: changed})
-        return {
-            "texts": texts,
-            "notes": trial.task.notes(victim, trial.drawn, trial.texts, changed),
-            "arrays": trial.task.arrays(
-                victim, trial.drawn, changed or trial.texts, column=self.examples.made, before=before
-            ),
-        }

@@ -22,24 +22,21 @@ from .training_plan import Plan, run_row
 from .trials import Ints, Trial, before_training
 
 
-@dataclass(frozen=True)
+@dataclass
 class OfflineFeatures:
     """The features of a training's images under the attack that its method names as `offline`."""
 
     plan: Plan
     home: Home
     accelerator: Accelerator
+    _features: Tensor | None = None
 
     def __call__(self, victim: Victim, images: Ints) -> Tensor:
         """f(x') of these images of the training split, as `victim`, the model that training starts from, has it: raw,
         (b, D). All are attacked, and encoded, when the first are asked for."""
-        if not self._found:
-            self._found.append(self._made(victim))
-        return self._found[0][torch.from_numpy(np.searchsorted(self._trial.indices, images)).to(victim.device)]
-
-    @cached_property
-    def _found(self) -> list[Tensor]:
-        return []
+        if self._features is None:
+            self._features = self._made(victim)
+        return self._features[torch.from_numpy(np.searchsorted(self._trial.indices, images)).to(victim.device)]
 
     @torch.no_grad()
     def _made(self, victim: Victim) -> Tensor:

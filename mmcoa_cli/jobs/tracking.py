@@ -21,7 +21,7 @@ from ..settings import Home
 from ..terminal.console import say
 
 if TYPE_CHECKING:
-    from .clock import Lap
+    from .clock import Taken
     from .training_plan import Plan
 
 PROJECT = "mmcoa"
@@ -44,11 +44,12 @@ class Log:
     def __init__(self, tracker: Any = None, *, first: int = 0) -> None:
         self._tracker, self._number = tracker, first
 
-    def step(self, lap: Lap, *, images: int, loss: float, lr: float) -> None:
-        """One step of the optimizer on so many images."""
+    def step(self, taken: Taken) -> None:
+        """One step of the optimizer."""
         self._number += 1
-        speed = images / lap.seconds if lap.seconds else 0.0
-        self._write({"loss": loss, "images_per_second": speed, "seconds_waiting": lap.waited, "learning_rate": lr})
+        speed = taken.images / taken.seconds if taken.seconds else 0.0
+        numbers = {"loss": taken.loss, "images_per_second": speed}
+        self._write({**numbers, "seconds_waiting": taken.waited, "learning_rate": taken.lr})
 
     def epoch(self, number: int, *, loss: float, seconds: float, tested: Mapping[str, float]) -> None:
         """An epoch, and how the model was tested after it."""

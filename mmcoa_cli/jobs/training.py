@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -20,9 +19,9 @@ from store.index import Index
 from store.schema import Run
 
 from .. import catalog
-from ..models.epochs import epochs_in, epochs_of, has_kept, last_epoch, path_of, take_over
-from ..models.partial import checkpoint_digest
+from ..models.epochs import epochs_of, has_kept, last_epoch, path_of, take_over, to_go_on_from
 from ..models.runs import now, zero_shot_run
+from ..models.wrapper_record import checkpoint_digest
 from ..settings import Home
 from ..terminal.console import say
 from .continuing import require_continuable
@@ -71,7 +70,7 @@ def train(
         epochs()
         return run
     with lock(home.runs / plan.run, what=f"run {plan.run}"):
-        _begin(run, plan, home, index, resumed=resumed, keep=keep)
+        run = _begin(run, plan, home, index, resumed=resumed, keep=keep)
         epochs()
         last = path_of(home.checkpoints / plan.run, spec.epochs)
         divided = conduct and conduct.divided  # of which this process alone has no digest
@@ -83,15 +82,22 @@ def train(
     return run
 
 
-def _begin(run: Run, plan: Plan, home: Home, index: Index, *, resumed: str, keep: int | None) -> None:
-    """Have the run stand in the index and the store, with the epochs of the run that it goes on with."""
-    _begin_again(index.run(run.id), home.checkpoints / run.id, plan.spec, keep)
+def _begin(run: Run, plan: Plan, home: Home, index: Index, *, resumed: str, keep: int | None) -> Run:
+    """Have the run stand in the index and the store, with the epochs of the run that it goes on with. Returns its row,
+    with the moment that it was begun at first."""
+    known, folder = index.run(run.id), home.checkpoints / run.id
+    if known and known.status == "complete" and not has_kept(folder, plan.spec.epochs, keep=keep):
+        say(f"run {known.id} did not keep these epochs: it is trained again, to the same weights")
+        discard(folder)
+    elif known:
+        run = replace(run, created_at=known.created_at)
     index.save_run(run)
     _write_run(plan, home)
     if plan.victim.note:
         say(plan.victim.note)
     if resumed != plan.run and resumed:
         _take_over(resumed, plan, home, index)
+    return run
 
 
 def _decided(found: Run | None) -> Run | None:
@@ -114,24 +120,18 @@ def _finished(run_id: str, spec: TrainSpec, home: Home, index: Index, keep: int 
     return run if has_kept(folder, spec.epochs, keep=keep) and last_epoch(folder, spec.epochs) else None
 
 
-def _begin_again(known: Run | None, folder: Path, spec: TrainSpec, keep: int | None) -> None:
-    """Where a run is complete and more of its epochs are asked for than were kept, it has to be trained again."""
-    if known and known.status == "complete" and not has_kept(folder, spec.epochs, keep=keep):
-        say(f"run {known.id} did not keep these epochs: it is trained again, to the same weights")
-        discard(folder)
-
-
 def _take_over(resumed: str, plan: Plan, home: Home, index: Index) -> None:
     """Begin with the epochs of a run that differs in its number of epochs alone: the learning rate is constant, so
     they are bit for bit those that this one would compute."""
-    target = home.checkpoints / plan.run
-    if epochs_in(target):
+    source, target = home.checkpoints / resumed, home.checkpoints / plan.run
+    if to_go_on_from(target):  # the last that is taken over, as it alone has the optimizer's state
         return
     with lock(home.runs / resumed, what=f"run {resumed}"):
-        spec = {"run": plan.run, **plan.spec.document()}
-        done = take_over(home.checkpoints / resumed, target, spec=spec)
-    for epoch in index.epochs(resumed)[:done]:
-        index.save_epoch(replace(epoch, run_id=plan.run))
+        done = to_go_on_from(source)
+        for epoch in index.epochs(resumed):
+            if epoch.epoch <= done:
+                index.save_epoch(replace(epoch, run_id=plan.run))  # first: no epoch that is stored lacks its row
+        take_over(source, target, last=done, spec={"run": plan.run, **plan.spec.document()})
     lost = f"run {resumed} has no epoch to go on from: --keep all keeps the optimizer's state of a run that is complete"
     say(f"going on after epoch {done} of run {resumed}" if done else lost)
 

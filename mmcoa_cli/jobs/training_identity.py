@@ -18,7 +18,7 @@ from .. import catalog
 from ..attacks import lookup
 from ..catalog.recipes import recipes
 from ..datasets.prompts import class_prompts
-from ..models.victim import wrapper_row
+from ..models.wrappers import wrapper_row
 from .training_spec import TrainSpec
 
 TRAINING = 2  # part of a run's id: raise it when the same specification would give other weights

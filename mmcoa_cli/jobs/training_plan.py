@@ -23,13 +23,12 @@ from ..datasets.prompts import class_prompts
 from ..datasets.sampling import few_shot
 from ..defences.step import Attacks
 from ..models.clip import Clip
-from ..models.present import data_key
+from ..models.current_digests import data_key
+from ..models.load import load_base, origin_of
 from ..models.runs import now, template_of_base
-from ..models.stored_lm import StoredLM, stored_mlm
-from ..models.subjects import load_base, origin_of
+from ..models.stored_lm import stored_mlm
 from ..models.token_rows import cut_by, require_distinct_prompts
-from ..models.victim import Victim
-from ..models.wrapping import wrap
+from ..models.victim import Victim, wrap
 from ..settings import Home
 from .training_identity import of_training, recipe_of, run_id, shortened_warmup
 from .training_spec import TrainSpec
@@ -90,7 +89,10 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     mlm = stored_mlm(spec.mlm, home) if any(attacks.lookup(name).masked_lm for name in row.attacks) else None
     digest = mlm.digest() if mlm else ""
     document = of_training(spec, info, indices=indices.tolist(), weights=weights, mlm=digest)
-    target = _text_target(spec, victim, dataset, prompts, mlm) if mlm else None
+    target = None
+    if mlm:
+        names, is_cut = info.class_names, cut_by(victim)
+        target = prepare(prompts, names, mlm=mlm, settings=spec.text_attack, is_cut=is_cut)
     load = partial(load_base, spec.model, home)
     return Plan(run_id(spec, document), spec, victim, load, dataset, prompts, indices, target, digest, document)
 
@@ -128,8 +130,3 @@ def _trained(spec: TrainSpec, base: Victim, prompts: list[str]) -> Victim:
             hint=f"--model {base.name}, or a method that has a wrapper",
         )
     return base
-
-
-def _text_target(spec: TrainSpec, victim: Victim, dataset: Dataset, prompts: list[str], mlm: StoredLM) -> TextTarget:
-    names, is_cut = dataset.info.class_names, cut_by(victim)
-    return prepare(prompts, names, mlm=mlm, settings=spec.text_attack, is_cut=is_cut)

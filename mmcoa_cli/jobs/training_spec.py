@@ -22,7 +22,7 @@ from ..catalog import MethodRow, OptimizerRow
 from ..catalog.recipes import recipes
 from ..defences import settings_kind
 from ..defences.settings import STEPS
-from ..models.victim import WRAPPERS
+from ..models.wrappers import WRAPPERS
 from ..terminal import literals
 from ..terminal.checks import not_negative, one_of, positive
 
@@ -70,8 +70,11 @@ class TrainSpec:
         object.__setattr__(self, "compat", self._compat())
         one_of("--precision", self.precision, PRECISIONS)
         one_of("--optimizer", self.optimizer, get_args(literals.Optimizer))
-        if self.shots != "full" and not SHOTS.fullmatch(self.shots):
-            raise UserError(f"--shots {self.shots} is no number of images a class", hint="--shots 5, or --shots full")
+        if self.shots != "full":
+            if not SHOTS.fullmatch(self.shots):
+                told = f"--shots {self.shots} is no number of images a class"
+                raise UserError(told, hint="--shots 5, or --shots full")
+            object.__setattr__(self, "shots", str(int(self.shots)))  # "05" is the same run
         for option, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size), ("--lr", self.lr)):
             positive(option, value)
         not_negative("--seed", self.seed)

@@ -31,12 +31,12 @@ from ..settings import Home, require_space
 from ..terminal.console import Task, progress, say
 from ..terminal.signals import held
 from .batches import Fed, Stages, feed_of, slices
-from .clock import Clock, Losses, Taken, Waits, peak_memory
+from .clock import Clock, Losses, Taken, peak_memory, waits_told
 from .evaluation_spec import EvaluationSpec
+from .fsdp import divide, of_divided, require_divisible
+from .interrupted_epoch import Reached, load_interrupted, saved_when_interrupted
 from .job import Conduct
-from .midway import Reached, kept, reached
 from .offline import OfflineFeatures
-from .sharding import divide, of_divided, require_divisible
 from .tracking import Log, tracker
 from .training_plan import Ints, Plan
 from .updates import Update, recomputes
@@ -64,7 +64,7 @@ def train_epochs(
     an_epoch, folder = math.ceil(len(plan.indices) / spec.batch_size), home.checkpoints / plan.run
     title, total = f"{plan.row.name} on {spec.dataset}", spec.epochs * len(plan.indices)
     seen, first = done * len(plan.indices) + before.steps * spec.batch_size, done * an_epoch + before.steps
-    waits = Waits()
+    seconds = waited = 0.0
     with (
         tracker(plan, home, "" if quiet or done == spec.epochs else conduct.track, first=first) as log,
         feed_of(plan, accelerator, first=done, after=before.steps, workers=conduct.workers) as feed,
@@ -72,26 +72,25 @@ def train_epochs(
     ):
         for epoch in range(done, spec.epochs):
             begun = before if epoch == done else Reached()
-            clock = Clock(plan.victim.device, before=begun.lap)
+            clock = Clock(plan.victim.device, seconds=begun.seconds, waited=begun.waited)
             tell = partial(_tell, task, log, f"epoch {epoch + 1}/{spec.epochs}")
             losses = Losses(clock, tell, lr=spec.lr, before=begun.losses)
             fed = Fed(feed, clock, first=(epoch - done) * an_epoch - before.steps)
-            saving = partial(kept, folder, plan, plain, losses, clock, epoch=epoch + 1, divided=conduct.divided)
+            saving = partial(
+                saved_when_interrupted, folder, plan, plain, losses, clock, epoch=epoch + 1, divided=conduct.divided
+            )
             with nullcontext() if quiet else saving():
                 every = steps(
                     plan, update.module, accelerator, original=original, epoch=epoch, fed=fed, after=begun.steps
                 )
                 _take(every, update, losses, clock)
-                waits.add(clock)
-                what = f"run {plan.run} after epoch {epoch + 1}"
-                require_finite_weights(_module(plan.victim), what, hint=smaller_lr(spec.lr))
+                seconds, waited = seconds + clock.seconds, waited + clock.waited
                 row = _row(plan, clock, number=epoch + 1, loss=losses.mean, processes=accelerator.num_processes)
-                if conduct.divided or not quiet:
-                    _save(row, plan, home, plain, keep=keep, writes=not quiet)
+                _save(row, plan, home, plain, keep=keep, writes=not quiet, divided=conduct.divided)
             accelerator.wait_for_everyone()
             log.epoch(epoch + 1, loss=losses.mean, seconds=clock.seconds, tested=watch.after(epoch + 1))
-    if not quiet and waits.told:
-        say(waits.told)
+    if not quiet and (told := waits_told(seconds, waited)):
+        say(told)
 
 
 def _take(every: Iterator[Step], update: Update, losses: Losses, clock: Clock) -> None:
@@ -105,7 +104,7 @@ def _take(every: Iterator[Step], update: Update, losses: Losses, clock: Clock) -
 
 def _tell(task: Task, log: Log, epoch: str, taken: Taken) -> None:
     task.advance(taken.images, note=f"{epoch}, loss {taken.loss:.3f}")
-    log.step(taken.lap, images=taken.images, loss=taken.loss, lr=taken.lr)
+    log.step(taken)
 
 
 def _begun(
@@ -120,7 +119,7 @@ def _begun(
     victim.freeze(spec.tune)
     plain = make(_trained(victim))
     done = resume(folder, victim, plain, epochs=spec.epochs)
-    before = reached(folder, plan, plain, epoch=done + 1)
+    before = load_interrupted(folder, plan, plain, epoch=done + 1)
     if accelerator.is_main_process:
         Stages.of(plan).tell()
         _tell_what_is_lost(plan.run, folder, done)
@@ -193,14 +192,23 @@ def _images(plan: Plan, numbers: Ints, fed: Fed | None, number: int) -> Tensor:
     return to_unit(pixels, plan.victim.device)
 
 
-def _save(row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int | None, writes: bool) -> None:
-    """One process `writes`; others take part in it where the weights are divided."""
+def _save(
+    row: Epoch, plan: Plan, home: Home, optimizer: Optimizer, *, keep: int | None, writes: bool, divided: bool
+) -> None:
+    """Put an epoch into the index and the store. One process `writes`; others take part where weights are `divided`.
+
+    Raises UserError, in each of them, where a weight is no finite number.
+    """
+    what, victim = f"run {plan.run} after epoch {row.epoch}", plan.victim
+    module = victim.clip.model if victim.clip is victim else victim  # by the names of a checkpoint
+    require_finite_weights(module, what, hint=smaller_lr(plan.spec.lr))
     folder, about = home.checkpoints / plan.run, {"run": plan.run, "loss": row.loss, **plan.spec.document()}
     if writes:
         Index(home.database_url).save_epoch(row)  # first: no epoch that is stored lacks its row
-    save_epoch(folder, plan.victim, optimizer, epoch=row.epoch, spec=about, writes=writes)
+    if writes or divided:
+        save_epoch(folder, victim, optimizer, epoch=row.epoch, spec=about, writes=writes)
     if keep and writes:
-        drop_earlier(folder, keep=keep)
+        drop_earlier(folder, epoch=row.epoch, keep=keep)
 
 
 def _row(plan: Plan, clock: Clock, *, number: int, loss: float, processes: int) -> Epoch:
@@ -236,11 +244,6 @@ def _tell_what_is_lost(run: str, folder: Path, done: int) -> None:
         reason = "damaged, or without the optimizer's state"
         goes_on = f"goes on after epoch {done}" if done else "begins again"
         say(f"epoch{several} {', '.join(lost)} of run {run}: {reason}; training {goes_on}, to the same weights")
-
-
-def _module(victim: Victim) -> nn.Module:
-    """What has the weights, by the names that they have in a checkpoint."""
-    return victim.clip.model if victim.clip is victim else victim  # type: ignore[return-value]
 
 
 def _tensor(labels: np.ndarray[Any, np.dtype[np.int64]], device: torch.device) -> Tensor:

@@ -28,8 +28,8 @@ from ..attacks.compat import parts as parts_of
 from ..datasets.library import attacked_at, open_for
 from ..datasets.prompts import class_prompts
 from ..datasets.sampling import few_shot
+from ..models.current_digests import data_key
 from ..models.digests import SCHEME
-from ..models.present import data_key
 from ..models.runs import template_of
 from ..settings import Home
 from .evaluation_spec import EvaluationSpec, evaluation_before

@@ -20,13 +20,13 @@ from store.errors import UserError
 from ..defences import Loss, loss_of
 from ..defences.batch import InPieces
 from ..defences.step import Module, Step
-from ..models.held import free_memory, needed
+from ..models.memory import bytes_of_step, free_memory
 from ..models.victim import Victim
 from ..terminal.console import say
 from ..terminal.errors import is_out_of_memory
 from ..terminal.signals import held
 from .job import Conduct
-from .pieces import Pieces
+from .out_of_memory import Pieces
 from .training_plan import Plan
 
 
@@ -130,7 +130,7 @@ def estimated(
 ) -> str:
     """About how much memory a step on so many images takes, and what is free, in words where that does not suffice."""
     try:
-        takes = needed(victim, images, side=side, parts=parts)
+        takes = bytes_of_step(victim, images, side=side, parts=parts)
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from accelerate import Accelerator
 
+from ..models.dtensors import is_dtensor
+from ..models.load import load_subject
 from ..models.stored_lm import stored_mlm
-from ..models.subjects import load_subject
 from ..models.victim import Victim
-from ..models.whole import is_divided
 from ..settings import Home
 from ..terminal.console import say
 from .evaluation import Maker
@@ -55,7 +55,7 @@ class Watch:
     def _victim(self, epoch: int) -> Victim:
         """The one in training; where it is divided among processes, which test different images, as it was stored."""
         victim, spec = self.plan.victim, self.plan.spec
-        if not any(is_divided(weight) for weight in victim.parameters()):
+        if not any(is_dtensor(weight) for weight in victim.parameters()):
             return victim
         stored = load_subject(run_row(self.plan), self.home, epoch=epoch)
         return stored.to(self.accelerator.device).use_precision(spec.precision)

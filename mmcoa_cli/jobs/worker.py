@@ -47,15 +47,15 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
         import torch
         from accelerate import Accelerator, InitProcessGroupKwargs
 
-        from ..models.subjects import load_mlm
-        from . import sharding
+        from ..models.load import load_mlm
+        from . import fsdp
         from .clock import forget_peak, peak_memory
         from .evaluation import evaluate
         from .subject import subject_of
         from .training import train
 
     choose_kernels(torch, fast=any(spec.fast for spec in (job.train, *job.tests) if spec))
-    conduct = replace(job.conduct, divided=sharding.taken_over())
+    conduct = replace(job.conduct, divided=fsdp.taken_over())
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator
     on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     waiting = InitProcessGroupKwargs(timeout=timedelta(seconds=patience()))

@@ -27,7 +27,7 @@ from ..jobs.evaluation import Maker
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.subject import Subject, find_subject
 from ..jobs.trials import Trial, trials_of
-from ..models.subjects import load_subject
+from ..models.load import load_subject
 from ..models.victim import Victim
 from ..settings import Home
 from ..tasks.base import Logits, Metric

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from store.errors import UserError
-from store.keys import digest_arrays
 
 from .architectures import NO_MODEL, first_line, shapes_of
 from .digests import (
@@ -35,19 +33,20 @@ from .digests import (
     verify,
     weights_of,
 )
+from .dtensors import full_tensor, is_dtensor
 from .fast_vit import patch_of, quicken, resize_matrix
 from .foreign_code import VOCABULARIES, check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
 from .precision import choose
 from .texts import Row, features_once, takes_short_texts, text_features, tokens_of
+from .victim import Victim, digest_of_tensors
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
-from .whole import is_divided, whole
 
 forbid_foreign_code()
 
 
-class Clip(nn.Module):
+class Clip(Victim):
     """An open_clip model between pixels, strings and embeddings.
 
     `config` is the content of open_clip_config.json: `model_cfg` and `preprocess_cfg`. `tokenizer_files` are the
@@ -56,7 +55,6 @@ class Clip(nn.Module):
 
     mean: Tensor
     std: Tensor
-    note = ""
 
     def __init__(
         self,
@@ -84,27 +82,9 @@ class Clip(nn.Module):
         quicken(self.model.visual)
 
     @property
-    def scale(self) -> Tensor:
-        """exp(logit_scale), the factor of the cosines: a scalar."""
-        scale: Tensor = self.model.logit_scale.exp()
-        return scale
-
-    @property
-    def device(self) -> torch.device:
-        return self.mean.device
-
-    @property
     def clip(self) -> Clip:
         """Itself: what is inside all wrappers."""
         return self
-
-    def encode_images(self, images: Tensor) -> Tensor:
-        """f: pixels in [0, 1], (B, 3, S, S) of any S -> unit embeddings (B, D)."""
-        return F.normalize(self.image_features(images), dim=-1)
-
-    def image_features(self, images: Tensor) -> Tensor:
-        """The same before they are made of unit length."""
-        return self.input_features(self.encoder_input(images))
 
     def encoder_input(self, images: Tensor) -> Tensor:
         """Pixels in [0, 1], (B, 3, S, S) -> what the image encoder takes: resized and normalised."""
@@ -144,7 +124,7 @@ class Clip(nn.Module):
                 features = text_features(self.model, tokens)
             else:
                 # a tree takes the weights of blocks by hand: of divided ones no process has them all
-                trees = self.precision == "fp32" and not any(is_divided(weight) for weight in self.parameters())
+                trees = self.precision == "fp32" and not any(is_dtensor(weight) for weight in self.parameters())
                 features = features_once(self.model, tokens, trees=trees)
         return F.normalize(features.float(), dim=-1)
 
@@ -161,27 +141,7 @@ class Clip(nn.Module):
         short = takes_short_texts(self.model)
         return [tokens_of(text, self.tokenizer, short=short) for text in texts]
 
-    @torch.no_grad()
-    def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """g of any number of strings, without gradients: (n, D)."""
-        return self.encode_texts(self.tokenize(texts))
-
-    def forward(self, images: Tensor | None = None, tokens: Tensor | None = None, *, raw: bool = False) -> Any:
-        """Both encoders and the scale in one call, as distributed training needs it: (B, D), (K, D), scalar. What is
-        not given is None; with `raw` the images' features keep their length."""
-        encode = self.image_features if raw else self.encode_images
-        return (
-            None if images is None else encode(images),
-            None if tokens is None else self.encode_texts(tokens),
-            self.scale,
-        )
-
-    def use_precision(self, precision: str) -> Clip:
-        """Run both encoders in "fp32", "tf32" or "bf16" from now on; pixels, embeddings, losses and weights stay
-        float32.
-
-        Raises UserError for one that the device does not have.
-        """
+    def use_precision(self, precision: str) -> Self:
         choose(precision, self.device)
         self.precision = precision
         return self
@@ -192,13 +152,14 @@ class Clip(nn.Module):
     def digest(self) -> str:
         """The hash of the weights and of everything that turns pixels and strings into embeddings; that of the folder
         it was loaded from (`model_digests.model_digest`) until a weight changes."""
-        weights = {name: as_array(tensor) for name, tensor in self.model.state_dict().items()}
-        return digest_of(digest_arrays(weights), {CLIP_CONFIG: digest_of_config(self.config), **self._digests})
+        return digest_of(
+            digest_of_tensors(self.model.state_dict()), {CLIP_CONFIG: digest_of_config(self.config), **self._digests}
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights as open_clip names them, on the CPU: what a checkpoint stores. Every process asks, where they are
         divided among several."""
-        return {name: whole(tensor) for name, tensor in self.model.state_dict().items()}
+        return {name: full_tensor(tensor) for name, tensor in self.model.state_dict().items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the weights of a checkpoint."""
@@ -278,11 +239,6 @@ def _tokenizer_files(folder: Path, config: dict[str, Any], *, name: str) -> tupl
             hint="save the tokenizer with save_pretrained, which writes tokenizer.json",
         ) from error
     return texts, {file: content_of(path) for file, path in paths.items()}
-
-
-def as_array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from store.errors import UserError
 
 from .token_rows import SHORTER
-from .victim import CONTEXT, ContextSettings, Victim
-from .wrapping import Wrapper
+from .victim import Victim, Wrapper
+from .wrappers import CONTEXT, ContextSettings
 
 PLACE = "X"  # the word whose embeddings are replaced
 STD = 0.02
@@ -35,6 +35,7 @@ class Context(Wrapper):
         self._reads = int(inner.tokenizer([""]).shape[1])
         self.count = settings.count(self._reads)
         self._places = f"{PLACE} " * self.count
+        self.tokenizer = self._tokens_placed
         _require_places(inner, min(self.count, self._reads - 2))
         self.context = nn.Parameter(torch.zeros(self.count, self._embedding[0].embedding_dim))
         if self.count != CONTEXT and settings.n_ctx is None:
@@ -60,13 +61,9 @@ class Context(Wrapper):
                 hint=f"-o n_ctx={fits}" if fits > 0 else SHORTER,
             )
 
-    @property
-    def tokenizer(self) -> Any:
-        def tokenize(texts: Sequence[str], **options: Any) -> Tensor:
-            found: Tensor = self.inner.tokenizer(self._placed(texts), **options)
-            return found
-
-        return tokenize
+    def _tokens_placed(self, texts: Sequence[str], **options: Any) -> Tensor:
+        found: Tensor = self.inner.tokenizer(self._placed(texts), **options)
+        return found
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         return self.inner.tokenize(self._placed(texts))
@@ -94,10 +91,6 @@ class Context(Wrapper):
 
     def _placed(self, texts: Sequence[str]) -> list[str]:
         return [self._places + text for text in texts]
-
-
-def build(inner: Victim, settings: Any) -> Wrapper:
-    return Context(inner, settings)
 
 
 def _token_embedding(inner: Victim) -> nn.Embedding:

@@ -12,15 +12,18 @@ import hashlib
 import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.checkpoints import copy_checkpoint, drop_state, load_spec, load_state, load_tensors, save_checkpoint
 from store.errors import UserError
+from store.files import discard
 
+from .digests import CLIP_CONFIG
 from .origins import RECORD, Record
-from .partial import WRAPPER
+from .wrapper_record import WRAPPER
 
 if TYPE_CHECKING:  # whether a run has weights is asked where torch is not needed
     import torch
@@ -32,8 +35,7 @@ if TYPE_CHECKING:  # whether a run has weights is asked where torch is not neede
     from .victim import Victim
 
 FIRST = 1  # the number of the first epoch, and of the only one of a run that was not trained
-MIDWAY = "midway"  # the folder, beside the epochs, of the state that the next one was interrupted in
-CONFIG = "open_clip_config.json"
+INTERRUPTED = "midway"  # the folder, beside the epochs, of the state that the next one was interrupted in
 FILES = "files"  # where an epoch's specification records the hash of each of its text files
 
 
@@ -90,23 +92,21 @@ def save_epoch(
 
 def state_of(optimizer: Any) -> dict[str, Tensor]:
     """The optimizer's moments, by the number of the weight and their name."""
-    from .whole import whole
+    from .dtensors import full_tensor
 
     return {
-        f"{number}.{name}": whole(tensor)
+        f"{number}.{name}": full_tensor(tensor)
         for number, moments in optimizer.state_dict()["state"].items()
         for name, tensor in moments.items()
         if tensor is not None  # SGD without momentum has none
     }
 
 
-def drop_earlier(folder: Path, *, keep: int) -> None:
-    """Remove all epochs of a run but the last `keep`."""
-    for epoch in epochs_in(folder)[:-keep]:
-        gone = epoch.with_suffix(".partial")  # no epoch any more, should the rest be interrupted
-        shutil.rmtree(gone, ignore_errors=True)
-        epoch.rename(gone)
-        shutil.rmtree(gone)
+def drop_earlier(folder: Path, *, epoch: int, keep: int) -> None:
+    """Remove all epochs of a run but the last `keep` up to this one; a later one is damaged, and waits for its turn."""
+    for earlier in epochs_in(folder):
+        if number_of(earlier) <= epoch - keep:
+            discard(earlier)
 
 
 def save_weights(
@@ -131,7 +131,7 @@ def save_weights(
 
 
 def _files(victim: Victim, *, source: str) -> dict[str, str]:
-    from .wrapping import Wrapper
+    from .victim import Wrapper
 
     if isinstance(victim, Wrapper):
         return {WRAPPER: victim.record.text()}
@@ -141,7 +141,7 @@ def _files(victim: Victim, *, source: str) -> dict[str, str]:
 def clip_files(clip: Clip, *, source: str) -> dict[str, str]:
     """The text files that make a folder of weights a model: open_clip's configuration, the tokenizer where it is not
     open_clip's own, and where the model comes from."""
-    files = {CONFIG: json.dumps(clip.config, indent=2), **clip.tokenizer_files}
+    files = {CLIP_CONFIG: json.dumps(clip.config, indent=2), **clip.tokenizer_files}
     record = Record(clip.name, replace(clip.origin, source=source), {name: _hash(text) for name, text in files.items()})
     return {**files, RECORD: record.text()}
 
@@ -152,97 +152,70 @@ def resume(folder: Path, victim: Victim, optimizer: torch.optim.Optimizer, *, ep
     It is one whose weights and optimizer's state are whole. The last of all `epochs` needs no state: nothing follows.
     """
     for epoch in reversed(epochs_in(folder)):
-        found = _to_go_on_from(epoch, victim, last=number_of(epoch) == epochs)
-        if found is not None:
-            _restore(victim, optimizer, *found)
-            return number_of(epoch)
+        last = number_of(epoch) == epochs
+        with suppress(UserError):
+            require_own(epoch)
+            if _restored(victim, optimizer, load_tensors(epoch), {} if last else load_state(epoch)):
+                return number_of(epoch)
     return 0
 
 
-def save_midway(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
+def save_interrupted(folder: Path, victim: Victim, optimizer: Any, *, epoch: int, spec: dict[str, Any]) -> None:
     """Write the state that `epoch` (from 1) is interrupted in, in place of an earlier one."""
     document = {"epoch": epoch, **spec}
-    save_checkpoint(folder / MIDWAY, tensors=victim.tensors(), spec=document, state=state_of(optimizer))
+    save_checkpoint(folder / INTERRUPTED, tensors=victim.tensors(), spec=document, state=state_of(optimizer))
 
 
-def resume_midway(
+def resume_interrupted(
     folder: Path, victim: Victim, optimizer: torch.optim.Optimizer, *, epoch: int
 ) -> dict[str, Any] | None:
     """Load the state that `epoch` (from 1) was interrupted in into both; its specification, None where there is no such
     state, or it is damaged."""
-    midway = folder / MIDWAY
-    try:
-        spec = load_spec(midway) if midway.is_dir() else {}
-        if spec.get("run") != folder.name or spec.get("epoch") != epoch:
-            return None
-        found = _own(victim, load_tensors(midway), load_state(midway))
-    except UserError:
-        return None
-    if found is None:
-        return None
-    _restore(victim, optimizer, *found)
-    return spec
+    place = folder / INTERRUPTED
+    with suppress(UserError):
+        spec = load_spec(place) if place.is_dir() else {}
+        is_it = spec.get("run") == folder.name and spec.get("epoch") == epoch
+        if is_it and _restored(victim, optimizer, load_tensors(place), load_state(place)):
+            return spec
+    return None
 
 
-def drop_midway(folder: Path) -> None:
+def drop_interrupted(folder: Path) -> None:
     """Remove it: its epoch is whole."""
-    shutil.rmtree(folder / MIDWAY, ignore_errors=True)
+    shutil.rmtree(folder / INTERRUPTED, ignore_errors=True)
 
 
-def _restore(
-    victim: Victim, optimizer: torch.optim.Optimizer, weights: dict[str, Tensor], moments: dict[int, dict[str, Tensor]]
-) -> None:
-    victim.restore(weights)
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def take_over(source: Path, target: Path, *, spec: dict[str, Any]) -> int:
-    """Give the run at `target` the epochs of the one at `source`, which is the same but for its number of epochs.
-
-    Up to the newest that it can go on from, whose number is returned; 0 where there is none. Files are linked where
-    the disk can, since no epoch is ever written into.
-    """
-    newest = next((epoch for epoch in reversed(epochs_in(source)) if _has_state(epoch)), None)
-    if newest is None:
-        return 0
-    for epoch in epochs_in(source):
-        if number_of(epoch) <= number_of(newest) and damage(epoch) is None:
-            copy_checkpoint(epoch, path_of(target, number_of(epoch)), spec=spec)
-    return number_of(newest)
-
-
-def _to_go_on_from(
-    epoch: Path, victim: Victim, *, last: bool
-) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]] | None:
-    """An epoch's weights and the optimizer's moments; None where they are not whole, or not this model's."""
-    try:
-        require_own(epoch)
-        weights = load_tensors(epoch)
-        state = {} if last else load_state(epoch)
-    except UserError:
-        return None
-    return _own(victim, weights, state)
-
-
-def _own(
-    victim: Victim, weights: dict[str, Tensor], state: dict[str, Tensor] | None
-) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]] | None:
-    """The weights and the moments; None where they are not this model's, or there is no state."""
+def _restored(
+    victim: Victim, optimizer: torch.optim.Optimizer, weights: dict[str, Tensor], state: dict[str, Tensor] | None
+) -> bool:
+    """Take over weights and the optimizer's moments, unless they are not this model's, or there is no state."""
     own = {name: tensor.shape for name, tensor in victim.tensors().items()}
     if state is None or own != {name: tensor.shape for name, tensor in weights.items()}:
-        return None
+        return False
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in state.items():
         number, name = key.split(".", 1)
         moments.setdefault(int(number), {})[name] = tensor
-    return weights, moments
+    victim.restore(weights)
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return True
 
 
-def _has_state(epoch: Path) -> bool:
-    try:
-        return damage(epoch) is None and load_state(epoch) is not None
-    except UserError:
-        return False
+def to_go_on_from(folder: Path) -> int:
+    """The number of the newest epoch whose weights and optimizer's state are whole; 0 where there is none."""
+    for epoch in reversed(epochs_in(folder)):
+        with suppress(UserError):
+            if damage(epoch) is None and load_state(epoch) is not None:
+                return number_of(epoch)
+    return 0
+
+
+def take_over(source: Path, target: Path, *, last: int, spec: dict[str, Any]) -> None:
+    """Give the run at `target` the epochs up to the `last` of the one at `source`, which is the same but for its number
+    of epochs. Files are linked where the disk can, since no epoch is ever written into."""
+    for epoch in epochs_in(source):
+        if number_of(epoch) <= last and damage(epoch) is None:
+            copy_checkpoint(epoch, path_of(target, number_of(epoch)), spec=spec)
 
 
 def require_own(epoch: Path) -> None:
@@ -251,7 +224,7 @@ def require_own(epoch: Path) -> None:
     if spec.get("epoch") != number_of(epoch) or spec.get("run", epoch.parent.name) != epoch.parent.name:
         raise UserError(f"{epoch} holds the weights of another epoch or run", hint="remove the folder")
     recorded = spec.get(FILES, {})  # nothing in runs of version 0.1
-    for name in recorded or (CONFIG, RECORD):
+    for name in recorded or (CLIP_CONFIG, RECORD):
         try:
             text = (epoch / name).read_text(encoding="utf8")
         except (OSError, ValueError) as error:

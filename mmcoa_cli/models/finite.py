@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from store.errors import UserError
 
-from .whole import own_part
+from .dtensors import local_part
 
 OVERFLOW = "the model overflows: in training take a smaller --lr, in bf16 --precision fp32"
 
 
-def require_finite(tensor: Tensor, what: str, *, hint: str = OVERFLOW) -> Tensor:
+def require_finite(tensor: Tensor, what: str) -> Tensor:
     """The tensor itself. Raises UserError unless all of it is finite; `what` says what it holds, in the plural."""
     if not tensor.isfinite().all():
         bad = int((~tensor.isfinite()).sum())
-        raise UserError(f"{what} are not all finite numbers ({bad:,} of {tensor.numel():,} are not)", hint=hint)
+        raise UserError(f"{what} are not all finite numbers ({bad:,} of {tensor.numel():,} are not)", hint=OVERFLOW)
     return tensor
 
 
@@ -45,7 +45,7 @@ class Watched:
 def require_finite_weights(model: nn.Module, name: str, *, hint: str) -> None:
     """Raises UserError, with the first of the weights that are not finite, unless all are."""
     for of, weight in model.state_dict().items():
-        if weight.is_floating_point() and not own_part(weight).isfinite().all():
+        if weight.is_floating_point() and not local_part(weight).isfinite().all():
             raise UserError(f"{name} has weights that are not finite numbers ({of})", hint=hint)
 
 

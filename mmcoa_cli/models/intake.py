@@ -5,9 +5,10 @@ Its shapes are compared with those in the file before memory is taken for either
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from store.errors import UserError
 from ..catalog import ModelRow
 from .architectures import activation, shapes_of
 from .digests import CLIP_CONFIG, read_json, weights_of
+from .from_transformers import acts_quick, is_transformers_config, open_clip_config
 from .published import architecture_config, published, similar
-from .transformers_clips import acts_quick, is_transformers_config, open_clip_config
 from .weights.files import Weights, open_weights
 from .weights.fitting import Fit, encoders, fit, misfit, missing
 from .weights.tensors import Weight
@@ -55,7 +56,7 @@ class Request:
     source: Path
     base: Base | None = None
     arch: str = ""
-    config: dict[str, Any] | None = field(default=None)  # of a published model
+    config: dict[str, Any] | None = None  # of a published model
 
     @property
     def name(self) -> str:
@@ -72,10 +73,10 @@ def take(request: Request, weights: Path, target: Path) -> dict[str, Any]:
         shapes = shapes_of(architecture.config, name=request.name)
         best = fit(opened, shapes)
         completed = _completed_by(request, best, shapes, opened)
-        config = json_text(architecture.config)
-        (target / CLIP_CONFIG).write_text(config, encoding="utf8")
+        (target / CLIP_CONFIG).write_text(json.dumps(architecture.config, indent=2), encoding="utf8")
         if _is_ours(best, opened, shapes) and not completed:
-            _require_finite(best.taken, request)
+            for name, weight in best.taken.items():
+                _finite(name, weight, request)
             shutil.copyfile(weights, target / CLIP_WEIGHTS)
         else:
             _require_room(best, opened)
@@ -83,13 +84,6 @@ def take(request: Request, weights: Path, target: Path) -> dict[str, Any]:
         told = _taken(best, opened, request, completed)
     act = activation(architecture.config) + (", a guess" if architecture.guess else "")
     return {"taken": told, "activation": act, "activation_from": architecture.said_by}
-
-
-def json_text(config: Mapping[str, Any]) -> str:
-    """Write a configuration as text."""
-    import json
-
-    return json.dumps(config, indent=2)
 
 
 def config_beside(source: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -250,12 +244,8 @@ def _require_room(best: Fit, weights: Weights) -> None:
         )
 
 
-def _require_finite(tensors: Mapping[str, Weight], request: Request) -> None:
-    for name, weight in tensors.items():
-        _finite(name, weight, request)
-
-
 def _finite(name: str, weight: Weight, request: Request) -> torch.Tensor:
+    """A tensor of the file, numbers as float32. Raises UserError for one that is not finite."""
     tensor = weight.read()
     tensor = tensor.float() if tensor.is_floating_point() else tensor
     if not tensor.isfinite().all():

@@ -2,32 +2,75 @@
 
 Each is a run of its own, whose row says which two it lies between and where. The ends are A and B bit for bit. What is
 no number of the model is not interpolated: whole-numbered buffers stay as A has them. `logit_scale` is stored as a
-logarithm, so the temperature moves in log space.
+logarithm, so the temperature moves in log space. Importing this module does not import torch.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
-from typing import Any
-
-from torch import Tensor
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, get_args
 
 from store.errors import UserError
 from store.files import lock
 from store.index import Index
+from store.keys import key_of
 from store.schema import Run
 
 from ..settings import Home, require_space
+from ..terminal.checks import one_of
 from ..terminal.console import progress
-from .clip import Clip
+from ..terminal.literals import Towers
 from .epochs import FIRST, save_weights
 from .runs import INTERPOLATED, now, require_known, require_whole, run_of, weights_of
-from .subjects import load_subject
-from .ways import End, Way
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .clip import Clip
+
+MOST = 1001  # models on a way
 IMAGE_TOWER = "visual."
+
+
+@dataclass(frozen=True)
+class End:
+    """One of the two: its run, and the digest of its weights."""
+
+    run: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """From A to B in `steps` models; of the image encoder alone, or of both `towers`."""
+
+    a: End
+    b: End
+    steps: int = 11
+    towers: str = "both"
+
+    def __post_init__(self) -> None:
+        one_of("--towers", self.towers, get_args(Towers))
+        if not 2 <= self.steps <= MOST:
+            raise UserError(f"--steps {self.steps} is out of range", hint="--steps 11: w = 0, 0.1 ... 1")
+
+    @property
+    def weights(self) -> list[float]:
+        """Every w, from 0 to 1."""
+        return [number / (self.steps - 1) for number in range(self.steps)]
+
+    def run_id(self, w: float) -> str:
+        """The id of the model at w, whatever the number of steps that led there."""
+        return f"interpolated-{key_of([asdict(self.a), asdict(self.b), self.towers])[:8]}-w{w:.4g}"
+
+
+def steps_over(weights: Iterable[float]) -> int:
+    """How many models a way has at least that has all of these w: 11 for 0, 0.1 ... 1."""
+    return max(1, math.lcm(*(Fraction(str(w)).denominator for w in weights))) + 1
 
 
 def interpolate(a: str, b: str, home: Home, *, steps: int = 11, towers: str = "both") -> list[Run]:
@@ -93,6 +136,9 @@ def require_alike(a: Clip, b: Clip) -> None:
 
 
 def _whole(run: Run, home: Home) -> Clip:
+    from .clip import Clip
+    from .load import load_subject
+
     victim = load_subject(run, home)
     if not isinstance(victim, Clip):
         raise UserError(

@@ -6,13 +6,12 @@ the name under which a local folder was registered. Importing this module does n
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from store.errors import UserError
-from store.files import lock
+from store.files import discard, lock
 from store.keys import digest_file, key_of
 
 from .. import catalog
@@ -92,20 +91,21 @@ def fetch_clip(
     `base` names the CLIP that completes a file with one encoder, `arch` the architecture of a file that does not say
     it. Raises UserError, also where another model has the name, unless it is to be replaced.
     """
-    row = catalog.models().get(name, ModelRow(name))
+    row, target = catalog.models().get(name, ModelRow(name)), clip_path(name, home)
     if (base or arch) and source is None:
         raise UserError(f"{'--base' if base else '--arch'} is for a file of your own", hint="add --from PATH")
-    if row.embedded:
-        return _train_embedded(
-            row, clip_path(name, home), source, lambda embedded: embedded.build_clip(row, home), replace=replace
-        )
-    asked = _asked(source, base=base, arch=arch)
-    get = (
-        (lambda target: _take_clip(row, source, target, home, asked))
-        if source
-        else (lambda target: _download_clip(row, target, home))
-    )
-    return _once(clip_path(name, home), name, f"the model {name}", get, asked=asked, replace=replace)
+    asked = _asked(row, source, base=base, arch=arch)
+    with _making(target, name, f"the model {name}", asked, replace=replace) as makes:
+        if makes and row.embedded:
+            from . import embedded
+
+            discard(target)
+            embedded.build_clip(row, home)
+        elif makes and source:
+            _take_clip(row, source, target, home, asked)
+        elif makes:
+            _download_clip(row, target, home)
+    return makes
 
 
 def fetch_mlm(name: str, home: Home, *, source: Path | None = None, replace: bool = False) -> bool:
@@ -113,41 +113,51 @@ def fetch_mlm(name: str, home: Home, *, source: Path | None = None, replace: boo
 
     Raises UserError, also where another model has the name, unless it is to be replaced.
     """
-    row = catalog.mlms().get(name, MlmRow(name))
-    if row.embedded:
-        return _train_embedded(
-            row, mlm_path(name, home), source, lambda embedded: embedded.build_mlm(row, home), replace=replace
-        )
-    asked = _asked(source)
-    get = (
-        (lambda target: _take_mlm(row, source, target, asked))
-        if source
-        else (lambda target: _download_mlm(row, target))
-    )
-    return _once(mlm_path(name, home), name, f"the masked LM {name}", get, asked=asked, replace=replace)
+    row, target = catalog.mlms().get(name, MlmRow(name)), mlm_path(name, home)
+    asked = _asked(row, source)
+    with _making(target, name, f"the masked LM {name}", asked, replace=replace) as makes:
+        if makes and row.embedded:
+            from . import embedded
+
+            discard(target)
+            embedded.build_mlm(row, home)
+        elif makes and source:
+            _take_mlm(row, source, target, asked)
+        elif makes:
+            _download_mlm(row, target)
+    return makes
 
 
-def _once(
-    target: Path, name: str, what: str, get: Callable[[Path], None], *, asked: Mapping[str, str], replace: bool
-) -> bool:
-    """Run `get` unless its result is there; a second process waits, and then finds it."""
-    if target.exists() and not replace:
-        _require_same(target, name, what, asked)
-        return False
-    wait = f"waiting for another process that fetches {what}"
-    with lock(target, what=what, on_wait=lambda: say(wait)):
-        if target.exists() and not replace:
-            _require_same(target, name, what, asked)
+@contextmanager
+def _making(target: Path, name: str, what: str, asked: Mapping[str, str], *, replace: bool) -> Iterator[bool]:
+    """Whether the block is to make `target`. No other process does so meanwhile: a second one waits, and finds it.
+
+    Raises UserError where another model is there that is not to be replaced.
+    """
+
+    def is_there() -> bool:
+        if replace or not target.exists():
             return False
-        get(target)
-    return True
+        _require_same(target, name, what, asked)
+        return True
+
+    if is_there():
+        yield False
+        return
+    with lock(target, what=what, on_wait=lambda: say(f"waiting for another process that fetches {what}")):
+        yield not is_there()
 
 
-def _asked(source: Path | None, *, base: str = "", arch: str = "") -> dict[str, str]:
-    """What the model's record keeps of the request; nothing where a name was all."""
+def _asked(row: ModelRow | MlmRow, source: Path | None, *, base: str = "", arch: str = "") -> dict[str, str]:
+    """What the model's record keeps of the request; nothing where a name was all. Raises UserError for a source that is
+    none, and for any of an embedded model."""
     if source is None:
         return {}
-    files = {path.name: digest_file(path) for path in _files_at(_existing(source))}
+    if row.embedded:
+        raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
+    if not source.exists():
+        raise UserError(f"there is no file or folder {source}", hint="--from takes a folder or a file of weights")
+    files = {path.name: digest_file(path) for path in _files_at(source)}
     given = {"--base": base, "--arch": arch}
     return {"--from": key_of(sorted(files.items())), **{option: value for option, value in given.items() if value}}
 
@@ -181,26 +191,10 @@ def _require_same(target: Path, name: str, what: str, asked: Mapping[str, str]) 
         )
 
 
-def _train_embedded(
-    row: ModelRow | MlmRow, target: Path, source: Path | None, build: Callable[[Any], Any], *, replace: bool
-) -> bool:
-    if source is not None:
-        raise UserError(f"{row.name} is embedded and comes from nowhere else", hint=f"mmcoa fetch {row.name}")
-    if target.exists() and not replace:
-        return False
-    from . import embedded
-
-    if target.exists():
-        with lock(target, what=f"the model {row.name}"):
-            shutil.rmtree(target)
-    build(embedded)
-    return True
-
-
 def _take_clip(row: ModelRow, source: Path, target: Path, home: Home, asked: Mapping[str, str]) -> None:
     """Take a CLIP from a folder or a file of weights, in any form that `intake` knows."""
-    from .folders import choose_weights, local_origin, save_clip
     from .intake import Base, Request
+    from .save import choose_weights, local_origin, save_clip
 
     weights = source / choose_weights([path.name for path in source.iterdir()]) if source.is_dir() else source
     name = asked.get("--base", "")
@@ -214,9 +208,9 @@ def _take_clip(row: ModelRow, source: Path, target: Path, home: Home, asked: Map
 def _download_clip(row: ModelRow, target: Path, home: Home) -> None:
     """Download a CLIP from Hugging Face: a repository in open_clip's layout, or the one of a pretrained tag."""
     from ..datasets.sources.hubs import repository_folder
-    from .folders import choose_clip_files, choose_weights, save_clip
     from .intake import Request, config_beside
     from .published import published
+    from .save import choose_clip_files, choose_weights, save_clip
 
     if row.name.startswith(HUB):
         repository, _, revision = row.name.removeprefix(HUB).partition("@")
@@ -236,7 +230,7 @@ def _download_clip(row: ModelRow, target: Path, home: Home) -> None:
 
 
 def _take_mlm(row: MlmRow, source: Path, target: Path, asked: Mapping[str, str]) -> None:
-    from .folders import choose_mlm_files, local_origin, save_mlm
+    from .save import choose_mlm_files, local_origin, save_mlm
 
     if not source.is_dir():
         raise UserError(f"{source} is no folder", hint="a masked LM is a folder as save_pretrained writes it")
@@ -246,7 +240,7 @@ def _take_mlm(row: MlmRow, source: Path, target: Path, asked: Mapping[str, str])
 
 def _download_mlm(row: MlmRow, target: Path) -> None:
     from ..datasets.sources.hubs import repository_folder
-    from .folders import choose_mlm_files, save_mlm
+    from .save import choose_mlm_files, save_mlm
 
     repository, _, revision = (row.repository or row.name).partition("@")
     revision = row.revision or revision
@@ -254,12 +248,6 @@ def _download_mlm(row: MlmRow, target: Path) -> None:
     files = [folder / name for name in choose_mlm_files([path.name for path in folder.iterdir()])]
     origin = Origin(PUBLISHED, f"{repository}@{folder.name}")
     save_mlm(files, target, name=row.name, origin=origin, asked={})
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise UserError(f"there is no file or folder {path}", hint="--from takes a folder or a file of weights")
-    return path
 
 
 def _absent(name: str, home: Home) -> UserError:

@@ -40,8 +40,8 @@ from ..terminal.console import progress, say
 from .clip import Clip
 from .epochs import clip_files, epochs_in, number_of, resume, save_epoch
 from .finite import require_finite_loss, require_finite_weights, smaller_lr
+from .new_clip import VOCABULARY, new_clip
 from .token_rows import require_distinct_prompts
-from .untrained import VOCABULARY, new_clip
 
 VERSION = 1  # raise it when the same specification would give other weights
 TEMPLATES = (

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from store.errors import UserError
 from store.index import Index
-from store.keys import digest_arrays, key_of
+from store.keys import key_of
 from store.schema import Run
 
 from .. import catalog
@@ -22,24 +21,11 @@ from .digests import model_digest, verify
 from .epochs import epochs_in, epochs_of, number_of, path_of, require_own
 from .library import clip_path, ensure_clip, is_clip, registered
 from .origins import read_record
-from .partial import Partial, checkpoint_digest, is_partial, read_partial
-from .victim import wrapper_row
+from .wrapper_record import WrapperRecord, checkpoint_digest, has_record, read_wrapper_record
+from .wrappers import wrapper_row
 
 ZERO_SHOT, INTERPOLATED = "zero-shot", "interpolated"  # kinds of runs beside those that were trained
 NO_RUN = "mmcoa train makes a run, mmcoa fetch --list shows the models"
-
-
-@dataclass(frozen=True)
-class Wrapped:
-    """The wrapper that a model is tested through as it comes, without anything trained."""
-
-    name: str
-    version: int
-    settings: Mapping[str, Any]
-
-    def digest(self, model: str, weights: str) -> str:
-        """Of the model of that name and digest inside it."""
-        return Partial(self.name, self.version, model, weights, self.settings).digest(digest_arrays({}))
 
 
 def now() -> str:
@@ -141,18 +127,17 @@ def weights_of(run: Run, home: Home, epoch: int | None = None) -> str:
     """The digest of what is tested: of a run's last epoch or another one, or of a model as it comes."""
     if run.kind != ZERO_SHOT:
         return checkpoint_digest(folder_of(run, home, epoch), name=run.model)
-    weights, wrapped = model_digest(clip_path(run.model, home), name=run.model), wrapped_in(run)
-    return wrapped.digest(run.model, weights) if wrapped else weights
+    return through_its_wrapper(run, model_digest(clip_path(run.model, home), name=run.model))
 
 
 def template_of(run: Run, home: Home) -> str:
     """The template of class prompts that a wrapper of the run has of its own; empty where the dataset's is used."""
     folder = folder_of(run, home)
-    if run.kind != ZERO_SHOT and is_partial(folder):
-        record = read_partial(folder)
+    if run.kind != ZERO_SHOT and has_record(folder):
+        record = read_wrapper_record(folder)
         own = wrapper_row(record.name).template
         return own or (template_of_base(record.base, home) if record.base != run.id else "")
-    wrapped = wrapped_in(run)
+    wrapped = wrapped_in(run, "")
     return wrapper_row(wrapped.name).template if wrapped else ""
 
 
@@ -162,10 +147,16 @@ def template_of_base(name: str, home: Home) -> str:
     return template_of(run, home) if run else ""
 
 
-def wrapped_in(run: Run) -> Wrapped | None:
-    """What a zero-shot run tests its model through; None where it is the model itself."""
+def wrapped_in(run: Run, weights: str) -> WrapperRecord | None:
+    """What a zero-shot run tests its model, of this digest, through; None where it is the model itself."""
     found = json.loads(run.spec).get("wrapper")
-    return Wrapped(**found) if found else None
+    return WrapperRecord(**found, base=run.model, base_digest=weights) if found else None
+
+
+def through_its_wrapper(run: Run, weights: str) -> str:
+    """The digest of what a zero-shot run tests, by that of its model."""
+    wrapped = wrapped_in(run, weights)
+    return wrapped.digest() if wrapped else weights
 
 
 def zero_shot_run(
@@ -178,10 +169,9 @@ def zero_shot_run(
     if wrapper:
         row = wrapper_row(wrapper)
         options = asdict(settings) if settings is not None else {}
-        wrapped = Wrapped(wrapper, row.version, options)
-        weights = wrapped.digest(model, weights)
+        weights = WrapperRecord(wrapper, row.version, model, weights, options).digest()
         run_id += f"-{key_of(options)[:8]}" if settings != row.settings_of({}) else ""
-        about = {**about, **options, "wrapper": asdict(wrapped)}
+        about |= {**options, "wrapper": {"name": wrapper, "version": row.version, "settings": options}}
     found = index.run(run_id)
     if found is not None and json.loads(found.spec).get("wrapper") == about.get("wrapper"):
         return found

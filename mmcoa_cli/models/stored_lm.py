@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from store.files import read_text
 from store.keys import key_of
@@ -23,20 +23,8 @@ if TYPE_CHECKING:
     from .masked_lm import MaskedLM
 
 
-class AnyMaskedLM(Protocol):
-    """One that is loaded, or can be. What it says is remembered in the folder `memory`, where there is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def memory(self) -> Path | None: ...
-    @property
-    def loaded(self) -> MaskedLM: ...
-    def digest(self) -> str: ...
-
-
 class StoredLM:
-    """The masked LM `name`, which lies in `folder`."""
+    """The masked LM `name`, which lies in `folder`: there is remembered what it says."""
 
     def __init__(self, name: str, home: Home, folder: Path) -> None:
         self.name, self._home, self.memory = name, home, folder
@@ -48,9 +36,12 @@ class StoredLM:
     @cached_property
     def loaded(self) -> MaskedLM:
         """Raises UserError for one that is not what was fetched."""
-        from .subjects import load_mlm
+        from .load import load_mlm
 
         return load_mlm(self.name, self._home)
+
+
+AnyMaskedLM: TypeAlias = "StoredLM | MaskedLM"  # one that can be loaded, or is
 
 
 def stored_mlm(name: str, home: Home) -> StoredLM:

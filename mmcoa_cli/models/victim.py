@@ -1,214 +1,211 @@
-"""What an attack and a test see of a model, and the wrappers that may stand around one.
-
-A CLIP is a victim. So is a wrapper around a victim: a learned border or prompt, a defence at test time. Every attack
-goes through it. Importing this module loads nothing heavy: `WRAPPERS` names wrappers and their settings, and a wrapper
-is built when it is used.
-"""
+"""What an attack and a test see of a model: a `Victim`. A CLIP is one; so is a `Wrapper` around one, such as a learned
+border or prompt, or a defence at test time. Every attack goes through it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
-from store.errors import UserError
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from store.keys import digest_arrays
 
 from .origins import Origin
+from .wrapper_record import WrapperRecord
+from .wrappers import wrapper_row
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    import torch
-    from torch import Tensor
-
     from .clip import Clip
-    from .wrapping import Wrapper
 
-SIDE = 224  # of the encoder's input for which a border is published
-CONTEXT = 32  # context vectors, as published
-MOST_TOKENS = 1000  # of a prompt: more than any encoder has patches
+INNER = "inner."  # what the names of the inner victim's tensors begin with
 
 
-@dataclass(frozen=True)
-class VisualPromptSettings:
-    """`border`: its width in pixels of an encoder's input of 224; of a smaller side the same share (30 is 4 of 32, 9 of
-    64). `prompt_tokens`: how many learned tokens follow those of the patches."""
-
-    border: int = 30
-    prompt_tokens: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.border < SIDE / 2:
-            raise UserError(f"-o border={self.border} is no border of {SIDE} pixels", hint="-o border=30, as published")
-        if not 0 <= self.prompt_tokens <= MOST_TOKENS:
-            raise UserError(
-                f"-o prompt_tokens={self.prompt_tokens} is out of range", hint="-o prompt_tokens=10, as published"
-            )
-
-    def width(self, side: int) -> int:
-        """The border's width in pixels of an input of this side."""
-        return max(1, round(self.border * side / SIDE))
-
-
-@dataclass(frozen=True)
-class ContextSettings:
-    """`n_ctx`: how many context vectors stand in front of the class name; None: 32, as published, or half of what a
-    model reads where that is less."""
-
-    n_ctx: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.n_ctx is not None and not 1 <= self.n_ctx <= MOST_TOKENS:
-            raise UserError(f"-o n_ctx={self.n_ctx} is out of range", hint=f"-o n_ctx={CONTEXT}, as published")
-
-    def count(self, reads: int) -> int:
-        """How many, for a model that reads this many tokens."""
-        return min(CONTEXT, reads // 2) if self.n_ctx is None else self.n_ctx
-
-
-class Victim(Protocol):
+class Victim(nn.Module, ABC):
     """Pixels and strings to embeddings. Images are pixels in [0, 1], (B, 3, S, S) of any S; gradients reach them."""
 
+    name: str
+    origin: Origin
+    precision: str
+    tokenizer: Any
+    note = ""  # what a reader is told when it is trained
+
     @property
-    def name(self) -> str: ...
-    @property
-    def origin(self) -> Origin: ...
-    @property
+    @abstractmethod
     def clip(self) -> Clip:
         """The model inside all wrappers."""
-        ...
 
     @property
-    def device(self) -> torch.device: ...
-    @property
-    def precision(self) -> str: ...
+    def device(self) -> torch.device:
+        return self.clip.mean.device
+
     @property
     def scale(self) -> Tensor:
-        """The factor of the cosines: a scalar."""
-        ...
+        """exp(logit_scale), the factor of the cosines: a scalar."""
+        scale: Tensor = self.clip.model.logit_scale.exp()
+        return scale
 
-    @property
-    def tokenizer(self) -> Any: ...
-    @property
-    def note(self) -> str:
-        """What a reader is told when it is trained, in words; empty for nothing."""
-        ...
-
+    @abstractmethod
     def encoder_input(self, images: Tensor) -> Tensor:
         """Images -> what the image encoder takes, (B, 3, side, side): resized and normalised."""
-        ...
 
+    @abstractmethod
     def input_features(self, inputs: Tensor) -> Tensor:
         """What the image encoder takes -> features (B, D), of any length."""
-        ...
 
     def image_features(self, images: Tensor) -> Tensor:
         """Both in one: images -> features (B, D), of any length."""
-        ...
+        return self.input_features(self.encoder_input(images))
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Images -> unit embeddings (B, D)."""
-        ...
+        """f: images -> unit embeddings (B, D)."""
+        return F.normalize(self.image_features(images), dim=-1)
 
+    @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Strings -> tokens (K, L)."""
-        ...
 
+    @abstractmethod
     def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Each text as the model sees it."""
-        ...
+        """Each text as the model sees it: its tokens."""
 
+    @abstractmethod
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Tokens -> unit embeddings (K, D)."""
-        ...
+        """g: tokens -> unit embeddings (K, D)."""
 
+    @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Any number of strings, without gradients -> unit embeddings (n, D)."""
-        ...
+        """g of any number of strings, without gradients: (n, D)."""
+        return self.encode_texts(self.tokenize(texts))
 
-    def __call__(self, images: Tensor | None = None, tokens: Tensor | None = None, *, raw: bool = False) -> Any:
-        """Both encoders and the scale, as distributed training calls them: each for what it is given, images as
-        features of any length where they are wanted `raw`."""
-        ...
+    def forward(self, images: Tensor | None = None, tokens: Tensor | None = None, *, raw: bool = False) -> Any:
+        """Both encoders and the scale in one call, as distributed training needs it: (B, D), (K, D), scalar. What is
+        not given is None; with `raw` the images' features keep their length."""
+        encode = self.image_features if raw else self.encode_images
+        return (
+            None if images is None else encode(images),
+            None if tokens is None else self.encode_texts(tokens),
+            self.scale,
+        )
 
+    @abstractmethod
+    def use_precision(self, precision: str) -> Self:
+        """Run both encoders in "fp32", "tf32" or "bf16" from now on; pixels, embeddings, losses and weights stay
+        float32. Raises UserError for one that the device does not have."""
+
+    @abstractmethod
     def digest(self) -> str:
         """The hash of everything that decides what it computes."""
-        ...
 
+    @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint stores of it, on the CPU."""
-        ...
 
+    @abstractmethod
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what a checkpoint stored. Raises RuntimeError for tensors of other names or shapes."""
-        ...
 
+    @abstractmethod
     def freeze(self, tune: str) -> None:
-        """Leave trainable only what `tune` names."""
-        ...
-
-    def use_precision(self, precision: str) -> Self: ...
-    def to(self, device: torch.device) -> Self: ...
-    def parameters(self) -> Any: ...
+        """Leave trainable only what `tune` (both, image, text) names."""
 
 
-@dataclass(frozen=True)
-class WrapperRow:
-    """A wrapper: `build` makes it around a victim, with `settings` (a frozen dataclass of its options).
+class Wrapper(Victim):
+    """A victim around `inner`, which computes what this one does not change. What is its own (parameters, buffers,
+    modules) is trained and stored; `inner` is frozen.
 
-    Built twice with the same settings it is the same. Raise `version` when it would compute something else.
+    Override `seen` to change the images, `encoder_input` to change what becomes of them for the image encoder,
+    `input_features` to change what that makes of it; `tokenize`, `token_rows` and `encode_texts` to change the texts;
+    or any other of its methods. `wrap` says which row it is of and what it stands around.
     """
 
-    name: str
-    build: Callable[[Victim, Any], Wrapper]
-    title: str = ""
-    source: str = ""
-    settings: type[Any] | None = None
-    version: int = 1
-    template: str = ""  # of class prompts, where it has its own instead of the dataset's
+    kind, version, base = "", 1, ""
 
-    def settings_of(self, options: Mapping[str, Any]) -> Any:
-        """The settings with those of `options` that it has."""
-        names = {field.name for field in fields(self.settings)} if self.settings else set()
-        given = {name: value for name, value in options.items() if name in names}
-        return self.settings(**given) if self.settings else None
+    def __init__(self, inner: Victim, settings: Any = None) -> None:
+        super().__init__()
+        self.inner, self.settings = inner, settings
+        self.name, self.origin, self.tokenizer = inner.name, inner.origin, inner.tokenizer
+        self.precision = inner.precision
+
+    @property
+    def clip(self) -> Clip:
+        return self.inner.clip
+
+    def seen(self, images: Tensor) -> Tensor:
+        """What becomes of the images, pixels in [0, 1], before they are encoded."""
+        return images
+
+    def encoder_input(self, images: Tensor) -> Tensor:
+        return self.inner.encoder_input(self.seen(images))
+
+    def input_features(self, inputs: Tensor) -> Tensor:
+        return self.inner.input_features(inputs)
+
+    def require(self, prompts: Sequence[str]) -> None:
+        """Raises UserError for class prompts that it cannot be trained on."""
+
+    def draw(self, seed: int) -> None:
+        """Set its own tensors to where a training with this seed begins, if that is drawn."""
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        return self.inner.tokenize(texts)
+
+    def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        return self.inner.token_rows(texts)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        return self.inner.encode_texts(tokens)
+
+    def use_precision(self, precision: str) -> Self:
+        self.precision = self.inner.use_precision(precision).precision
+        return self
+
+    def state(self) -> dict[str, Tensor]:
+        """Its own tensors: what is trained."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(INNER)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.state().items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        missing, unknown = self.load_state_dict(dict(tensors), strict=False)
+        if unknown or any(not name.startswith(INNER) for name in missing):
+            raise RuntimeError(f"the tensors are not those of {self.kind}")
+
+    def freeze(self, tune: str = "") -> None:
+        """Leave its own parameters trainable: there is nothing to choose."""
+        for name, weight in self.named_parameters():
+            weight.requires_grad_(not name.startswith(INNER))
+
+    @cached_property
+    def record(self) -> WrapperRecord:
+        """What a checkpoint says of it beside its tensors."""
+        settings = asdict(self.settings) if self.settings is not None else {}
+        return WrapperRecord(self.kind, self.version, self.base, self.inner.digest(), settings)
+
+    def digest(self) -> str:
+        return self.record.digest(digest_of_tensors(self.tensors()))
 
 
-def _by(module: str) -> Callable[[Victim, Any], Wrapper]:
-    """`build` of a module beside this one, which is imported when it is used."""
-
-    def build(victim: Victim, settings: Any) -> Wrapper:
-        made: Wrapper = import_module(f".{module}", __package__).build(victim, settings)
-        return made
-
-    return build
-
-
-WRAPPERS: dict[str, WrapperRow] = {
-    "visual-prompt": WrapperRow(
-        "visual-prompt",
-        _by("visual_prompt"),
-        title="a learned border around what the image encoder takes, and tokens behind its patches",
-        source="Mao et al., 2023, arXiv 2212.07016",
-        settings=VisualPromptSettings,
-    ),
-    "context": WrapperRow(
-        "context",
-        _by("context"),
-        title="learned context vectors in front of the class name",
-        source="Zhou et al., 2022, arXiv 2109.01134; Zhang et al., 2024, arXiv 2311.11261",
-        settings=ContextSettings,
-        template="{}.",
-    ),
-}
+def wrap(name: str, victim: Victim, settings: Any, *, base: str) -> Wrapper:
+    """The wrapper of this name around a victim, which is called `base`. Raises UserError where there is none."""
+    row = wrapper_row(name)
+    wrapper = row.build(victim, settings)
+    wrapper.kind, wrapper.version, wrapper.base = name, row.version, base
+    wrapper.freeze()
+    return wrapper.eval().to(victim.device)
 
 
-def wrapper_row(name: str) -> WrapperRow:
-    """The wrapper of this name. Raises UserError that names the closest ones."""
-    if name in WRAPPERS:
-        return WRAPPERS[name]
-    close = get_close_matches(name, WRAPPERS, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(close)}?" if close else "the plugin that has it is named by MMCOA_PLUGINS"
-    raise UserError(f"there is no wrapper called {name!r}", hint=hint)
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """The digest of tensors by name, as numbers that a CPU has: bfloat16 as float32."""
+    return digest_arrays({name: _as_array(tensor) for name, tensor in tensors.items()})
+
+
+def _as_array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

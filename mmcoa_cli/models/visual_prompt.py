@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from open_clip.transformer import VisionTransformer
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 
 from store.errors import UserError
 
-from .victim import SIDE, Victim, VisualPromptSettings
-from .wrapping import Wrapper
+from .victim import Victim, Wrapper
+from .wrappers import SIDE, VisualPromptSettings
 
 
 class VisualPrompt(Wrapper):
@@ -73,10 +72,6 @@ class VisualPrompt(Wrapper):
             yield
         finally:
             hook.remove()
-
-
-def build(inner: Victim, settings: Any) -> Wrapper:
-    return VisualPrompt(inner, settings)
 
 
 def _width_of_tokens(inner: Victim) -> int:

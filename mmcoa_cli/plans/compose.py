@@ -12,8 +12,8 @@ from ..catalog import Cell, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.job import Job, Start
 from ..jobs.training_spec import TrainSpec, in_words
+from ..models.interpolation import steps_over
 from ..models.runs import zero_shot_id
-from ..models.ways import steps_over
 from . import disk
 from .merging import merged
 from .request import Settings

@@ -150,7 +150,7 @@ def _too_large(work: Work, model: Path) -> str:
     optimizer's moments."""
     import torch
 
-    from ..models.held import free_memory
+    from ..models.memory import free_memory
 
     needed = (5 if work.methods else 2) * sum(file.stat().st_size for file in model.rglob("*.safetensors"))
     free = free_memory(torch.device("cuda" if torch.cuda.is_available() else "cpu"))

@@ -19,8 +19,8 @@ from ..catalog import Cell, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.training_spec import TrainSpec, options_of, stored_spec
 from ..models.epochs import epochs_of
+from ..models.interpolation import Way, steps_over
 from ..models.runs import INTERPOLATED
-from ..models.ways import Way, steps_over
 from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..reports.standing import is_named, shots_of

@@ -45,10 +45,10 @@ from ..jobs.training_steps import steps as batches
 from ..jobs.trials import trials_of
 from ..jobs.worker import choose_kernels
 from ..models.fast_vit import patch_of
-from ..models.held import counted, free_memory
 from ..models.library import mlm_path
+from ..models.load import load_base, load_mlm
+from ..models.memory import counted, free_memory
 from ..models.stored_lm import WORDS
-from ..models.subjects import load_base, load_mlm
 from ..settings import Home
 from ..terminal.console import err
 from .request import Work

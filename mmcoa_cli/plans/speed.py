@@ -14,7 +14,7 @@ from ..attacks.compat import LEAK, parts
 from ..catalog.recipes import PLAIN, recipes
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_before
 from ..jobs.training_spec import TrainSpec
-from ..models.memory_factors import MOMENTS, PASSING
+from ..models.memory import MOMENTS, PASSING
 from .resources import Resources
 from .selection import Data
 

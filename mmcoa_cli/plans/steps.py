@@ -8,7 +8,7 @@ from .. import catalog
 from ..catalog import Kind
 from ..jobs.job import Job, Start, command_of
 from ..jobs.training_spec import TrainSpec
-from ..models.ways import Way
+from ..models.interpolation import Way
 from ..terminal.typed import typed
 from .resources import UNKNOWN, Resources
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..models.present import DIGESTS, Present
+from ..models.current_digests import DIGESTS, Present
 
 if TYPE_CHECKING:
     from store.schema import Run

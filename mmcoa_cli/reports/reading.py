@@ -11,8 +11,8 @@ from store.row_checks import parsed
 
 from .. import catalog
 from ..attacks.base import ATTACKS
+from ..models.current_digests import Present
 from ..models.epochs import epochs_of
-from ..models.present import Present
 from ..terminal.checks import one_of
 from . import outdated
 from .layout import Layout

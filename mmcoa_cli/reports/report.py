@@ -16,7 +16,7 @@ from store.printable import visible
 
 from ..catalog.tables import BEST, TIME, TableRow
 from ..loading import uncollected
-from ..models.present import Present
+from ..models.current_digests import Present
 from ..settings import Home, home
 from ..terminal.checks import require_folder
 from ..terminal.console import as_json as json_of

@@ -11,9 +11,9 @@ from .. import __version__, catalog
 from ..attacks.base import needs_masked_lm
 from ..datasets.prompts import class_prompts
 from ..jobs.training_spec import TrainSpec
-from ..models.folders import in_words
 from ..models.origins import STAND_IN
 from ..models.runs import INTERPOLATED
+from ..models.save import in_words
 from ..reports.rows import Row
 from ..reports.templates import filled
 from ..reports.threats import attack_name

@@ -16,11 +16,11 @@ from store.schema import Run
 from .. import catalog
 from ..jobs.training_spec import TrainSpec, stored_spec
 from ..models.clip import Clip
+from ..models.current_digests import Present
 from ..models.library import clip_path, is_clip
+from ..models.load import load_subject
 from ..models.origins import PUBLISHED, read_record
-from ..models.present import Present
 from ..models.runs import epoch_before_the_last, require_whole, run_of, weights_of
-from ..models.subjects import load_subject
 from ..reports.reading import rows_of, together
 from ..reports.rows import Row
 from ..settings import Home

@@ -37,7 +37,7 @@ def _open_clip(clip: Clip, folder: Path, repository: str) -> None:
 
 
 def _transformers(clip: Clip, folder: Path, _: str) -> None:
-    from ..models.transformers_folders import save_transformers
+    from ..models.to_transformers import save_transformers
 
     save_transformers(clip, folder)
 

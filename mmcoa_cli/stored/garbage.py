@@ -12,8 +12,8 @@ from store.checkpoints import STATE
 from store.errors import UserError
 from store.files import GONE, is_held
 
+from ..models.current_digests import Present
 from ..models.epochs import epochs_in, number_of
-from ..models.present import Present
 from .items import CHECKPOINT, EXAMPLES
 from .listing import RUN, Inventory
 from .removing import Removal

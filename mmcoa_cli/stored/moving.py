@@ -26,8 +26,8 @@ from .. import __version__
 from ..jobs.training_identity import run_id
 from ..jobs.training_spec import stored_spec
 from ..models.epochs import FILES, epochs_in, epochs_of, path_of, require_own
-from ..models.partial import checkpoint_digest
 from ..models.runs import ZERO_SHOT, require_whole
+from ..models.wrapper_record import checkpoint_digest
 from ..names import store_name
 from ..settings import Home, require_space
 

@@ -187,9 +187,10 @@ def outcomes(before: Floats, after: Floats) -> npt.NDArray[np.uint8]:
 
 
 def success_rate(before: Floats, after: Floats) -> Metric | None:
-    """The share of the correctly classified samples that the attack turns, on average over ties; None without any."""
+    """The share of the correctly classified samples that the attack turns, on average over ties; None without any, and
+    where one that ties counts less than half."""
     correct = math.fsum(before)
-    return share("attack_success_rate", math.fsum(before * (1 - after)), correct) if correct else None
+    return share("attack_success_rate", math.fsum(before * (1 - after)), correct) if round(correct) else None
 
 
 def distinct(victim: Victim, prompts: Sequence[str]) -> int:

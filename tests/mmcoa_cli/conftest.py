@@ -27,8 +27,8 @@ from mmcoa_cli.datasets.fetching import fetch_dataset
 from mmcoa_cli.models import embedded
 from mmcoa_cli.models.clip import Clip, load_clip
 from mmcoa_cli.models.masked_lm import quiet_transformers
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.models.pretraining import PretrainSpec, pretrain
-from mmcoa_cli.models.untrained import new_clip
 from mmcoa_cli.settings import Home
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
@@ -124,9 +124,11 @@ def furnished(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
 def furnish(furnished: Path) -> Callable[[Path], Home]:
     """Makes a store at a path, with what `furnished` has and nothing else."""
 
+    locks = shutil.ignore_patterns("*.lock")  # linked, they would be one for the stores of all tests
+
     def make(root: Path) -> Home:
         for folder in ("datasets", "models"):
-            shutil.copytree(furnished / folder, root / folder, copy_function=os.link)
+            shutil.copytree(furnished / folder, root / folder, copy_function=os.link, ignore=locks)
         return home_at(root)
 
     return make

@@ -21,7 +21,7 @@ from mmcoa_cli.jobs.job import Job
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.jobs.trials import trials_of
-from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.settings import Home
 from store.examples import ExampleSet
 from store.index import Index

@@ -25,7 +25,7 @@ from mmcoa_cli.datasets.pixels import load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import trials_of
-from mmcoa_cli.models.subjects import load_subject
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.reports import threats
 from mmcoa_cli.settings import Home
 from mmcoa_cli.terminal.settings_options import fields_of, parse

@@ -17,10 +17,10 @@ from mmcoa_cli.attacks.candidates import candidates_of
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models import stored_lm
+from mmcoa_cli.models.load import load_mlm
 from mmcoa_cli.models.masked_lm import MaskedLM
 from mmcoa_cli.models.origins import STAND_IN, Origin
 from mmcoa_cli.models.stored_lm import StoredLM, stored_mlm
-from mmcoa_cli.models.subjects import load_mlm
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.keys import key_of

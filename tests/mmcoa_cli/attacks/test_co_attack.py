@@ -23,7 +23,7 @@ from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.clip import Clip
-from mmcoa_cli.models.subjects import load_subject
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index

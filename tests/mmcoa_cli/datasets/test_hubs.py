@@ -15,9 +15,9 @@ from safetensors.torch import save
 
 from mmcoa_cli.datasets.sources.hubs import repository_folder
 from mmcoa_cli.models.clip import load_clip
-from mmcoa_cli.models.folders import choose_clip_files
 from mmcoa_cli.models.library import clip_path, fetch_clip
-from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.new_clip import new_clip
+from mmcoa_cli.models.save import choose_clip_files
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

@@ -26,7 +26,7 @@ assert load_pixels(dataset, "test", [0]).shape == (1, 16, 16, 3)
 assert class_prompts(dataset.info.class_names, dataset.info.template)
 """
 MODELS = """
-import mmcoa_cli.models.digests, mmcoa_cli.models.library, mmcoa_cli.models.present
+import mmcoa_cli.models.digests, mmcoa_cli.models.library, mmcoa_cli.models.current_digests
 """
 
 
@@ -34,7 +34,7 @@ import mmcoa_cli.models.digests, mmcoa_cli.models.library, mmcoa_cli.models.pres
     ("code", "above"), [(OPEN, set()), (MODELS, {"zipfile"})], ids=["a dataset", "what is there of models"]
 )
 def test_opening_imports_nothing_of_what_fetches(code: str, above: set[str], tmp_path: Path) -> None:
-    """SQLAlchemy, which models.present takes runs from, imports zipfile by itself."""
+    """SQLAlchemy, which models.current_digests takes runs from, imports zipfile by itself."""
     fetch_dataset("digits", Home(tmp_path, ""))
     found = entered("-c", code, env={**os.environ, "MMCOA_HOME": str(tmp_path)})
     assert not found.heavy & (FETCHING - above)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mmcoa_cli import catalog, defences
-from mmcoa_cli.models.victim import WRAPPERS
+from mmcoa_cli.models.wrappers import WRAPPERS
 
 from .plugins import border, counter, pmg_aft
 

@@ -29,10 +29,10 @@ from mmcoa_cli.jobs.training_steps import original_of
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.models.runs import run_of, template_of
-from mmcoa_cli.models.subjects import load_subject
-from mmcoa_cli.models.victim import ContextSettings
-from mmcoa_cli.models.wrapping import wrap
+from mmcoa_cli.models.victim import wrap
+from mmcoa_cli.models.wrappers import ContextSettings
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors
 from store.errors import UserError
@@ -185,6 +185,23 @@ def test_the_radius_of_its_images_is_not_that_of_its_test() -> None:
     assert evaluation_after(train_spec("advpt", eps="2/255")).options == {"eps": "2/255"}
     assert train_spec("advpt", offline_eps="16/510").options == {}
     assert train_spec("advpt", offline_eps="8/510").settings.offline_eps == "4/255"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "hint"),
+    [
+        ({"offline_eps": "3"}, "-o offline_eps=3 is the whole range of a pixel", "-o offline_eps=3/255"),
+        (
+            {"offline_steps": 2 * 10**6},
+            "-o offline_steps=2000000 is too large",
+            "-o offline_steps takes at most 1,000,000",
+        ),
+    ],
+)
+def test_errors_name_its_own_options(options: dict[str, Any], error: str, hint: str) -> None:
+    with pytest.raises(UserError) as raised:
+        train_spec("advpt", **options)
+    assert (str(raised.value), raised.value.hint) == (error, hint)
 
 
 def test_its_row_is_as_published() -> None:

@@ -18,13 +18,13 @@ from torch.distributed import TCPStore
 import store
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import evaluation_after
+from mmcoa_cli.jobs.fsdp import blocks_of, require_divisible, taken_over
 from mmcoa_cli.jobs.job import Conduct, Job, Start
-from mmcoa_cli.jobs.sharding import blocks_of, require_divisible, taken_over
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.epochs import clip_files, epochs_in
-from mmcoa_cli.models.partial import checkpoint_digest
-from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.new_clip import new_clip
+from mmcoa_cli.models.wrapper_record import checkpoint_digest
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_state, load_tensors, save_checkpoint
 from store.errors import UserError

@@ -28,7 +28,7 @@ import border
 import pmg_aft
 
 from mmcoa_cli import catalog, defences
-from mmcoa_cli.models.victim import WRAPPERS
+from mmcoa_cli.models.wrappers import WRAPPERS
 
 WRAPPERS["border"] = border.BORDER
 for module in (border, pmg_aft):

@@ -19,19 +19,19 @@ from mmcoa_cli.attacks.pgd import pgd
 from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.jobs import launch, training_steps
-from mmcoa_cli.jobs.continuing import spec_of, spec_to_go_on_with
+from mmcoa_cli.jobs.continuing import spec_to_go_on_with
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.job import Job, command_of_training
 from mmcoa_cli.jobs.training import train
-from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.jobs.training_spec import stored_spec, train_spec
 from mmcoa_cli.models.clip import Clip
+from mmcoa_cli.models.current_digests import Present
 from mmcoa_cli.models.epochs import epochs_in
-from mmcoa_cli.models.partial import checkpoint_digest, read_partial
-from mmcoa_cli.models.present import Present
+from mmcoa_cli.models.load import load_base, load_subject
 from mmcoa_cli.models.runs import run_of, weights_of
-from mmcoa_cli.models.subjects import load_base, load_subject
-from mmcoa_cli.models.victim import WRAPPERS, Victim
-from mmcoa_cli.models.wrapping import wrap
+from mmcoa_cli.models.victim import Victim, wrap
+from mmcoa_cli.models.wrapper_record import checkpoint_digest, read_wrapper_record
+from mmcoa_cli.models.wrappers import WRAPPERS
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.classification import classifier
 from store.checkpoints import load_tensors, save_checkpoint
@@ -153,7 +153,10 @@ def test_training_moves_the_border_alone_and_stores_it_alone(home: Home, trained
     assert Present(home).weights(run) == run.weights
     before = load_tensors(home.clips / "vit")
     assert all(tensor.equal(before[name]) for name, tensor in victim.clip.tensors().items())
-    assert read_partial(last).base == "vit" and spec_of(run).wrapper_settings == BorderSettings()
+    assert (
+        read_wrapper_record(last).base == "vit"
+        and stored_spec(run.method, run.spec).wrapper_settings == BorderSettings()
+    )
 
 
 def test_an_evaluation_and_its_attack_go_through_the_border(

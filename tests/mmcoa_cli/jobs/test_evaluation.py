@@ -26,7 +26,7 @@ from mmcoa_cli.datasets.pixels import load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import Trial, trials_of
-from mmcoa_cli.models.subjects import load_mlm, load_model, load_subject
+from mmcoa_cli.models.load import load_mlm, load_model, load_subject
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.classification import FOOLED, HELD, TIED, WRONG_BEFORE
 from store.checkpoints import load_tensors, save_checkpoint

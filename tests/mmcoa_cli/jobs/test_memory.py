@@ -29,8 +29,8 @@ from mmcoa_cli.jobs.training_steps import original_of, steps, train_epochs
 from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
-from mmcoa_cli.models.subjects import load_base, load_mlm
-from mmcoa_cli.models.wrapping import Wrapper
+from mmcoa_cli.models.load import load_base, load_mlm
+from mmcoa_cli.models.victim import Wrapper
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
 from store.errors import UserError
@@ -186,7 +186,7 @@ SCRIPT = """
 import re, resource
 from pathlib import Path
 import torch
-from mmcoa_cli.jobs.pieces import Pieces
+from mmcoa_cli.jobs.out_of_memory import Pieces
 
 taken = int(re.search(r"VmSize:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (taken + 300 * 2**20,) * 2)

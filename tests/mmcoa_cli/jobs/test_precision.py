@@ -20,8 +20,8 @@ from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.jobs.trials import Trial, trials_of
 from mmcoa_cli.models.epochs import epochs_in
+from mmcoa_cli.models.load import load_base, load_mlm
 from mmcoa_cli.models.precision import SLOWLY, computing_in
-from mmcoa_cli.models.subjects import load_base, load_mlm
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
 from store.errors import UserError

@@ -14,8 +14,8 @@ from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.jobs.updates import estimated
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import clip_files, epochs_in
-from mmcoa_cli.models.held import counted, needed
-from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.memory import bytes_of_step, counted
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors, save_checkpoint
 
@@ -50,9 +50,9 @@ def test_the_step_is_the_same(new_home: Callable[[str], Home], deep: Clip, metho
 
 
 def test_less_is_held(deep: Clip) -> None:
-    kept = needed(deep, 64, side=16)
+    kept = bytes_of_step(deep, 64, side=16)
     deep.model.set_grad_checkpointing(True)
-    assert needed(deep, 64, side=16) < kept
+    assert bytes_of_step(deep, 64, side=16) < kept
 
 
 def test_what_is_held_is_in_proportion_to_the_images(deep: Clip) -> None:
@@ -63,11 +63,11 @@ def test_what_is_held_is_in_proportion_to_the_images(deep: Clip) -> None:
         found.append(held.most)
     assert found[1] == pytest.approx(3 * found[0], rel=0.02)
     weights = sum(weight.nbytes for weight in deep.parameters())
-    assert needed(deep, 8, side=16) - needed(deep, 8, side=16, parts=2) == pytest.approx(1.5 * weights)
+    assert bytes_of_step(deep, 8, side=16) - bytes_of_step(deep, 8, side=16, parts=2) == pytest.approx(1.5 * weights)
 
 
 def test_it_is_chosen_where_memory_does_not_suffice(deep: Clip) -> None:
-    takes = needed(deep, 8, side=16)
+    takes = bytes_of_step(deep, 8, side=16)
     about = {"side": 16, "parts": 1, "device": torch.device("cpu")}
     assert estimated(deep, 8, **about, free=2 * takes) == ""
     told = estimated(deep, 8, **about, free=takes)  # all of it is not to spare

@@ -14,7 +14,7 @@ from mmcoa_cli import catalog
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.known import Known
-from mmcoa_cli.models.present import Present
+from mmcoa_cli.models.current_digests import Present
 from mmcoa_cli.plans.missing import lacking
 from mmcoa_cli.reports.content import Report
 from mmcoa_cli.reports.pivot import panels

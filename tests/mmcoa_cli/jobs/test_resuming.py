@@ -15,12 +15,13 @@ from mmcoa_cli.jobs import training_steps
 from mmcoa_cli.jobs.continuing import spec_to_go_on_with
 from mmcoa_cli.jobs.job import command_of_training
 from mmcoa_cli.jobs.training import train
+from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.epochs import epochs_in, last_epoch, number_of
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.models.runs import run_of
-from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
-from store.checkpoints import load_spec, load_tensors, save_checkpoint
+from store.checkpoints import copy_checkpoint, load_spec, load_tensors, save_checkpoint
 from store.errors import UserError
 from store.index import Index
 
@@ -123,22 +124,45 @@ def test_a_run_that_keeps_one_epoch_goes_on_from_it(
     home, other = new_home("home"), new_home("other")
     drop = training_steps.drop_earlier
 
-    def interrupted(folder: Path, *, keep: int) -> None:
-        drop(folder, keep=keep)
+    def interrupted(folder: Path, **options: int) -> None:
+        drop(folder, **options)
         if len(Index(home.database_url).epochs(folder.name)) == after:
             raise Interrupted
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(training_steps, "drop_earlier", interrupted)
         train(SPEC, home, accelerator, keep=1)
-    (run,) = [run.id for run in Index(home.database_url).runs()]
+    (begun,), long_ago = Index(home.database_url).runs(), "2026-01-01T00:00:00+00:00"
+    Index(home.database_url).save_run(replace(begun, created_at=long_ago))
+    run = begun.id
     assert [path.name for path in epochs_in(home.checkpoints / run)] == [f"epoch-00{after}"]
-    assert train(SPEC, home, accelerator, keep=1).id == run
+    finished = train(SPEC, home, accelerator, keep=1)
+    assert (finished.id, finished.created_at) == (run, long_ago)  # it goes on, and has begun when it began
     expected = weights(other, train(SPEC, other, accelerator).id)
     (last,) = epochs_in(home.checkpoints / run)
     assert last.name == "epoch-003" and not (last / "state.safetensors").exists()
     assert same(weights(home, run), expected)
     assert train(SPEC, home, accelerator, keep=1).finished_at == Index(home.database_url).runs()[0].finished_at
+    train(SPEC, home, accelerator, keep=2)
+    assert [path.name for path in epochs_in(home.checkpoints / run)] == ["epoch-002", "epoch-003"]
+    assert same(weights(home, run), expected)
+
+
+def test_damaged_later_epochs_are_no_reason_to_drop_the_one_to_go_on_from(
+    home: Home, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(SPEC, home, accelerator, keep=2).id
+    expected, drop = weights(home, run), training_steps.drop_earlier
+    cut(home.checkpoints / run / "epoch-003" / "model.safetensors")  # and no other has a state: all begins again
+
+    def interrupted(folder: Path, **options: int) -> None:
+        drop(folder, **options)
+        raise Interrupted
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(training_steps, "drop_earlier", interrupted)
+        train(SPEC, home, accelerator, keep=2)
+    assert (home.checkpoints / run / "epoch-001" / "state.safetensors").exists()
     train(SPEC, home, accelerator, keep=2)
     assert [path.name for path in epochs_in(home.checkpoints / run)] == ["epoch-002", "epoch-003"]
     assert same(weights(home, run), expected)
@@ -160,6 +184,21 @@ def test_more_epochs_are_those_of_a_longer_run(new_home: Callable[[str], Home], 
     index = Index(one.database_url)
     assert [epoch.epoch for epoch in index.epochs(long.id)] == [1, 2, 3, 4]
     assert [epoch.seconds for epoch in index.epochs(long.id)[:2]] == [epoch.seconds for epoch in index.epochs(short)]
+
+
+def test_what_is_taken_over_of_a_shorter_run_may_be_interrupted(
+    home: Home, accelerator: Accelerator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two epochs the first, which has no state, was there when it ended."""
+    short, index = train(SPEC.changed(epochs=2), home, accelerator).id, Index(home.database_url)
+    run, spec = spec_to_go_on_with(short, home, epochs=3)
+    plan = make_plan(spec, home)
+    begun = {"run": plan.run, **spec.document()}
+    copy_checkpoint(home.checkpoints / short / "epoch-001", home.checkpoints / plan.run / "epoch-001", spec=begun)
+    assert train(spec, home, accelerator, resumed=run).id == plan.run
+    assert f"going on after epoch 2 of run {short}" in capsys.readouterr().err
+    assert [epoch.seconds for epoch in index.epochs(plan.run)[:2]] == [epoch.seconds for epoch in index.epochs(short)]
+    assert same(weights(home, short, 2), load_tensors(home.checkpoints / plan.run / "epoch-002"))
 
 
 def test_a_run_does_not_go_on_with_another_model(home: Home, accelerator: Accelerator) -> None:

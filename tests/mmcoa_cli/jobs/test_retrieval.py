@@ -17,7 +17,7 @@ from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec, from_document
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import Trial, trials_of
-from mmcoa_cli.models.subjects import load_subject
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.settings import Home
 from store.dataset_writing import DatasetWriter
 from store.errors import UserError

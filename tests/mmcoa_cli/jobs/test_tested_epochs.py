@@ -13,7 +13,7 @@ from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.job import Job
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.epochs import epochs_in, path_of
-from mmcoa_cli.models.partial import checkpoint_digest
+from mmcoa_cli.models.wrapper_record import checkpoint_digest
 from mmcoa_cli.plans.missing import lacking
 from mmcoa_cli.reports.report import make_report
 from mmcoa_cli.settings import Home

@@ -22,7 +22,7 @@ from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import stored_spec, train_spec
 from mmcoa_cli.models.epochs import clip_files, epochs_in
-from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors, save_checkpoint
 from store.errors import UserError

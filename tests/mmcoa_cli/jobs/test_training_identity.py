@@ -73,6 +73,7 @@ def test_an_option_that_is_as_usual_is_none(name: str, value: Any) -> None:
 
 
 def test_an_option_has_one_form() -> None:
+    assert train_spec("tecoa", shots="05") == train_spec("tecoa", shots="5")
     assert MMCOA.changed(eps="4/510").options == {"eps": "2/255"}
     assert run_of(MMCOA.changed(image_weight=1)) == run_of(MMCOA.changed(image_weight=1.0))
 

@@ -6,14 +6,15 @@ from typing import Any
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import MethodRow
-from mmcoa_cli.models.victim import WRAPPERS, Victim, WrapperRow
+from mmcoa_cli.models.victim import Victim
+from mmcoa_cli.models.wrappers import WRAPPERS, WrapperRow
 
 
 def add(name: str, **methods: Any) -> None:
     """Make known a wrapper that overrides these methods."""
 
     def build(victim: Victim, settings: Any) -> Any:
-        from mmcoa_cli.models.wrapping import Wrapper
+        from mmcoa_cli.models.victim import Wrapper
 
         return type(name, (Wrapper,), methods)(victim, settings)
 

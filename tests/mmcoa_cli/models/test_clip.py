@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from mmcoa_cli import catalog
 from mmcoa_cli.models.clip import Clip, load_clip
 from mmcoa_cli.models.epochs import clip_files
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.models.origins import OWN, RECORD
-from mmcoa_cli.models.untrained import new_clip
 from store.errors import UserError
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}

@@ -19,8 +19,8 @@ from mmcoa_cli.catalog import Kind
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.models.clip import Clip, load_clip
 from mmcoa_cli.models.library import clip_path
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.models.origins import Record
-from mmcoa_cli.models.untrained import new_clip
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

@@ -13,8 +13,8 @@ from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.context import Context
 from mmcoa_cli.models.token_rows import are_cut, require_distinct_prompts
-from mmcoa_cli.models.victim import WRAPPERS, ContextSettings
-from mmcoa_cli.models.wrapping import wrap
+from mmcoa_cli.models.victim import wrap
+from mmcoa_cli.models.wrappers import WRAPPERS, ContextSettings
 from store.errors import UserError
 
 NAMES = ["cat", "aquarium_fish", "Pickup truck"]

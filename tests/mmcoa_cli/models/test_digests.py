@@ -23,7 +23,7 @@ from mmcoa_cli.models.digests import fetch_again, files_of, model_digest
 from mmcoa_cli.models.epochs import save_epoch
 from mmcoa_cli.models.library import clip_path, mlm_path
 from mmcoa_cli.models.masked_lm import load_masked_lm
-from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

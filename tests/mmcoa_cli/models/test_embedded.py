@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from mmcoa_cli import catalog
 from mmcoa_cli.attacks.bert_attack import prepare
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.datasets.prompts import class_prompts
-from mmcoa_cli.models import embedded
+from mmcoa_cli.models import embedded, library
+from mmcoa_cli.models.library import mlm_path
 from mmcoa_cli.models.masked_lm import load_masked_lm
 from mmcoa_cli.models.origins import STAND_IN
 from mmcoa_cli.settings import Home
@@ -55,3 +58,24 @@ def test_the_masked_lm_knows_other_words_for_a_class(stand_ins: Path) -> None:
     written = (folder / "model.safetensors").stat()
     assert embedded.build_mlm(row, home) == folder
     assert (folder / "model.safetensors").stat() == written
+
+
+@pytest.mark.slow
+def test_two_that_replace_it_at_once(stand_ins: Path, tmp_path: Path) -> None:
+    """The first has removed it when the second gets its turn."""
+    home = Home(tmp_path, "")
+    shutil.copytree(stand_ins / "models" / "mlm", home.mlms)
+    place = mlm_path("tiny-mlm", home)
+    first = FileLock(place.with_name(f"{place.name}.lock"))
+    waits: list[str] = []
+
+    def end(message: str) -> None:
+        waits.append(message)
+        shutil.rmtree(place)
+        first.release()
+
+    with first, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "say", end)  # what the second says while it waits
+        assert library.fetch_mlm("tiny-mlm", home, replace=True)
+    assert waits == ["waiting for another process that fetches the masked LM tiny-mlm"]
+    assert (place / "model.safetensors").exists()

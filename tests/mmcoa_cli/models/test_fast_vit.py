@@ -14,11 +14,12 @@ from open_clip import transformer
 from torch import Tensor, nn
 
 from mmcoa_cli.models import fast_vit
+from mmcoa_cli.models.api_model import evaluating
 from mmcoa_cli.models.fast_vit import quicken
-from mmcoa_cli.models.loaded import evaluating
-from mmcoa_cli.models.untrained import new_clip
-from mmcoa_cli.models.victim import VisualPromptSettings
-from mmcoa_cli.models.wrapping import wrap
+from mmcoa_cli.models.new_clip import new_clip
+from mmcoa_cli.models.victim import wrap
+from mmcoa_cli.models.wrappers import VisualPromptSettings
+from store.errors import UserError
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 BASE = {"image_size": 32, "layers": 3, "width": 48, "head_width": 16, "patch_size": 8}
@@ -165,3 +166,13 @@ def test_someone_elses_model_comes_back_as_it_was() -> None:
     with evaluating(model, open_clip.SimpleTokenizer(context_length=16)) as victim:
         assert type(victim.clip.model.visual) is not transformer.VisionTransformer
     assert [type(part) for part in model.modules()] == kinds
+
+
+def test_someone_elses_model_that_cannot_be_attacked_stays_as_it_was() -> None:
+    model = open_clip.CLIP(32, BASE, TEXT).train()
+    size = {"size": (32, 16), "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    open_clip.model.set_model_preprocess_cfg(model, size)
+    tokenizer = open_clip.SimpleTokenizer(context_length=16)
+    with pytest.raises(UserError, match="takes images of 32 x 16 pixels"), evaluating(model, tokenizer):
+        pass
+    assert all(part.training for part in model.modules())

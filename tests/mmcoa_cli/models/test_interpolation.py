@@ -16,11 +16,11 @@ from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.models.current_digests import Present
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.models.interpolation import blend, interpolate
-from mmcoa_cli.models.present import Present
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.models.runs import run_of
-from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
 from store.errors import UserError

@@ -28,7 +28,7 @@ from mmcoa_cli.models.library import (
     registered,
 )
 from mmcoa_cli.models.masked_lm import load_masked_lm
-from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 

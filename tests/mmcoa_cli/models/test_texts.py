@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mmcoa_cli.models import texts as of_texts
 from mmcoa_cli.models.clip import Clip
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.models.texts import BEHIND, Ints, by_length, distinct, tokens_of
-from mmcoa_cli.models.untrained import new_clip
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 VIT = {

@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerFast
 from mmcoa_cli import catalog
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models.clip import Clip
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.models.token_rows import are_cut, require_distinct_prompts
-from mmcoa_cli.models.untrained import new_clip
 from store.errors import UserError
 
 from ..attacks.test_bert_attack import wordpiece_tokenizer

@@ -14,11 +14,11 @@ from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.models.runs import run_of
-from mmcoa_cli.models.subjects import load_subject
-from mmcoa_cli.models.victim import VisualPromptSettings
+from mmcoa_cli.models.victim import Wrapper, wrap
 from mmcoa_cli.models.visual_prompt import VisualPrompt
-from mmcoa_cli.models.wrapping import Wrapper, wrap
+from mmcoa_cli.models.wrappers import VisualPromptSettings
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_spec, load_tensors
 from store.errors import UserError

@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from mmcoa_cli.app import app
-from mmcoa_cli.models.held import counted
+from mmcoa_cli.models.memory import counted
 from mmcoa_cli.plans import measuring
 from mmcoa_cli.settings import Home
 from store.errors import UserError

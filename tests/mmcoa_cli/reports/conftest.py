@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmcoa_cli.inventory import fetch
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.models.present import data_key
+from mmcoa_cli.models.current_digests import data_key
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.intervals import wilson
 from store.datasets import Dataset

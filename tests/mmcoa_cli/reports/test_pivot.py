@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mmcoa_cli import catalog
-from mmcoa_cli.models.present import data_key
+from mmcoa_cli.models.current_digests import data_key
 from mmcoa_cli.reports.layout import natural
 from mmcoa_cli.reports.pivot import Panel, panels
 from mmcoa_cli.reports.reading import rows

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmcoa_cli import catalog
-from mmcoa_cli.models.present import data_key
+from mmcoa_cli.models.current_digests import data_key
 from mmcoa_cli.reports.reading import rows
 from mmcoa_cli.reports.rows import Row, as_dicts
 from store.errors import UserError

@@ -19,10 +19,10 @@ from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.digests import model_digest
 from mmcoa_cli.models.epochs import path_of
 from mmcoa_cli.models.library import clip_path, fetch_clip
+from mmcoa_cli.models.load import load_subject
+from mmcoa_cli.models.new_clip import new_clip
 from mmcoa_cli.models.runs import run_of, weights_of
-from mmcoa_cli.models.subjects import load_subject
-from mmcoa_cli.models.transformers_folders import config_of, save_transformers, unsaid
-from mmcoa_cli.models.untrained import new_clip
+from mmcoa_cli.models.to_transformers import config_of, save_transformers, unsaid
 from mmcoa_cli.settings import Home
 from mmcoa_cli.sharing.exporting import export
 from mmcoa_cli.sharing.handed import find

@@ -16,8 +16,8 @@ from huggingface_hub.repocard import ModelCard
 from mmcoa_cli import catalog
 from mmcoa_cli.app import app
 from mmcoa_cli.models.library import clip_path
+from mmcoa_cli.models.load import load_model
 from mmcoa_cli.models.runs import run_of, weights_of
-from mmcoa_cli.models.subjects import load_model
 from mmcoa_cli.reports.reading import rows_of, together
 from mmcoa_cli.reports.rows import Row
 from mmcoa_cli.settings import Home

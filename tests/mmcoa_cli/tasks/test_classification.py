@@ -33,6 +33,7 @@ def test_ties_by_hand():
     assert success is not None and success.value == pytest.approx(2.25 / 4)
     assert outcomes(before, found["credit"]).tolist() == [HELD, WRONG_BEFORE, TIED, FOOLED, TIED]
     assert success_rate(np.zeros(5), found["credit"]) is None
+    assert success_rate(np.array([1 / 3, 0, 0, 0, 0]), found["credit"]) is None  # of no whole image
 
 
 def test_probabilities_by_hand():

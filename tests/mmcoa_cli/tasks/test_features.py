@@ -18,7 +18,7 @@ from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from mmcoa_cli.jobs.job import Start
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import trials_of
-from mmcoa_cli.models.subjects import load_model
+from mmcoa_cli.models.load import load_model
 from mmcoa_cli.plans.typed_jobs import evaluate
 from mmcoa_cli.reports.content import Report, report_of
 from mmcoa_cli.reports.figures import draw

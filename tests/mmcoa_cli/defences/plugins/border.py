@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcoa_cli.defences.step import Step
-from mmcoa_cli.models.victim import Victim, WrapperRow
-from mmcoa_cli.models.wrapping import Wrapper
+from mmcoa_cli.models.victim import Victim, Wrapper
+from mmcoa_cli.models.wrappers import WrapperRow
 
 
 @dataclass(frozen=True)

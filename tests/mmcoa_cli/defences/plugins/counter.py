@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcoa_cli.models.victim import Victim, WrapperRow
-from mmcoa_cli.models.wrapping import Wrapper
+from mmcoa_cli.models.victim import Victim, Wrapper
+from mmcoa_cli.models.wrappers import WrapperRow
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels
-from mmcoa_cli.models.subjects import load_model
+from mmcoa_cli.models.load import load_model
 from mmcoa_cli.settings import Home
 from store.examples import ExampleSet
 from store.index import Index

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import MethodRow
-from mmcoa_cli.models.victim import WRAPPERS, Victim, WrapperRow
+from mmcoa_cli.models.victim import Victim
+from mmcoa_cli.models.wrappers import WRAPPERS, WrapperRow
 
 if TYPE_CHECKING:
-    from mmcoa_cli.models.wrapping import Wrapper
+    from mmcoa_cli.models.victim import Wrapper
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ def build(victim: Victim, settings: Any) -> Wrapper:
     import torch
     from torch import Tensor
 
-    from mmcoa_cli.models.wrapping import Wrapper
+    from mmcoa_cli.models.victim import Wrapper
 
     class CounterAttack(Wrapper):
         def seen(self, images: Tensor) -> Tensor:

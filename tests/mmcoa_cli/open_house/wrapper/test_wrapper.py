@@ -13,7 +13,7 @@ import torch
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels
 from mmcoa_cli.datasets.prompts import class_prompts
-from mmcoa_cli.models.subjects import load_model
+from mmcoa_cli.models.load import load_model
 from mmcoa_cli.settings import Home
 
 ROOT, HERE = Path(__file__).parents[4], Path(__file__).parent

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from store.errors import UserError
 
-from ..models.whole import is_divided
+from ..models.dtensors import is_dtensor
 from .training_spec import TrainSpec
 
 ASKED, VERSION = "ACCELERATE_USE_FSDP", "FSDP_VERSION"  # as `accelerate launch` sets them by a configuration
@@ -90,7 +90,7 @@ def _part(moment: Any, of: nn.Parameter) -> Any:
     """A moment divided as its weight is; a number, as that of the steps, as it is."""
     from torch.distributed.tensor import distribute_tensor
 
-    if not isinstance(moment, Tensor) or not is_divided(of) or moment.ndim == 0:
+    if not isinstance(moment, Tensor) or not is_dtensor(of) or moment.ndim == 0:
         return moment
     with torch.no_grad():
         return distribute_tensor(moment, of.device_mesh, of.placements)  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ from mmcoa_cli.jobs.evaluation import Maker
 from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import Trial, trials_of
-from mmcoa_cli.models.subjects import load_mlm, load_subject
+from mmcoa_cli.models.load import load_mlm, load_subject
 from mmcoa_cli.settings import Home
 from mmcoa_cli.tasks.classification import classifier
 from store.examples import ExampleSet

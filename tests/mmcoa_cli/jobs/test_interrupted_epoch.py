@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from mmcoa_cli.jobs.clock import Clock, Losses
+from mmcoa_cli.jobs.interrupted_epoch import saved_when_interrupted
 from mmcoa_cli.jobs.job import Job, command_of
-from mmcoa_cli.jobs.midway import kept
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import train_spec
-from mmcoa_cli.models.epochs import MIDWAY, path_of
+from mmcoa_cli.models.epochs import INTERRUPTED, path_of
 from mmcoa_cli.settings import Home
 from mmcoa_cli.terminal.signals import Stopped
 from store.checkpoints import load_spec, load_tensors
@@ -72,14 +72,14 @@ def test_it_goes_on_after_the_last_step_that_was_taken(
     _, said = process.communicate(timeout=600)
     assert process.returncode == 143
     assert f"saved after step {steps} of epoch {epoch}" in said
-    spec = load_spec(the_run(interrupted) / MIDWAY)
+    spec = load_spec(the_run(interrupted) / INTERRUPTED)
     assert (spec["epoch"], len(spec["losses"])) == (epoch, steps)
     assert train(interrupted, 0).wait(600) == 0
     one, other = (load_tensors(path_of(the_run(home), 2)) for home in (through, interrupted))
     assert one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
     rows = [Index(home.database_url).epochs(the_run(home).name) for home in (through, interrupted)]
     assert [row.loss for row in rows[0]] == [row.loss for row in rows[1]]
-    assert not (the_run(interrupted) / MIDWAY).exists()
+    assert not (the_run(interrupted) / INTERRUPTED).exists()
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_twice_in_one_epoch_and_before_its_first_step(
     assert train(through, 0).wait(600) == 0
     for at, taken in ((1, 0), (3, 2), (2, 3)):  # Ctrl-C in its first, third and second step
         assert train(interrupted, at, "SIGINT").wait(600) == 130
-        saved = [len(load_spec(midway)["losses"]) for midway in interrupted.checkpoints.glob(f"*/{MIDWAY}")]
+        saved = [len(load_spec(midway)["losses"]) for midway in interrupted.checkpoints.glob(f"*/{INTERRUPTED}")]
         assert sum(saved) == taken
     assert train(interrupted, 0).wait(600) == 0
     one, other = (load_tensors(path_of(the_run(home), 2)) for home in (through, interrupted))
@@ -100,10 +100,10 @@ def test_twice_in_one_epoch_and_before_its_first_step(
 @pytest.mark.slow
 def test_a_state_that_is_damaged_is_not_gone_on_from(home: Home, train: Callable[..., Any]) -> None:
     assert train(home, 3).wait(600) == 143
-    weights = the_run(home) / MIDWAY / "model.safetensors"
+    weights = the_run(home) / INTERRUPTED / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert train(home, 5).wait(600) == 143
-    assert len(load_spec(the_run(home) / MIDWAY)["losses"]) == 4  # from the beginning of the epoch
+    assert len(load_spec(the_run(home) / INTERRUPTED)["losses"]) == 4  # from the beginning of the epoch
 
 
 def test_weights_that_are_divided_say_where_they_go_on(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,8 +112,11 @@ def test_weights_that_are_divided_say_where_they_go_on(home: Home, capsys: pytes
     losses = Losses(clock, lambda taken: None, lr=SPEC.lr, before=[1.0])
     for epoch, told in ((1, "it begins again"), (2, "it goes on after epoch 1")):
         optimizer = torch.optim.SGD(plan.victim.parameters(), lr=0.1)
-        with pytest.raises(Stopped), kept(home.checkpoints, plan, optimizer, losses, clock, epoch=epoch, divided=True):
+        with (
+            pytest.raises(Stopped),
+            saved_when_interrupted(home.checkpoints, plan, optimizer, losses, clock, epoch=epoch, divided=True),
+        ):
             raise Stopped(signal.SIGTERM)
         said = " ".join(capsys.readouterr().err.split())
         assert said.startswith("with FSDP each process has a part of the state") and said.endswith(told)
-    assert not (home.checkpoints / MIDWAY).exists()
+    assert not (home.checkpoints / INTERRUPTED).exists()

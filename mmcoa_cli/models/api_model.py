@@ -16,6 +16,7 @@ from store.errors import UserError
 
 from .clip import Clip, clips_tokenizer
 from .origins import OWN, Origin
+from .precision import computing_in
 from .victim import Victim
 
 NEEDED = ("encode_image", "encode_text", "logit_scale", "visual")
@@ -78,13 +79,12 @@ def evaluating(model: Any, tokenizer: Any = None, *, precision: str = "fp32") ->
     _require_model(model)
     training = [part for part in model.modules() if part.training]
     classes = [(part, type(part)) for part in model.modules()]  # a victim's image encoder is made quicker
-    victim = model.victim if isinstance(model, Model) else _clip(model, tokenizer)
-    before = victim.precision
     try:
+        victim = model.victim if isinstance(model, Model) else _clip(model, tokenizer)
         model.eval()
-        yield victim.use_precision(precision)
+        with computing_in(victim, precision):
+            yield victim
     finally:
-        victim.use_precision(before)
         for part in training:
             part.training = True
         for part, its_class in classes:

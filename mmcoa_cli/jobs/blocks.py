@@ -12,27 +12,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
+
+from accelerate import Accelerator
 
 from store.errors import UserError
 
 from ..terminal.console import Task as Progress
 from ..terminal.console import progress
-from .making import Making
-from .needed import Made, UnderWay
+from .making import Made, Making
 
 BEHIND = 2  # blocks that are written while others are made
 T = TypeVar("T")
-
-
-class Process(Protocol):
-    """One of the processes that share the work."""
-
-    @property
-    def is_main_process(self) -> bool: ...
-    @property
-    def num_processes(self) -> int: ...
-    def wait_for_everyone(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -40,10 +31,11 @@ class Pass:
     """The sets of `sets` in the making, whose blocks are the same; needs before what needs them.
 
     An attack that fails takes only those with it that need it; in several processes, of which all do the same, all.
+    Without an `accelerator` this process shares the work with none.
     """
 
-    sets: Sequence[UnderWay]
-    process: Process
+    sets: Sequence[Making]
+    accelerator: Accelerator | None = None
     quiet: bool = False
     seconds: dict[str, float] = field(default_factory=dict)  # that each attack took
     failed: dict[str, UserError] = field(default_factory=dict)
@@ -53,24 +45,29 @@ class Pass:
 
         Raises the first UserError that an attack failed with, when all others are made.
         """
-        for under_way in self.sets:
-            self._try(under_way.making, under_way.making.prepare)  # before the clock of the blocks runs
-        own = sorted({number for under_way in self.sets for number in under_way.making.todo})
+        for making in self.sets:
+            self._try(making, making.prepare)  # before the clock of the blocks runs
+        own = sorted({number for making in self.sets for number in making.todo})
         with self._told() as task, _Writer() as writer:
             for number, pixels in _ahead(own, self._pixels):
-                self._block(number, pixels, task, writer)
-        self.process.wait_for_everyone()
-        for under_way in self.sets if self.process.is_main_process else ():
-            self._try(under_way.making, under_way.making.finish)
+                for making in self.sets:
+                    made = (
+                        self._try(making, partial(making.block, number, pixels, task))
+                        if number in making.todo
+                        else None
+                    )
+                    if made:
+                        writer.write(making, number, made, pixels)
+        if self.accelerator:
+            self.accelerator.wait_for_everyone()
+        for making in self.sets if self._first else ():
+            self._try(making, making.finish)
         for error in self.failed.values():
             raise error
 
-    def _block(self, number: int, pixels: Any, task: Progress, writer: _Writer) -> None:
-        for under_way in self.sets:
-            making = under_way.making
-            if number in making.todo and (made := self._try(making, partial(making.block, number, pixels, task))):
-                under_way.last = {number: made}
-                writer.write(making, number, made, pixels)
+    @property
+    def _first(self) -> bool:
+        return self.accelerator is None or bool(self.accelerator.is_main_process)
 
     def _try(self, making: Making, work: Callable[[], T]) -> T | None:
         """What `work` gives; None where the attack fails, or has failed, or one that it needs."""
@@ -81,7 +78,7 @@ class Pass:
         try:
             return work()
         except UserError as error:
-            if self.process.num_processes > 1:
+            if self.accelerator and self.accelerator.num_processes > 1:
                 raise
             self.failed[name] = error
             return None
@@ -89,19 +86,19 @@ class Pass:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
     def _pixels(self, number: int) -> Any:
-        making = self.sets[0].making
+        making = self.sets[0]
         return making.trial.pixels(making.examples.blocks()[number])
 
     @contextmanager
     def _told(self) -> Iterator[Progress]:
         """Progress in steps, where an image takes several."""
-        every = [under_way.making for under_way in self.sets]
-        samples = [len(block) for block in every[0].examples.blocks()]
-        total = sum(making.steps * sum(samples) for making in every)
-        mine = sum(making.steps * samples[number] for making in every for number in making.todo)
-        unit = "steps" if any(making.steps > 1 for making in every) else "images"
-        title = f"{', '.join(making.attack.name for making in every)} on {every[0].trial.name}"
-        quiet = self.quiet or every[0].trial.quiet or not self.process.is_main_process
+        one = self.sets[0]
+        samples = [len(block) for block in one.examples.blocks()]
+        total = sum(making.steps * sum(samples) for making in self.sets)
+        mine = sum(making.steps * samples[number] for making in self.sets for number in making.todo)
+        unit = "steps" if any(making.steps > 1 for making in self.sets) else "images"
+        title = f"{', '.join(making.attack.name for making in self.sets)} on {one.trial.name}"
+        quiet = self.quiet or one.trial.quiet or not self._first
         with progress(title, total=total, unit=unit, done=total - mine, quiet=quiet) as task:
             yield task
 

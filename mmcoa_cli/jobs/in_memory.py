@@ -1,4 +1,4 @@
-"""An attack on images and class names that are given: as an evaluation makes its examples, and held in memory."""
+"""An attack on images and class names in memory, as an evaluation makes its examples; nothing is stored."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from ..attacks.base import for_texts, with_needs
 from ..attacks.compat import TIES
 from ..attacks.compat import parts as parts_of
 from ..tasks.base import Drawn, Task
+from .blocks import Pass
 from .evaluation_spec import EvaluationSpec
-from .making import Making
-from .needed import ADVERSARIAL, UnderWay
-from .passes import Pass
+from .making import ADVERSARIAL, Finished, Making
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,15 +32,6 @@ if TYPE_CHECKING:
     from ..tasks.base import Columns, Ints
 
 NAME = "images"
-
-
-class Alone:
-    """One process that shares the work with none."""
-
-    is_main_process, num_processes = True, 1
-
-    def wait_for_everyone(self) -> None:
-        """There is nobody."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +49,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Given:
+class TrialInMemory:
     """Pixels in [0, 1], (n, 3, S, S), under attack as `spec` says. `indices` are their numbers in a dataset, which
     random starts are drawn by."""
 
@@ -97,7 +87,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Held:
+class ExamplesInMemory:
     """An example set in memory."""
 
     n: int
@@ -150,13 +140,13 @@ class Held:
         return np.concatenate([self._images[number] for number in range(len(self.blocks()))])
 
 
-def given(
+def trial_in_memory(
     spec: EvaluationSpec, images: Tensor, labels: Tensor, info: DatasetInfo, *, indices: Sequence[int], quiet: bool
-) -> Given:
+) -> TrialInMemory:
     """The images as a trial of one attack."""
     numbers = labels.cpu().numpy().astype(np.int64)
     drawn = Drawn(Labelled(info, numbers), "given", np.arange(len(numbers)))
-    return Given(spec, images, drawn, np.asarray(indices, dtype=np.int64), quiet)
+    return TrialInMemory(spec, images, drawn, np.asarray(indices, dtype=np.int64), quiet)
 
 
 @dataclass(frozen=True)
@@ -179,7 +169,7 @@ class Attacked:
         return float(self.credit.mean())
 
 
-def attacked(trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> Attacked:
+def attacked(trial: TrialInMemory, victim: Victim, mlm: AnyMaskedLM | None) -> Attacked:
     """What the one attack of a trial makes. Raises UserError for prompts that the victim cannot tell apart."""
     trial.task.require(victim, trial.drawn)
     attack = attacks.lookup(trial.spec.attacks[0])
@@ -197,14 +187,14 @@ def attacked(trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> Attacked:
     )
 
 
-def _made(name: str, trial: Given, victim: Victim, mlm: AnyMaskedLM | None) -> dict[str, Held]:
+def _made(name: str, trial: TrialInMemory, victim: Victim, mlm: AnyMaskedLM | None) -> dict[str, ExamplesInMemory]:
     """The sets of an attack and of all that it needs."""
-    sets: dict[str, UnderWay] = {}
-    held: dict[str, Held] = {}
+    sets: dict[str, Making] = {}
+    held: dict[str, ExamplesInMemory] = {}
     for attack in with_needs([name]):
-        held[attack.name] = Held(len(trial.labels), trial.spec.batch_size)
-        needed = {need: sets[need] for need in attack.needs}
+        held[attack.name] = ExamplesInMemory(len(trial.labels), trial.spec.batch_size)
+        needed: dict[str, Making | Finished] = {need: sets[need] for need in attack.needs}
         todo = tuple(range(len(held[attack.name].blocks())))
-        sets[attack.name] = UnderWay(Making(trial, victim, mlm, attack, held[attack.name], needed, todo=todo))
-    Pass([*sets.values()], Alone()).run()
+        sets[attack.name] = Making(trial, victim, mlm, attack, held[attack.name], needed, todo=todo)
+    Pass([*sets.values()]).run()
     return held

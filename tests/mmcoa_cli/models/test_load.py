@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.models.epochs import path_of
+from mmcoa_cli.models.load import load_subject
 from mmcoa_cli.models.runs import run_of, zero_shot_run
-from mmcoa_cli.models.subjects import load_subject
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
 from store.errors import UserError

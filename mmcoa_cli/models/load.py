@@ -18,10 +18,10 @@ from ..settings import Home
 from .clip import Clip, load_clip
 from .finite import require_finite_weights
 from .library import ensure_clip, ensure_mlm, is_clip
-from .partial import Partial, is_partial, read_partial
 from .runs import ZERO_SHOT, folder_of, require_whole, wrapped_in
-from .victim import Victim, wrapper_row
-from .wrapping import Wrapper, wrap
+from .victim import Victim, Wrapper, wrap
+from .wrapper_record import WrapperRecord, has_record, read_wrapper_record
+from .wrappers import wrapper_row
 
 if TYPE_CHECKING:
     from .masked_lm import MaskedLM
@@ -79,15 +79,15 @@ def _of_run(run: Run, home: Home, *, inside: tuple[str, ...], epoch: int | None 
     if run.kind == ZERO_SHOT:
         return _zero_shot(run, home)
     folder = folder_of(run, home, epoch)
-    if is_partial(folder):
-        return _trained(read_partial(folder), folder, run, home, inside=(*inside, run.id))
+    if has_record(folder):
+        return _trained(read_wrapper_record(folder), folder, run, home, inside=(*inside, run.id))
     clip = load_clip(folder, name=run.model)
     require_finite_weights(clip.model, f"run {run.id}", hint=SMALLER)
     return clip
 
 
 def _zero_shot(run: Run, home: Home) -> Victim:
-    clip, wrapped = load_model(run.model, home), wrapped_in(run)
+    clip, wrapped = load_model(run.model, home), wrapped_in(run, "")
     if wrapped is None:
         return clip
     wrapper = _made(wrapped.name, wrapped.version, wrapped.settings, clip, base=run.model, run=run)
@@ -98,7 +98,7 @@ def _zero_shot(run: Run, home: Home) -> Victim:
     return wrapper
 
 
-def _trained(record: Partial, folder: Path, run: Run, home: Home, *, inside: tuple[str, ...]) -> Wrapper:
+def _trained(record: WrapperRecord, folder: Path, run: Run, home: Home, *, inside: tuple[str, ...]) -> Wrapper:
     """The wrapper that a run trained, around its base. Raises UserError where that is not there, or another one."""
     again = f"train it again: mmcoa train --method {run.method}"
     try:

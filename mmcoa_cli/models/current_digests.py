@@ -15,8 +15,8 @@ from ..settings import Home
 from .digests import SCHEME
 from .epochs import epochs_in
 from .library import clip_path, mlm_path
-from .partial import checkpoint_digest
-from .runs import ZERO_SHOT, folder_of, wrapped_in
+from .runs import ZERO_SHOT, folder_of, through_its_wrapper
+from .wrapper_record import checkpoint_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,13 +43,9 @@ class Present:
         """Of a run's last epoch or another one, or of a model as it comes; as the index has it where the files are not
         here, which it does of the last."""
         if run.kind == ZERO_SHOT:
-            return self._zero_shot(run) or run.weights or ""
+            weights = self.model(run.model)
+            return (through_its_wrapper(run, weights) if weights else run.weights) or ""
         return _digest(folder_of(run, self._home, epoch), run.model) or ("" if epoch else run.weights or "")
-
-    def _zero_shot(self, run: Run) -> str:
-        """Of a model as it comes, or through its wrapper."""
-        weights, wrapped = self.model(run.model), wrapped_in(run)
-        return wrapped.digest(run.model, weights) if weights and wrapped else weights
 
     def _model(self, name: str) -> str:
         """Of a model, or of the last epoch of a run that a training starts from."""

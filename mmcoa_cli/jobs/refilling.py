@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -27,7 +27,8 @@ def refilled(making: Making, blocks: Sequence[range], *, told: Callable[[int], o
 
 def _part(making: Making, ascent: Ascent, block: range) -> Part:
     """A block that waits: its images, and what is ascended of them from where."""
-    images = making.trial.as_attacked(making.trial.pixels(block), making.victim.device)
+    pixels: Any = making.trial.pixels(block)
+    images = making.trial.as_attacked(pixels, making.victim.device)
 
     def piece(rows: range) -> tuple[Goal, Tensor]:
         batch = making.batch(images[rows.start - block.start :][: len(rows)], rows, lambda: None)

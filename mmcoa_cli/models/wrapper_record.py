@@ -1,4 +1,4 @@
-"""Partial checkpoints: of a wrapper only its own tensors are stored, and which victim they belong around.
+"""WrapperRecord checkpoints: of a wrapper only its own tensors are stored, and which victim they belong around.
 
 The record `wrapper.json` beside them names the base with its digest, and the wrapper with its version and settings.
 Importing this module does not import torch.
@@ -14,7 +14,7 @@ from typing import Any
 
 from store.checkpoints import WEIGHTS
 from store.errors import UserError
-from store.keys import key_of
+from store.keys import digest_arrays, key_of
 
 from .digests import content_of, model_digest
 
@@ -22,7 +22,7 @@ WRAPPER = "wrapper.json"
 
 
 @dataclass(frozen=True)
-class Partial:
+class WrapperRecord:
     """The wrapper `name` around `base` (a model or a run), whose digest was `base_digest`."""
 
     name: str
@@ -34,20 +34,21 @@ class Partial:
     def text(self) -> str:
         return json.dumps(asdict(self), indent=2)
 
-    def digest(self, tensors: str) -> str:
-        """The digest of the wrapped victim, by that of the wrapper's tensors."""
+    def digest(self, tensors: str | None = None) -> str:
+        """The digest of the wrapped victim, by that of the wrapper's tensors; None where nothing in it is trained."""
+        tensors = digest_arrays({}) if tensors is None else tensors
         return key_of([self.base_digest, self.name, self.version, dict(self.settings), tensors])
 
 
-def is_partial(folder: Path) -> bool:
+def has_record(folder: Path) -> bool:
     return (folder / WRAPPER).is_file()
 
 
-def read_partial(folder: Path) -> Partial:
-    """The record of a partial checkpoint. Raises UserError for one that is none."""
+def read_wrapper_record(folder: Path) -> WrapperRecord:
+    """The record beside a wrapper's tensors. Raises UserError for one that is none."""
     try:
         document = json.loads((folder / WRAPPER).read_text(encoding="utf8"))
-        found = Partial(**document)
+        found = WrapperRecord(**document)
         texts = (found.name, found.base, found.base_digest)
         if not all(isinstance(text, str) for text in texts) or not isinstance(found.settings, dict):
             raise ValueError("it is no record of a wrapper")
@@ -57,10 +58,10 @@ def read_partial(folder: Path) -> Partial:
 
 
 def checkpoint_digest(folder: Path, *, name: str = "") -> str:
-    """The digest of the victim that a checkpoint gives, whole or partial. Raises UserError."""
-    if not is_partial(folder):
+    """The digest of the victim that a checkpoint gives, a model's own or a wrapper's. Raises UserError."""
+    if not has_record(folder):
         return model_digest(folder, name=name)
     try:
-        return read_partial(folder).digest(content_of(folder / WEIGHTS))
+        return read_wrapper_record(folder).digest(content_of(folder / WEIGHTS))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{name or folder.name} cannot be read: {error}", hint="remove the folder") from error

@@ -16,8 +16,8 @@ from mmcoa_cli.jobs.evaluation import Maker, evaluate, waves
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
 from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.trials import Trial, trials_of
-from mmcoa_cli.models.subjects import load_base, load_mlm
-from mmcoa_cli.models.wrapping import Wrapper
+from mmcoa_cli.models.load import load_base, load_mlm
+from mmcoa_cli.models.victim import Wrapper
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.index import Index

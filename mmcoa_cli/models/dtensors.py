@@ -8,17 +8,17 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def is_divided(tensor: Tensor) -> bool:
+def is_dtensor(tensor: Tensor) -> bool:
     """Whether it is a part that has others elsewhere."""
     return hasattr(tensor, "full_tensor")
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """All of it, on the CPU. Of a divided one every process has to ask at the same time."""
     full = tensor.detach()
-    return (full.full_tensor() if is_divided(full) else full).cpu().contiguous()  # type: ignore[attr-defined]
+    return (full.full_tensor() if is_dtensor(full) else full).cpu().contiguous()  # type: ignore[attr-defined]
 
 
-def own_part(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """What this process has of it."""
-    return tensor.to_local() if is_divided(tensor) else tensor  # type: ignore[attr-defined]
+    return tensor.to_local() if is_dtensor(tensor) else tensor  # type: ignore[attr-defined]

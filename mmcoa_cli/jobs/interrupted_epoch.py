@@ -10,36 +10,37 @@ from pathlib import Path
 
 from torch.optim import Optimizer
 
-from ..models.epochs import drop_midway, resume_midway, save_midway
+from ..models.epochs import drop_interrupted, resume_interrupted, save_interrupted
 from ..terminal.console import say
 from ..terminal.signals import Stopped
-from .clock import NOTHING, Clock, Lap, Losses
+from .clock import Clock, Losses
 from .training_plan import Plan
 
 
 @dataclass(frozen=True)
 class Reached:
-    """How far an epoch had come: the losses of the steps that were taken, and how long these took."""
+    """How far an epoch had come: the losses of the steps that were taken, how long these took, and waited."""
 
     losses: tuple[float, ...] = ()
-    lap: Lap = NOTHING
+    seconds: float = 0.0
+    waited: float = 0.0
 
     @property
     def steps(self) -> int:
         return len(self.losses)
 
 
-def reached(folder: Path, plan: Plan, optimizer: Optimizer, *, epoch: int) -> Reached:
+def load_interrupted(folder: Path, plan: Plan, optimizer: Optimizer, *, epoch: int) -> Reached:
     """Load the state that `epoch` (from 1) of the run in `folder` was interrupted in; how far it had come."""
-    found = resume_midway(folder, plan.victim, optimizer, epoch=epoch)
+    found = resume_interrupted(folder, plan.victim, optimizer, epoch=epoch)
     if found is None:
-        drop_midway(folder)  # of another epoch, or damaged
+        drop_interrupted(folder)  # of another epoch, or damaged
         return Reached()
-    return Reached(tuple(found["losses"]), Lap(found["seconds"], found["waited"]))
+    return Reached(tuple(found["losses"]), found["seconds"], found["waited"])
 
 
 @contextmanager
-def kept(
+def saved_when_interrupted(
     folder: Path, plan: Plan, optimizer: Optimizer, losses: Losses, clock: Clock, *, epoch: int, divided: bool = False
 ) -> Iterator[None]:
     """Save the state of `epoch` (from 1) where a signal ends the block, in which it is trained and saved; drop it where
@@ -54,9 +55,9 @@ def kept(
             clock.stop()
             about = {"run": plan.run, "losses": taken, "seconds": clock.seconds, "waited": clock.waited}
             try:
-                save_midway(folder, plan.victim, optimizer, epoch=epoch, spec=about)
+                save_interrupted(folder, plan.victim, optimizer, epoch=epoch, spec=about)
                 say(f"saved after step {len(taken)} of epoch {epoch}: the same command goes on there")
             except OSError as error:
                 say(f"the state of epoch {epoch} could not be saved ({error.strerror}): it begins again")
         raise
-    drop_midway(folder)
+    drop_interrupted(folder)

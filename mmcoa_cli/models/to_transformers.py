@@ -16,8 +16,8 @@ from open_clip.transform import PreprocessCfg
 from store.errors import UserError
 
 from .clip import Clip
+from .from_transformers import ACTIVATIONS, END, EPS, SPECIAL, WHOLE
 from .masked_lm import quiet_transformers
-from .transformers_clips import ACTIVATIONS, END, EPS, SPECIAL, WHOLE
 from .weights.transformers_names import as_transformers
 
 TOWER = {"layers": "num_hidden_layers", "width": "hidden_size"}
