@@ -15,6 +15,12 @@ from .plan import Plan
 from .resources import total
 from .steps import Fetch, Step
 
+KINDS = (  # of steps, one and several
+    ("train", "run", "runs"),
+    ("interpolate", "way between two models", "ways between two models"),
+    ("evaluate", "test", "tests"),
+)
+
 
 def table(plan: Plan) -> RenderableType:
     """The whole plan, at most as wide as the terminal."""
@@ -86,9 +92,10 @@ def _fetches(plan: Plan) -> list[RenderableType]:
 
 def _sums(plan: Plan) -> list[RenderableType]:
     counts = []
-    for kind, word in (("train", "runs"), ("interpolate", "ways between two models"), ("evaluate", "tests")):
+    for kind, one, several in KINDS:
         steps = [step for step in plan.steps if step.kind == kind]
         if steps:
+            word = one if len(steps) == 1 else several
             counts.append(f"{len(steps)} {word} ({sum(step.cached for step in steps)} cached)")
     if not counts:
         return [Text("nothing of it can be computed with these datasets", style="bold")]

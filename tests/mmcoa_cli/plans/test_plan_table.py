@@ -41,6 +41,8 @@ def test_a_line_for_each_run(home: Home, speed: Speed, width: int) -> None:
     runs = lines[lines.index("trained on imagenet") + 1 :][:12]
     assert all("15 datasets: to do" in line for line in runs)
     assert any(line.startswith("12 runs (0 cached), 195 tests (3 cached); about ") for line in lines)
+    one = next(step for step in plan.steps if step.kind == "evaluate")
+    assert "\n1 test (0 cached); about " in shown(replace(plan, steps=(one,)), width)
     assert any(line.startswith("to fetch: ViT-B-32, bert-base-uncased") for line in lines)
 
 
