@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import open_clip
 import torch
@@ -37,7 +37,6 @@ from .dtensors import full_tensor, is_dtensor
 from .fast_vit import patch_of, quicken, resize_matrix
 from .foreign_code import VOCABULARIES, check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
-from .precision import choose
 from .texts import Row, features_once, takes_short_texts, text_features, tokens_of
 from .victim import Victim, digest_of_tensors
 from .weights.files import open_weights
@@ -72,7 +71,7 @@ class Clip(Victim):
         self.tokenizer = tokenizer
         self.name, self.config, self.origin = name, config, origin
         self.tokenizer_files, self._digests = dict(tokenizer_files or {}), dict(digests or {})
-        self.precision = "fp32"
+        self.runs_in = "fp32"
         self._resizes: dict[tuple[int, int], Tensor] = {}
         preprocess = open_clip.get_model_preprocess_cfg(model)
         self.image_size = self.side = _side(preprocess["size"], name)  # the side is what images are resized to for now
@@ -140,11 +139,6 @@ class Clip(Victim):
     def _tokens(self, texts: Sequence[str]) -> list[Row]:
         short = takes_short_texts(self.model)
         return [tokens_of(text, self.tokenizer, short=short) for text in texts]
-
-    def use_precision(self, precision: str) -> Self:
-        choose(precision, self.device)
-        self.precision = precision
-        return self
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")

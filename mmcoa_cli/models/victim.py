@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from store.keys import digest_arrays
 
 from .origins import Origin
+from .precision import choose
 from .wrapper_record import WrapperRecord
 from .wrappers import wrapper_row
 
@@ -31,7 +32,6 @@ class Victim(nn.Module, ABC):
 
     name: str
     origin: Origin
-    precision: str
     tokenizer: Any
     note = ""  # what a reader is told when it is trained
 
@@ -93,10 +93,16 @@ class Victim(nn.Module, ABC):
             self.scale,
         )
 
-    @abstractmethod
+    @property
+    def precision(self) -> str:
+        """What both encoders run in: "fp32", "tf32" or "bf16"; pixels, embeddings, losses and weights are float32."""
+        return self.clip.runs_in
+
     def use_precision(self, precision: str) -> Self:
-        """Run both encoders in "fp32", "tf32" or "bf16" from now on; pixels, embeddings, losses and weights stay
-        float32. Raises UserError for one that the device does not have."""
+        """Run them in this one from now on. Raises UserError for one that the device does not have."""
+        choose(precision, self.device)
+        self.clip.runs_in = precision
+        return self
 
     @abstractmethod
     def digest(self) -> str:
@@ -130,7 +136,6 @@ class Wrapper(Victim):
         super().__init__()
         self.inner, self.settings = inner, settings
         self.name, self.origin, self.tokenizer = inner.name, inner.origin, inner.tokenizer
-        self.precision = inner.precision
 
     @property
     def clip(self) -> Clip:
@@ -160,10 +165,6 @@ class Wrapper(Victim):
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         return self.inner.encode_texts(tokens)
-
-    def use_precision(self, precision: str) -> Self:
-        self.precision = self.inner.use_precision(precision).precision
-        return self
 
     def state(self) -> dict[str, Tensor]:
         """Its own tensors: what is trained."""
