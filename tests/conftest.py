@@ -42,9 +42,10 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.fixture(scope="module", autouse=True)
 def _less_memory() -> Generator[None, None, None]:
     """What the tests of a file leave goes back to the system: models are few objects, for which Python looks for no
-    garbage, and the C library keeps what is freed."""
+    garbage, and the C library keeps what is freed. What they loaded stays, and is gone through this once."""
     yield
     gc.collect()
+    gc.freeze()
     with suppress(OSError, AttributeError):  # only glibc has it
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

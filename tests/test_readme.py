@@ -30,9 +30,15 @@ def mmcoa(server: Callable[[], Server], tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+ALIKE = (
+    (r"-[0-9a-f]{8}\b", "-HASH"), (r"(\d+ min )?[\d.]+ s\b", "0 s"), (r"\d+", "0"), (r"─+", "─"), (r"\s+", " "),
+)  # fmt: skip
+
+
 def shape(text: str) -> str:
-    """The text with every number as 0 and every run of blanks as one: machines round, and hurry, differently."""
-    for pattern, put in ((r"-[0-9a-f]{8}\b", "-HASH"), (r"(\d+ min )?[\d.]+ s\b", "0 s"), (r"\d+", "0"), (r"\s+", " ")):
+    """The text with every number as 0, and every line and run of blanks as one: machines round, and hurry, differently,
+    and a column is as wide as its numbers."""
+    for pattern, put in ALIKE:
         text = re.sub(pattern, put, text)
     return text.strip()
 

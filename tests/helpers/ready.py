@@ -4,13 +4,15 @@ takes.
 A server loads them once, and nothing of this package; every process is a fork of it. So in each the package is loaded
 from the start, with its plugins and variables, and what comes after is as in a process that a shell has started: its
 arguments, folder, session, signals and exit code, and the end of the interpreter. The workers that such a process
-starts are forks of it in turn.
+starts are forks of it in turn. Only what the server has loaded is not taken apart in each: that takes longer than a
+command.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -258,12 +260,31 @@ def _started_warm(args: Any, **options: Any) -> Any:
     return _popen(args, **options)
 
 
+def _keep(modules: list[Any]) -> None:
+    """Leave these out of the interpreter's end, which takes apart what is in `sys.modules`, and free them never."""
+    known = {id(module) for module in modules}
+    for name in [name for name, module in sys.modules.items() if id(module) in known]:
+        del sys.modules[name]
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(modules))
+
+
+def _end_with_the_interpreter() -> None:
+    """After it, and the code is known, come the destructors of the libraries' C++: the process ends before them."""
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        libc.on_exit(libc._exit, None)
+
+
 def main() -> None:
+    loaded: list[Any] = []
+    atexit.register(_keep, loaded)  # the first, so that it is done last
     for library in LIBRARIES:
         importlib.import_module(library)
+    loaded += [module for name, module in sys.modules.items() if name not in ("sys", "builtins", "__main__")]
     gc.freeze()  # what is loaded stays shared: no collection, nor the one at the end of a fork, goes through it
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         request = _next(connection)
+    _end_with_the_interpreter()
     os.setsid()
     os.chdir(request["folder"])
     os.environ.clear()

@@ -96,8 +96,11 @@ def _adder(index: Index) -> Add:
         changes |= {"part": part, "pixel_size": pixel_size}
         if "mlm" in changes:
             changes["mlm_name"] = changes.pop("mlm")
-        for attack, count in correct.items():
-            index.save_results(_results(run, attack, count, n, dataset=dataset, seed=seed, changes=changes))
+        of_each = (
+            _results(run, attack, count, n, dataset=dataset, seed=seed, changes=changes)
+            for attack, count in correct.items()
+        )
+        index.save_results([result for results in of_each for result in results])
         return run
 
     return add_results
