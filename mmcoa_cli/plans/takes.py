@@ -122,4 +122,4 @@ def recalled(command: str, home: Home) -> Takes:
 
 
 def _place(command: str, home: Home) -> Path:
-    return home.runs / ".planned" / f"{key_of(command)}.json"
+    return home.planned / f"{key_of(command)}.json"
