@@ -58,6 +58,11 @@ class Home:
         return self.root / "runs"
 
     @property
+    def planned(self) -> Path:
+        """What dry runs estimated, for the same commands when they are typed."""
+        return self.runs / ".planned"
+
+    @property
     def index_file(self) -> Path | None:
         """The file of the index, where it is one."""
         address, _, path = self.database_url.partition(":///")

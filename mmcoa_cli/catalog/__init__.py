@@ -122,6 +122,7 @@ def file(name: str) -> Path:
     return _FOLDER / name
 
 
+@cache  # some files hold several things
 def _document(file_name: str) -> dict[str, Any]:
     return tomllib.loads((_FOLDER / file_name).read_text(encoding="utf8"))
 

@@ -23,54 +23,62 @@ EXAMPLES = {
     "mmcoa bench --list": "List what was measured",
 }
 
+Parts = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help=f"Measure these parts: {c.listed(lambda: PARTS)}.", show_default="all",
+        **c.choice(lambda: PARTS, "[PART]..."),
+    ),
+]  # fmt: skip
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Measure this CLIP: one of the store, or any architecture of open_clip.",
+        autocompletion=c.one(known.models),
+    ),
+]  # fmt: skip
+Quick = Annotated[bool, typer.Option("--quick", help="Measure one round of little work: a rough picture.")]
+Rounds = Annotated[int | None, typer.Option(metavar=o.N, help="Take the median of N rounds.", show_default=str(ROUNDS))]
+BatchSize = Annotated[
+    int | None, typer.Option(metavar=o.N, help="Take N images at a time.", show_default="8 or 2; 128 on a GPU")
+]
+Steps = Annotated[
+    int | None, typer.Option(metavar=o.N, help="Take N steps in the image attack.", show_default="1 or 2; 10 on a GPU")
+]
+Classes = Annotated[
+    c.Numbers | None,
+    typer.Option(
+        metavar="N,...", parser=c.numbers, show_default="10,100,1000, as far as it takes no minutes",
+        help="Attack the prompts of N classes, with commas between them; images are attacked with the first N.",
+    ),
+]  # fmt: skip
+Compare = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID|FILE|last", show_default="none",
+        help="Show the ratios beside those of an earlier bench: an id, a file of --json, or the last of the model.",
+    ),
+]  # fmt: skip
+List = Annotated[bool, typer.Option("--list", help="List the benches in the index, and measure nothing.")]
+Precision = Annotated[literals.Precision, typer.Option(help="Run the encoders in this precision.")]
+
 
 def command(
     context: typer.Context,
-    parts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help=f"Measure these parts: {c.listed(lambda: PARTS)}.", show_default="all",
-            **c.choice(lambda: PARTS, "[PART]..."),
-        ),
-    ] = None,
+    parts: Parts = None,
     *,
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Measure this CLIP: one of the store, or any architecture of open_clip.",
-            autocompletion=c.one(known.models),
-        ),
-    ] = DEFAULT_MODEL,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure one round of little work: a rough picture.")] = False,
-    rounds: Annotated[
-        int | None, typer.Option(metavar=o.N, help="Take the median of N rounds.", show_default=str(ROUNDS))
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar=o.N, help="Take N images at a time.", show_default="8 or 2; 128 on a GPU")
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar=o.N, help="Take N steps in the image attack.", show_default="1 or 2; 10 on a GPU"),
-    ] = None,
-    classes: Annotated[
-        c.Numbers | None,
-        typer.Option(
-            metavar="N,...", parser=c.numbers, show_default="10,100,1000, as far as it takes no minutes",
-            help="Attack the prompts of N classes, with commas between them; images are attacked with the first N.",
-        ),
-    ] = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID|FILE|last", show_default="none",
-            help="Show the ratios beside those of an earlier bench: an id, a file of --json, or the last of the model.",
-        ),
-    ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the benches in the index, and measure nothing.")] = False,
+    model: Model = DEFAULT_MODEL,
+    quick: Quick = False,
+    rounds: Rounds = None,
+    batch_size: BatchSize = None,
+    steps: Steps = None,
+    classes: Classes = None,
+    compare: Compare = None,
+    list_: List = False,
     mlm: o.Mlm = DEFAULT_MLM,
-    precision: Annotated[literals.Precision, typer.Option(help="Run the encoders in this precision.")] = "fp32",
+    precision: Precision = "fp32",
     json: o.Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Measure the speed of this machine: attacks, training, data, store and start, against what it could do, against
     the paper's released code, and against other libraries where they are installed."""
     from ..bench import verb

@@ -25,36 +25,41 @@ EXAMPLES = {
     "mmcoa report --seeds --no-paper --format markdown": "Print mean and standard deviation over seeds",
 }
 
+Task = Annotated[
+    str,
+    typer.Option(
+        help=f"Show this table or figure of the paper: {listed(catalog.tables)}.", **choice(catalog.tables, "TASK")
+    ),
+]
+Attacks = Annotated[
+    Names | None,
+    typer.Option(
+        help=f"Show only these attacks, with commas between them: {listed(known.attacks)}.",
+        show_default="those of the paper's table", **choices(known.attacks, "ATTACK,..."),
+    ),
+]  # fmt: skip
+WrittenIn = Annotated[Format | None, typer.Option(help="Write in this format.", show_default="table")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", dir_okay=False,
+        help="Write to this file, in the format of its ending: .md, .tex, .csv, .json, .html, .txt; for a figure"
+        " .png, .pdf, .svg.",
+    ),
+]  # fmt: skip
+Seeds = Annotated[
+    bool, typer.Option("--seeds", help="Show mean and standard deviation over seeds; csv and json keep every row.")
+]
+NoPaper = Annotated[bool, typer.Option("--no-paper", help="Leave out the paper's numbers.")]
+
 
 def command(
-    task: Annotated[
-        str,
-        typer.Option(
-            help=f"Show this table or figure of the paper: {listed(catalog.tables)}.", **choice(catalog.tables, "TASK")
-        ),
-    ] = "iid",
-    attack: Annotated[
-        Names | None,
-        typer.Option(
-            help=f"Show only these attacks, with commas between them: {listed(known.attacks)}.",
-            show_default="those of the paper's table",
-            **choices(known.attacks, "ATTACK,..."),
-        ),
-    ] = None,
-    format: Annotated[Format | None, typer.Option(help="Write in this format.", show_default="table")] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write to this file, in the format of its ending: .md, .tex, .csv, .json, .html, .txt; for a figure"
-            " .png, .pdf, .svg.",
-            dir_okay=False,
-        ),
-    ] = None,
-    seeds: Annotated[
-        bool, typer.Option("--seeds", help="Show mean and standard deviation over seeds; csv and json keep every row.")
-    ] = False,
-    no_paper: Annotated[bool, typer.Option("--no-paper", help="Leave out the paper's numbers.")] = False,
+    task: Task = "iid",
+    attack: Attacks = None,
+    format: WrittenIn = None,
+    output: Output = None,
+    seeds: Seeds = False,
+    no_paper: NoPaper = False,
     *,
     wanted: Wanted,
     json: o.Json = False,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from store.errors import UserError
 from store.keys import key_of
+from store.verification import remembered
 
 from ..datasets.library import dataset_path
 from ..datasets.prompts import class_prompts
@@ -22,10 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from store.dataset_info import DatasetInfo
     from store.schema import Run
 
 DIGESTS = SCHEME  # which example sets record: digests of one form are compared; version 0.1 recorded nothing
+
+
+class About(NamedTuple):
+    """What is asked of a dataset, which is remembered of its file: opening it takes numpy and h5py."""
+
+    checksum: str
+    class_names: list[str]
+    template: str
+    pixel_size: int
 
 
 class Present:
@@ -33,7 +43,7 @@ class Present:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._info = cache(self._open)
+        self._about = cache(self._remembered)
         self.data = cache(self._data)
         self.model = cache(self._model)
         self.mlm = cache(self._mlm)
@@ -57,22 +67,28 @@ class Present:
 
     def _data(self, name: str) -> str:
         """Of a dataset's images and prompts, as `data_key` has it."""
-        info = self._info(name)
+        info = self._about(name)
         return data_key(info.checksum, class_prompts(info.class_names, info.template)) if info else ""
 
     def pixel_size(self, name: str) -> int | None:
         """The side of a dataset's images."""
-        info = self._info(name)
+        info = self._about(name)
         return info.pixel_size if info else None
 
-    def _open(self, name: str) -> DatasetInfo | None:
-        from store.datasets import Dataset
-
+    def _remembered(self, name: str) -> About | None:
+        path = dataset_path(name, self._home)
         try:
-            with Dataset.open(dataset_path(name, self._home)) as dataset:
-                return dataset.info
-        except UserError:
+            return About(*json.loads(remembered(path, "about", lambda: _told(path))))
+        except (UserError, OSError):
             return None
+
+
+def _told(path: Path) -> str:
+    from store.datasets import Dataset
+
+    with Dataset.open(path) as dataset:
+        info = dataset.info
+    return json.dumps(About(info.checksum, list(info.class_names), info.template, info.pixel_size))
 
 
 def data_key(checksum: str, prompts: Sequence[str]) -> str:

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.files import replacing
 from store.index import Index
 from store.keys import key_of
 
 from ..attacks.base import with_needs
-from ..datasets.library import open_classes
 from ..jobs.job import Job, Outcome
-from ..jobs.known import Known
-from ..jobs.trials import Trial, before_training
 from ..settings import Home
 from ..space import size
 from ..terminal.durations import closely, duration
+
+if TYPE_CHECKING:
+    from ..jobs.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,12 @@ def used_by(job: Job, outcome: Outcome, home: Home, *, began: float, seconds: fl
 
 def _written(job: Job, outcome: Outcome, home: Home) -> Iterator[Path]:
     """The files that a job may have left: of its run, of the images it attacked before, and of its tests."""
-    index, trials = Index(home.database_url), list[Trial]()
+    from ..datasets.library import open_classes
+    from ..jobs.known import Known
+    from ..jobs.trials import before_training
+
+    index = Index(home.database_url)
+    trials: list[Trial] = []
     run = index.run(outcome.run) if outcome.run else None
     if run and job.train and job.train.row.loss:
         yield from (home.checkpoints / run.id).rglob("*")
@@ -105,4 +110,4 @@ def recalled(command: str, home: Home) -> Resources:
 
 
 def _place(command: str, home: Home) -> Path:
-    return home.runs / ".planned" / f"{key_of(command)}.json"
+    return home.planned / f"{key_of(command)}.json"

@@ -89,8 +89,9 @@ class Grid:
                     n: float(number(cell.first, cell.value)) for n, cell in cells.items() if not cell.first.earlier_data
                 }
                 if len(values) > 1 and not (place is MEAN and self.counted):
+                    highest = max(values.values())
                     for n, value in values.items():
-                        found[n] |= {column} if value == max(values.values()) else set()
+                        found[n] |= {column} if value == highest else set()
         return [frozenset(one) for one in found]
 
     def of(self, text: Callable[[Measured], str], line: Mapping[object, Measured], *, mean: bool = True) -> list[str]:
@@ -156,7 +157,8 @@ def _paper(cell: Measured) -> str:
 def _of_prompts(count: Callable[[Row], int | None], cell: Measured) -> str:
     """ "3/10": of ten prompts three; over seeds, their mean."""
     counts = [found for row in cell.rows if (found := count(row)) is not None]
-    return f"{short(mean(counts)).replace(',', '')}/{cell.first.prompts}" if counts else NONE
+    middle = counts[0] if len(counts) == 1 else mean(counts or [0])
+    return f"{short(middle).replace(',', '')}/{cell.first.prompts}" if counts else NONE
 
 
 def _success(cell: Measured) -> str:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from store.errors import UserError
-from store.examples import stored_set
 
 from ..catalog import TableRow
 from ..settings import Home
 from ..tasks import TASKS
 from ..tasks.intervals import sign_test
-from .pictures import ENDING
 from .pivot import panels
 from .rows import Behind, Row, made
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     Floats = npt.NDArray[np.float64]
 
 
@@ -59,9 +57,11 @@ class _Sets:
         return self._credits[key]
 
     def _read(self, row: Row) -> Floats | None:
-        path = self._home.examples / f"{row.examples}{ENDING}"
+        path = self._home.examples / f"{row.examples}.h5"
         if not path.exists():  # as many may be of an index from elsewhere
             return None
+        from store.examples import stored_set
+
         try:
             found = stored_set(path)
             return TASKS[row.task].credits(row.metric, found.values)

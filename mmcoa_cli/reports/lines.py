@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from ..catalog.tables import AXES
@@ -63,7 +64,7 @@ def lines_of(rows: Sequence[Row], layout: Layout, *, seeds: bool = False) -> lis
         )
 
     by_column = sorted(rows, key=lambda row: layout.place(layout.table.columns, layout.column(row)))
-    groups = grouped(sorted(by_column, key=of_one_line), of_one_line)
+    groups = sorted_groups(by_column, of_one_line)
     cells = [cells for group in groups for cells in _without_repetition(group, layout)]
     return [Line(text, of) for text, of in zip(_labels(cells, layout, seeds=seeds), cells, strict=True)]
 
@@ -91,12 +92,14 @@ def _labels(lines: Sequence[Cells], layout: Layout, *, seeds: bool) -> list[str]
         _name(row, layout) + (f", training seed {row.train_seed}" if seeded and row.source else "") for row in firsts
     ]
     for detail in APART:
+        times = Counter(labels)
+        alike = [number for number, text in enumerate(labels) if times[text] > 1]
         told: dict[str, set[str]] = {}
-        for row, text in zip(firsts, labels, strict=True):
-            told.setdefault(text, set()).add(detail(row))
-        labels = [
-            f"{text}, {detail(row)}" if len(told[text]) > 1 else text for row, text in zip(firsts, labels, strict=True)
-        ]
+        for number in alike:
+            told.setdefault(labels[number], set()).add(detail(firsts[number]))
+        for number in alike:
+            if len(told[labels[number]]) > 1:
+                labels[number] += f", {detail(firsts[number])}"
     return labels
 
 
@@ -122,7 +125,16 @@ def value_words(name: str, value: Any) -> str:
 
 def grouped(found: Iterable[T], key: Callable[[T], Key]) -> list[list[T]]:
     """What has equal keys together, in the order in which the keys come."""
+    return [*_by_key(found, key).values()]
+
+
+def sorted_groups(found: Iterable[T], key: Callable[[T], Key]) -> list[list[T]]:
+    """The same in the order of the keys, each of which is worked out once."""
+    return [of for _, of in sorted(_by_key(found, key).items(), key=itemgetter(0))]
+
+
+def _by_key(found: Iterable[T], key: Callable[[T], Key]) -> dict[Key, list[T]]:
     groups: dict[Key, list[T]] = {}
     for one in found:
         groups.setdefault(key(one), []).append(one)
-    return list(groups.values())
+    return groups

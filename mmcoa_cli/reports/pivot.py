@@ -15,7 +15,7 @@ from typing import Any
 
 from ..catalog.tables import TableRow
 from .layout import OF_WEIGHTS, Key, Layout, natural
-from .lines import Line, grouped, lines_of
+from .lines import Line, grouped, lines_of, sorted_groups
 from .rows import Row
 from .threats import agreement
 
@@ -78,7 +78,7 @@ def panels(rows: Sequence[Row], *, table: TableRow, seeds: bool = False) -> list
     data = {(row.dataset, row.data) for row in rows}
     several = Counter(name for name, _ in data)
     found = []
-    for group in grouped(sorted(rows, key=alike), alike):
+    for group in sorted_groups(rows, alike):
         parts = _split(group, lambda row: agreement(row.threat, layout.free))
         for number, fitting in enumerate(sorted(parts, key=_radii)):
             for limit, same in _without_repeated(_measured_alike(fitting, layout)):

@@ -1,4 +1,7 @@
-"""From the index to a report, and from a report to its text in some format: on standard output, in a file, or both."""
+"""From the index to a report, and from a report to its text in some format: on standard output, in a file, or both.
+
+Pages and pictures are drawn with numpy and more, which is imported where one is asked for.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,7 @@ from ..terminal.console import as_json as json_of
 from ..terminal.console import print_json, say, show
 from .comparing import compared
 from .content import Missing, Report, report_of
-from .figures import ENDINGS as ENDINGS_OF_PICTURES
-from .figures import draw, is_picture
 from .filters import Filter, chosen
-from .page import page, part_of
 from .reading import attacks_of, rows
 from .rows import Row
 from .table import print_table, text_table
@@ -72,6 +72,8 @@ def check_output(table: TableRow, *, format: str | None, output: Path | None) ->
     """Raises UserError for a file that the report cannot be written to, before anything is looked up."""
     if output is None:
         return
+    from .figures import ENDINGS as ENDINGS_OF_PICTURES
+
     pictures = ENDINGS_OF_PICTURES if table.picture else ()
     if not format and output.suffix.lower() not in (*ENDINGS, *pictures):
         drawn = f", or for a picture in {', '.join(pictures)}" if pictures else ""
@@ -91,6 +93,8 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
     kind = format or ("json" if as_json else "table")
     picture = _picture(report, output, rows_only=bool(format or as_json))
     if report.figure and picture:
+        from .figures import draw
+
         draw(report, picture, home())
         if kind == "table" and not as_json:
             show(f"drawn: {picture}")
@@ -113,6 +117,8 @@ def _picture(report: Report, output: Path | None, *, rows_only: bool) -> Path | 
         return None
     if output is None:
         return None if rows_only else Path(f"{report.table.name}.png")
+    from .figures import is_picture
+
     return output if is_picture(output) else None
 
 
@@ -123,6 +129,8 @@ def render(report: Report, *, format: str = "table", width: int = 100, home: Hom
     CSV and JSON keep every row of several seeds. What is missing ends the table, and is in the JSON. Raises UserError
     for an unknown format.
     """
+    from .page import page, part_of
+
     writers: dict[str, Callable[[], str]] = {
         "table": lambda: text_table(report, width=width),
         "markdown": lambda: filled("tables.md.jinja", title=report.title, sheets=report.sheets(), best=BOLD),

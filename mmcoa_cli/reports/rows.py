@@ -103,10 +103,13 @@ class Row:
         attacks have no option for; None where there is no such."""
         if name == "epoch":
             return self.epoch
-        for known in (vars(self) if name not in HIDDEN else {}, self.threat.options, self.setting):
-            found = known.get(name)
-            if found is not None:
-                return found
+        found = vars(self).get(name) if name not in HIDDEN else None
+        if found is None:
+            found = self.threat.options.get(name)
+        if found is None:
+            found = self.setting.get(name)
+        if found is not None:
+            return found
         found = self.spec.get(name)
         return None if found is None or name in every_option() else found
 

@@ -56,7 +56,10 @@ def _is_named(row: Row, table: TableRow) -> bool:
 
 def _under_its_attacks(rows: Sequence[Row], table: TableRow) -> list[Row]:
     """Those under attacks with the table's options; of an attack that never ran with them, those under any."""
-    own = {id(row) for row in rows if all(_attacked_so(row, table, option) for option in _varied(table))}
+    free = (*table.lines, table.columns)  # further lines and columns may have any
+    varied = [(name, table.axis(name)) for name in _varied(table) if name not in free]
+    usual = {attack: options_of([attack]) for attack in {row.attack for row in rows} if attack in ATTACKS}
+    own = {id(row) for row in rows if all(_attacked_so(row, name, of, usual) for name, of in varied)}
     there = {row.attack for row in rows if id(row) in own}
     return [row for row in rows if id(row) in own or row.attack not in there]
 
@@ -76,16 +79,12 @@ def _trained_so(run: Document, method: str, training: Document) -> bool:
     )
 
 
-def _attacked_so(row: Row, table: TableRow, option: str) -> bool:
-    """Whether an option of the attack has one of the table's values, or its default where the table has none; further
-    lines and columns may have any."""
-    if option in (*table.lines, table.columns):
-        return True
+def _attacked_so(row: Row, option: str, wanted: Sequence[Any], usual: Mapping[str, Document]) -> bool:
+    """Whether an option of the attack has one of the table's values, or its default where the table has none."""
     value = row.threat.options.get(option)
-    wanted = table.axis(option)
-    if value is None or row.attack not in ATTACKS:
+    if value is None or row.attack not in usual:
         return True
-    return value in wanted if wanted else value == options_of([row.attack])[option]
+    return value in wanted if wanted else value == usual[row.attack][option]
 
 
 @cache

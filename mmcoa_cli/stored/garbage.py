@@ -5,6 +5,7 @@ An example set is referred to by an evaluation, or by weights that are still her
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from .removing import Removal
 REMAINS, STATE_KIND, UNFINISHED = "remains", "optimizer state", "unfinished examples"
 ENDINGS = (".partial", ".old", ".scratch", GONE)
 COMPLETE = "complete"
+FORGOTTEN = 30  # days after which nobody will type the command of a dry run
 
 
 def garbage(inventory: Inventory, *, keep: int | None = None, unfinished: bool = False) -> list[Removal]:
@@ -29,7 +31,7 @@ def garbage(inventory: Inventory, *, keep: int | None = None, unfinished: bool =
 
     Where there is no index, only what was interrupted is known to be in no use.
     """
-    found = [*_remains(inventory)]
+    found = [*_remains(inventory), *_forgotten(inventory)]
     if unfinished:
         found += _unfinished(inventory)
     if inventory.index is not None:
@@ -49,6 +51,15 @@ def _remains(inventory: Inventory) -> Iterator[Removal]:
         whole = path.with_suffix(".h5")
         if whole.exists() and not is_held(whole):
             yield Removal(REMAINS, str(path.relative_to(root)), (path,), "blocks of a set that is whole")
+
+
+def _forgotten(inventory: Inventory) -> Iterator[Removal]:
+    """What dry runs left whose commands were not typed for long."""
+    oldest = time.time() - FORGOTTEN * 24 * 60 * 60
+    for path in sorted(inventory.home.planned.glob("[!.]*.json")):
+        if path.stat().st_mtime < oldest:
+            name, why = str(path.relative_to(inventory.home.root)), f"of a dry run more than {FORGOTTEN} days ago"
+            yield Removal(REMAINS, name, (path,), why)
 
 
 def _is_remains(name: str, folders: tuple[str, ...] = ()) -> bool:

@@ -88,6 +88,7 @@ class _AsItIs:
     """In place of typer's way from a typed value to one of the parameter's type: a value that has it stays."""
 
     def coerce(self, value: Any, *, param: Any, ctx: Any) -> Any:
+        """What typer does, which is asked for what is none of these: no value, one that has its type, a parsed one."""
         kind, several = param.type_descriptor, param.multiple or param.nargs == -1
         if value is None:
             return () if several else None

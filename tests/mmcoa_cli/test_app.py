@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from indexes import RESULT, RUN
 
 import store
 from mmcoa_cli import __version__, app
 from mmcoa_cli.app import VERBS
 from mmcoa_cli.settings import Home
+from store.index import Index
 
 ROOT = Path(store.__file__).parents[1]
 HEAVY = {"torch", "transformers", "open_clip", "sqlalchemy", "h5py", "accelerate", "sklearn", "numpy"}
@@ -94,6 +96,21 @@ def test_what_lists_starts_without_what_computes(words: list[str], tmp_path: Pat
     assert not {"pydantic", "numpy", "h5py", "filelock", "sqlalchemy", "torch"} & names
     verbs = {name.rpartition(".")[2] for name in names if name.startswith("mmcoa_cli.commands.")} & {*VERBS}
     assert verbs == set(words[:1]) & {*VERBS}
+
+
+@pytest.mark.parametrize("words", [["runs"], ["store", "ls"], ["report", "--task", "iid"]])
+def test_what_only_reads_starts_without_what_writes_and_computes(words: list[str], tmp_path: Path) -> None:
+    index = Index(f"sqlite:///{tmp_path / 'index.db'}")
+    index.save_run(RUN)
+    index.save_results([RESULT])
+    loaded = "import sys; from mmcoa_cli.app import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", loaded, *words], cwd=ROOT, capture_output=True, text=True, check=True,
+        env={"MMCOA_HOME": str(tmp_path), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    *shown, names = ended.stdout.splitlines()
+    assert RUN.method in "".join(shown)
+    assert not {"sqlalchemy", "numpy", "h5py", "pydantic", "filelock", "torch"} & {*names.split()}
 
 
 def test_every_verb_has_help_and_a_place_in_the_readme(mmcoa: Callable[..., Ended]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 import store
+from mmcoa_cli.plans.takes import Takes, remember
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.examples import ExampleSet
@@ -203,6 +204,15 @@ def test_without_an_index_only_remains_are_garbage(home: Home) -> None:
         path.unlink()
     (home.runs / ".one.partial").mkdir()
     assert [one["name"] for one in typed("gc", "--dry-run")["removed"]] == ["runs/.one.partial"]
+
+
+def test_what_dry_runs_left_goes_when_nobody_typed_their_commands(home: Home) -> None:
+    for command in ("mmcoa demo", "mmcoa train"):
+        remember(command, Takes(60.0), home)
+    old, new = sorted(home.planned.iterdir())
+    os.utime(old, (0, 0))
+    typed("gc", "--yes")
+    assert not old.exists() and new.exists()
 
 
 def test_garbage_collection_keeps_epochs_that_were_tested(home: Home, run: str) -> None:
