@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 import store
-from mmcoa_cli.plans.takes import Takes, remember
+from mmcoa_cli.plans.resources import Resources, remember
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 from store.examples import ExampleSet
@@ -208,7 +208,7 @@ def test_without_an_index_only_remains_are_garbage(home: Home) -> None:
 
 def test_what_dry_runs_left_goes_when_nobody_typed_their_commands(home: Home) -> None:
     for command in ("mmcoa demo", "mmcoa train"):
-        remember(command, Takes(60.0), home)
+        remember(command, Resources(60.0), home)
     old, new = sorted(home.planned.iterdir())
     os.utime(old, (0, 0))
     typed("gc", "--yes")
