@@ -96,7 +96,8 @@ def test_transformers_computes_the_same(tmp_path: Path, picture: Path, quick: bo
     )  # fmt: skip
     with torch.no_grad():
         found = model(**inputs).logits_per_image
-    torch.testing.assert_close(found, logits_of(clip, picture, TEXTS), rtol=0, atol=1e-5)
+    cosines = logits_of(clip, picture, TEXTS) / clip.scale  # their last bits are another CPU's others
+    torch.testing.assert_close(found / clip.scale, cosines, rtol=0, atol=1e-6)
 
 
 def test_what_is_exported_is_taken_again_bit_for_bit(home: Home, run: str, tmp_path: Path) -> None:
