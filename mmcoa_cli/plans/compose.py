@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .. import catalog
-from ..attacks.base import options_of
 from ..catalog import Cell, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.job import Job, Start
@@ -15,7 +14,7 @@ from ..jobs.training_spec import TrainSpec, in_words
 from ..models.interpolation import steps_over
 from ..models.runs import zero_shot_id
 from . import disk
-from .merging import merged
+from .cells import cells_of, in_run, tests_of
 from .request import Settings
 from .resources import UNKNOWN, Resources
 from .selection import Data
@@ -124,30 +123,8 @@ class Composer:
         return Resources(0.0) if done else UNKNOWN
 
 
-def tests_of(settings: Settings, checkpoint: str, cells: Sequence[Cell]) -> list[EvaluationSpec]:
-    """The tests of a run or a model that give these cells, on each dataset as few as can be."""
-    specs = {alike: settings.test_of(checkpoint, alike) for alike in dict.fromkeys(map(_anywhere, cells))}
-    return merged(specs[_anywhere(cell)].on(cell.dataset) for cell in cells)
-
-
 def _label(cell: Cell) -> str:
     """ "tecoa, 5-shot, tune image"."""
     return ", ".join(
         [cell.method, in_words(cell.shots), *(f"{name.replace('_', ' ')} {value}" for name, value in cell.training)]
     )
-
-
-def in_run(cell: Cell, epochs: int) -> Cell | None:
-    """The cell as a run of so many epochs has it, if it has: a test after the last is that of other tables."""
-    if cell.epoch is None or cell.epoch < epochs:
-        return cell
-    return replace(cell, epoch=None) if cell.epoch == epochs else None
-
-
-def _anywhere(cell: Cell) -> Cell:
-    return replace(cell, dataset="")
-
-
-def cells_of(table: TableRow) -> list[Cell]:
-    """The results that it shows, each once."""
-    return table.cells({name: options_of([name]) for name in table.attacks})

@@ -29,7 +29,8 @@ from ..reports.reading import rows_of, together
 from ..reports.rows import Row
 from ..settings import Home
 from ..tasks.intervals import of_difference, of_pairs, wilson
-from .compose import Composer, cells_of, in_run
+from .cells import cells_of, in_run
+from .compose import Composer
 from .missing import made_by
 from .request import Settings
 from .selection import Data

@@ -24,7 +24,7 @@ from ..models.runs import INTERPOLATED
 from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..reports.standing import is_named, shots_of
-from .compose import in_run
+from .cells import in_run
 from .request import Settings
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from ..jobs.training_spec import TrainSpec
 from ..reports.rows import Row
 from ..settings import Home
 from ..terminal.typed import typed
-from .compose import cells_of, tests_of
+from .cells import cells_of, tests_of
 from .indexed_runs import Collection, Tested, settings_of
 from .merging import merged
 from .request import Settings

@@ -18,7 +18,8 @@ from ..jobs.known import Known
 from ..models.library import clip_path, ensure_clip, ensure_mlm, mlm_path
 from ..settings import Home
 from ..terminal.console import say
-from .compose import Composer, cells_of
+from .cells import cells_of
+from .compose import Composer
 from .explaining import Explaining
 from .request import LADDER, PAPER, Request, Scale, remembered
 from .resources import total

@@ -76,6 +76,7 @@ def test_two_that_replace_it_at_once(stand_ins: Path, tmp_path: Path) -> None:
 
     with first, pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "say", end)  # what the second says while it waits
+        patch.setattr(embedded, "MLM_EPOCHS", 1)
         assert library.fetch_mlm("tiny-mlm", home, replace=True)
     assert waits == ["waiting for another process that fetches the masked LM tiny-mlm"]
     assert (place / "model.safetensors").exists()
