@@ -1,4 +1,4 @@
-"""WrapperRecord checkpoints: of a wrapper only its own tensors are stored, and which victim they belong around.
+"""A checkpoint of a wrapper: only its own tensors are stored, and a record of which victim they belong around.
 
 The record `wrapper.json` beside them names the base with its digest, and the wrapper with its version and settings.
 Importing this module does not import torch.
