@@ -44,7 +44,7 @@ class Index:
         self._url, self._file = url, sqlite_file.file_of(url)
         with self._explained():
             if self._file is None or not sqlite_file.is_newest(self._file):
-                assert self._database  # opened
+                self._database  # noqa: B018  # opens it
 
     @cached_property
     def _database(self) -> Database:

@@ -50,13 +50,8 @@ class Pass:
         own = sorted({number for making in self.sets for number in making.todo})
         with self._told() as task, _Writer() as writer:
             for number, pixels in _ahead(own, self._pixels):
-                for making in self.sets:
-                    made = (
-                        self._try(making, partial(making.block, number, pixels, task))
-                        if number in making.todo
-                        else None
-                    )
-                    if made:
+                for making in (one for one in self.sets if number in one.todo):
+                    if made := self._try(making, partial(making.block, number, pixels, task)):
                         writer.write(making, number, made, pixels)
         if self.accelerator:
             self.accelerator.wait_for_everyone()
