@@ -27,7 +27,7 @@ from .masked_lm import quiet_transformers
 from .origins import RECORD, STAND_IN, Origin, Record
 from .pretraining import PretrainSpec, pretrain, read_architecture
 
-MLM_EPOCHS, MLM_BATCH, MLM_LENGTH, SEED = 30, 128, 16, 0
+MLM_EPOCHS, MLM_BATCH, MLM_LENGTH, SEED = 20, 128, 16, 0
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MEDIUMS = ["photo", "picture", "image", "drawing", "sketch", "print", "scan", "painting", "copy", "snapshot"]
 THINGS = ["digit", "number", "figure", "symbol", "sign", "shape", "mark", "word", "letter", "line"]
@@ -107,7 +107,8 @@ def bert_tokenizer(words: Iterable[str], *, length: int) -> Any:
 
 
 def _train_mlm(sentences: Sequence[str], tokenizer: Any, *, name: str) -> Any:
-    """BERT's masked-LM objective: of 15% of the words 80% are masked, 10% replaced, 10% left; only they are scored."""
+    """BERT's masked-LM objective: of some words 80% are masked, 10% replaced, 10% left; only they are scored. 40% of
+    them, not 15: so small a model learns as much in two thirds of the steps (Wettig et al., 2023)."""
     from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling
 
     torch.manual_seed(SEED)
@@ -124,11 +125,11 @@ def _train_mlm(sentences: Sequence[str], tokenizer: Any, *, name: str) -> Any:
         initializer_range=0.1,
     )
     model = BertForMaskedLM(config)
-    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, seed=SEED)
+    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.4, seed=SEED)
     encoded = tokenizer(list(sentences), truncation=True, max_length=MLM_LENGTH)["input_ids"]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, fused=True)
     steps = MLM_EPOCHS * -(-len(encoded) // MLM_BATCH)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.02, total_iters=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=steps, pct_start=0.1)
     rng = np.random.default_rng(SEED)
     total = MLM_EPOCHS * len(encoded)
     with progress(f"training {name}", total=total, unit="sentences") as task, warnings.catch_warnings():

@@ -20,6 +20,7 @@ from store.errors import UserError
 from ..catalog import ModelRow
 from .architectures import activation, shapes_of
 from .digests import CLIP_CONFIG, read_json, weights_of
+from .finite import all_finite
 from .from_transformers import acts_quick, is_transformers_config, open_clip_config
 from .published import architecture_config, published, similar
 from .weights.files import Weights, open_weights
@@ -248,7 +249,7 @@ def _finite(name: str, weight: Weight, request: Request) -> torch.Tensor:
     """A tensor of the file, numbers as float32. Raises UserError for one that is not finite."""
     tensor = weight.read()
     tensor = tensor.float() if tensor.is_floating_point() else tensor
-    if not tensor.isfinite().all():
+    if not all_finite(tensor):
         raise UserError(
             f"the weights of {request.name} are not finite numbers ({name})",
             hint="take a checkpoint of an earlier step",

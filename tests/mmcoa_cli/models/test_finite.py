@@ -13,6 +13,7 @@ from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.attacks.starts import random_start
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
+from mmcoa_cli.models.finite import all_finite
 from mmcoa_cli.models.pretraining import PretrainSpec, pretrain
 from mmcoa_cli.settings import Home
 from store.errors import UserError
@@ -72,3 +73,16 @@ def test_settings_that_are_no_numbers_are_refused(changes: dict[str, Any]) -> No
 def test_settings_of_a_pretraining_are_checked(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         PretrainSpec("x", TINY_VIT, "digits", **changes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_one_number_among_many_is_seen(dtype: torch.dtype) -> None:
+    """Wherever it is in the vectors that a processor reads at once."""
+    for size in (1, 7, 33, 1000):
+        for place in {0, size // 2, size - 1}:
+            tensor = torch.randn(size).to(dtype)
+            assert all_finite(tensor)
+            for wrong in (float("nan"), float("inf"), -float("inf")):
+                tensor[place] = wrong
+                assert not all_finite(tensor), (size, place, wrong)
+    assert all_finite(torch.zeros((0, 4), dtype=dtype)) and all_finite(torch.tensor(3.0, dtype=dtype))
