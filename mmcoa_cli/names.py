@@ -20,9 +20,12 @@ def store_name(name: str) -> str:
     """
     require_printable(name, "the name")
     cleaned = _LETTERS.sub("-", name)
-    if not cleaned or not cleaned[0].isalnum() or len(cleaned) > LONGEST:
-        shown = name if len(name) <= LONGEST else f"{name[:20]}... ({len(name):,} characters)"
-        raise UserError(f"{shown!r} cannot be a name", hint="begin it with a letter or a digit, as in mybirds")
+    if len(cleaned) > LONGEST:
+        shown = f"{name[:20]}... ({len(name):,} characters)"
+        raise UserError(f"{shown!r} cannot be a name", hint=f"a name has at most {LONGEST} characters")
+    if not cleaned or not cleaned[0].isalnum():
+        hint = "begin it with a letter from a to z or a digit, as in mybirds"
+        raise UserError(f"{name!r} cannot be a name", hint=hint)
     return cleaned
 
 

@@ -83,6 +83,6 @@ def absent(name: str, home: Home) -> UserError:
     if name in catalog.datasets():
         return UserError(f"the dataset {name} is not in the store", hint=f"mmcoa fetch {name}")
     alike = meant(name, [*catalog.datasets(), *registered_datasets(home)])
-    own = f"a dataset of your own: mmcoa fetch {store_name(name)} --from PATH"
-    hint = of_another_kind(name, home, asked=(DATASET,)) or alike or own
+    own = f"a dataset of your own: mmcoa fetch {store_name(name)} --from PATH"  # a run from elsewhere may need it
+    hint = of_another_kind(name, home, asked=(DATASET,)) or f"{alike} {own}".strip()
     return UserError(f"there is no dataset called {name!r}", hint=hint)

@@ -27,7 +27,7 @@ def table(plan: Plan) -> RenderableType:
     order, lines = plan.order, Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     lines.add_column("run", min_width=16)
     lines.add_column("training", no_wrap=True)
-    lines.add_column("tests on", no_wrap=True)
+    lines.add_column("tests on")
     lines.add_column("about", no_wrap=True, justify="right")
     source = ""
     for steps in _by_run(plan.steps):

@@ -32,11 +32,12 @@ from .runs import Accuracy, Listed, accuracy, listed_run
 from .wording import NONE, devices, fixed, memory, percent, short
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 WORTH_TELLING = 0.05
 BARS = "▁▂▃▄▅▆▇█"
 NUMBER = 12  # characters of the longest numbers, intervals and days
+GAP = 2  # spaces between columns
 BESIDE = ("method", "dataset", "model", "shots", "seed", "compat")  # settings that stand in the first lines
 
 
@@ -149,20 +150,50 @@ def _parts(found: Described) -> RenderableType:
     parts: list[RenderableType] = [Text(found.listed.run, style="bold")]
     for title, lines in _paragraphs(found):
         if lines:
-            parts += [Text(), Text(title, style="bold cyan"), Padding(_grid(lines), (0, 0, 0, 2))]
+            parts += [Text(), Text(title, style="bold cyan"), Padding(_Columns(lines), (0, 0, 0, 2))]
     return Group(*parts)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Lines with their cells below each other. Those that begin with their headings are told in words where a word or a
+    number would have to be broken: a terminal that cuts 84.00 to 84 says something else."""
+
+    lines: Sequence[Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _grid(self.lines) if len(self.lines[0]) == 2 or self._least <= options.max_width else _told(self.lines)
+
+    @property
+    def _least(self) -> int:
+        """The columns that it takes without breaking a word."""
+        cells = [*zip(*self.lines, strict=True)]
+        return sum(max(map(len, column if _is_short(column) else " ".join(column).split(" "))) for column in cells) + (
+            GAP * (len(cells) - 1)
+        )
+
+
+def _is_short(column: Sequence[str]) -> bool:
+    """Whether it is not broken: others give way."""
+    return max(map(len, column)) <= NUMBER
 
 
 def _grid(lines: Sequence[Sequence[str]]) -> RenderableType:
     from rich.table import Table
 
-    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
     for number, cells in enumerate(zip(*lines, strict=True)):
-        short = max(map(len, cells)) <= NUMBER  # which is not broken: others give way
-        grid.add_column(overflow="fold", no_wrap=short, style="" if number else "dim")
+        grid.add_column(overflow="fold", no_wrap=_is_short(cells), style="" if number else "dim")
     for line in lines:
         grid.add_row(*line)
     return grid
+
+
+def _told(lines: Sequence[Sequence[str]]) -> Text:
+    """A paragraph for each line but the first, which has the headings."""
+    headings, *rest = lines
+    told = (", ".join(f"{name} {cell}".strip() for name, cell in zip(headings, cells, strict=True)) for cells in rest)
+    return Text("\n".join(told))
 
 
 def _paragraphs(found: Described) -> Iterator[tuple[str, list[Sequence[str]]]]:

@@ -10,10 +10,11 @@ from store.errors import UserError
 from store.row_checks import parsed
 
 from .. import catalog
-from ..attacks.base import ATTACKS
+from ..attacks.base import ATTACKS, usual
 from ..models.current_digests import Present
 from ..models.epochs import epochs_of
 from ..terminal.checks import one_of
+from ..terminal.typed import typed
 from . import outdated
 from .layout import Layout
 from .metrics import DETAILS
@@ -90,10 +91,18 @@ def rows(
 
 def _nothing(task: catalog.TableRow, attacks: tuple[str, ...]) -> UserError:
     under = f" under the attack {' or '.join(attacks)}" if attacks else ""
-    return UserError(
-        f"the index holds no result for task {task.name}{under} yet",
-        hint="mmcoa train --method mmcoa --shots 5  # or, without a network: mmcoa demo",
-    )
+    return UserError(f"the index holds no result for task {task.name}{under} yet", hint=_filling(task, attacks))
+
+
+def _filling(task: catalog.TableRow, attacks: tuple[str, ...]) -> str:
+    """What to type to have something in a report."""
+    if task.attacks and not task.every:
+        return f"{typed('reproduce', {'dry_run': True}, names=[task.name])}  # lists what it needs"
+    of_task = {"task": task.tested_in} if task.tested_in != "classification" else {}
+    if not of_task and set(attacks) <= {*usual()}:
+        return "mmcoa train --method mmcoa --shots 5  # or, without a network: mmcoa demo"
+    asked = {"attack": ",".join(attacks)} if attacks else {}
+    return typed("evaluate", {"checkpoint": "RUN", "dataset": "NAME", **of_task, **asked})
 
 
 def _of_sources(found: list[Row], task: catalog.TableRow) -> list[Row]:

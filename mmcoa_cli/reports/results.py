@@ -33,8 +33,8 @@ def show(
         print_table(_report(results))
     for result in results if files else ():
         console.show(f"{result.main.attack}: {examples_path(result.main, home())}")
-        for _, name, clean, adversarial in _prompts(result):
-            console.show(f"  {name}: {clean} -> {adversarial}")
+        for prompt in _prompts(result):
+            console.show("  {class}: {clean} -> {adversarial}".format_map(prompt))
     if untested := [outcome.run for outcome in outcomes if outcome.run and not outcome.evaluations]:
         say(f"next: mmcoa evaluate --checkpoint {','.join(untested)} --dataset {','.join(_trained_on(untested))}")
     for outcome in outcomes:
@@ -50,10 +50,8 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     answer["run"] = runs[-1] if runs else None
     if len(runs) > 1 and not results:  # which rows would name
         answer["runs"] = runs
-    prompts = [prompt for result in results for prompt in _prompts(result)]
-    if prompts:
-        keys = ("dataset", "class", "clean", "adversarial")
-        answer["prompts"] = [dict(zip(keys, prompt, strict=True)) for prompt in prompts]
+    if prompts := [prompt for result in results for prompt in _prompts(result)]:
+        answer["prompts"] = prompts
     return answer
 
 
@@ -76,6 +74,11 @@ def _results(outcomes: Sequence[Outcome]) -> list[Evaluated]:
     return sorted(found, key=lambda one: wanted.index(one.main.evaluation))
 
 
-def _prompts(result: Evaluated) -> list[tuple[str, str, str, str]]:
-    """(dataset, class, clean, adversarial) of every class prompt, where a text attack took part."""
-    return [(result.main.dataset, *prompt) for prompt in prompts(source_of(result.main, home()), home())]
+def _prompts(result: Evaluated) -> list[dict[str, str]]:
+    """Every class prompt, where a text attack took part, with the names of the row that it belongs to."""
+    main = result.main
+    of = {"dataset": main.dataset, "run": main.run_id, "attack": main.attack, "evaluation": main.evaluation}
+    return [
+        {**of, "class": name, "clean": clean, "adversarial": adversarial}
+        for name, clean, adversarial in prompts(source_of(main, home()), home())
+    ]

@@ -48,6 +48,9 @@ class Terminal(Console):
         return super().render_str(visible(text, keep="\n"), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for column in getattr(renderable, "columns", ()):  # of a table: a name or a path is to be copied whole
+            if not column.no_wrap:
+                column.overflow = "fold"
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text, keep="\n"), style, control)
 

@@ -241,6 +241,7 @@ ROW = {
     "method", "model", "source", "shots", "dataset", "attack", "metric", "compat", "value", "n", "ci95", "seed", "run",
     "evaluation", "paper",
 }  # fmt: skip
+PROMPT = ("dataset", "run", "attack", "evaluation", "class", "clean", "adversarial")
 
 
 def test_json_of_train_evaluate_attack_and_report(mmcoa: Callable[..., Ended], home: Home) -> None:
@@ -251,7 +252,9 @@ def test_json_of_train_evaluate_attack_and_report(mmcoa: Callable[..., Ended], h
     assert [row["attack"] for row in trained["rows"]] == ["clean", "image", "text", "multimodal"]
     assert all(set(row) >= ROW and row["run"] == trained["run"] for row in trained["rows"])
     assert all(0 <= row["ci95"][0] <= row["value"] <= row["ci95"][1] <= 1 for row in trained["rows"])
-    assert {tuple(prompt) for prompt in trained["prompts"]} == {("dataset", "class", "clean", "adversarial")}
+    assert {tuple(prompt) for prompt in trained["prompts"]} == {PROMPT}
+    told = [(prompt["run"], prompt["attack"], prompt["evaluation"]) for prompt in trained["prompts"]]
+    assert [*dict.fromkeys(told)] == [(row["run"], row["attack"], row["evaluation"]) for row in trained["rows"][2:]]
     tested = ("--checkpoint", trained["run"][:-1], "--dataset", "digits", "--batch-size", "50", "--json")
     evaluated = json.loads(mmcoa("evaluate", *tested, "--attack", "clean,image", "--eps", "8/255")[1])
     assert set(evaluated) == {"rows", "run"}

@@ -52,8 +52,8 @@ def test_what_is_no_model(home: Home, name: str, hint: str) -> None:
     [
         ("my-clip", "my-clip is a model: --checkpoint my-clip"),
         ("tecoa-birds-1", "tecoa-birds-1 is a run: --checkpoint tecoa-birds-1"),
-        ("CIFAR10", "did you mean cifar10?"),
-        ("bird", "did you mean birds?"),
+        ("CIFAR10", "did you mean cifar10? a dataset of your own: mmcoa fetch CIFAR10 --from PATH"),
+        ("bird", "did you mean birds? a dataset of your own: mmcoa fetch bird --from PATH"),
         ("xyz", "a dataset of your own: mmcoa fetch xyz --from PATH"),
     ],
 )

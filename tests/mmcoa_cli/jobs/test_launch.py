@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mmcoa_cli.jobs import launch
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec
-from mmcoa_cli.jobs.job import Job, Start, command_of, command_of_training
+from mmcoa_cli.jobs.job import Conduct, Job, Start, command_of, command_of_training
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_plan import make_plan
 from mmcoa_cli.jobs.training_spec import TrainSpec, train_spec
@@ -183,6 +183,10 @@ def test_the_command_that_starts_processes(home: Home, tmp_path: Path) -> None:
 def test_no_process_at_all(home: Home) -> None:
     with pytest.raises(UserError, match="--processes 0"):
         launch.run(Job(evaluate=EVALUATE), Start(processes=0))
+    with pytest.raises(UserError, match="--processes 1000 is too many for this machine"):
+        launch.resolved_start(Start(processes=1000))
+    with pytest.raises(UserError, match="--workers 100000 is too large"):
+        Conduct(workers=100000)
 
 
 @pytest.mark.slow

@@ -115,6 +115,21 @@ def test_an_empty_index_says_what_to_type(index: Index) -> None:
     assert "mmcoa train" in caught.value.hint and "mmcoa demo" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("task", "attacks", "hint"),
+    [
+        ("table5", (), "mmcoa reproduce table5 --dry-run  # lists what it needs"),
+        ("retrieval", (), "mmcoa evaluate --checkpoint RUN --dataset NAME --task retrieval"),
+        ("iid", ("sga", "clean"), "mmcoa evaluate --checkpoint RUN --dataset NAME --attack sga,clean"),
+        ("compare", (), "mmcoa train"),
+    ],
+)
+def test_it_says_what_fills_that_report(index: Index, task: str, attacks: tuple[str, ...], hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        rows(index, catalog.tables()[task], attacks=attacks)
+    assert caught.value.hint.startswith(hint)
+
+
 def test_a_row_that_is_made_at_once_has_all_fields(index: Index, add: Add) -> None:
     add("mmcoa", {"multimodal": 10}, n=100)
     (row,) = rows(index, catalog.tables()["iid"])

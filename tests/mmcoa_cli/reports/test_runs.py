@@ -174,6 +174,19 @@ def test_numbers_are_whole_in_a_narrow_terminal(home: Home, add: Add) -> None:
     assert sum(bool(re.search(r" \d+\.\d\d–\d+\.\d\d  10,000 ", line)) for line in lines) == len(CORRECT)
 
 
+@pytest.mark.parametrize("width", [40, 60])
+def test_where_columns_have_no_room_results_are_told_in_words(home: Home, add: Add, width: int) -> None:
+    made = add("mmcoa", CORRECT, n=10000, shots="5")
+    printed = StringIO()
+    Console(width=width, file=printed).print(_parts(described(made.id, home, made_by=made_by)))
+    text = " ".join(printed.getvalue().split())
+    for attack in CORRECT:
+        pattern = (
+            rf"dataset cifar10, attack {attack}[^%]*, metric \w+ accuracy, % [\d.]+, 95% [\d.]+–[\d.]+, n 10,000, when"
+        )
+        assert re.search(pattern, text), attack
+
+
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_nothing_of_a_list_is_cut_in_a_narrow_terminal(home: Home, add: Add, width: int) -> None:
     add("mmcoa", CORRECT, n=1000, model="a-model-of-my-own", eps="0.0157", training={"lr": 1e-4, "epochs": 3})

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from rich.console import Group
 from rich.table import Table
 
 from mmcoa_cli.terminal import console
@@ -76,6 +77,15 @@ def test_words_stay_whole_in_a_terminal_and_what_is_typed_stays_in_one_line(
     console.print_error(UserError(f"{prose} {path}", hint=command))
     broken = ["error: one two three four five six seven", f"eight nine ten {path}"]
     assert text.getvalue().splitlines() == [*(broken if terminal else [f"error: {prose} {path}"]), f"hint: {command}"]
+
+
+def test_nothing_in_a_table_is_cut_off() -> None:
+    text, path = io.StringIO(), "/a/" + "long/" * 12 + "path.h5"
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_row("ok", "index", path)
+    console.Terminal(file=text, width=40).print(Group(grid))
+    printed = "".join(text.getvalue().split())
+    assert "…" not in printed and path in printed
 
 
 def test_a_long_error_is_cut_in_its_middle(screen: io.StringIO) -> None:
