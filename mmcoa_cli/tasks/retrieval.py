@@ -211,9 +211,9 @@ RETRIEVAL = Retrieval(
 
 def success(name: str, before: Floats, after: Floats) -> list[Metric]:
     """The share of the queries that were answered among the first K which no longer are (Lu et al., 2023): with ties,
-    on average over their order. None where none was answered."""
+    on average over their order. None where none was answered, or less than half a query by ties."""
     answered = math.fsum(before)
-    return [share(name, math.fsum(before * (1 - after)), answered)] if answered else []
+    return [share(name, math.fsum(before * (1 - after)), answered)] if round(answered) else []
 
 
 def embedded(victim: Victim, texts: Sequence[str]) -> tuple[Tensor, Ints]:
