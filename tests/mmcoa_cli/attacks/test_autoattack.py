@@ -218,7 +218,9 @@ def test_the_iterates_are_those_of_torchattacks(
     seen.clear()
     monkeypatch.setattr(torch, "rand", lambda shape: (direction + 1) / 2)
     monkeypatch.setattr(torch, "randn", lambda shape: direction)
-    peer = library.APGD(torch.nn.Flatten(), norm={"linf": "Linf", "l2": "L2"}[norm], eps=radius(eps), steps=40, loss=loss)
+    peer = library.APGD(
+        torch.nn.Flatten(), norm={"linf": "Linf", "l2": "L2"}[norm], eps=radius(eps), steps=40, loss=loss
+    )
     peer.device, peer.get_logits = torch.device("cpu"), spied
     peer.attack_single_run(images, labels)
     assert len(seen) == 41 and len(set(map(len, seen))) == 1
