@@ -213,13 +213,13 @@ def settings_of(attack: Attack, options: Mapping[str, Any]) -> Any:
     return attack.settings(**{name: value for name, value in options.items() if name in names})
 
 
-def given_options(settings: Any) -> dict[str, Any]:
-    """The fewest options that give these settings: what has to be typed."""
-    kept = asdict(settings)
+def given_options(settings: Any, make: Callable[[Mapping[str, Any]], Any] | None = None) -> dict[str, Any]:
+    """The fewest options of which `make`, or their own kind, makes these settings: what has to be typed."""
+    kept, made = asdict(settings), make or (lambda options: type(settings)(**options))
     for name in reversed(list(kept)):
         without = {other: value for other, value in kept.items() if other != name}
         with suppress(UserError):  # a radius may be one only in the norm that is given
-            if type(settings)(**without) == settings:
+            if made(without) == settings:
                 kept = without
     return kept
 

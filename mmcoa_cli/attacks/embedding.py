@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .base import Attack, Batch
-from .radii import published_step
 from .settings import AscentSettings
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ class EmbeddingSettings(AscentSettings):
 
     def __post_init__(self) -> None:
         if self.alpha is None and self.norm == "linf" and self.steps > 0:
-            object.__setattr__(self, "alpha", published_step(self.eps, self.steps))
+            object.__setattr__(self, "alpha", self.published_step(self.eps, self.steps))
         super().__post_init__()
 
 

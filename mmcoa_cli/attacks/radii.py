@@ -16,7 +16,6 @@ from typing import Any
 from store.errors import UserError
 
 LEVELS = 255
-STRIDE = Fraction(5, 4)
 LONGEST = 60  # characters
 LEAST, MOST = Fraction(1, 10**7), 10**4  # below, float32 pixels cannot tell; above, no image is so long a vector
 PLACES = 4  # decimals of a short decimal
@@ -34,9 +33,9 @@ def canonical(text: str, option: str = "--eps") -> str:
     return written(_checked(text, option))
 
 
-def published_step(eps: str, steps: int) -> str:
-    """1.25 eps / steps: alpha of Co-Attack, SGA and AdvPT as they are published. Raises UserError as `radius` does."""
-    return written(fraction(canonical(eps)) * STRIDE / steps)
+def share_of(eps: str, steps: int, *, times: Fraction) -> str:
+    """So many times eps / steps, as a step size. Raises UserError as `radius` does."""
+    return written(fraction(canonical(eps)) * times / max(steps, 1))
 
 
 def canonical_or_same(text: Any) -> Any:

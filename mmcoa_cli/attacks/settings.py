@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import get_args
+from typing import ClassVar, get_args
 
 from store.errors import UserError
 
 from ..terminal.checks import one_of, positive, within
 from ..terminal.literals import Norm
 from .compat import OF_TEXT, of_text, parts
-from .radii import LEVELS, canonical, fraction, in_levels, radius, written
+from .radii import LEVELS, canonical, fraction, in_levels, radius, share_of, written
 
 NORMS: tuple[str, ...] = get_args(Norm)
 
@@ -41,6 +41,7 @@ class BallSettings:
 class AscentSettings(BallSettings):
     """Gradient ascent in the ball. `alpha` is a text as `eps` is; None becomes the norm's own."""
 
+    published: ClassVar[Fraction] = Fraction(5, 4)  # alpha in eps / steps: Co-Attack's on captions, and AdvPT's
     alpha: str | None = None
     steps: int = 100
     random_start: bool = True
@@ -52,6 +53,11 @@ class AscentSettings(BallSettings):
         within("--steps", self.steps)
         usual = default_alpha(self.norm, self.eps, self.steps)
         object.__setattr__(self, "alpha", usual if self.alpha is None else self._inside("--alpha", self.alpha))
+
+    @classmethod
+    def published_step(cls, eps: str, steps: int) -> str:
+        """alpha as it was published. Raises UserError for an `eps` that is no radius."""
+        return share_of(eps, steps, times=cls.published)
 
     @property
     def step_size(self) -> float:
@@ -92,7 +98,7 @@ class PgdSettings(AscentSettings):
 
 def default_alpha(norm: str, eps: str, steps: int) -> str:
     """The step size where none is given: 1/255 in L-inf; 2.5 eps / steps in L2, for which 1/255 is next to nothing."""
-    return "1/255" if norm == "linf" else written(fraction(canonical(eps)) * Fraction(5, 2) / max(steps, 1))
+    return "1/255" if norm == "linf" else share_of(eps, steps, times=Fraction(5, 2))
 
 
 def _smaller(option: str, text: str) -> str:

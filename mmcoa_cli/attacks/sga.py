@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from store.errors import UserError
 
@@ -30,6 +31,7 @@ class SgaSettings(AscentSettings):
     seen as it is, at others with noise of this standard deviation, scaled and scaled back by bicubic interpolation,
     with or without antialiasing (torchvision has it since 0.17)."""
 
+    published: ClassVar[Fraction] = Fraction(5, 2)  # 0.5/255, of 10 steps in a ball of 2/255
     scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5)
     noise: float = 0.05
     antialias: bool = True

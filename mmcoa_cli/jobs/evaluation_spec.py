@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from store.errors import UserError
@@ -62,7 +63,12 @@ class EvaluationSpec:
 
     def settings(self, attack: Attack) -> Any:
         """The attack's settings; None for one that has none of its own."""
-        return base.settings_of(attack, {**self.options, "compat": self.compat})
+        return self._settings(attack, self.options)
+
+    def _settings(self, attack: Attack, options: Mapping[str, Any]) -> Any:
+        task = tasks.lookup(self.task)
+        own = task.options_of(attack, task.options(options))
+        return base.settings_of(attack, {**own, "compat": self.compat})
 
     @property
     def parts(self) -> list[Attack]:
@@ -113,8 +119,8 @@ class EvaluationSpec:
             raise UserError(f"no attack has an option {sorted(unknown)[0]!r}", hint=f"these attacks have: {known}")
         own = task.options({})  # what is left out has the task's value, not the attack's: all of it is kept
         for attack in self.parts:
-            settings = base.settings_of(attack, {**given, "compat": self.compat})
-            used |= base.given_options(settings)
+            settings = self._settings(attack, given)
+            used |= base.given_options(settings, partial(self._settings, attack))
             used |= {name: value for name, value in asdict(settings).items() if name in own}
         return {name: used[name] for name in base.every_option() if name in used and name != "compat"}
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from store.dataset_info import DatasetInfo
 
-    from ..attacks.base import Goal
+    from ..attacks.base import Attack, Goal
     from ..models.victim import Victim
 
     Ints = npt.NDArray[np.int64]
@@ -99,6 +99,10 @@ class Task(ABC):
 
         Raises UserError for one that means nothing in this task.
         """
+        return dict(given)
+
+    def options_of(self, attack: Attack, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of one attack, from what `options` gives."""
         return dict(given)
 
     @abstractmethod

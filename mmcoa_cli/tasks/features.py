@@ -75,12 +75,12 @@ class Features(Classification):
         return {}
 
     def measure(self, column: Column, notes: Mapping[str, Any], *, attacked: bool) -> list[Metric]:
-        """The mean cosine, with the 95% interval of a mean."""
+        """The mean cosine, with the 95% interval of a mean: of one image, that of all cosines."""
         import numpy as np
 
         cosines = column("cosine").astype(np.float64)
         n, mean = len(cosines), float(cosines.mean())
-        half = NormalDist().inv_cdf(0.975) * float(cosines.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+        half = NormalDist().inv_cdf(0.975) * float(cosines.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
         mean = min(1.0, mean)  # a clean image's cosine with itself is 1 up to rounding
         return [Metric("mean_cosine", mean, n, max(-1.0, mean - half), min(1.0, mean + half))]
 

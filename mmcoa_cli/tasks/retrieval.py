@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from store.dataset_info import DatasetInfo
 
-    from ..attacks.base import Goal
+    from ..attacks.base import Attack, Goal
     from ..models.victim import Victim
     from .base import Column, Columns, Logits
 
@@ -63,15 +63,17 @@ class Retrieval(Task):
     """Does an image find one of its captions among all, and a caption its image, within the first K?"""
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The published radius and number of steps where none is given, and their step size."""
-        from ..attacks.radii import published_step
-
+        """The published radius and number of steps where none is given."""
         for name in ("stop_when_fooled", "no_collisions"):
             if given.get(name):
                 raise UserError(f"{self.name} has no classes, and so no use for {name}", hint=f"leave out {name}")
-        eps, steps = given.get("eps", EPS), given.get("steps", STEPS)
-        alpha = given.get("alpha") or published_step(eps, max(steps, 1))
-        return {**given, "eps": eps, "steps": steps, "alpha": alpha}
+        return {"eps": EPS, "steps": STEPS, **given}
+
+    def options_of(self, attack: Attack, given: Mapping[str, Any]) -> dict[str, Any]:
+        """With the attack's published step size where none is given."""
+        if given.get("alpha") or not hasattr(attack.settings, "published_step"):
+            return dict(given)
+        return {**given, "alpha": attack.settings.published_step(given["eps"], given["steps"])}
 
     def identity(self, drawn: Drawn) -> dict[str, Any]:
         """The captions themselves are in the checksum of the data."""
@@ -209,9 +211,9 @@ RETRIEVAL = Retrieval(
 
 def success(name: str, before: Floats, after: Floats) -> list[Metric]:
     """The share of the queries that were answered among the first K which no longer are (Lu et al., 2023): with ties,
-    on average over their order. None where none was answered."""
+    on average over their order. None where none was answered, or less than half a query by ties."""
     answered = math.fsum(before)
-    return [share(name, math.fsum(before * (1 - after)), answered)] if answered else []
+    return [share(name, math.fsum(before * (1 - after)), answered)] if round(answered) else []
 
 
 def embedded(victim: Victim, texts: Sequence[str]) -> tuple[Tensor, Ints]:

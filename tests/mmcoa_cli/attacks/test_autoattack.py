@@ -194,6 +194,39 @@ def test_the_iterates_are_those_of_algorithm_1() -> None:
         torch.testing.assert_close(torch.stack(ours), torch.stack(expected), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("loss", ["ce", "dlr"])
+@pytest.mark.parametrize(("norm", "eps"), [("linf", "8/255"), ("l2", "0.3")])
+def test_the_iterates_are_those_of_torchattacks(
+    norm: str, eps: str, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of images that no step fools, from the same start, which it draws from torch's generators."""
+    library = pytest.importorskip("torchattacks", reason="pip install --no-deps torchattacks")
+    smooth, images, labels = curved(6), grey(8, seed=2), torch.full((8,), 5)
+    settings, seen = AutoAttackSettings(norm=norm, eps=eps, steps=40), list[Tensor]()
+
+    def spied(x: Tensor) -> Tensor:
+        seen.append(x.detach().clone())
+        z = smooth(x)
+        return torch.cat([z[:, :5], z[:, 5:].abs() + z.detach().abs().amax(dim=1, keepdim=True)], dim=1)
+
+    def objective(z: Tensor, rows: Tensor) -> Tensor:
+        return dlr(z, labels[rows]) if loss == "dlr" else F.cross_entropy(z, labels[rows], reduction="none")
+
+    standing = Standing(spied, images, labels, torch.zeros(8, 5).long(), range(8), settings, 0, lambda: None)
+    apgd(standing, objective, draw=0)
+    ours, direction = torch.stack(seen), (seen[0] - images) / radius(eps)
+    seen.clear()
+    monkeypatch.setattr(torch, "rand", lambda shape: (direction + 1) / 2)
+    monkeypatch.setattr(torch, "randn", lambda shape: direction)
+    peer = library.APGD(
+        torch.nn.Flatten(), norm={"linf": "Linf", "l2": "L2"}[norm], eps=radius(eps), steps=40, loss=loss
+    )
+    peer.device, peer.get_logits = torch.device("cpu"), spied
+    peer.attack_single_run(images, labels)
+    assert len(seen) == 41 and len(set(map(len, seen))) == 1
+    torch.testing.assert_close(ours, torch.stack(seen), rtol=0, atol=1e-6)  # it has the step in single precision
+
+
 def test_ratios_by_hand() -> None:
     """z = (5, 3, 2, 1). y = 0: -(5 - 3) / (5 - 2), with target 2 -(5 - 2) / (5 - (2 + 1) / 2). y = 1: -(3 - 5) / 3."""
     z = torch.tensor([[5.0, 3.0, 2.0, 1.0]] * 2, dtype=torch.float64)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from mmcoa_cli.attacks import lookup
 from mmcoa_cli.attacks.bert_attack import divergence
 from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
@@ -168,15 +169,34 @@ def test_options_of_classes_mean_nothing(option: str) -> None:
 
 def test_the_published_settings_are_the_defaults() -> None:
     spec = evaluation_spec("vit", ("pairs",), ("image",), task="retrieval")
-    assert spec.options == {"alpha": "0.25/255", "eps": "2/255", "steps": 10}
+    assert spec.options == {"eps": "2/255", "steps": 10} and spec.settings(lookup("image")).alpha == "0.25/255"
     assert evaluation_spec("vit", ("pairs",), ("image",)).options == {}
     again = evaluation_spec("vit", ("pairs",), ("image",), task="retrieval", eps="4/255", steps=5)
-    assert again.options == {"alpha": "1/255", "eps": "4/255", "steps": 5}
+    assert again.options == {"eps": "4/255", "steps": 5} and again.settings(lookup("image")).alpha == "1/255"
     given = evaluation_spec("vit", ("pairs",), ("image",), task="retrieval", alpha="1/255")
     for one, options in ((spec, {}), (again, {"eps": "4/255", "steps": 5}), (given, {"alpha": "1/255"})):
         assert from_document(asdict(one)) == one and one.changed(seed=1).options == one.options
         typed = one.to_type()
         assert {name: typed[name] for name in ("eps", "alpha", "steps") if name in typed} == options
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "to_type"),
+    [
+        ({}, ("0.25/255", "0.5/255"), {}),  # 1.25 eps / steps of Co-Attack; SGA's ImageAttacker has eps 2, step 0.5
+        ({"eps": "4/255", "steps": 20}, ("0.25/255", "0.5/255"), {"eps": "4/255", "steps": 20}),
+        ({"alpha": "0.25/255"}, ("0.25/255", "0.25/255"), {"alpha": "0.25/255"}),
+        ({"alpha": "0.5/255"}, ("0.5/255", "0.5/255"), {"alpha": "0.5/255"}),
+    ],
+)
+def test_each_attack_has_the_step_it_was_published_with(
+    options: dict[str, Any], steps: tuple[str, str], to_type: dict[str, Any]
+) -> None:
+    spec = evaluation_spec("vit", ("pairs",), ("co-attack", "sga"), task="retrieval", **options)
+    assert tuple(spec.settings(lookup(name)).alpha for name in spec.attacks) == steps
+    assert from_document(asdict(spec)) == spec and spec.changed(seed=1).options == spec.options
+    typed = spec.to_type()
+    assert {name: typed[name] for name in ("eps", "alpha", "steps") if name in typed} == to_type
 
 
 def test_a_caption_of_punctuation_alone_is_named(home: Home) -> None:

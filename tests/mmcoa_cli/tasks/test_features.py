@@ -25,7 +25,7 @@ from mmcoa_cli.reports.figures import draw
 from mmcoa_cli.reports.reading import rows
 from mmcoa_cli.reports.report import render
 from mmcoa_cli.settings import Home
-from mmcoa_cli.tasks.features import MOST, plane
+from mmcoa_cli.tasks.features import FEATURES, MOST, plane
 from store.errors import UserError
 from store.index import Index
 
@@ -53,6 +53,15 @@ def test_groups_that_are_apart_stay_apart_and_a_seed_is_a_plane() -> None:
 def test_features_that_are_all_the_same_are_one_point(n: int) -> None:
     """Of one image, clean twice; or of a model that says the same of each."""
     assert not plane(np.full((n, 4), 0.5, np.float32), seed=0).any()
+
+
+@pytest.mark.parametrize(
+    ("cosines", "ends"),
+    [([0.5], (-1.0, 1.0)), ([0.5, 0.5], (0.5, 0.5)), ([0.25, 0.75], (0.5 - 0.48999, 0.5 + 0.48999))],
+)
+def test_one_image_says_nothing_of_others(cosines: list[float], ends: tuple[float, float]) -> None:
+    (found,) = FEATURES.measure({"cosine": np.array(cosines, np.float32)}.__getitem__, {}, attacked=True)
+    assert (found.value, found.n) == (0.5, len(cosines)) and (found.low, found.high) == pytest.approx(ends, abs=1e-4)
 
 
 def test_the_cosine_is_that_of_the_two_embeddings(home: Home) -> None:

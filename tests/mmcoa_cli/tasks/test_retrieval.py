@@ -145,6 +145,9 @@ def test_no_success_rate_where_nothing_says_what_was_answered() -> None:
     both = {**ones, **{f"clean_{name}": values for name, values in ones.items()}}
     names = [one.name for one in RETRIEVAL.measure(both.__getitem__, {"prompts": 3}, attacked=True)]
     assert "attack_success_rate_TR@5" in names and "attack_success_rate_TR@1" not in names
+    few = {**both, "clean_tr_above": np.array([0, 9, 9]), "clean_tr_ties": np.array([3, 1, 1])}  # a third of one query
+    names = [one.name for one in RETRIEVAL.measure(few.__getitem__, {"prompts": 3}, attacked=True)]
+    assert "attack_success_rate_TR@5" in names and "attack_success_rate_TR@1" not in names
 
 
 CAPTIONS = [
