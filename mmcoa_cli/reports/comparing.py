@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
-from ..catalog import TableRow
 from ..settings import Home
 from ..tasks import TASKS
 from ..tasks.intervals import sign_test
+from .content import Report
 from .pivot import panels
-from .rows import Behind, Row, made
+from .rows import Behind, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,16 +20,16 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 
-def compared(rows: Sequence[Row], table: TableRow, home: Home) -> list[Row]:
-    """The rows, each with what it is behind the best of its column; nothing beside a column of one result."""
-    sets, behind = _Sets(home), dict[tuple[str, str], Behind]()
-    for panel in panels(rows, table=table):
+def compare(report: Report, home: Home) -> None:
+    """Write into the rows of a report what each is behind the best of its column; nothing beside a column of one
+    result. Seeds that share a cell are compared one by one all the same."""
+    sets = _Sets(home)
+    for panel in panels(report.results, table=report.table) if report.seeds else report.panels:
         for column in (*panel.columns, *panel.others):
             cells = [line.cells[column][0] for line in panel.lines if column in line.cells]
             best = max(cells, key=lambda row: row.value)
-            if len(cells) > 1:
-                behind |= {(row.evaluation, row.metric): sets.behind(row, best) for row in cells}
-    return [made({**vars(row), "behind": behind.get((row.evaluation, row.metric))}) for row in rows]
+            for row in cells if len(cells) > 1 else ():
+                object.__setattr__(row, "behind", sets.behind(row, best))
 
 
 class _Sets:
