@@ -232,8 +232,7 @@ def _options(attack: base.Attack) -> tuple[str, ...]:
 
 def _as_most(rows: Sequence[Row]) -> dict[str, Any]:
     """The settings of most rows."""
-    alike = Counter(map(_measured_so, rows)).most_common(1)[0][0]
-    return settings_of([row for row in rows if _measured_so(row) == alike])
+    return settings_of(max(grouped(rows, _measured_so), key=len))
 
 
 def in_common(told: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:

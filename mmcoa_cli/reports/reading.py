@@ -17,7 +17,8 @@ from ..terminal.checks import one_of
 from . import outdated
 from .layout import Layout
 from .metrics import DETAILS
-from .paper import marks, note, number
+from .paper import marks, note
+from .paper import numbers as papers
 from .rows import Row, made
 from .standing import standing
 from .threats import Threat
@@ -209,12 +210,6 @@ def _counted(detail: Result | None) -> int | None:
 def _with_paper(told: dict[str, Any], numbers: str) -> Row:
     """The row of these fields, with the number that the paper has for it in its task `numbers`."""
     row = made(told)
-    if not numbers:
-        return row
-    value = number(row, task=numbers)
-    full = number(row, task=numbers, shots="full") if row.shots != "full" else None
-    if value is full is None:
-        return row
-    return made(
-        {**told, "paper": value, "paper_note": note(marks(row)) if value is not None else "", "paper_full": full}
-    )
+    value, full = papers(row, task=numbers) if numbers else (None, None)
+    vars(row).update(paper=value, paper_note="" if value is None else note(marks(row)), paper_full=full)
+    return row
