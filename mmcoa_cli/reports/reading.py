@@ -16,10 +16,9 @@ from ..models.epochs import epochs_of
 from ..terminal.checks import one_of
 from . import outdated
 from .layout import Layout
-from .metrics import DETAILS
 from .paper import marks, note
 from .paper import numbers as papers
-from .rows import Row, made
+from .rows import DETAILS, Row, made
 from .standing import standing
 from .threats import Threat
 from .trained import in_words
