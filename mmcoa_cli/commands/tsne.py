@@ -46,18 +46,20 @@ def command(
     specs = [evaluation_spec(name, dataset, (attack,), **{**options, "task": FEATURES.name}) for name in checkpoint]
     from ..jobs.job import Start  # what was typed is right: only now is it worth the time
     from ..plans.typed_jobs import evaluate
-    from ..reports.figures import draw_planes
+    from ..reports.figures import save_planes
     from ..reports.planes import of_evaluations, planes_of
     from ..settings import home
     from ..terminal.console import print_json, show
 
     done = evaluate(specs, Start())
     done.end()
-    planes = planes_of([of_evaluations(outcome.evaluations, home()) for outcome in done.outcomes], home())
-    draw_planes(planes, output)
+    tested = [of_evaluations(outcome.evaluations, home()) for outcome in done.outcomes]
+    rows = [(results[0].run_id, planes_of(results, home())) for results in tested]
+    save_planes(rows, output)
+    drawn = [plane for _, planes in rows for plane in planes if plane]
     if json:
-        print_json({"picture": str(output), "maps": [one.document() for one in planes.every]})
+        print_json({"picture": str(output), "maps": [one.document() for one in drawn]})
         return
-    for one in planes.every:
+    for one in drawn:
         show(f"{one.run} on {one.dataset}: mean cosine {one.mean_cosine:.4f}, {one.n} images, {one.attack}")
     show(f"drawn: {output}")

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from store.errors import UserError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 ANY = ("seed", "precision", "compat")
 OF_ONE_RUN = ("seed", "shots", "model", "part", "model_sha256", "base", "recipe", "data_key", "mlm_weights")
 WHOLE = ("none", "release")  # of compat
+_told = attrgetter("attack", "threat", *ANY)
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ def settings_of(rows: Sequence[Row], *, limit: bool = True) -> dict[str, Any]:
 
 def _measured_so(row: Row) -> tuple[Any, ...]:
     """Equal for rows that say the same of how they were measured: documents are shared by those that have the same."""
-    return row.attack, row.threat, id(row.setting), *(getattr(row, name) for name in ANY)
+    return *_told(row), id(row.setting)
 
 
 @cache  # ten thousands of rows are of few attacks
@@ -232,8 +234,8 @@ def _options(attack: base.Attack) -> tuple[str, ...]:
 
 def _as_most(rows: Sequence[Row]) -> dict[str, Any]:
     """The settings of most rows."""
-    alike = Counter(map(_measured_so, rows)).most_common(1)[0][0]
-    return settings_of([row for row in rows if _measured_so(row) == alike])
+    alike = max(grouped(rows, _measured_so), key=len)
+    return {"limit": _limit_of(alike), **settings_of(alike[:1], limit=False)}
 
 
 def in_common(told: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
-from ..catalog import TableRow
 from ..settings import Home
 from ..tasks import TASKS
 from ..tasks.intervals import sign_test
+from .content import Report
 from .pivot import panels
-from .rows import Behind, Row, made
+from .rows import Behind, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,49 +20,38 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 
-def compared(rows: Sequence[Row], table: TableRow, home: Home) -> list[Row]:
-    """The rows, each with what it is behind the best of its column; nothing beside a column of one result."""
-    sets, behind = _Sets(home), dict[tuple[str, str], Behind]()
-    for panel in panels(rows, table=table):
+def compare(report: Report, home: Home) -> None:
+    """Write into the rows of a report what each is behind the best of its column; nothing beside a column of one
+    result. Seeds that share a cell are compared one by one all the same."""
+    for panel in panels(report.results, table=report.table) if report.seeds else report.panels:
         for column in (*panel.columns, *panel.others):
             cells = [line.cells[column][0] for line in panel.lines if column in line.cells]
             best = max(cells, key=lambda row: row.value)
             if len(cells) > 1:
-                behind |= {(row.evaluation, row.metric): sets.behind(row, best) for row in cells}
-    return [made({**vars(row), "behind": behind.get((row.evaluation, row.metric))}) for row in rows]
+                best_credits = _credits(best, home)
+                for row in cells:
+                    object.__setattr__(row, "behind", _behind(row, best, best_credits, home))
 
 
-class _Sets:
-    """What each sample counted in results, from the stored example sets."""
+def _behind(row: Row, best: Row, best_credits: Floats | None, home: Home) -> Behind:
+    """How far `row` is behind `best`, with the p-value where the samples of both are there and the same."""
+    if row is best:
+        return Behind(0.0, None)
+    credits = _credits(row, home) if best_credits is not None else None
+    if credits is None or best_credits is None or len(credits) != len(best_credits):
+        return Behind(best.value - row.value, None)
+    return Behind(best.value - row.value, sign_test(best_credits - credits))
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._credits: dict[tuple[str, str], Floats | None] = {}
 
-    def behind(self, row: Row, best: Row) -> Behind:
-        """How far `row` is behind `best`, with the p-value where the samples of both are there and the same."""
-        if row is best:
-            return Behind(0.0, None)
-        own, others = self._of(row), self._of(best)
-        if own is None or others is None or len(own) != len(others):
-            return Behind(best.value - row.value, None)
-        return Behind(best.value - row.value, sign_test(others - own))
+def _credits(row: Row, home: Home) -> Floats | None:
+    """What each sample counted in a result, as its example set has it; None where nothing says so, as of examples that
+    were removed."""
+    path = home.examples / f"{row.examples}.h5"
+    if not path.exists():  # as many may be of an index from elsewhere
+        return None
+    from store.examples import stored_set
 
-    def _of(self, row: Row) -> Floats | None:
-        """None where nothing says what each counted, as of examples that were removed."""
-        key = (row.evaluation, row.metric)
-        if key not in self._credits:
-            self._credits[key] = self._read(row)
-        return self._credits[key]
-
-    def _read(self, row: Row) -> Floats | None:
-        path = self._home.examples / f"{row.examples}.h5"
-        if not path.exists():  # as many may be of an index from elsewhere
-            return None
-        from store.examples import stored_set
-
-        try:
-            found = stored_set(path)
-            return TASKS[row.task].credits(row.metric, found.values)
-        except (UserError, KeyError, ValueError):
-            return None
+    try:
+        return TASKS[row.task].credits(row.metric, stored_set(path).values)
+    except (UserError, KeyError, ValueError):
+        return None

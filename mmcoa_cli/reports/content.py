@@ -94,6 +94,8 @@ class Report:
         newest: dict[tuple[object, ...], Row] = {}
         for row in sorted(self.results, key=attrgetter("created_at")):
             newest[(told(row), *map(row.get, others))] = row
+        if len(newest) == len(self.results):
+            return self
         kept = {id(row) for row in newest.values()}
         results = [row for row in self.results if id(row) in kept]
         return replace(self, results=results, older=len(self.results) - len(results))
@@ -109,10 +111,17 @@ def _are_more(rows: Sequence[Row], names: Sequence[str], *, than: int) -> bool:
     return False
 
 
-def report_of(rows: Sequence[Row], table: TableRow, *, seeds: bool = False, missing: Missing | None = None) -> Report:
+def report_of(
+    rows: Sequence[Row],
+    table: TableRow,
+    *,
+    seeds: bool = False,
+    missing: Missing | None = None,
+    made_by: Callable[[Sequence[Row]], list[str]] | None = None,
+) -> Report:
     """The report of `rows`, which are never empty; with `seeds`, those that differ in nothing but their seed become a
     mean and a standard deviation. Raises UserError where nothing of them can be shown."""
-    report = Report(table, list(rows), seeds, missing)
+    report = Report(table, list(rows), seeds, missing, made_by)
     if table.cell == MEAN and not report.panels:
         raise no_average(table)
     return report

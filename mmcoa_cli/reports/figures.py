@@ -18,7 +18,7 @@ from .content import Report
 from .figure import PLANES, ZERO_SHOT, Figure, Series, caption
 from .measured import AVERAGE
 from .pivot import Panel
-from .planes import COLOURS, FONT, MARKERS, Planes, of_evaluations
+from .planes import COLOURS, FONT, MARKERS, Row, draw_planes, of_evaluations, planes_of
 from .threats import attack_name
 from .wording import plain
 
@@ -61,9 +61,9 @@ def draw(report: Report, path: Path, home: Home | None = None) -> None:
     save(path, _layout(report.figure, home), said=caption(report.figure, report.sheets()))
 
 
-def draw_planes(planes: Planes, path: Path) -> None:
-    """Draw planes of features alone."""
-    save(path, planes.draw, said=[PLANES])
+def save_planes(rows: Sequence[Row], path: Path) -> None:
+    """Draw rows of planes into `path`."""
+    save(path, lambda picture: draw_planes(picture, rows), said=[PLANES])
 
 
 def save(path: Path, layout: Layout, *, said: Sequence[str]) -> None:
@@ -91,18 +91,18 @@ def svg(figure: Figure, home: Home | None = None) -> str:
 def _layout(figure: Figure, home: Home | None) -> Layout:
     """What draws it."""
     if figure.table.picture == "planes" and home:
-        return _planes(figure, home).draw
+        rows = _planes(figure, home)
+        return lambda picture: draw_planes(picture, rows)
     layout = {"lines": _lines, "bars": _markers}[figure.table.picture]
     return lambda picture: layout(picture, figure)
 
 
-def _planes(figure: Figure, home: Home) -> Planes:
+def _planes(figure: Figure, home: Home) -> list[Row]:
     """A row for each line, a column for each panel."""
     labels = list(dict.fromkeys(line.label for panel in figure.panels for line in panel.lines))
     of = [{line.label: line.first.evaluation for line in panel.lines} for panel in figure.panels]
     results = {one.evaluation: one for one in of_evaluations([key for panel in of for key in panel.values()], home)}
-    rows = [(label, [results.get(panel.get(label, "")) for panel in of]) for label in labels]
-    return Planes(rows, home)
+    return [(label, planes_of([results.get(panel.get(label, "")) for panel in of], home)) for label in labels]
 
 
 @contextmanager

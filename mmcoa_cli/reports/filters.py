@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
@@ -22,17 +22,6 @@ AGO = re.compile(r"(\d{1,5})([dh])")
 Names = tuple[str, ...]
 
 
-class Told(Protocol):
-    """What a run and a row of a report both say."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def created_at(self) -> str: ...
-
-
 @dataclass(frozen=True)
 class Filter:
     """The names that are wanted of each kind; none stands for any. `since` is a moment as the index writes it."""
@@ -43,7 +32,7 @@ class Filter:
     models: Names = ()
     since: str = ""
 
-    def takes(self, one: Told, *, run: str, datasets: Iterable[str]) -> bool:
+    def takes(self, one: Run | Row, *, run: str, datasets: Iterable[str]) -> bool:
         """Whether it is wanted: its run's id begins as one of `checkpoints`, or its model is one; and so on."""
         named = any(run.startswith(name) or one.model == name for name in self.checkpoints)
         return (

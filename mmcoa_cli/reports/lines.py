@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ class Line:
     label: str
     cells: Cells
 
-    @property
+    @cached_property
     def rows(self) -> list[Row]:
         return [row for cell in self.cells.values() for row in cell]
 

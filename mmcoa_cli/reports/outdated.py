@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from ..models.current_digests import DIGESTS, Present
 
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
     Made = tuple[Threat, int]
 
 
-def replaced(told: Mapping[str, Any], run: Run, present: Present | None) -> dict[str, bool]:
-    """What has been replaced since a result was measured of which these fields of its row tell; nothing where nothing
-    is known. Digests of version 0.1 say nothing about models."""
+def replaced(row: Row, run: Run, present: Present | None) -> dict[str, bool]:
+    """What has been replaced since a result was measured, as fields of its row; nothing where nothing is known. Digests
+    of version 0.1 say nothing about models."""
     compared: dict[str, tuple[str, str]] = {}  # then and now
-    epoch = told["setting"].get("epoch")  # before the last
     if present:
-        compared["data"] = told["data"], present.data(told["dataset"])
-    if present and told["digests"] == DIGESTS:
-        compared["weights"] = told["weights"], present.weights(run, epoch)
-        compared["mlm"] = told["mlm_weights"], present.mlm(told["mlm"]) if told["mlm"] else ""
-        compared["base"] = told["base"], present.model(run.model)
+        compared["data"] = row.data, present.data(row.dataset)
+    if present and row.digests == DIGESTS:
+        compared["weights"] = row.weights, present.weights(run, row.setting.get("epoch"))
+        compared["mlm"] = row.mlm_weights, present.mlm(row.mlm) if row.mlm else ""
+        compared["base"] = row.base, present.model(run.model)
     changed = {name for name, (then, now) in compared.items() if then and now and then != now}
     return {f"earlier_{name}": name in changed for name in ("weights", "data", "mlm", "base")}
 

@@ -26,14 +26,13 @@ NOTES = {
 }
 
 
-def number(row: Row, *, task: str, shots: str = "") -> float | None:
-    """The paper's value of a row's metric, a fraction, for its method, data and attack, after training on as many
-    images or on `shots`; None where it has none to compare."""
-    numbers = (_found(row, task, method, shots or row.shots) for method in _names(row))
-    found = next((one for one in numbers if one is not None), None)
-    if found is None or row.before_the_last or row.way or row.partial or row.part or not _whole(row):
-        return None
-    return found if _same_attack(row.threat, task) else None
+def numbers(row: Row, *, task: str) -> tuple[float | None, float | None]:
+    """The paper's values of a row's metric, fractions, for its method, data and attack: after training on as many
+    images, and on all where these are fewer; None where it has none to compare."""
+    own, full = _number(row, task, row.shots), _number(row, task, "full") if row.shots != "full" else None
+    if own is full is None or row.before_the_last or row.way or row.partial or row.part or not _whole(row):
+        return None, None
+    return (own, full) if _same_attack(row.threat, task) else (None, None)
 
 
 def marks(row: Row) -> str:
@@ -52,8 +51,9 @@ def note(signs: str) -> str:
     return "; ".join(NOTES[sign] for sign in signs)
 
 
-def _found(row: Row, task: str, method: str, shots: str) -> float | None:
-    return _numbers().get((task, row.source, shots, method, row.dataset, row.attack, row.measure))
+def _number(row: Row, task: str, shots: str) -> float | None:
+    keys = ((task, row.source, shots, method, row.dataset, row.attack, row.measure) for method in _names(row))
+    return next((_numbers()[key] for key in keys if key in _numbers()), None)
 
 
 def _names(row: Row) -> list[str]:

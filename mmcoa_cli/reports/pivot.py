@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from ..catalog.tables import TableRow
@@ -40,7 +41,7 @@ class Panel:
     def table(self) -> TableRow:
         return self.layout.table
 
-    @property
+    @cached_property
     def rows(self) -> list[Row]:
         return [row for line in self.lines for row in line.rows]
 

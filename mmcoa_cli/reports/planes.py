@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,61 +65,45 @@ class Plane:
         return {**{name: getattr(self, name) for name in told}, **arrays}
 
 
-def plane_of(result: Result, home: Home) -> Plane:
-    """What lies in the store of a result. Raises UserError where it is not there as it was."""
-    examples = stored_set(examples_path(result, home))
-    shown = examples.values("shown")
-    return Plane(
-        result.run_id,
-        result.dataset,
-        result.attack,
-        result.n,
-        result.value,
-        tuple(Dataset.info_of(dataset_path(result.dataset, home)).class_names),
-        examples.columns("label")[shown],
-        examples.values("clean_place"),
-        examples.values("adversarial_place"),
-        examples.columns("cosine")[shown],
-    )
+Row = tuple[str, Sequence[Plane | None]]  # of a picture, with its label
 
 
-@dataclass(frozen=True)
-class Planes:
-    """The results of a picture in rows, each of which has a label and as many columns as the others."""
-
-    rows: Sequence[tuple[str, Sequence[Result | None]]]
-    home: Home
-
-    @cached_property
-    def found(self) -> list[list[Plane | None]]:
-        return [[self._plane(result) for result in results] for _, results in self.rows]
-
-    @property
-    def every(self) -> list[Plane]:
-        return [plane for planes in self.found for plane in planes if plane]
-
-    def _plane(self, result: Result | None) -> Plane | None:
-        try:
-            return plane_of(result, self.home) if result else None
-        except UserError:
-            return None  # the number stands all the same
-
-    def draw(self, picture: Any) -> float:
-        """Draw them all; returns the height in inches."""
-        every = picture.subplots(len(self.rows), max(len(results) for _, results in self.rows), squeeze=False)
-        for (label, _), planes, row in zip(self.rows, self.found, every, strict=True):
-            row[0].set_ylabel(plain(label))
-            for axes, plane in zip(row, planes, strict=True):
-                _draw(axes, plane)
-        drawn = [axes for axes in every.flatten() if axes.collections]
-        if drawn:
-            picture.legend(*drawn[0].get_legend_handles_labels(), **LEGEND)
-        return 0.35 + ROW * len(self.rows)
+def planes_of(results: Iterable[Result | None], home: Home) -> list[Plane | None]:
+    """What lies in the store of each result; None where there is none, or not as it was."""
+    return [_plane(one, home) if one else None for one in results]
 
 
-def planes_of(runs: Sequence[Sequence[Result]], home: Home) -> Planes:
-    """A row for the results of each run."""
-    return Planes([(results[0].run_id, results) for results in runs], home)
+def _plane(result: Result, home: Home) -> Plane | None:
+    try:
+        examples = stored_set(examples_path(result, home))
+        shown = examples.values("shown")
+        return Plane(
+            result.run_id,
+            result.dataset,
+            result.attack,
+            result.n,
+            result.value,
+            tuple(Dataset.info_of(dataset_path(result.dataset, home)).class_names),
+            examples.columns("label")[shown],
+            examples.values("clean_place"),
+            examples.values("adversarial_place"),
+            examples.columns("cosine")[shown],
+        )
+    except UserError:
+        return None  # the number stands all the same
+
+
+def draw_planes(picture: Any, rows: Sequence[Row]) -> float:
+    """Draw rows, which have as many planes each; returns the height in inches."""
+    every = picture.subplots(len(rows), max(len(planes) for _, planes in rows), squeeze=False)
+    for (label, planes), row in zip(rows, every, strict=True):
+        row[0].set_ylabel(plain(label))
+        for axes, plane in zip(row, planes, strict=True):
+            _draw(axes, plane)
+    drawn = [axes for axes in every.flatten() if axes.collections]
+    if drawn:
+        picture.legend(*drawn[0].get_legend_handles_labels(), **LEGEND)
+    return 0.35 + ROW * len(rows)
 
 
 def of_evaluations(evaluations: Sequence[str], home: Home) -> list[Result]:

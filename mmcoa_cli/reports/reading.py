@@ -17,9 +17,9 @@ from ..terminal.checks import one_of
 from ..terminal.typed import typed
 from . import outdated
 from .layout import Layout
-from .metrics import DETAILS
-from .paper import marks, note, number
-from .rows import Row, made
+from .paper import marks, note
+from .paper import numbers as papers
+from .rows import DETAILS, Row, made
 from .standing import standing
 from .threats import Threat
 from .trained import in_words
@@ -128,17 +128,16 @@ def attacks_of(task: catalog.TableRow, asked: tuple[str, ...] = ()) -> tuple[str
 def rows_of(found: Iterable[Evaluated], *, numbers: str = "iid", present: Present | None = None) -> list[Row]:
     """The rows of evaluations in their order, with the paper's numbers of its task `numbers`, unless that is empty."""
     of_run, of_threat, of_setting = _once(_of_run), _once(_of_threat), _once(_of_setting)
-    every: list[tuple[Run, dict[str, Any]]] = []
+    every: list[tuple[Run, Row]] = []
     for one in found:
         shared = {**of_run(one.run), **of_threat(one.main.threat, one.main.attack), **of_setting(one.main.setting)}
-        every.append((one.run, {**shared, **_of_result(one.main, one.details)}))
-    old = outdated.old_code({(told["threat"], told["digests"]) for _, told in every})
-    made = []
-    for run, told in every:
-        told |= outdated.replaced(told, run, present)
-        told["earlier_code"] = (told["threat"], told["digests"]) in old
-        made.append(_with_paper(told, numbers))
-    return made
+        every.append((one.run, made({**shared, **_of_result(one.main, one.details)})))
+    old = outdated.old_code({(row.threat, row.digests) for _, row in every})
+    for run, row in every:
+        beside = _papers(row, numbers) if numbers else {}
+        earlier = outdated.replaced(row, run, present)
+        vars(row).update(**beside, **earlier, earlier_code=(row.threat, row.digests) in old)
+    return [row for _, row in every]
 
 
 def _once(make: Callable[..., Made]) -> Callable[..., Made]:
@@ -215,15 +214,7 @@ def _counted(detail: Result | None) -> int | None:
     return round(detail.value * detail.n) if detail else None
 
 
-def _with_paper(told: dict[str, Any], numbers: str) -> Row:
-    """The row of these fields, with the number that the paper has for it in its task `numbers`."""
-    row = made(told)
-    if not numbers:
-        return row
-    value = number(row, task=numbers)
-    full = number(row, task=numbers, shots="full") if row.shots != "full" else None
-    if value is full is None:
-        return row
-    return made(
-        {**told, "paper": value, "paper_note": note(marks(row)) if value is not None else "", "paper_full": full}
-    )
+def _papers(row: Row, task: str) -> Fields:
+    """The fields that the paper decides, by the numbers of its `task`."""
+    own, full = papers(row, task=task)
+    return {"paper": own, "paper_note": "" if own is None else note(marks(row)), "paper_full": full}

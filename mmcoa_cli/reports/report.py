@@ -9,7 +9,6 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from ..settings import Home, home
 from ..terminal.checks import require_folder
 from ..terminal.console import as_json as json_of
 from ..terminal.console import print_json, say, show
-from .comparing import compared
+from .comparing import compare
 from .content import Missing, Report, report_of
 from .filters import Filter, chosen
 from .reading import attacks_of, rows
@@ -62,9 +61,10 @@ def make_report(
     with uncollected():
         found = rows(index, table, attacks=attacks, paper=paper, present=Present(home))
         found = chosen(found, wanted, index) if wanted else found
-        found = compared(found, table, home) if table.cell == BEST else found
         lacking = missing(index.runs(), found, table=table, attacks=shown, home=home) if missing else None
-        report = replace(report_of(found, table, seeds=seeds, missing=lacking), made_by=made_by)
+        report = report_of(found, table, seeds=seeds, missing=lacking, made_by=made_by)
+        if table.cell == BEST:
+            compare(report, home)
         return time_report(report, index) if table.cell == TIME else report
 
 

@@ -7,8 +7,15 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from ..attacks.base import every_option
-from .metrics import measure_of
+from ..tasks import TASKS
 from .threats import Threat
+
+DETAILS = {detail for task in TASKS.values() for detail in task.details}  # metrics that are told beside others
+
+
+def measure_of(metric: str) -> str:
+    """What a metric is called whatever the attack: "accuracy"."""
+    return metric.removeprefix("clean_").removeprefix("robust_")
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ class Row:
 
     @property
     def measure(self) -> str:
-        """What its metric is called whatever the attack: "accuracy"."""
+        """What its metric is called whatever the attack."""
         return measure_of(self.metric)
 
     @property

@@ -22,11 +22,11 @@ from ..terminal.console import out
 from ..terminal.durations import closely
 from ..terminal.lines import Styled, folded, print_lines
 from .filters import Filter
-from .metrics import DETAILS, measure_of, percent
+from .rows import DETAILS, measure_of
 from .threats import Threat
 from .trained import unusual
+from .wording import NONE, percent
 
-NONE = "–"
 ACCURACIES = ("clean", "robust")
 GAP = "   "
 HEADINGS = ("run", "model", "when", *ACCURACIES)

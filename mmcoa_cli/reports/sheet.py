@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+from rich.cells import cell_len
+
+from store.printable import visible
 
 from ..tasks import TASKS
 from ..tasks.classification import CLASSIFICATION
@@ -32,6 +37,12 @@ class Sheet:
     remarks: list[str]
     notes: list[str]
     marked: bool = False  # whether any of its values is the best of several
+
+    @cached_property
+    def widths(self) -> list[int]:
+        """How many columns of a terminal each of its columns takes."""
+        columns = zip(self.columns, *(line.cells for line in self.lines), strict=True)
+        return [max(map(cell_len, (visible(name), *cells))) for name, *cells in columns]
 
 
 def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2, beside: Sequence[Row] = ()) -> Sheet:

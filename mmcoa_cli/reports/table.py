@@ -77,12 +77,12 @@ def _wrapped(lines: Iterable[str], width: int, style: str = "dim") -> Iterator[S
 
 def _least_width(sheet: Sheet) -> int:
     """What the table needs in one panel; its labels may be wrapped, its figures not."""
-    return LABEL + sum(GAP + width for width in _widths(sheet))
+    return LABEL + sum(GAP + width for width in sheet.widths)
 
 
 def _narrowest(sheet: Sheet) -> int:
     """What it needs in as many panels as it has columns."""
-    return LABEL + max([0, *(GAP + width for width in _widths(sheet))])
+    return LABEL + max([0, *(GAP + width for width in sheet.widths)])
 
 
 def _panels(sheet: Sheet, width: int) -> list[Sheet]:
@@ -92,7 +92,7 @@ def _panels(sheet: Sheet, width: int) -> list[Sheet]:
     label = max(LABEL, min(max(map(cell_len, _labels(sheet))), width // 3))
     panels: list[list[int]] = [[]]
     used = label
-    for number, own in enumerate(_widths(sheet)):
+    for number, own in enumerate(sheet.widths):
         if panels[-1] and used + GAP + own > width:
             panels.append([])
             used = label
@@ -114,18 +114,12 @@ def _only(sheet: Sheet, numbers: Sequence[int]) -> Sheet:
     return replace(sheet, columns=[sheet.columns[number] for number in numbers], lines=lines)
 
 
-def _widths(sheet: Sheet) -> list[int]:
-    """Of each attack's column."""
-    columns = zip(sheet.columns, *(line.cells for line in sheet.lines), strict=True)
-    return [max(map(cell_len, (visible(name), *cells))) for name, *cells in columns]
-
-
-def _columns(sheet: Sheet, widths: Sequence[int]) -> list[list[str]]:
+def _columns(sheet: Sheet) -> list[list[str]]:
     """Each attack's column, its name first; figures end below each other, and signs hang behind them where there is
     room."""
     columns = []
     of_lines = zip(sheet.columns, *(line.cells for line in sheet.lines), strict=True)
-    for width, (name, *cells) in zip(widths, of_lines, strict=True):
+    for width, (name, *cells) in zip(sheet.widths, of_lines, strict=True):
         signs = [len(cell) - len(cell.rstrip("".join(NOTES))) for cell in cells]
         most = max(signs, default=0)
         room = [min(most - own, width - len(cell)) for cell, own in zip(cells, signs, strict=True)]
@@ -140,10 +134,10 @@ def _labels(sheet: Sheet) -> list[str]:
 
 def _table(sheet: Sheet, width: int) -> Iterator[Styled]:
     """The names of the columns, a rule, and the lines, those of each run apart."""
-    widths, labels = _widths(sheet), _labels(sheet)
+    widths, labels = sheet.widths, _labels(sheet)
     figures = sum(GAP + own for own in widths)
     label = max(LABEL, min(max(map(cell_len, labels)), width - figures))
-    names, *rows = ["".join(" " * GAP + cell for cell in cells) for cells in zip(*_columns(sheet, widths), strict=True)]
+    names, *rows = ["".join(" " * GAP + cell for cell in cells) for cells in zip(*_columns(sheet), strict=True)]
     ends = [*accumulate((GAP + own for own in widths), initial=label)]
     yield " " * label + names, "bold", ()
     yield "─" * (label + figures), "", ()

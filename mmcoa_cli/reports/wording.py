@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from ..attacks.base import ATTACKS
 from ..tasks import TASKS
 from .lines import Line
-from .metrics import percent as percent
 from .paper import NOTES
 from .rows import Row
 
@@ -42,6 +41,10 @@ ALIKE = (  # what two results must agree on
     "run", "weights", "epoch", "dataset", "data", "metric", "n", "limit", "seed", "precision", "pixel_size", "norm",
     "eps",
 )  # fmt: skip
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    return f"{100 * fraction:.{digits}f}"
 
 
 def short(value: float) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.reports import content
-from mmcoa_cli.reports.comparing import compared
+from mmcoa_cli.reports.comparing import compare
 from mmcoa_cli.reports.content import report_of
 from mmcoa_cli.reports.reading import rows
 from mmcoa_cli.reports.report import FORMATS, render, save
@@ -199,9 +199,10 @@ def test_latex_compiles_and_fits(index: Index, add: Add, tmp_path: Path, columns
     for dataset in catalog.tables()["ood"].datasets:
         add("mmcoa", {"multimodal": 10}, source="imagenet", dataset=dataset, shots="5")
     tables = [catalog.tables()[name] for name in ("iid", "ood", "compare")]
-    found = [(compared(rows(index, table), table, Home(tmp_path, "")), table) for table in tables]
-    assert any(row.behind and row.behind.by for row in found[-1][0])
-    texts = [render(report_of(*one), format="latex") for one in found]
+    reports = [report_of(rows(index, table), table) for table in tables]
+    compare(reports[-1], Home(tmp_path, ""))
+    assert any(row.behind and row.behind.by for row in reports[-1].results)
+    texts = [render(report, format="latex") for report in reports]
     labels = re.findall(r"\\label{([^}]*)}", "".join(texts))
     assert len(set(labels)) == len(labels) > 1
     body = "\n".join([*texts, *(f"\\ref{{{label}}}" for label in labels)])
