@@ -17,7 +17,7 @@ from .schema import COLUMNS, TABLES, Epoch, Link, Record, Result, Run
 from .sqlite_file import AT_ONCE, Rows
 
 if TYPE_CHECKING:
-    from .writing import Database
+    from .databases import Database
 
 TRIES = 10  # of a transaction that another process keeps from beginning; each waits `sqlite_file.BUSY_SECONDS`
 OWN = (  # in two parts, which databases find by their index rather than by looking at every row
@@ -49,7 +49,7 @@ class Index:
     @cached_property
     def _database(self) -> Database:
         """To write to it, and to read from what is no file of SQLite."""
-        from .writing import Database
+        from .databases import Database
 
         return Database(self._url)
 
