@@ -19,7 +19,7 @@ from store.errors import UserError
 from store.examples import stored_set
 from store.files import discard, is_held, lock_or_refuse, read_text
 from store.index import Index
-from store.row_checks import require_row
+from store.row_checks import row_of
 from store.schema import Epoch, Result, Run
 
 from .. import __version__
@@ -136,7 +136,7 @@ def _content(document: Mapping[str, Any]) -> Content:
         raise refused("some of its results are of another run")
     rows: list[Run | Result | Epoch] = [run, *results, *epochs]
     for row in rows:
-        require_row(row)
+        row_of(row)  # refuses what no index keeps
     return Content(run, results, epochs)
 
 
