@@ -175,11 +175,6 @@ def kind_of(name: str, home: Home, source: Path | None) -> Kind:
     return Kind.mlm if "/" in name or mlm_path(name, home).exists() else Kind.dataset
 
 
-def everything() -> list[str]:
-    """The names of all rows of the catalog."""
-    return [*catalog.datasets(), *catalog.models(), *catalog.mlms()]
-
-
 def listing(home: Home) -> dict[str, list[dict[str, Any]]]:
     """List what can be fetched and what is here, also under names that the catalog does not have. `bytes` is the size
     on disk of what is here, else that of the download, where known."""

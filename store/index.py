@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import sqlite_file
 from .errors import UserError
 from .near import near
-from .row_checks import check_all, record_of, require, values_of
+from .row_checks import check_all, record_of, row_of
 from .schema import COLUMNS, TABLES, Epoch, Link, Record, Result, Run
 from .sqlite_file import AT_ONCE, Rows
 
 if TYPE_CHECKING:
-    from .writing import Database
+    from .databases import Database
 
 TRIES = 10  # of a transaction that another process keeps from beginning; each waits `sqlite_file.BUSY_SECONDS`
 OWN = (  # in two parts, which databases find by their index rather than by looking at every row
@@ -49,7 +49,7 @@ class Index:
     @cached_property
     def _database(self) -> Database:
         """To write to it, and to read from what is no file of SQLite."""
-        from .writing import Database
+        from .databases import Database
 
         return Database(self._url)
 
@@ -219,9 +219,7 @@ class Index:
     def _save(self, kind: type[Any], rows: Sequence[Record], *, instead_of: Sequence[str] = ()) -> None:
         """Add rows, whole or not at all; each in place of the one of the same key, and all in place of some
         evaluations. Raises UserError for values that no database would keep."""
-        values = [values_of(row) for row in rows]
-        for one in values:
-            require(kind, one)
+        values = [row_of(row) for row in rows]
         if values:
             self._tried(lambda: self._database.put(kind, values, instead_of=instead_of))
 

@@ -37,13 +37,9 @@ RANGES: dict[str, tuple[float, float]] = {
 MOMENTS = {"created_at", "finished_at"}
 
 
-def check(kind: type[Any], values: Mapping[str, Any]) -> None:
-    """Raises ValueError, which says what is wrong, for values that no row of this record's table has."""
-    check_all(kind, list(values), [tuple(values.values())])
-
-
 def check_all(kind: type[Any], names: Iterable[str], rows: Sequence[Sequence[Any]]) -> None:
-    """The same for rows of some columns. A value that stands in many of them is looked at once."""
+    """Raises ValueError, which says what is wrong, for rows of some columns that no row of this record's table has. A
+    value that stands in many of them is looked at once."""
     every, checks = dict(zip(names, zip(*rows, strict=True), strict=False)), CHECKS[kind]
     for name, values in every.items():
         wrong = checks[name]
@@ -65,23 +61,14 @@ def parsed(text: str) -> Mapping[str, Any]:
     return _parsed_once(text) if len(text) < REMEMBERED else _parsed(text)
 
 
-def require_row(row: Record) -> None:
-    """Raises UserError for a row that no index can keep, before any of it is."""
-    require(type(row), values_of(row))
-
-
-def require(kind: type[Any], values: Mapping[str, Any]) -> None:
-    """Raises UserError for values that no row of this record's table can have."""
+def row_of(record: Record) -> dict[str, Any]:
+    """The row that holds a record. Raises UserError for one that no index can keep, before any of it is."""
+    values = {**vars(record), **{name: _written(getattr(record, name)) for name in DOCUMENTS if hasattr(record, name)}}
     try:
-        check(kind, values)
+        check_all(type(record), values, [tuple(values.values())])
     except ValueError as error:
         raise UserError(f"the index cannot keep {error}", hint="take a shorter name, or a smaller number") from error
-
-
-def values_of(record: Record) -> dict[str, Any]:
-    """The row that holds a record."""
-    documents = {name: _written(getattr(record, name)) for name in DOCUMENTS if hasattr(record, name)}
-    return {**vars(record), **documents}
+    return values
 
 
 def record_of(kind: type[Kind], row: Sequence[Any]) -> Kind:

@@ -1,6 +1,6 @@
 """The tables of the index: one frozen record for a row of each, whose fields are the columns, in their order.
 
-What only reads imports no SQLAlchemy, which takes longer to import than most commands to run; `tables.py` is for it.
+What only reads imports no SQLAlchemy, which takes longer to import than most commands to run; `databases.py` is for it.
 """
 
 from __future__ import annotations

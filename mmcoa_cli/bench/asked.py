@@ -1,16 +1,45 @@
-"""What is asked of a bench: parts, model and sizes, checked. Importing this module imports no torch."""
+"""What can be asked of a bench: its parts, a file and a row for each, and the model and sizes, checked. Importing this
+module imports no torch; what a part is made of is imported when it is measured."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
 from ..terminal.checks import positive
 
+if TYPE_CHECKING:
+    from .bench import Bench
+    from .race import Race
+
 ROUNDS, MOST_ROUNDS, MOST_CLASSES = 5, 1000, 1000
 QUICK_ROUNDS = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """`module` has `races`, which gives one race after another."""
+
+    title: str
+    module: str
+
+    def races(self, bench: Bench) -> Iterator[Race]:
+        give: Callable[[Bench], Iterator[Race]] = import_module(f".{self.module}", __package__).races
+        return give(bench)
+
+
+PARTS = {
+    "image": Part("the image attack", "image"),
+    "train": Part("training", "training"),
+    "text": Part("the text attack", "text"),
+    "data": Part("reading data", "data"),
+    "store": Part("the store's examples", "examples"),
+    "start": Part("starting the program", "start"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +79,6 @@ class Asked:
             rounds=self.rounds or (QUICK_ROUNDS if self.quick else ROUNDS),
             forced=self.classes is not None,
         )
-
-    def document(self) -> dict[str, Any]:
-        return asdict(replace(self, parts=tuple(self.parts)))
 
 
 @dataclass(frozen=True)

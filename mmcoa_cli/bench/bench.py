@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from store.dataset_writing import DatasetWriter
+from store.datasets import Dataset
+
 from .. import catalog
 from ..datasets.pixels import Pixels
 from ..datasets.prompts import class_prompts
 from ..models.architectures import build
 from ..models.clip import Clip
+from ..models.library import clip_path, mlm_path
 from ..models.masked_lm import MaskedLM
 from ..settings import Home
 from .asked import Asked, Sized
 from .floor import Machine, Work
 from .release import Release
-from .subject import class_names, load_clip_of, load_mlm_of
+from .subject import RANDOM, STORED, class_names, load_clip_of, load_mlm_of
+
+SPLIT = "train"  # of the datasets that are read
 
 
 @dataclass(frozen=True)
@@ -43,23 +50,14 @@ class Bench:
         return Machine(self.device, self.asked.precision, self.folder)
 
     @cached_property
-    def _clip(self) -> tuple[Clip, str]:
-        clip, weights = load_clip_of(self.asked.model, self.home)
-        return clip.to(self.device).use_precision(self.asked.precision), weights
-
-    @property
     def clip(self) -> Clip:
-        return self._clip[0]
+        return load_clip_of(self.asked.model, self.home).to(self.device).use_precision(self.asked.precision)
 
     @cached_property
-    def _mlm(self) -> tuple[MaskedLM, str]:
-        mlm, weights = load_mlm_of(self.asked.mlm, self.home)
-        mlm.model.to(self.device)
-        return mlm, weights
-
-    @property
     def mlm(self) -> MaskedLM:
-        return self._mlm[0]
+        mlm = load_mlm_of(self.asked.mlm, self.home)
+        mlm.model.to(self.device)
+        return mlm
 
     @cached_property
     def release(self) -> Release:
@@ -94,7 +92,20 @@ class Bench:
     def labels(self, number: int) -> Tensor:
         return torch.arange(number, device=self.device) % self.few
 
+    def dataset(self, images: Sequence[Pixels | bytes], names: Sequence[str], *, side: int, **said: Any) -> Dataset:
+        """A file of these images, of one class after another, in the split `SPLIT`, to be attacked at `side` pixels."""
+        path = self.folder / f"{len(list(self.folder.glob('*.h5')))}.h5"
+        writer = DatasetWriter(
+            path, name=path.stem, class_names=tuple(names), pixel_size=side, template=catalog.TEMPLATE,
+            source="mmcoa bench", **said,
+        )  # fmt: skip
+        with writer as out:
+            for number, image in enumerate(images):
+                out.add(SPLIT, image, number % len(names))
+        return Dataset.open(path)
+
     def told(self) -> dict[str, Any]:
         """Which weights were measured, of the models that were loaded."""
-        found = {"weights": self.__dict__.get("_clip"), "mlm_weights": self.__dict__.get("_mlm")}
-        return {name: loaded[1] if loaded else None for name, loaded in found.items()}
+        places = {"clip": clip_path(self.asked.model, self.home), "mlm": mlm_path(self.asked.mlm, self.home)}
+        told = {name: STORED if path.exists() else RANDOM for name, path in places.items() if name in vars(self)}
+        return {"weights": told.get("clip"), "mlm_weights": told.get("mlm")}

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from store.dataset_writing import DatasetWriter
 from store.datasets import Dataset
 
-from .. import catalog
 from ..datasets.pixels import Pixels, load_pixels, to_unit
-from .bench import Bench
+from .bench import SPLIT, Bench
 from .race import FLOOR, OURS, RELEASE, Entrant, Race
 
 IMAGES, FEW = 32, 8
 WIDTH, HEIGHT, SIDE, RESIZE = 500, 375, 224, 256  # as ImageNet's images are, and are attacked
+NAMES = ("one", "two")
 CPU = torch.device("cpu")
 
 
@@ -31,7 +29,7 @@ def races(bench: Bench) -> Iterator[Race]:
 
 
 def _encoded(bench: Bench, images: Sequence[bytes]) -> Race:
-    dataset = _written(bench.folder / "encoded.h5", images, size=None, resize=RESIZE)
+    dataset = bench.dataset(images, NAMES, side=SIDE, resize=RESIZE)
     units = float(len(images))
     return Race(
         "data", f"a JPEG of {WIDTH} x {HEIGHT} to {SIDE} pixels", "image",
@@ -44,7 +42,7 @@ def _encoded(bench: Bench, images: Sequence[bytes]) -> Race:
 
 
 def _stored(bench: Bench, pixels: Pixels) -> Race:
-    dataset = _written(bench.folder / "stored.h5", list(pixels), size=SIDE, resize=None)
+    dataset = bench.dataset(list(pixels), NAMES, side=SIDE, resize=None, image_size=SIDE)
     values, units = SIDE * SIDE * 3, float(len(pixels))
     return Race(
         "data", f"stored pixels, {SIDE} x {SIDE}", "image",
@@ -57,7 +55,7 @@ def _stored(bench: Bench, pixels: Pixels) -> Race:
 
 
 def _read(dataset: Dataset) -> torch.Tensor:
-    return to_unit(load_pixels(dataset, "test", np.arange(dataset.info.splits["test"])), CPU)
+    return to_unit(load_pixels(dataset, SPLIT, np.arange(dataset.info.splits[SPLIT])), CPU)
 
 
 def by_torchvision(images: Sequence[Image.Image]) -> torch.Tensor:
@@ -67,17 +65,6 @@ def by_torchvision(images: Sequence[Image.Image]) -> torch.Tensor:
     steps = [transforms.Resize(RESIZE), transforms.CenterCrop(SIDE), transforms.ToTensor()]
     change = transforms.Compose(steps if images[0].size != (SIDE, SIDE) else steps[2:])
     return torch.stack([change(image.convert("RGB")) for image in images])
-
-
-def _written(path: Path, images: Sequence[bytes | Pixels], *, size: int | None, resize: int | None) -> Dataset:
-    writer = DatasetWriter(
-        path, name=path.stem, class_names=("one", "two"), pixel_size=SIDE, resize=resize, template=catalog.TEMPLATE,
-        source="mmcoa bench", image_size=size,
-    )  # fmt: skip
-    with writer as out:
-        for number, image in enumerate(images):
-            out.add("test", image, number % 2)
-    return Dataset.open(path)
 
 
 def _jpeg(seed: int) -> bytes:

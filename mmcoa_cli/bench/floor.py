@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,13 +16,16 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..attacks.words import STOP_WORDS
 from ..models.architectures import build
+from ..models.clip import Clip
 from .race import FLOOR, Entrant, Race
 
 ENOUGH = {"cpu": 0.02, "cuda": 0.005, "mps": 0.02}  # seconds that a product has to take
 SMALLEST, LARGEST = 512, 16384
 COPIED, WRITTEN = 2**27, 2**26  # bytes
 GIGA = 1e9
+CANDIDATES = ("thing", "house", "river", "paper", "window", "garden", "engine", "letter", "music", "winter")
 # dense TFLOP/s as makers say them, of fp32 without TF32 and of bf16
 NOMINAL = {
     "H100 PCIe": (51.0, 756.0), "H100": (67.0, 989.0), "H200": (67.0, 989.0), "B200": (75.0, 2250.0),
@@ -136,3 +139,30 @@ class Work:
         with FlopCounterMode(display=False) as counter:
             encode()
         return float(counter.get_total_flops())
+
+
+def tokens_of(clip: Clip, texts: Sequence[str]) -> int:
+    """The fewest tokens of these texts together that a text tower has to read: in a causal one, equal beginnings are
+    read once. Where every token sees all others, each different text counts whole."""
+    rows = set(clip.token_rows(list(texts)))
+    context = int(clip.tokenizer.context_length)
+    if all(len(row) == context for row in rows):
+        return context * len(rows)
+    return len({row[:length] for row in rows for length in range(1, len(row) + 1)})
+
+
+def tokens_attacked(clip: Clip, prompts: Sequence[str]) -> int:
+    """The same of all that BERT-Attack has to look at: the prompts, each with one word after another as [UNK], where
+    that may change, and each with another last word, ten times."""
+    return tokens_of(clip, [text for prompt in prompts for text in _looked_at(prompt)])
+
+
+def may_change(word: str) -> bool:
+    return word.lower() not in STOP_WORDS
+
+
+def _looked_at(prompt: str) -> list[str]:
+    words = prompt.split(" ")
+    masked = [[*words[:i], "[UNK]", *words[i + 1 :]] for i, word in enumerate(words) if may_change(word)]
+    changed = [[*words[:-1], word] for word in CANDIDATES]
+    return [" ".join(some) for some in (words, *masked, *changed)]

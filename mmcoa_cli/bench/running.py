@@ -9,7 +9,7 @@ import secrets
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,9 +26,8 @@ from ..jobs.worker import choose_kernels
 from ..models.runs import now
 from ..settings import Home
 from ..terminal.console import Task, progress
-from .asked import Asked
+from .asked import PARTS, Asked
 from .bench import Bench
-from .parts import PARTS
 from .peers import versions
 from .race import Absent, Race, Row, Running
 from .report import MACHINE, Report
@@ -78,12 +77,8 @@ def _measure(bench: Bench, found: Found) -> None:
     for name in (MACHINE, *bench.asked.parts):
         title = PARTS[name].title if name in PARTS else "this machine"
         with progress(f"measuring {title}", total=None, unit="rounds") as task:
-            for race in _races(bench, name):
+            for race in PARTS[name].races(bench) if name in PARTS else bench.machine.races():
                 _run(race, bench, found, task)
-
-
-def _races(bench: Bench, name: str) -> Iterator[Race]:
-    yield from (bench.machine.races() if name == MACHINE else PARTS[name].races(bench))
 
 
 def _run(race: Race, bench: Bench, found: Found, task: Task) -> None:
@@ -105,7 +100,7 @@ def _report(bench: Bench, found: Found, *, load: list[float | None], seconds: fl
     sized = asdict(bench.sized)
     sized.pop("forced")
     setting: dict[str, Any] = {
-        **bench.asked.document(), **sized, **bench.told(), "clock": clock_of(bench.device),
+        **asdict(bench.asked), **sized, **bench.told(), "clock": clock_of(bench.device),
         "device": Clock(bench.device).hardware, "threads": torch.get_num_threads(), "cores": os.cpu_count(),
         "torch": torch.__version__, "python": platform.python_version(), "peers": versions(),
         "nominal": bench.machine.nominal, "load": load, "seconds": seconds, "facts": dict(bench.facts),

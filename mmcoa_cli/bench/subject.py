@@ -33,11 +33,11 @@ VOCABULARY = 30522  # bert-base-uncased's
 DATASETS = ("cifar10", "cifar100", "imagenet")  # whose class names are taken, the smallest that has enough
 
 
-def load_clip_of(name: str, home: Home) -> tuple[Clip, str]:
-    """The CLIP, and whether its weights are random. Raises UserError for what is neither here nor an architecture."""
+def load_clip_of(name: str, home: Home) -> Clip:
+    """The CLIP, with random weights where it is not here. Raises UserError for what is no architecture either."""
     if clip_path(name, home).exists():
-        return load_model(name, home), STORED
-    return new_clip(_architecture(name), name=name, seed=0), RANDOM
+        return load_model(name, home)
+    return new_clip(_architecture(name), name=name, seed=0)
 
 
 def require_clip(name: str, home: Home) -> None:
@@ -62,12 +62,12 @@ def _architecture(name: str) -> dict[str, Any]:
     return {"model_cfg": config}
 
 
-def load_mlm_of(name: str, home: Home) -> tuple[MaskedLM, str]:
-    """The masked LM, and whether its weights are random: then it is of BERT-base's size. Raises UserError."""
+def load_mlm_of(name: str, home: Home) -> MaskedLM:
+    """The masked LM; one with random weights, of BERT-base's size, where that is not here. Raises UserError."""
     if mlm_path(name, home).exists():
-        return load_mlm(name, home), STORED
+        return load_mlm(name, home)
     require_mlm(name, home)
-    return _random_bert(), RANDOM
+    return _random_bert()
 
 
 def require_mlm(name: str, home: Home) -> None:

@@ -18,10 +18,10 @@ from ..models.masked_lm import MaskedLM
 from ..models.stored_lm import AnyMaskedLM, StoredLM
 from ..terminal.durations import duration
 from .bench import Bench
+from .floor import may_change, tokens_attacked
 from .image import as_released
 from .race import OURS, RELEASE, Entrant, Race, timed
 from .release import BertAttack
-from .tokens import attacked, may_change
 
 KNOWN = "words known"
 ALLOWED = 60.0  # seconds that our rounds with one K may take where nobody asks for that K
@@ -101,7 +101,7 @@ def _template(turn: int) -> str:
 def _flops(bench: Bench, number: int) -> float:
     """Of a class, at the least: the fewest tokens of CLIP, and each prompt once through the masked LM."""
     prompts = bench.prompts(number)
-    return (bench.work.token * attacked(bench.clip, prompts) + _of_masked_lm(bench, prompts)) / number
+    return (bench.work.token * tokens_attacked(bench.clip, prompts) + _of_masked_lm(bench, prompts)) / number
 
 
 @torch.no_grad()

@@ -11,10 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
-from store.dataset_writing import DatasetWriter
 from store.datasets import Dataset
 
-from .. import catalog
 from ..attacks.bert_attack import prepare
 from ..attacks.radii import radius
 from ..datasets.pixels import load_pixels, to_unit
@@ -25,19 +23,18 @@ from ..jobs.training_spec import TrainSpec
 from ..jobs.training_steps import original_of, steps
 from ..jobs.updates import Update
 from ..models.token_rows import cut_by
-from .bench import Bench
+from .bench import SPLIT, Bench
+from .floor import tokens_attacked, tokens_of
 from .image import as_released
 from .race import OURS, RELEASE, Entrant, Race
 from .release import BertAttack, attack_pgd, mmcoa_loss, optimizer_of, tecoa_loss
-from .tokens import attacked, of_texts
 
 BATCHES = {"cpu": 1}  # in a round; several where a batch takes a moment
-SPLIT = "train"
 
 
 def races(bench: Bench) -> Iterator[Race]:
     """A step of each method, and the text attack in the step of the last."""
-    dataset, accelerator = _dataset(bench), Accelerator(cpu=bench.device.type == "cpu")
+    dataset, accelerator = dataset_of(bench), Accelerator(cpu=bench.device.type == "cpu")
     sized, side = bench.sized, bench.clip.image_size
     of = f"{sized.training_batch_size} images of {side} pixels, {bench.few} classes"
     steps_of_pgd = f"{sized.training_steps} step{'s' if sized.training_steps > 1 else ''} of PGD"
@@ -63,7 +60,7 @@ def _of_texts(bench: Bench, plan: Plan, update: Update, accelerator: Accelerator
     size = plan.spec.batch_size
     own = [plan.prompts[k] for k in range(min(size, bench.few))]
     attack = BertAttack(bench.mlm.model, bench.mlm.tokenizer)
-    flops = bench.work.token * attacked(bench.clip, own) / size
+    flops = bench.work.token * tokens_attacked(bench.clip, own) / size
 
     def ours(number: int) -> None:
         original = original_of(plan, bench.home, accelerator)
@@ -160,13 +157,13 @@ def _mmcoa(bench: Bench, plan: Plan, x: torch.Tensor, target: torch.Tensor) -> t
 def _of_attack(bench: Bench) -> float:
     """Operations of an image, at the least: PGD to the pixels, for which the prompts are encoded once."""
     sized = bench.sized
-    texts = of_texts(bench.clip, bench.prompts(bench.few)) / sized.training_batch_size
+    texts = tokens_of(bench.clip, bench.prompts(bench.few)) / sized.training_batch_size
     return 2 * sized.training_steps * bench.work.image + bench.work.token * texts
 
 
 def _of_tecoa(bench: Bench) -> float:
     """Forward, and backward to the weights, of the attacked image and of all prompts."""
-    texts = of_texts(bench.clip, bench.prompts(bench.few)) / bench.sized.training_batch_size
+    texts = tokens_of(bench.clip, bench.prompts(bench.few)) / bench.sized.training_batch_size
     return 3 * bench.work.image + 3 * bench.work.token * texts
 
 
@@ -174,7 +171,7 @@ def _of_mmcoa(bench: Bench) -> float:
     """The same of both images and of the batch's own prompts, clean and attacked, with the attack of these."""
     size = bench.sized.training_batch_size
     own = bench.prompts(bench.few)[: min(size, bench.few)]
-    texts = (3 * 2 * of_texts(bench.clip, own) + attacked(bench.clip, own)) / size
+    texts = (3 * 2 * tokens_of(bench.clip, own) + tokens_attacked(bench.clip, own)) / size
     return 3 * 2 * bench.work.image + bench.work.token * texts
 
 
@@ -184,15 +181,7 @@ METHODS: dict[str, tuple[Loop, Callable[[Bench], float]]] = {
 }
 
 
-def _dataset(bench: Bench) -> Dataset:
+def dataset_of(bench: Bench) -> Dataset:
     """As many images as a round takes, in a file as the store has it."""
-    path, side = bench.folder / "noise.h5", bench.clip.image_size
-    number = bench.sized.training_batch_size * BATCHES.get(bench.device.type, 4)
-    writer = DatasetWriter(
-        path, name="noise", class_names=bench.names(bench.few), pixel_size=side, resize=None,
-        template=catalog.TEMPLATE, source="mmcoa bench", image_size=side,
-    )  # fmt: skip
-    with writer as out:
-        for place, image in enumerate(bench.pixels(number)):
-            out.add(SPLIT, image, place % bench.few)
-    return Dataset.open(path)
+    side, number = bench.clip.image_size, bench.sized.training_batch_size * BATCHES.get(bench.device.type, 4)
+    return bench.dataset(list(bench.pixels(number)), bench.names(bench.few), side=side, resize=None, image_size=side)

@@ -6,7 +6,7 @@ from store.benches import Benches
 
 from ..settings import home
 from ..terminal.console import out, print_json
-from .asked import Asked as Asked
+from .asked import Asked
 from .report import Report, compared, earlier, of_measures
 from .table import listing, table
 

@@ -9,12 +9,19 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
 
+from store.errors import UserError
 from store.files import replacing
 
+from ..plans.steps import Step
 from ..settings import Home
+from .grouping import command_of
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE"}
 
@@ -93,3 +100,36 @@ def last_words(log: Path) -> str:
         return ""
     errors = re.findall(r"^(?:error: |store\.errors\.UserError: )(.*)$", text, flags=re.MULTILINE)
     return errors[-1] if errors else ""
+
+
+def status(steps: Sequence[Step], home: Home, *, file: Path) -> list[dict[str, Any]]:
+    """Each job of a plan with its state: what the cluster says of one that has not ended; else "done", where all that
+    it was to make is there, or "ended", with the last error of its log.
+
+    Raises UserError where no job was handed in.
+    """
+    every = latest(read(file))
+    if not every:
+        raise UserError("no job of this plan was handed in", hint="add --on slurm, and the same options as then")
+    states, left = states_of(every), {command_of(step) for step in steps if not step.cached}
+    return [_one(record, states, left, home) for record in every]
+
+
+def _one(record: Record, states: dict[str, str], left: set[str], home: Home) -> dict[str, Any]:
+    log = record.log(home)
+    state = states.get(record.job) or ("ended" if left & set(record.commands) else "done")
+    words = last_words(log) if state == "ended" else ""
+    return {**asdict(record), "state": state.lower(), "error": words, "log": str(log)}
+
+
+def table(found: Sequence[dict[str, Any]]) -> RenderableType:
+    """The jobs for a person."""
+    lines = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("job", "what", "state"):
+        lines.add_column(name, overflow="fold")
+    for one in found:
+        style = {"done": "dim", "ended": "red"}.get(one["state"], "")
+        lines.add_row(one["job"], one["title"], one["state"], style=style)
+        if one["state"] == "ended":
+            lines.add_row("", f"{one['error'] or 'no error in its log'} ({one['log']})", "", style=style)
+    return lines

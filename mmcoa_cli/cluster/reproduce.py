@@ -11,7 +11,6 @@ from ..plans.request import Request, file_of, remembered
 from ..settings import Home, home
 from ..terminal.console import out, print_json, say
 from . import records
-from .status import status, table
 from .submission import Allocation, executor_of, submit
 
 
@@ -47,8 +46,8 @@ def show(order: Request, *, as_json: bool) -> None:
     """Print the jobs of a plan. Raises UserError where none was handed in."""
     store = home()
     plan = make_plan(order, store, fetch_models=False, measured=False)
-    found = status(plan.steps, store, file=_jobs(order, store))
-    print_json({"jobs": found}) if as_json else out.print(table(found))
+    found = records.status(plan.steps, store, file=_jobs(order, store))
+    print_json({"jobs": found}) if as_json else out.print(records.table(found))
 
 
 def _jobs(order: Request, store: Home) -> Path:

@@ -44,7 +44,6 @@ def command(
         )
     options = test.chosen(context, (attack,), by=f"the attack {attack}")
     spec = evaluation_spec(checkpoint, dataset, (attack,), **options)
-    from ..jobs.job import Start
     from ..plans import typed_jobs  # what was typed is right: only now is it worth the time
 
-    typed_jobs.command(typed_jobs.test_jobs([spec]), Start(**vars(start)), dry_run=dry_run, as_json=json, files=True)
+    typed_jobs.command(typed_jobs.test_jobs([spec]), start.chosen(), dry_run=dry_run, as_json=json, files=True)

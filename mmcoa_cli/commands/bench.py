@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..bench.asked import ROUNDS
-from ..bench.parts import PARTS
+from ..bench.asked import PARTS, ROUNDS, Asked
 from ..jobs.training_spec import DEFAULT_MLM, DEFAULT_MODEL
 from ..terminal import choices as c
 from ..terminal import literals
@@ -86,7 +85,7 @@ def command(
     if list_:
         refuse_unused(context, {*given(context)} - {"list_", "json"}, by="--list measures nothing")
         return verb.show_list(as_json=json)
-    asked = verb.Asked(
+    asked = Asked(
         tuple(dict.fromkeys(parts or PARTS)), model, mlm, rounds=rounds, batch_size=batch_size, steps=steps,
         classes=classes, precision=precision, quick=quick,
     )  # fmt: skip

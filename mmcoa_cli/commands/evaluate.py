@@ -32,7 +32,6 @@ def command(
     options = test.chosen(context, attack, by=f"--attack {attack}")
     asked = [(name, epoch) for name in checkpoint for epoch in epochs or (None,)]
     tests = [evaluation_spec(name, dataset, attack, epoch=epoch, **options) for name, epoch in asked]
-    from ..jobs.job import Start
     from ..plans import typed_jobs  # what was typed is right: only now is it worth the time
 
-    typed_jobs.command(typed_jobs.test_jobs(tests), Start(**vars(start)), dry_run=dry_run, as_json=json)
+    typed_jobs.command(typed_jobs.test_jobs(tests), start.chosen(), dry_run=dry_run, as_json=json)

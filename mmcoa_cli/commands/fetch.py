@@ -145,11 +145,9 @@ def command(
 
 
 def _wanted(names: list[str] | None, everything: bool, task: str | None, source: Path | None) -> list[str]:
-    from ..inventory import everything as all_names
-
     of_task = catalog.tables()[task].datasets if task else ()
     typed = [name for word in names or [] for name in word.split(",") if name]
-    wanted = all_names() if everything else list(dict.fromkeys([*typed, *of_task]))
+    wanted = known.everything() if everything else list(dict.fromkeys([*typed, *of_task]))
     if not wanted:
         raise typer.BadParameter("name what to fetch; mmcoa fetch --list shows what there is")
     if source and len(wanted) > 1:

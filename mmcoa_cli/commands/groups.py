@@ -143,6 +143,9 @@ class Start:
     processes: o.Processes = 1
     accelerate_config: o.AccelerateConfig = None
 
+    def chosen(self) -> job.Start:
+        return job.Start(**vars(self))
+
 
 def _run(
     cell: Mapping[str, Any], more: Mapping[str, Any], have: Mapping[str, Mapping[str, Any]], *, tested: bool

@@ -92,16 +92,9 @@ def _registered() -> list[str]:
 
 def _recorded(folder: str) -> list[str]:
     """The names that the models in a folder of the store were fetched by."""
-    return [_name_of(path) for path in _within(folder, "[!.]*") if path.is_dir()]
+    from ..models.origins import fetched_as
 
-
-def _name_of(folder: Path) -> str:
-    from ..models.origins import read_record
-
-    try:
-        return read_record(folder).name or folder.name
-    except UserError:
-        return folder.name
+    return [fetched_as(path) for path in _within(folder, "[!.]*") if path.is_dir()]
 
 
 def _within(folder: str, pattern: str) -> list[Path]:

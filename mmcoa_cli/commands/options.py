@@ -18,7 +18,7 @@ from . import known
 from .output import Json as Json
 
 IMAGE, TEXT, TRAINING = "Image attack", "Text attack", "Training"
-SETTINGS, MACHINE, OUTPUT, AFTER = "Settings", "Machine", "Output", "Test"
+SETTINGS, MACHINE, AFTER = "Settings", "Machine", "Test"
 N = "N"  # what a number is called in the help
 DATASETS, ATTACKS = c.Names((DEFAULT_DATASET,)), c.Names(base.usual())
 

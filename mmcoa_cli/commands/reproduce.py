@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -140,7 +141,6 @@ def command(
     """Train and test what a table or figure of the paper needs and is not there yet; then print it."""
     from ..cluster import reproduce as cluster
     from ..cluster.submission import Allocation, sbatch_options
-    from ..jobs.job import Start
     from ..plans.reproduce import reproduce
     from ..plans.request import Request
 
@@ -148,7 +148,7 @@ def command(
     order = Request(
         tuple(names), preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size,
         seed=seed, compat=compat, precision=precision, explain=explain,
-        start=Start(**{**vars(start), "processes": share}),
+        start=replace(start.chosen(), processes=share),
     )  # fmt: skip
     if status:
         return cluster.show(order, as_json=json)

@@ -58,9 +58,8 @@ def command(
         runs = [spec]
     else:
         runs = training.runs(context, tested=not no_evaluate)
-    from ..jobs.job import Start
     from ..plans import typed_jobs  # what was typed is right: only now is it worth the time
 
     size = None if no_evaluate else test.size()
     jobs = typed_jobs.training_jobs(runs, test=size, resume=run, keep=kept(keep), conduct=conduct.chosen())
-    typed_jobs.command(jobs, Start(**vars(start)), dry_run=dry_run, as_json=json)
+    typed_jobs.command(jobs, start.chosen(), dry_run=dry_run, as_json=json)

@@ -100,6 +100,14 @@ def read_record(folder: Path, *, name: str = "") -> Record:
     return Record(str(about.get("name", "")), _origin(about), **found)
 
 
+def fetched_as(folder: Path) -> str:
+    """The name that a model was fetched by; that of its folder where it says none, or is damaged."""
+    try:
+        return read_record(folder).name or folder.name
+    except UserError:
+        return folder.name
+
+
 def _origin(about: Mapping[str, Any]) -> Origin:
     kind, source, sha256 = about.get("origin"), str(about.get("source", "")), str(about.get("sha256", ""))
     if kind in (PUBLISHED, OWN, STAND_IN):

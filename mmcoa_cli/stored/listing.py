@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from store.errors import UserError
+from store.verification import FOLDER as MEMORY
 
 from ..names import meant, store_name
 from ..settings import Home
@@ -153,7 +154,7 @@ def about(inventory: Inventory, entry: Entry) -> dict[str, Any]:
     sizes = {
         str(file.relative_to(root)): file.stat().st_size
         for file in files
-        if file.is_file() and ".verified" not in file.parts
+        if file.is_file() and MEMORY not in file.parts
     }
     return {**entry.document(), "files": sizes, **_more(inventory, entry)}
 
@@ -225,14 +226,9 @@ def _ends(run: Run) -> list[str]:
 
 def _model_name(entry: Entry) -> str:
     """The name that a model was fetched by, where its folder has another."""
-    if entry.kind not in (MODEL, MLM):
-        return entry.name
-    from ..models.origins import read_record
+    from ..models.origins import fetched_as
 
-    try:
-        return read_record(entry.paths[0]).name or entry.name
-    except UserError:
-        return entry.name
+    return fetched_as(entry.paths[0]) if entry.kind in (MODEL, MLM) else entry.name
 
 
 def _stored_name(name: str) -> str:

@@ -1,8 +1,8 @@
 """`mmcoa store export` and `import`: a run with its results, from one store to another.
 
-What is imported may be hostile. Every file is what the archive's list says, and each epoch what its own specification
-says; the run's id is the hash of what it was begun with, and its weights are those of its row. Files come first and
-rows of the index last, so that a kill leaves no row without its files.
+What is imported may be hostile. Each epoch is what its own specification says, each example set what its checksum
+says, and nothing else is in the archive; the run's id is the hash of what it was begun with, and its weights are those
+of its row. Files come first and rows of the index last, so that a kill leaves no row without its files.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from store.archives import Archive, open_archive, write_archive
+from store.archives import Archive, open_archive, refused, write_archive
 from store.checkpoints import SPEC, STATE, WEIGHTS, damage, load_spec
 from store.errors import UserError
 from store.examples import stored_set
-from store.files import discard, is_held, lock_or_refuse
+from store.files import discard, is_held, lock_or_refuse, read_text
 from store.index import Index
-from store.row_checks import require_row
+from store.row_checks import row_of
 from store.schema import Epoch, Result, Run
 
 from .. import __version__
@@ -122,21 +122,21 @@ def _content(document: Mapping[str, Any]) -> Content:
     """The rows. Raises UserError for what are none, or holds values that no index keeps."""
     try:
         if document["format"] != FORMAT:
-            raise _refused("it was written by another version of mmcoa")
+            raise refused("it was written by another version of mmcoa")
         run = Run(**document["run"])
         results = [Result(**one) for one in document["results"]]
         epochs = [Epoch(**one) for one in document["epochs"]]
         if not isinstance(run.id, str) or store_name(run.id) != run.id:
-            raise _refused("its run's id is no name")
+            raise refused("its run's id is no name")
         if not isinstance(json.loads(run.spec), dict):
-            raise _refused("its run has no specification")
+            raise refused("its run has no specification")
     except (LookupError, TypeError, ValueError, RecursionError) as error:
-        raise _refused(str(error)) from error
+        raise refused(str(error)) from error
     if {*(one.run_id for one in results), *(one.run_id for one in epochs)} - {run.id}:
-        raise _refused("some of its results are of another run")
+        raise refused("some of its results are of another run")
     rows: list[Run | Result | Epoch] = [run, *results, *epochs]
     for row in rows:
-        require_row(row)
+        row_of(row)  # refuses what no index keeps
     return Content(run, results, epochs)
 
 
@@ -165,38 +165,38 @@ def _require(content: Content, arrived: Home, archive: Archive) -> None:
     allowed = {f"runs/{run.id}/{RECORD}", *(f"examples/{one.examples}.h5" for one in content.results)}
     for epoch in epochs_in(folder):
         if reason := damage(epoch):
-            raise _refused(f"{epoch.name}: {reason}")
+            raise refused(f"{epoch.name}: {reason}")
         require_own(epoch)
         texts = [name for name in load_spec(epoch).get(FILES, {}) if name.endswith(TEXTS)]
         allowed |= {f"checkpoints/{run.id}/{epoch.name}/{name}" for name in (SPEC, WEIGHTS, STATE, *texts)}
     if others := sorted(set(archive.sizes) - allowed):
-        raise _refused(f"{others[0]} is no part of its run")
+        raise refused(f"{others[0]} is no part of its run")
     for file in sorted(arrived.examples.glob("*.h5")):
         stored_set(file)
     if run.kind != ZERO_SHOT:
         _require_weights(run, folder)
     if run.kind == "train":
-        _require_id(run, archive)
+        _require_id(run, arrived)
 
 
 def _require_weights(run: Run, folder: Path) -> None:
     last = path_of(folder, epochs_of(run))
     if run.status != "complete" or not last.is_dir():
-        raise _refused("its last epoch is not in it")
+        raise refused("its last epoch is not in it")
     if checkpoint_digest(last, name=run.model) != run.weights:
-        raise _refused("its weights are not those of its run")
+        raise refused("its weights are not those of its run")
 
 
-def _require_id(run: Run, archive: Archive) -> None:
+def _require_id(run: Run, arrived: Home) -> None:
     """The id is a hash of what the run was begun with, and its row says the same as its specification."""
     try:
-        begun = json.loads(archive.text(f"runs/{run.id}/{RECORD}"))
+        begun = json.loads(read_text(arrived.runs / run.id / RECORD))
         spec = stored_spec(run.method, run.spec)
         same = run_id(spec, begun["identity"]) == run.id and begun["identity"]["method"] == run.method
-    except (LookupError, TypeError, ValueError, RecursionError) as error:
-        raise _refused(f"its {RECORD}: {error}") from error
+    except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise refused(f"its {RECORD}: {error}") from error
     if not same or (spec.dataset, spec.shots, spec.seed) != (run.source, run.shots, run.seed):
-        raise _refused(f"{run.id} is not the id of what it was trained with")
+        raise refused(f"{run.id} is not the id of what it was trained with")
 
 
 def _settle(home: Home, arrived: Home, archive: Archive) -> None:
@@ -212,7 +212,3 @@ def _place(name: str) -> str:
     """What is moved in one piece: an epoch is a folder."""
     parts = name.split("/")
     return "/".join(parts[:3]) if parts[0] == "checkpoints" else name
-
-
-def _refused(reason: str) -> UserError:
-    return UserError(f"the archive cannot be taken: {reason}", hint="ask for another copy of it")

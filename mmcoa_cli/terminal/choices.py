@@ -7,33 +7,32 @@ Closed sets are in `literals.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from typing import Any
 
 import typer
 
+from store.near import near
+
 Rows = Callable[[], Iterable[str]]
 
 
-class Names(tuple[str, ...]):
-    """Several names, typed with commas between them."""
-
-    def __str__(self) -> str:
-        return ",".join(self)
-
-
-class Numbers(tuple[int, ...]):
-    """Several whole numbers, typed with commas between them."""
+class Several(tuple[Any, ...]):
+    """What is typed with commas between it; of a kind below, whose names say what they hold."""
 
     def __str__(self) -> str:
         return ",".join(map(str, self))
 
 
-class Rates(tuple[float, ...]):
-    """Several numbers, typed with commas between them."""
+class Names(Several):
+    """Names."""
 
-    def __str__(self) -> str:
-        return ",".join(map(str, self))
+
+class Numbers(Several):
+    """Whole numbers."""
+
+
+class Rates(Several):
+    """Numbers."""
 
 
 def names(text: str | Iterable[str]) -> Names:
@@ -46,24 +45,21 @@ def names(text: str | Iterable[str]) -> Names:
 
 def numbers(text: str | Iterable[int]) -> Numbers:
     """ "0,1,2" as (0, 1, 2), each once. Raises a usage error for what is no whole number."""
-    if not isinstance(text, str):
-        return Numbers(text)
-    try:
-        found = Numbers(dict.fromkeys(int(number) for number in names(text)))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no whole number, nor several with commas between them.") from None
-    return found
+    return Numbers(_each(text, int, "no whole number") if isinstance(text, str) else text)
 
 
 def rates(text: str | float | Iterable[float]) -> Rates:
     """ "1e-6,1e-5" as (1e-6, 1e-5), each once. Raises a usage error for what is no number."""
-    if not isinstance(text, str):
-        return Rates([text] if isinstance(text, float) else text)
+    return Rates(
+        _each(text, float, "no number") if isinstance(text, str) else [text] if isinstance(text, float) else text
+    )
+
+
+def _each(text: str, number: Callable[[str], float], none: str) -> Iterable[float]:
     try:
-        found = Rates(dict.fromkeys(float(number) for number in names(text)))
+        return dict.fromkeys(number(one) for one in names(text))
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number, nor several with commas between them.") from None
-    return found
+        raise typer.BadParameter(f"{text!r} is {none}, nor several with commas between them.") from None
 
 
 def keeping(text: str) -> str:
@@ -115,8 +111,7 @@ def checked(name: str, rows: Iterable[str]) -> str:
     alike = [name] if name in known else [one for one in known if one.lower() == name.lower()]
     if len(alike) == 1:
         return alike[0]
-    lowered = {one.lower(): one for one in known}
-    close = [lowered[one] for one in get_close_matches(name.lower(), lowered, n=1)]
+    close = near(name, known, most=1)
     meant = f" Did you mean {close[0]!r}?" if close else ""
     raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, known))}.{meant}")
 

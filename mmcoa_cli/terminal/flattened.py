@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from typing import Any, get_type_hints
 
-from .choices import Names, Numbers, Rates
+from .choices import Several
 
 
 def flattened(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,7 +44,7 @@ def _default(field: Field[Any]) -> Any:
 
 
 def _one(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    if isinstance(default, Names | Numbers | Rates):  # shown as it is typed
+    if isinstance(default, Several):  # shown as it is typed
         default = str(default)
     for option in getattr(annotation, "__metadata__", ()):
         option.case_sensitive = False  # of a closed set of words

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from store.errors import UserError
+
+from ..names import meant
 
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
@@ -39,7 +40,7 @@ def parse(texts: Iterable[str], known: Mapping[str, Any], *, of: str) -> dict[st
         if not assigns or not name:
             raise UserError(f"-o {text} is no NAME=VALUE", hint=_takes(known, of))
         if name not in known:
-            raise UserError(f"{of} has no option {name!r}", hint=_nearest(name, known) or _takes(known, of))
+            raise UserError(f"{of} has no option {name!r}", hint=meant(name, known) or _takes(known, of))
         if isinstance(known[name], Also):
             name = known[name].name
         if name in found:
@@ -114,8 +115,3 @@ def _in_words(kind: Any) -> str:
 def _takes(known: Iterable[str], of: str) -> str:
     names = ", ".join(known)
     return f"{of} takes -o with {names}" if names else f"{of} takes no -o: leave it out"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=3)
-    return f"did you mean {' or '.join(close)}?" if close else ""

@@ -11,7 +11,8 @@ import pytest
 
 from mmcoa_cli import catalog
 from mmcoa_cli.catalog import Kind
-from mmcoa_cli.inventory import everything, fetch, kind_of, listing
+from mmcoa_cli.commands.known import everything
+from mmcoa_cli.inventory import fetch, kind_of, listing
 from mmcoa_cli.settings import Home
 
 

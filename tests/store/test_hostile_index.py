@@ -15,10 +15,11 @@ from indexes import DETAIL, EPOCH, MEASURE, RESULT, RUN, connected
 from sqlalchemy import Table, text
 
 from store.benches import Benches
+from store.databases import OF, metadata
 from store.errors import UserError
 from store.index import Index
+from store.schema import Epoch, Measure, Result, Run
 from store.sqlite_file import NEWEST, VERSION_TABLE
-from store.tables import epochs, measures, metadata, results, runs
 
 Start = Callable[[str], Any]
 WRITERS, ROWS = 4, 100
@@ -190,10 +191,10 @@ def test_every_column_is_checked(url: str) -> None:
     index = Index(url)
     index.save_run(RUN)
     rows: tuple[tuple[Table, Any, Callable[[Any], None]], ...] = (
-        (runs, RUN, index.save_run),
-        (results, RESULT, lambda row: index.save_results([row])),
-        (epochs, EPOCH, index.save_epoch),
-        (measures, MEASURE, lambda row: Benches(url).save([row])),
+        (OF[Run], RUN, index.save_run),
+        (OF[Result], RESULT, lambda row: index.save_results([row])),
+        (OF[Epoch], EPOCH, index.save_epoch),
+        (OF[Measure], MEASURE, lambda row: Benches(url).save([row])),
     )
     assert {table.name for table, _, _ in rows} == set(metadata.tables)
     for table, row, save in rows:

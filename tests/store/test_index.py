@@ -16,10 +16,10 @@ import pytest
 from indexes import DETAIL, EPOCH, RESULT, RUN, connected
 from sqlalchemy import text
 
+from store.databases import REPLACE
 from store.errors import UserError
 from store.index import Index
 from store.sqlite_file import VERSION_TABLE
-from store.writing import REPLACE
 
 Start = Callable[[str], Any]
 LINES = """
@@ -73,7 +73,7 @@ def test_rows_come_back_as_they_were(url: str) -> None:
 def test_saving_again_replaces_and_keeps_the_results(
     url: str, monkeypatch: pytest.MonkeyPatch, at_once: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("store.writing.REPLACE", at_once)
+    monkeypatch.setattr("store.databases.REPLACE", at_once)
     index = Index(url)
     index.save_run(RUN)
     index.save_results([RESULT, DETAIL])

@@ -20,12 +20,12 @@ from indexes import RUN, connected
 from sqlalchemy import Connection, MetaData, insert, text
 
 import store
+from store.databases import metadata
 from store.errors import UserError
 from store.index import Index
 from store.keys import key_of
 from store.schema import Result
 from store.sqlite_file import NEWEST, VERSION_TABLE
-from store.tables import metadata
 
 Start = Callable[[str], Any]
 HERE = Path(__file__).parent

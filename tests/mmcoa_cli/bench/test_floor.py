@@ -8,8 +8,7 @@ import open_clip
 import pytest
 import torch
 
-from mmcoa_cli.bench import tokens
-from mmcoa_cli.bench.floor import Machine, Work
+from mmcoa_cli.bench.floor import Machine, Work, tokens_attacked, tokens_of
 from mmcoa_cli.bench.race import Running
 from mmcoa_cli.models.clip import Clip
 
@@ -27,15 +26,15 @@ def test_the_operations_of_a_vision_transformer() -> None:
 def test_equal_beginnings_of_texts_are_read_once(small_clips: dict[str, Clip]) -> None:
     """Start, four words, end: 6. With another last word 2 more; "a cat" has 3 after the start."""
     clip = small_clips["vit"]
-    assert tokens.of_texts(clip, ["photo of a cat"]) == 6
-    assert tokens.of_texts(clip, ["photo of a cat", "photo of a dog", "photo of a cat"]) == 8
-    assert tokens.of_texts(clip, ["photo of a cat", "a cat"]) == 9
+    assert tokens_of(clip, ["photo of a cat"]) == 6
+    assert tokens_of(clip, ["photo of a cat", "photo of a dog", "photo of a cat"]) == 8
+    assert tokens_of(clip, ["photo of a cat", "a cat"]) == 9
     with_unknown = [(row, clip.token_rows([row])[0]) for row in ("[UNK] cat", "a [UNK]")]
     unknown = len(with_unknown[0][1]) - 3  # tokens of "[UNK]"
     # "red cat": 4; "[UNK] cat" shares the start; "red [UNK]" shares the start and "red"; ten words and their ends
-    assert tokens.attacked(clip, ["red cat"]) == 4 + (unknown + 2) + (unknown + 1) + 10 * 2
+    assert tokens_attacked(clip, ["red cat"]) == 4 + (unknown + 2) + (unknown + 1) + 10 * 2
     # "a" is no word that changes: nothing asks how important it is
-    assert tokens.attacked(clip, ["a cat"]) == 4 + (unknown + 1) + 10 * 2
+    assert tokens_attacked(clip, ["a cat"]) == 4 + (unknown + 1) + 10 * 2
 
 
 def test_the_rates_of_this_machine(tmp_path: Path) -> None:

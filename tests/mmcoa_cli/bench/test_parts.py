@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from mmcoa_cli.bench.asked import PARTS
 from mmcoa_cli.bench.bench import Bench
-from mmcoa_cli.bench.parts import PARTS
 from mmcoa_cli.bench.race import FLOOR, OURS, RELEASE, Row, Running
 from mmcoa_cli.bench.text import KNOWN, prompts_of
 

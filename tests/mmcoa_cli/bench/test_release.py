@@ -92,8 +92,8 @@ def test_a_step_of_training_has_the_same_loss_and_gradients(
 ) -> None:
     """With what the released code does otherwise: gradients of PGD that leak, and its text attack."""
     one = bench("train", batch_size=6, steps=3, classes=(5,))
-    one.__dict__["_mlm"] = (wordy, "of a test")
-    dataset, accelerator = training._dataset(one), Accelerator(cpu=True)
+    one.__dict__["mlm"] = wordy
+    dataset, accelerator = training.dataset_of(one), Accelerator(cpu=True)
     plan = training.plan_of(one, method, dataset)
     spec = plan.spec.changed(compat="release", random_start=False, eps="4/255")
     plan = replace(plan, spec=spec)

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from mmcoa_cli.bench import running
-from mmcoa_cli.bench.asked import Asked
+from mmcoa_cli.bench.asked import PARTS, Asked, Part
 from mmcoa_cli.bench.bench import Bench
-from mmcoa_cli.bench.parts import PARTS, Part
 from mmcoa_cli.bench.race import OURS, Entrant, Race
 from mmcoa_cli.bench.report import Report
 from mmcoa_cli.settings import Home

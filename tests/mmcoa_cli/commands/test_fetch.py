@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 import store
 from mmcoa_cli.commands import fetch
-from mmcoa_cli.inventory import everything
+from mmcoa_cli.commands.known import everything
 from store.errors import UserError
 
 ROOT = Path(store.__file__).parents[1]

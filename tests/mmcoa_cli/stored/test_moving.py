@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mmcoa_cli.settings import Home
-from store.archives import DOCUMENT, FILES, open_archive, write_archive
+from store.archives import DOCUMENT, open_archive, write_archive
 from store.checkpoints import load_spec, load_tensors, save_checkpoint
 from store.errors import UserError
 from store.index import Index
@@ -237,7 +237,7 @@ def altered(archive: zipfile.ZipFile, out: zipfile.ZipFile) -> None:
 
 def no_list(archive: zipfile.ZipFile, out: zipfile.ZipFile) -> None:
     for info in archive.infolist():
-        document = {FILES: [1, 2]}
+        document = {"format": 1, "run": [1, 2]}
         out.writestr(info.filename, json.dumps(document) if info.filename == DOCUMENT else archive.read(info))
 
 
