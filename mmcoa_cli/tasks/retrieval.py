@@ -71,9 +71,10 @@ class Retrieval(Task):
 
     def options_of(self, attack: Attack, given: Mapping[str, Any]) -> dict[str, Any]:
         """With the attack's published step size where none is given."""
-        if given.get("alpha") or not hasattr(attack.settings, "published_step"):
+        step: Callable[[str, int], str] | None = getattr(attack.settings, "published_step", None)
+        if step is None or given.get("alpha"):
             return dict(given)
-        return {**given, "alpha": attack.settings.published_step(given["eps"], given["steps"])}
+        return {**given, "alpha": step(given["eps"], given["steps"])}
 
     def identity(self, drawn: Drawn) -> dict[str, Any]:
         """The captions themselves are in the checksum of the data."""
