@@ -29,6 +29,14 @@ def registered_datasets(home: Home) -> list[str]:
     return sorted(path.stem for path in home.datasets.glob("[!.]*.h5"))
 
 
+def is_stored(name: str, home: Home) -> bool:
+    """Whether the dataset is in the store, and not another whose name has the same place there ("x犬" and "x猫")."""
+    from store.datasets import Dataset
+
+    path = dataset_path(name, home)
+    return path.exists() and (name == path.stem or Dataset.info_of(path).name == name)
+
+
 def open_dataset(name: str, home: Home) -> Dataset:
     """The dataset `name`, from the store; an embedded one is made when it is not there yet.
 
@@ -37,7 +45,7 @@ def open_dataset(name: str, home: Home) -> Dataset:
     from store.datasets import Dataset
 
     path = dataset_path(name, home)
-    if not path.exists():
+    if not is_stored(name, home):
         row = catalog.datasets().get(name)
         if row is None or not row.embedded:
             raise absent(name, home)

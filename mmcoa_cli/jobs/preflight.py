@@ -13,7 +13,7 @@ from store.index import Index
 
 from .. import catalog, tasks
 from ..attacks.base import needs_masked_lm
-from ..datasets.library import BROKEN, absent, dataset_path, other_kind
+from ..datasets.library import BROKEN, absent, dataset_path, is_stored, other_kind
 from ..datasets.sampling import few_shot
 from ..models.library import ensure_clip, ensure_mlm, is_clip, registered, require_clip_name, require_mlm_name
 from ..models.runs import require_known
@@ -167,7 +167,7 @@ def _require_kind(name: str, home: Home, *, captions: bool) -> None:
 
 def _require_dataset(name: str, home: Home) -> None:
     row = catalog.datasets().get(name)
-    if dataset_path(name, home).exists() or (row and row.embedded):
+    if is_stored(name, home) or (row and row.embedded):
         return
     if row is None:
         raise absent(name, home)

@@ -178,8 +178,19 @@ class Trial:
         return {}
 
     def evaluation_id(self, attack: str) -> str:
-        """The id that the results under an attack have in the index."""
-        return key_of([self.subject.run.id, self.examples(attack).key, self.spec.seed, self.spec.compat])
+        """The id that the results under an attack have in the index. Where that is taken by the same images under
+        another name, the results of this name have one of their own; the examples are the same."""
+        if attack not in self._ids:
+            first = key_of([self.subject.run.id, self.examples(attack).key, self.spec.seed, self.spec.compat])
+            index, name = self.home.index_if_there(), self.dataset.info.name
+            there = index.results(evaluations=[first]) if index else []
+            taken = any(result.dataset != name for _, result in there)
+            self._ids[attack] = key_of([first, name]) if taken else first
+        return self._ids[attack]
+
+    @cached_property
+    def _ids(self) -> dict[str, str]:
+        return {}
 
     def stored(self, index: Index) -> tuple[str, ...]:
         """The attacks of `spec` whose results the index has, and the store their examples."""

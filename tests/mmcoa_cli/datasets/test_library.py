@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from entered import ROOT, entered, imported
 
 from mmcoa_cli.datasets.fetching import fetch_dataset
+from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.settings import Home
+from store.dataset_writing import DatasetWriter
+from store.errors import UserError
 
 FETCHING = {
     "huggingface_hub", "requests", "zipfile", "tarfile", "pyarrow", "torch", "torchvision", "transformers", "sklearn"
@@ -40,6 +44,20 @@ def test_opening_imports_nothing_of_what_fetches(code: str, above: set[str], tmp
     assert not found.heavy & (FETCHING - above)
     assert not [name for name in found.own if "datasets.formats" in name or "datasets.sources" in name]
     assert found.own
+
+
+def test_a_name_opens_no_other_dataset_that_has_its_place(tmp_path: Path) -> None:
+    """Every sign but a letter, a digit and a few marks is "-" in a file's name."""
+    home = Home(tmp_path, "")
+    with DatasetWriter(
+        home.datasets / "x-.h5", name="x犬", class_names=("a", "b"), pixel_size=8, resize=None, template="a {}",
+        source="here", image_size=8,
+    ) as writer:  # fmt: skip
+        writer.add("test", np.zeros((8, 8, 3), np.uint8), 0)
+    for name in ("x犬", "x-"):
+        open_dataset(name, home).close()
+    with pytest.raises(UserError, match="there is no dataset called 'x猫'"):
+        open_dataset("x猫", home)
 
 
 def modules(folder: str) -> list[str]:

@@ -45,7 +45,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_an_example_set_has_the_key_it_had(case: dict[str, Any], pets: Dataset, tmp_path: Path) -> None:
     spec = evaluation_spec("m", ("pets",), (case["attack"],), **case["options"])
     subject = Subject(ZERO_SHOT, "a" * 64, Words("l", "b" * 64, "stand-in"))
-    trial = Trial(spec, subject, Home(tmp_path, ""), pets)
+    trial = Trial(spec, subject, Home(tmp_path, f"sqlite:///{tmp_path / 'index.db'}"), pets)
     identity = trial.identity(case["attack"])
     assert identity == case["spec"]
     assert (key_of(identity), trial.evaluation_id(case["attack"])) == (case["key"], case["evaluation"])

@@ -48,12 +48,12 @@ def masked_lm(home: Home) -> None:
     lm.save_pretrained(home.mlms / "mlm")
 
 
-def dataset(home: Home) -> None:
-    path = home.datasets / "digits.h5"
+def dataset(home: Home, name: str = "digits") -> None:
+    path = home.datasets / f"{name}.h5"
     with open_dataset("digits", home) as old:
         info = old.info
         with DatasetWriter(
-            path, name="digits", class_names=info.class_names, pixel_size=info.pixel_size, resize=None,
+            path, name=name, class_names=info.class_names, pixel_size=info.pixel_size, resize=None,
             template=info.template, source="test", image_size=info.image_size,
         ) as writer:  # fmt: skip
             for split in info.splits:
@@ -75,8 +75,13 @@ def lines(home: Home) -> dict[str, set[str]]:
 
 
 def left(home: Home) -> tuple[str, ...]:
+    return missing(home, "digits")
+
+
+def missing(home: Home, name: str) -> tuple[str, ...]:
+    """The attacks under which the model was not tested on this dataset."""
     known = Known(home)
-    return known.missing(known.zero_shot("vit", method="clip"), SPEC)
+    return known.missing(known.zero_shot("vit", method="clip"), SPEC.changed(datasets=(name,)))
 
 
 def measure(home: Home, **changes: Any) -> None:
@@ -108,6 +113,18 @@ def test_what_was_measured_before_is_marked_and_missing(
     assert len(after) == 3 + len(attacks) and sum(getattr(row, flag) for row in after) == len(attacks)
     assert left(home) == ()
     assert as_dicts(after)[0][flag] in (True, False)
+
+
+def test_the_same_images_under_another_name_have_results_of_that_name(home: Home) -> None:
+    """Made from the same examples; those of the first name stay."""
+    for name in ("one", "two"):
+        dataset(home, name)
+        assert missing(home, name) == SPEC.attacks
+        measure(home, datasets=(name,))
+    results = [result for _, result in Index(home.database_url).results()]
+    one, two = ([(r.examples, r.metric, r.value) for r in results if r.dataset == name] for name in ("one", "two"))
+    assert one == two and one
+    assert missing(home, "one") == missing(home, "two") == ()
 
 
 def test_no_line_mixes_two_models_of_one_name(home: Home) -> None:
