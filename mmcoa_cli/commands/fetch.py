@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..inventory import Fetched
 
-DATASET, CLIP = "A dataset of your own", "A CLIP of your own"
+own_dataset, own_clip = o.panel("A dataset of your own"), o.panel("A CLIP of your own")
 WORDS = {"own": "own weights", "stand-in": "a stand-in"}
 EXAMPLES = {
     "mmcoa fetch cifar10 ViT-B-32 bert-base-uncased": "Fetch a dataset, a CLIP and a masked LM",
@@ -60,44 +60,27 @@ OfKind = Annotated[Kind | None, typer.Option(help="Say what NAME is, where that 
 Replace = Annotated[bool, typer.Option("--replace", help="Fetch it anew, in place of what is here.")]
 ClassNames = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE", help="Name the classes as this file does: one a line, in the order of the folders.",
-        rich_help_panel=DATASET,
-    ),
-]  # fmt: skip
-Template = Annotated[
-    str | None,
-    typer.Option(metavar="TEXT", help='Make class prompts of this: "a photo of a {}".', rich_help_panel=DATASET),
+    own_dataset(metavar="FILE", help="Name the classes as this file does: one a line, in the order of the folders."),
 ]
-SkipBroken = Annotated[
-    bool,
-    typer.Option("--skip-broken", help="Leave out images that cannot be used, and say which.", rich_help_panel=DATASET),
-]
+Template = Annotated[str | None, own_dataset(metavar="TEXT", help='Make class prompts of this: "a photo of a {}".')]
+SkipBroken = Annotated[bool, own_dataset("--skip-broken", help="Leave out images that cannot be used, and say which.")]
 TrainFraction = Annotated[
     float | None,
-    typer.Option(
+    own_dataset(
         metavar="FRACTION", help="Divide images without splits: this part of each class to train on, the rest to test.",
-        show_default="as they come", rich_help_panel=DATASET,
+        show_default="as they come",
     ),
 ]  # fmt: skip
 SplitSeed = Annotated[
-    int | None,
-    typer.Option("--seed", metavar="N", help="Draw that part by this seed.", show_default="0", rich_help_panel=DATASET),
+    int | None, own_dataset("--seed", metavar="N", help="Draw that part by this seed.", show_default="0")
 ]
 Base = Annotated[
     str,
-    typer.Option(
-        metavar="MODEL", help="Complete a file of one encoder with this CLIP.", rich_help_panel=CLIP,
-        autocompletion=one(known.models),
-    ),
-]  # fmt: skip
+    own_clip(metavar="MODEL", help="Complete a file of one encoder with this CLIP.", autocompletion=one(known.models)),
+]
 Arch = Annotated[
-    str,
-    typer.Option(
-        metavar="ARCH[:TAG]", help="Take this architecture for a file of weights: ViT-B-32:openai.",
-        rich_help_panel=CLIP,
-    ),
-]  # fmt: skip
+    str, own_clip(metavar="ARCH[:TAG]", help="Take this architecture for a file of weights: ViT-B-32:openai.")
+]
 
 
 def command(

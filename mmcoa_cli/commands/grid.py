@@ -17,7 +17,7 @@ from ..jobs.training_spec import DEFAULT_DATASET, DEFAULT_MODEL
 from ..terminal import choices as c
 from ..terminal.options_file import option
 from . import known
-from .options import SETTINGS, TRAINING
+from .options import settings, training
 
 AXES = ("dataset", "model", "method", "shots", "lr", "seed")  # the last changes first
 MOST = 1000  # runs
@@ -52,23 +52,18 @@ Models = Annotated[
     ),
 ]  # fmt: skip
 Shots = Annotated[
-    c.Names,
-    typer.Option(metavar="N|full,...", help="Train on N images of each class, or on all.", parser=_lower),
+    c.Names, typer.Option(metavar="N|full,...", help="Train on N images of each class, or on all.", parser=_lower)
 ]
 Rates = Annotated[
     c.Rates | None,
-    typer.Option(
+    training(
         "--lr", metavar="RATE,...", help="Train with this learning rate.", parser=c.rates,
-        show_default="the method's in the paper", rich_help_panel=TRAINING,
+        show_default="the method's in the paper",
     ),
 ]  # fmt: skip
 Seeds = Annotated[
-    c.Numbers,
-    typer.Option(
-        "--seed", metavar="N,...", help="Draw everything random from this seed.", parser=c.numbers,
-        rich_help_panel=SETTINGS,
-    ),
-]  # fmt: skip
+    c.Numbers, settings("--seed", metavar="N,...", help="Draw everything random from this seed.", parser=c.numbers)
+]
 Config = Annotated[Path | None, option(known.training_options)]
 
 

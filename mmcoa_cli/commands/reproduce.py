@@ -13,6 +13,7 @@ from ..terminal.choices import choice, listed, one
 from ..terminal.literals import Cluster, Preset
 from . import groups, known
 from . import options as o
+from .output import panel
 
 EXAMPLES = {
     "mmcoa reproduce table1 --dry-run": "Print the plan: what is there, what is left, how long it takes here",
@@ -57,53 +58,32 @@ Explain = Annotated[
 ]
 FineTuningRate = Annotated[
     float | None,
-    typer.Option(
-        "--lr", metavar="RATE", rich_help_panel=o.TRAINING, show_default="the method's in the paper",
+    o.training(
+        "--lr", metavar="RATE", show_default="the method's in the paper",
         help="Fine-tune with this learning rate; learned prompts (vp, advpt) keep their own, which is of another size.",
     ),
 ]  # fmt: skip
-CLUSTER = "On a cluster"
+cluster = panel("On a cluster")
 On = Annotated[
     Cluster | None,
-    typer.Option(
+    cluster(
         help="Hand the work to Slurm, a job a model that goes on where it was ended; or to the background of this"
         " machine (local).",
         show_default="none",
-        rich_help_panel=CLUSTER,
     ),
 ]
 Partition = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Hand the jobs to this partition.", show_default="the cluster's", rich_help_panel=CLUSTER
-    ),
+    str | None, cluster(metavar="NAME", help="Hand the jobs to this partition.", show_default="the cluster's")
 ]
-Gpus = Annotated[
-    int,
-    typer.Option(
-        metavar=o.N, help="Give each job N GPUs of one machine, and a process for each.", rich_help_panel=CLUSTER
-    ),
-]
+Gpus = Annotated[int, cluster(metavar=o.N, help="Give each job N GPUs of one machine, and a process for each.")]
 TimeLimit = Annotated[
-    float,
-    typer.Option(
-        metavar="HOURS",
-        help="Give each job so long; one that needs longer queues again, and goes on.",
-        rich_help_panel=CLUSTER,
-    ),
+    float, cluster(metavar="HOURS", help="Give each job so long; one that needs longer queues again, and goes on.")
 ]
 Sbatch = Annotated[
     list[str] | None,
-    typer.Option(
-        "--slurm",
-        metavar="NAME=VALUE",
-        help="Set an option of sbatch (account=LAB); repeat for more.",
-        rich_help_panel=CLUSTER,
-    ),
+    cluster("--slurm", metavar="NAME=VALUE", help="Set an option of sbatch (account=LAB); repeat for more."),
 ]
-Status = Annotated[
-    bool, typer.Option("--status", help="Show how far the jobs of this plan are.", rich_help_panel=CLUSTER)
-]  # fmt: skip
+Status = Annotated[bool, cluster("--status", help="Show how far the jobs of this plan are.")]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -139,7 +119,7 @@ def command(
     status: Status = False,
 ) -> None:
     """Train and test what a table or figure of the paper needs and is not there yet; then print it."""
-    from ..cluster import reproduce as cluster
+    from ..cluster import reproduce as on_cluster
     from ..cluster.submission import Allocation, sbatch_options
     from ..plans.reproduce import reproduce
     from ..plans.request import Request
@@ -151,8 +131,8 @@ def command(
         start=replace(start.chosen(), processes=share),
     )  # fmt: skip
     if status:
-        return cluster.show(order, as_json=json)
+        return on_cluster.show(order, as_json=json)
     if on:
         allocation = Allocation(on, partition, gpus, time_limit, sbatch_options(slurm or ()))
-        return cluster.hand_in(order, allocation, dry_run=dry_run, as_json=json)
+        return on_cluster.hand_in(order, allocation, dry_run=dry_run, as_json=json)
     reproduce(order, dry_run=dry_run, output=output, as_json=json)

@@ -11,7 +11,7 @@ from ..terminal.choices import choice, listed, one
 from . import known
 from . import output as o
 
-RUN, DATASET = "A run", "A dataset"
+of_run, of_dataset = o.panel("A run"), o.panel("A dataset")
 EXAMPLES = {
     "mmcoa show RUN": "Draw images before and under each attack, and print the prompts that it wrote",
     "mmcoa show RUN --dataset stl10 --attack image --output stl10.png": "Draw those of one attack into a file",
@@ -28,28 +28,19 @@ Shown = Annotated[
         autocompletion=one(known.shown),
     ),
 ]  # fmt: skip
-Split = Annotated[
-    str,
-    typer.Option(metavar="SPLIT", help="Draw images of this split: test, train, val.", rich_help_panel=DATASET),
-]
+Split = Annotated[str, of_dataset(metavar="SPLIT", help="Draw images of this split: test, train, val.")]
 PixelSize = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", help="Draw images of N x N pixels.", show_default="the dataset's", rich_help_panel=DATASET
-    ),
+    int | None, of_dataset(metavar="N", help="Draw images of N x N pixels.", show_default="the dataset's")
 ]
 OfDataset = Annotated[
     str | None,
-    typer.Option(
+    of_run(
         metavar="NAME", help="Show examples of this dataset.", show_default="what the run was trained on",
-        autocompletion=one(known.datasets), rich_help_panel=RUN,
+        autocompletion=one(known.datasets),
     ),
 ]  # fmt: skip
 OfAttack = Annotated[
-    str | None,
-    typer.Option(
-        help=f"Show only this attack: {listed(known.attacks)}.", rich_help_panel=RUN, **choice(known.attacks, "ATTACK")
-    ),
+    str | None, of_run(help=f"Show only this attack: {listed(known.attacks)}.", **choice(known.attacks, "ATTACK"))
 ]
 Output = Annotated[
     Path | None,

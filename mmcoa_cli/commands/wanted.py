@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import typer
-
 from .. import catalog
 from ..reports.filters import Filter, moment
 from ..terminal import choices as c
 from . import known
+from .output import panel
 
-FILTERS = "Filters"
+filters = panel("Filters")
 
 
 def _filter(names: c.Rows, what: str) -> Any:
-    return typer.Option(
+    return filters(
         metavar="NAME,...", help=f"Show only {what}, with commas between them.", parser=c.names, show_default="all",
-        autocompletion=c.several(names), rich_help_panel=FILTERS,
+        autocompletion=c.several(names),
     )  # fmt: skip
 
 
@@ -30,9 +29,9 @@ OnlyMethods = Annotated[c.Names | None, _filter(catalog.methods, "runs of these 
 OnlyModels = Annotated[c.Names | None, _filter(known.models, "runs of these CLIPs")]
 Since = Annotated[
     str | None,
-    typer.Option(
+    filters(
         metavar="DAY|Nd|Nh", help="Show only what is as new as this day (2026-11-25), or N days or hours (7d, 12h).",
-        show_default="all", rich_help_panel=FILTERS,
+        show_default="all",
     ),
 ]  # fmt: skip
 
