@@ -131,9 +131,9 @@ class OptimizerRow:
     """How a method's weights are moved; the defaults are the paper's. An optimizer ignores what it has no use for; a
     `weight_decay` of None is the paper's for Adam and AdamW, and none for SGD.
 
-    The learning rate rises from 0 over `warmup_steps`, if these are at most half of the run; else over a tenth of it.
-    Then it is "constant", or falls as a "cosine" to 0 at the end.
-    In the first `held_epochs` it is `held_lr` instead, and afterwards what it would be without them.
+    The learning rate rises over W = `warmup_steps`, from lr / W to lr, if these are at most half of the run; else over
+    a tenth of it. Then it is "constant", or falls as a "cosine" to 0 at the end.
+    In the first `held_epochs` it is `held_lr`, and all of that comes afterwards: a cosine ends so much above 0.
     """
 
     name: str = "adam"  # adam, adamw or sgd
@@ -161,8 +161,8 @@ class OptimizerRow:
         momenta = {"momentum": self.momentum} if self.name == "sgd" else {"betas": self.betas, "eps": self.eps}
         used = {"name": self.name, **momenta, "weight_decay": self.decay, "schedule": self.schedule}
         usual = {"name": "adam", "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.2, "schedule": "constant"}
-        warmup = {"warmup_steps": self.warmup_steps} if self.warmup_steps else {}
-        held = {"held": [self.held_epochs, self.held_lr]} if self.held_epochs else {}
+        warmup = {"warmup": self.warmup_steps} if self.warmup_steps else {}
+        held = {"held_first": [self.held_epochs, self.held_lr]} if self.held_epochs else {}
         return {name: value for name, value in used.items() if usual.get(name) != value} | warmup | held
 
 

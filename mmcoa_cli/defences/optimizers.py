@@ -1,8 +1,10 @@
-"""The optimizer and the learning rate's schedule of a catalog row, as torch and transformers have them."""
+"""The optimizer and the learning rate's schedule of a catalog row."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -35,17 +37,20 @@ def make_optimizer(row: OptimizerRow, weights: Weights, *, fast: bool = False) -
 def make_schedule(row: OptimizerRow, optimizer: Optimizer, *, taken: int, epochs: int, an_epoch: int) -> LRScheduler:
     """The schedule of `epochs`, each of `an_epoch` steps, when so many were `taken`. The rate is a function of the
     number of the step alone, so a run that goes on has the very rates of one that went through."""
-    from transformers import get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup
-
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"] = row.lr
-    schedule: LambdaLR
-    last, every = taken - 1, epochs * an_epoch
-    if row.schedule == "cosine":
-        schedule = get_cosine_schedule_with_warmup(optimizer, row.warmup_in(every), every, last_epoch=last)
-    else:
-        schedule = get_constant_schedule_with_warmup(optimizer, row.warmup_in(every), last_epoch=last)
-    if not row.held_epochs:
-        return schedule
-    (free,), held = schedule.lr_lambdas, row.held_epochs * an_epoch
-    return LambdaLR(optimizer, lambda n: row.held_lr / row.lr if n < held else free(n), last_epoch=last)
+    rate = partial(share_of_rate, row, every=epochs * an_epoch, held=row.held_epochs * an_epoch)
+    return LambdaLR(optimizer, rate, last_epoch=taken - 1)
+
+
+def share_of_rate(row: OptimizerRow, step: int, *, every: int, held: int = 0) -> float:
+    """The learning rate of a step of `every` (the first is 0), as a share of the row's: TeCoA's, which has its first
+    warm-up step at lr / W, and after `held` steps CoOp's, whose cosine begins when they are over."""
+    if step < held:
+        return row.held_lr / row.lr
+    step, warmup = step - held, row.warmup_in(every)
+    if step < warmup:
+        return (step + 1) / warmup
+    if row.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(every - warmup, 1)))

@@ -75,18 +75,18 @@ def test_a_constant_rate() -> None:
 
 
 def test_a_warm_up_is_linear() -> None:
-    assert rates(OptimizerRow(lr=0.4, warmup_steps=4)) == pytest.approx([0, 0.1, 0.2, 0.3, *[0.4] * 6])
+    assert rates(OptimizerRow(lr=0.4, warmup_steps=4)) == pytest.approx([0.1, 0.2, 0.3, *[0.4] * 7])
 
 
 def test_a_cosine_with_warm_up() -> None:
-    """0 and half of it while it warms up, then (1 + cos(pi t / 8)) / 2 of the rate at the t-th of the 8 steps left."""
+    """Half of it and all of it while it warms up, then (1 + cos(pi t / 8)) / 2 of the rate at the t-th of the 8 steps left."""
     falling = [0.4 * (1 + math.cos(math.pi * t / 8)) / 2 for t in range(8)]
-    assert rates(OptimizerRow(lr=0.4, schedule="cosine", warmup_steps=2)) == pytest.approx([0, 0.2, *falling])
+    assert rates(OptimizerRow(lr=0.4, schedule="cosine", warmup_steps=2)) == pytest.approx([0.2, 0.4, *falling])
 
 
 def test_a_rate_that_is_held_for_an_epoch() -> None:
-    """AdvPT's: 1e-5 in the first epoch, then the cosine of all steps where it is by then."""
-    falling = [0.4 * (1 + math.cos(math.pi * t / 12)) / 2 for t in range(3, 12)]
+    """AdvPT's, which is CoOp's: 1e-5 in the first epoch, then the cosine of all steps from its beginning."""
+    falling = [0.4 * (1 + math.cos(math.pi * t / 12)) / 2 for t in range(9)]
     row = OptimizerRow("sgd", lr=0.4, schedule="cosine", held_epochs=1, held_lr=1e-5)
     assert rates(row, epochs=4, an_epoch=3) == pytest.approx([1e-5] * 3 + falling)
     assert rates(row, epochs=4, an_epoch=3, done=2) == rates(row, epochs=4, an_epoch=3)[6:]
@@ -94,14 +94,28 @@ def test_a_rate_that_is_held_for_an_epoch() -> None:
 
 def test_a_warmup_fits_its_run() -> None:
     """Ten steps: half of them may be a warm-up, a longer one is a tenth of them."""
-    assert rates(OptimizerRow(lr=0.4, warmup_steps=5))[:7] == pytest.approx([0, 0.08, 0.16, 0.24, 0.32, 0.4, 0.4])
-    assert rates(OptimizerRow(lr=0.4, warmup_steps=6)) == pytest.approx([0, *[0.4] * 9])
+    assert rates(OptimizerRow(lr=0.4, warmup_steps=5))[:7] == pytest.approx([0.08, 0.16, 0.24, 0.32, 0.4, 0.4, 0.4])
+    assert rates(OptimizerRow(lr=0.4, warmup_steps=6)) == pytest.approx([0.4] * 10)
     assert OptimizerRow(warmup_steps=1000).warmup_in(3910) == 1000  # of vp on CIFAR-10
     assert OptimizerRow(warmup_steps=1000).warmup_in(30) == 3 and OptimizerRow().warmup_in(1) == 0
 
 
+@pytest.mark.parametrize(("warmup", "every"), [(1000, 3910), (3, 30), (0, 7)])
+def test_tecoas_cosine(warmup: int, every: int) -> None:
+    """`cosine_lr` of its code, which open_clip has."""
+    from open_clip_train.scheduler import cosine_lr
+
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = make_optimizer(row := OptimizerRow("sgd", lr=40.0, schedule="cosine", warmup_steps=warmup), [weight])
+    published = cosine_lr(optimizer, row.lr, row.warmup_in(every), every)
+    expected = [published(step) for step in range(every)]
+    assert rates(row, epochs=every) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
 @pytest.mark.parametrize("done", [1, 3, 9])
-@pytest.mark.parametrize("options", [{}, {"warmup_steps": 4}, {"schedule": "cosine", "warmup_steps": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"warmup_steps": 4}, {"schedule": "cosine", "warmup_steps": 2}, {"held_epochs": 2, "held_lr": 0.1}]
+)
 def test_a_run_goes_on_with_the_rates_of_one_that_went_through(options: dict[str, Any], done: int) -> None:
     row = OptimizerRow("sgd", lr=0.37, **options)
     assert rates(row, done=done) == rates(row)[done:]
