@@ -37,7 +37,7 @@ def command(
     json: o.Json = False,
 ) -> None:  # fmt: skip
     """Draw where a model puts images, clean and attacked (t-SNE), and measure the mean cosine of the two."""
-    from ..reports.figures import check_ending
+    from ..reports.drawing import check_ending
 
     check_ending(output)
     if "task" in given(context):
@@ -46,7 +46,7 @@ def command(
     specs = [evaluation_spec(name, dataset, (attack,), **{**options, "task": FEATURES.name}) for name in checkpoint]
     from ..jobs.job import Start  # what was typed is right: only now is it worth the time
     from ..plans.typed_jobs import evaluate
-    from ..reports.figures import save_planes
+    from ..reports.drawing import save_planes
     from ..reports.planes import of_evaluations, planes_of
     from ..settings import home
     from ..terminal.console import print_json, show

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from store.errors import UserError
 from store.index import Index
@@ -24,6 +23,7 @@ from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.known import Known
 from ..jobs.training_spec import TrainSpec
 from ..jobs.trials import Trial
+from ..reports.comparing import credits_of
 from ..reports.explanation import Effect, Explained
 from ..reports.reading import rows_of, together
 from ..reports.rows import Row
@@ -175,7 +175,7 @@ class Source:
                 yield _papers(cell, ours, ours.paper)
 
     def _effect(self, cell: Cell, name: str, ours: Row, row: Row, trials: Mapping[str, Trial]) -> Effect:
-        credits = [_credits(trials[one], cell.attack, row.metric) for one in (OURS, name)]
+        credits = [credits_of(one, self.known.home) for one in (ours, row)]
         same = np.array_equal(trials[OURS].indices, trials[name].indices)
         if same and credits[0] is not None and credits[1] is not None:
             low, high = of_pairs((credits[1] - credits[0]).tolist())
@@ -198,14 +198,6 @@ class Source:
             found = rows_of(together(self.index.results(evaluations=[key])), numbers=self.numbers)
             self._found[key] = {row.metric: row for row in found}
         return self._found[key]
-
-
-def _credits(trial: Trial, attack: str, metric: str) -> npt.NDArray[np.float64] | None:
-    """What each sample counts; None where nothing says so, as of examples that were removed."""
-    try:
-        return trial.task.credits(metric, trial.column(attack))
-    except (UserError, KeyError):
-        return None
 
 
 def _papers(cell: Cell, ours: Row, value: float) -> Effect:

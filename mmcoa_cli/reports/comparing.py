@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from store.errors import UserError
 
+from ..attacks.compat import TIES, parts
 from ..settings import Home
 from ..tasks import TASKS
 from ..tasks.intervals import sign_test
@@ -28,7 +29,7 @@ def compare(report: Report, home: Home) -> None:
             cells = [line.cells[column][0] for line in panel.lines if column in line.cells]
             best = max(cells, key=lambda row: row.value)
             if len(cells) > 1:
-                best_credits = _credits(best, home)
+                best_credits = credits_of(best, home)
                 for row in cells:
                     object.__setattr__(row, "behind", _behind(row, best, best_credits, home))
 
@@ -37,13 +38,13 @@ def _behind(row: Row, best: Row, best_credits: Floats | None, home: Home) -> Beh
     """How far `row` is behind `best`, with the p-value where the samples of both are there and the same."""
     if row is best:
         return Behind(0.0, None)
-    credits = _credits(row, home) if best_credits is not None else None
+    credits = credits_of(row, home) if best_credits is not None else None
     if credits is None or best_credits is None or len(credits) != len(best_credits):
         return Behind(best.value - row.value, None)
     return Behind(best.value - row.value, sign_test(best_credits - credits))
 
 
-def _credits(row: Row, home: Home) -> Floats | None:
+def credits_of(row: Row, home: Home) -> Floats | None:
     """What each sample counted in a result, as its example set has it; None where nothing says so, as of examples that
     were removed."""
     path = home.examples / f"{row.examples}.h5"
@@ -52,6 +53,7 @@ def _credits(row: Row, home: Home) -> Floats | None:
     from store.examples import stored_set
 
     try:
-        return TASKS[row.task].credits(row.metric, stored_set(path).values)
+        task, values = TASKS[row.task], stored_set(path).values
+        return task.credits(row.metric, task.first_wins(values) if TIES in parts(row.compat) else values)
     except (UserError, KeyError, ValueError):
         return None

@@ -16,12 +16,12 @@ from typing import Any
 
 from ..catalog import OURS, PAPER, RELEASE, Cell, switches
 from ..catalog.tables import MEAN
-from .cells import Printed
 from .content import Report
 from .figure import Figure
 from .layout import Layout
 from .lines import value_words
 from .paper import marks
+from .printed import Printed
 from .rows import Row
 from .sheet import Sheet
 from .threats import attack_name, in_words

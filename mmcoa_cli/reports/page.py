@@ -20,13 +20,13 @@ from ..attacks import ATTACKS
 from ..settings import Home
 from ..terminal.checks import require_folder
 from .content import Report
+from .drawing import svg
 from .figure import caption
-from .figures import svg
 from .pictures import Picture, pictures, prompts, source_of, words_of
 from .rows import Row
 from .sheet import Sheet
 from .templates import filled
-from .wording import BEST, in_percent, number
+from .wording import BOLD, in_percent, number
 
 if TYPE_CHECKING:
     from store.schema import Result
@@ -81,7 +81,7 @@ def part_of(report: Report, home: Home | None = None) -> Part:
         anchor=report.table.name,
         title=report.title,
         sheets=sheets,
-        notes=list(dict.fromkeys([*([BEST] if any(s.marked for s in sheets) else []), *_notes(sheets)])),
+        notes=list(dict.fromkeys([*([BOLD] if any(s.marked for s in sheets) else []), *_notes(sheets)])),
         svg=svg(report.figure, home) if report.figure else "",
         caption=caption(report.figure, sheets) if report.figure else [],
         examples=list(_examples(rows, home)) if home else [],

@@ -31,7 +31,7 @@ from .rows import Row
 from .table import print_table, text_table
 from .templates import filled
 from .times import time_report
-from .wording import BEST as BOLD
+from .wording import BOLD
 
 ENDINGS = {  # what a file is written as
     ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "table",
@@ -72,7 +72,7 @@ def check_output(table: TableRow, *, format: str | None, output: Path | None) ->
     """Raises UserError for a file that the report cannot be written to, before anything is looked up."""
     if output is None:
         return
-    from .figures import ENDINGS as ENDINGS_OF_PICTURES
+    from .drawing import ENDINGS as ENDINGS_OF_PICTURES
 
     pictures = ENDINGS_OF_PICTURES if table.picture else ()
     if not format and output.suffix.lower() not in (*ENDINGS, *pictures):
@@ -93,7 +93,7 @@ def write(report: Report, *, format: str | None, output: Path | None, as_json: b
     kind = format or ("json" if as_json else "table")
     picture = _picture(report, output, rows_only=bool(format or as_json))
     if report.figure and picture:
-        from .figures import draw
+        from .drawing import draw
 
         draw(report, picture, home())
         if kind == "table" and not as_json:
@@ -117,7 +117,7 @@ def _picture(report: Report, output: Path | None, *, rows_only: bool) -> Path | 
         return None
     if output is None:
         return None if rows_only else Path(f"{report.table.name}.png")
-    from .figures import is_picture
+    from .drawing import is_picture
 
     return output if is_picture(output) else None
 

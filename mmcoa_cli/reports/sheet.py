@@ -12,11 +12,11 @@ from store.printable import visible
 
 from ..tasks import TASKS
 from ..tasks.classification import CLASSIFICATION
-from .cells import MEAN, Grid, Printed, lines_of
 from .lines import value_words
 from .measured import AVERAGE
 from .paper import NOTES
 from .pivot import Panel
+from .printed import MEAN, Grid, Printed, printed_lines
 from .rows import Row
 from .threats import attack_name, in_words
 from .wording import EXPLANATIONS, in_percent, model_name, overestimates, part_of, plain, setting, trainings
@@ -49,7 +49,7 @@ def sheet_of(panel: Panel, *, seeds: bool = False, digits: int = 2, beside: Sequ
     """The panel in words; the ends of intervals have `digits` decimals, all other percentages two. What stands `beside`
     it, in the same report, is compared with its lines."""
     grid = Grid(panel, seeds, digits)
-    lines = lines_of(grid)
+    lines = printed_lines(grid)
     return Sheet(
         plain(_title(panel)),
         caption(panel),

@@ -15,7 +15,7 @@ from ..terminal.lines import Styled, folded, plain_text, print_lines
 from .content import Report
 from .paper import NOTES
 from .sheet import Sheet
-from .wording import BEST, EXPLANATIONS, plain
+from .wording import BOLD, EXPLANATIONS, plain
 
 STYLES = {"value": "", "detail": "dim"}
 GAP = 2  # columns of the terminal between two cells
@@ -56,7 +56,7 @@ def _lines(report: Report, width: int, *, marks: bool = False) -> Iterator[Style
             yield from _table(part, width)
         yield from _paragraph(sheet.remarks, width)
     marked = marks and any(sheet.marked for sheet in sheets)
-    yield from _paragraph([*([BEST] if marked else []), *notes], width)
+    yield from _paragraph([*([BOLD] if marked else []), *notes], width)
     if report.older:
         yield from _paragraph([OLDER.format(len(report.results), report.older)], width)
     if report.missing and (below := report.missing.lines()):

@@ -13,9 +13,9 @@ from store.index import Index
 from store.schema import Epoch
 
 from .. import catalog
-from .cells import Printed
 from .content import Report
 from .lines import value_words
+from .printed import Printed
 from .rows import Row
 from .sheet import Sheet
 from .wording import NONE, devices, memory, plain, short

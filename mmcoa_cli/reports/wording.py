@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 NONE = "–"
-BEST = "bold: the best result of its column, under the same attack; the paper's numbers take no part"
+BOLD = "bold: the best result of its column, under the same attack; the paper's numbers take no part"
 EXPLANATIONS = {  # of signs and words, in the order in which they are printed
     "behind": "p: of the difference to the best, on the same images (exact McNemar test); of many comparisons some are "
     "small by chance",

@@ -81,3 +81,19 @@ def test_without_the_examples_there_is_no_p_value(home: Home, index: Index, add:
     add("mmcoa", {"image": 24}, n=SAMPLES)
     told = {row["method"]: row for row in report(home).dicts()}
     assert told["mmcoa"]["behind_best"] == pytest.approx(0.15) and told["mmcoa"]["p"] is None
+
+
+def test_where_the_first_class_wins_ties_no_pair_differs_by_half(home: Home, add: Add) -> None:
+    """A result of `--compat ties` counts what `argmax` says, and so does the test of its difference."""
+    for method, predicted in (("tecoa", 1), ("mmcoa", 0)):
+        examples = ExampleSet(home.examples, {"of": method}, n=SAMPLES, block_size=SAMPLES)
+        examples.missing()
+        columns = {"index": np.arange(SAMPLES), "label": np.ones(SAMPLES, int), "credit": np.full(SAMPLES, 0.5)}
+        first = np.where(np.arange(SAMPLES) < 10, predicted, 1)
+        examples.write_block(0, {**columns, "prediction": first}, None)
+        examples.finish(texts={})
+        right = int((first == 1).sum())
+        add(method, {"image": right}, n=SAMPLES, compat="ties", examples=examples.key)
+    told = {row["method"]: row for row in report(home).dicts()}
+    assert told["mmcoa"]["behind_best"] == pytest.approx(0.25)
+    assert told["mmcoa"]["p"] == pytest.approx(binomtest(0, 10).pvalue)  # without that, all pairs are equal: p 1

@@ -18,7 +18,7 @@ from mmcoa_cli.attacks import ATTACKS, Attack, register
 from mmcoa_cli.attacks.settings import PgdSettings
 from mmcoa_cli.catalog import TableRow
 from mmcoa_cli.reports.content import Report, report_of
-from mmcoa_cli.reports.figures import draw
+from mmcoa_cli.reports.drawing import draw
 from mmcoa_cli.reports.reading import rows
 from mmcoa_cli.reports.report import FORMATS, render
 from store.errors import UserError

@@ -21,7 +21,7 @@ from mmcoa_cli.jobs.trials import trials_of
 from mmcoa_cli.models.load import load_model
 from mmcoa_cli.plans.typed_jobs import evaluate
 from mmcoa_cli.reports.content import Report, report_of
-from mmcoa_cli.reports.figures import draw
+from mmcoa_cli.reports.drawing import draw
 from mmcoa_cli.reports.reading import rows
 from mmcoa_cli.reports.report import render
 from mmcoa_cli.settings import Home

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmcoa_cli import catalog
 from mmcoa_cli.reports.content import Report, report_of
-from mmcoa_cli.reports.figures import COLOURS, draw
+from mmcoa_cli.reports.drawing import COLOURS, draw
 from mmcoa_cli.reports.reading import rows
 from store.errors import UserError
 from store.index import Index

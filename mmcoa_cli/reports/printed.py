@@ -111,7 +111,7 @@ class Detail:
     of_averages: bool = True
 
 
-def lines_of(grid: Grid) -> list[Printed]:
+def printed_lines(grid: Grid) -> list[Printed]:
     """All lines of a panel; the paper's numbers after full training stand below the last line of each method."""
     methods = [line.first.method for line in grid.panel.lines]
     found = _test_sets(grid) if grid.over_datasets else []
