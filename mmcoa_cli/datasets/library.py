@@ -80,10 +80,13 @@ def open_classes(name: str, home: Home) -> Dataset:
 
 def attacked_at(dataset: Dataset, size: int | None) -> Dataset:
     """`dataset`, its images attacked at `size` pixels instead of its own size: after Resize(size * 256/224) and
-    CenterCrop(size), as images of varying size are at 224. What is given stays as it is."""
-    if size is None or size == dataset.info.pixel_size:
+    CenterCrop(size), as images of varying size are at 224; after Resize(size) where the dataset's own crop keeps the
+    whole of the shorter side. What is given stays as it is."""
+    info = dataset.info
+    if size is None or size == info.pixel_size:
         return dataset
-    return dataset.attacked_at(size, resize=None if size == dataset.info.image_size else round(size * 256 / 224))
+    resize = size if info.resize == info.pixel_size else round(size * 256 / 224)
+    return dataset.attacked_at(size, resize=None if size == info.image_size else resize)
 
 
 def absent(name: str, home: Home) -> UserError:

@@ -16,6 +16,7 @@ from scipy.io import savemat
 from torchvision import datasets as published
 
 from mmcoa_cli import catalog
+from mmcoa_cli.datasets.library import attacked_at
 from mmcoa_cli.datasets.pixels import load_pixels
 from store.errors import UserError
 
@@ -261,6 +262,7 @@ def test_coco(name: str, listing: bytes, image: Make, zip_of: Make, laid: Make, 
     assert dataset.labels("test").tolist() == [-1, -1]
     assert dataset.info.part("test") == "2 of 5,000 test images"
     assert load_pixels(dataset, "test", [1, 0]).shape == (2, 224, 224, 3)
+    assert (dataset.info.resize, attacked_at(dataset, 32).info.resize) == (224, 32)  # the whole shorter side
     archives = {"caption_datasets.zip": zip_of({name: listing}), "val2014.zip": zip_of(images)}
     downloaded = fetched("mscoco", serve(archives), splits={"test": 2})
     assert downloaded.info.checksum == dataset.info.checksum

@@ -79,7 +79,7 @@ def test_a_warm_up_is_linear() -> None:
 
 
 def test_a_cosine_with_warm_up() -> None:
-    """Half of it and all of it while it warms up, then (1 + cos(pi t / 8)) / 2 of the rate at the t-th of the 8 steps left."""
+    """A half and all of it while it warms up, then (1 + cos(pi t / 8)) / 2 of it at the t-th of the 8 steps left."""
     falling = [0.4 * (1 + math.cos(math.pi * t / 8)) / 2 for t in range(8)]
     assert rates(OptimizerRow(lr=0.4, schedule="cosine", warmup_steps=2)) == pytest.approx([0.2, 0.4, *falling])
 
