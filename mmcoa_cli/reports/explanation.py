@@ -20,12 +20,13 @@ from .content import Report
 from .figure import Figure
 from .layout import Layout
 from .lines import value_words
+from .metrics import NONE, percent
 from .paper import marks
 from .printed import Printed
 from .rows import Row
 from .sheet import Sheet
 from .threats import attack_name, in_words
-from .wording import EXPLANATIONS, NONE, model_name, percent, plain, setting
+from .wording import EXPLANATIONS, model_name, plain, setting
 
 MOVES = "*"
 NOTES = (

@@ -26,10 +26,11 @@ from ..tasks import TASKS
 from ..terminal.console import out, show
 from ..terminal.durations import closely
 from ..terminal.options_file import as_toml
+from .metrics import NONE, percent
 from .reading import Evaluated, rows_of, together
 from .rows import Row
 from .runs import Accuracy, Listed, accuracy, listed_run
-from .wording import NONE, devices, fixed, memory, percent, short
+from .wording import devices, fixed, memory, short
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult

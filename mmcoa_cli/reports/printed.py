@@ -10,10 +10,11 @@ from statistics import mean, stdev
 from .layout import BY_RUN
 from .lines import grouped
 from .measured import Measured, average, in_line
+from .metrics import NONE, percent
 from .paper import marks
 from .pivot import Panel
 from .rows import Row
-from .wording import NONE, number, percent, plain, short
+from .wording import number, plain, short
 
 LEAST = 0.001  # smaller p-values are not told apart
 MEAN = object()  # the place of the average, which no column is called as

@@ -17,9 +17,10 @@ from ..terminal.checks import one_of
 from ..terminal.typed import typed
 from . import outdated
 from .layout import Layout
+from .metrics import DETAILS
 from .paper import marks, note
 from .paper import numbers as papers
-from .rows import DETAILS, Row, made
+from .rows import Row, made
 from .standing import standing
 from .threats import Threat
 from .trained import in_words

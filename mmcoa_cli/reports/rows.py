@@ -7,15 +7,8 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from ..attacks.base import every_option
-from ..tasks import TASKS
+from .metrics import measure_of
 from .threats import Threat
-
-DETAILS = {detail for task in TASKS.values() for detail in task.details}  # metrics that are told beside others
-
-
-def measure_of(metric: str) -> str:
-    """What a metric is called whatever the attack: "accuracy"."""
-    return metric.removeprefix("clean_").removeprefix("robust_")
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,9 @@ from ..terminal.console import out
 from ..terminal.durations import closely
 from ..terminal.lines import Styled, folded, print_lines
 from .filters import Filter
-from .rows import DETAILS, measure_of
+from .metrics import DETAILS, NONE, measure_of, percent
 from .threats import Threat
 from .trained import unusual
-from .wording import NONE, percent
 
 ACCURACIES = ("clean", "robust")
 GAP = "   "

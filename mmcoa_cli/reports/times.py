@@ -15,10 +15,11 @@ from store.schema import Epoch
 from .. import catalog
 from .content import Report
 from .lines import value_words
+from .metrics import NONE
 from .printed import Printed
 from .rows import Row
 from .sheet import Sheet
-from .wording import NONE, devices, memory, plain, short
+from .wording import devices, memory, plain, short
 
 MINUTE = 60
 COLUMNS = ("minutes", "images/s", "memory", "images", "epochs", "hardware")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..attacks.base import ATTACKS
 from ..tasks import TASKS
 from .lines import Line
+from .metrics import NONE, percent
 from .paper import NOTES
 from .rows import Row
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from .times import Timed
 
 GIB = 2**30
-NONE = "–"
 BOLD = "bold: the best result of its column, under the same attack; the paper's numbers take no part"
 EXPLANATIONS = {  # of signs and words, in the order in which they are printed
     "behind": "p: of the difference to the best, on the same images (exact McNemar test); of many comparisons some are "
@@ -41,10 +41,6 @@ ALIKE = (  # what two results must agree on
     "run", "weights", "epoch", "dataset", "data", "metric", "n", "limit", "seed", "precision", "pixel_size", "norm",
     "eps",
 )  # fmt: skip
-
-
-def percent(fraction: float, digits: int = 2) -> str:
-    return f"{100 * fraction:.{digits}f}"
 
 
 def short(value: float) -> str:

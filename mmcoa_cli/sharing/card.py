@@ -14,10 +14,10 @@ from ..jobs.training_spec import TrainSpec
 from ..models.origins import STAND_IN
 from ..models.runs import INTERPOLATED
 from ..models.save import in_words
+from ..reports.metrics import percent
 from ..reports.rows import Row
 from ..reports.templates import filled
 from ..reports.threats import attack_name
-from ..reports.wording import percent
 from .eval_results import hub_dataset, under
 from .handed import Handed
 from .layouts import Layout

@@ -111,6 +111,7 @@ def test_what_only_reads_starts_without_what_writes_and_computes(words: list[str
     *shown, names = ended.stdout.splitlines()
     assert RUN.method in "".join(shown)
     assert not {"sqlalchemy", "numpy", "h5py", "pydantic", "filelock", "torch"} & {*names.split()}
+    assert words != ["runs"] or "mmcoa_cli.reports.lines" not in names.split()  # it lists, and makes no table
 
 
 def test_every_verb_has_help_and_a_place_in_the_readme(mmcoa: Callable[..., Ended]) -> None:
