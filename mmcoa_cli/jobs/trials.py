@@ -178,19 +178,18 @@ class Trial:
         return {}
 
     def evaluation_id(self, attack: str) -> str:
-        """The id that the results under an attack have in the index. Where that is taken by the same images under
-        another name, the results of this name have one of their own; the examples are the same."""
-        if attack not in self._ids:
-            first = key_of([self.subject.run.id, self.examples(attack).key, self.spec.seed, self.spec.compat])
-            index, name = self.home.index_if_there(), self.dataset.info.name
-            there = index.results(evaluations=[first]) if index else []
-            taken = any(result.dataset != name for _, result in there)
-            self._ids[attack] = key_of([first, name]) if taken else first
+        """The id that the results under an attack of `spec` have in the index."""
         return self._ids[attack]
 
     @cached_property
     def _ids(self) -> dict[str, str]:
-        return {}
+        """Those of each attack. Where one is taken by the same images under another name, the results of this name have
+        one of their own; the examples are the same."""
+        run, spec, name, index = self.subject.run.id, self.spec, self.dataset.info.name, self.home.index_if_there()
+        ids = {one: key_of([run, self.examples(one).key, spec.seed, spec.compat]) for one in spec.attacks}
+        there = index.results(evaluations=list(ids.values())) if index else []
+        taken = {result.evaluation for _, result in there if result.dataset != name}
+        return {attack: key_of([id, name]) if id in taken else id for attack, id in ids.items()}
 
     def stored(self, index: Index) -> tuple[str, ...]:
         """The attacks of `spec` whose results the index has, and the store their examples."""

@@ -37,6 +37,7 @@ from .selection import Data
 from .steps import Step
 
 if TYPE_CHECKING:
+    from ..reports.comparing import Floats
     from .plan import Plan
 
 Made = tuple[TrainSpec | str, EvaluationSpec]  # a run, or the method of a model as it comes, and its test
@@ -168,17 +169,19 @@ class Source:
         found = {name: self._rows(trial, cell.attack) for name, trial in trials.items()}
         for metric, ours in found.get(OURS, {}).items():
             yield Effect(cell, OURS, ours, ours.value, ours.n, paired=True)
+            own = credits_of(ours, self.known.home)
             for name, rows in found.items():
                 if name != OURS and metric in rows:
-                    yield self._effect(cell, name, ours, rows[metric], trials)
+                    same = own if np.array_equal(trials[OURS].indices, trials[name].indices) else None
+                    yield self._effect(cell, name, ours, rows[metric], same)
             if ours.paper is not None:
                 yield _papers(cell, ours, ours.paper)
 
-    def _effect(self, cell: Cell, name: str, ours: Row, row: Row, trials: Mapping[str, Trial]) -> Effect:
-        credits = [credits_of(one, self.known.home) for one in (ours, row)]
-        same = np.array_equal(trials[OURS].indices, trials[name].indices)
-        if same and credits[0] is not None and credits[1] is not None:
-            low, high = of_pairs((credits[1] - credits[0]).tolist())
+    def _effect(self, cell: Cell, name: str, ours: Row, row: Row, own: Floats | None) -> Effect:
+        """`own` is what each of the same images counted in ours; None where they are others, or nobody knows."""
+        credits = credits_of(row, self.known.home) if own is not None else None
+        if own is not None and credits is not None:
+            low, high = of_pairs((credits - own).tolist())
             return Effect(cell, name, row, row.value, row.n, row.value - ours.value, low, high, True)
         low, high = of_difference(row.value, row.ci95, ours.value, ours.ci95)
         return Effect(cell, name, row, row.value, row.n, row.value - ours.value, low, high)

@@ -31,7 +31,7 @@ def compare(report: Report, home: Home) -> None:
             if len(cells) > 1:
                 best_credits = credits_of(best, home)
                 for row in cells:
-                    object.__setattr__(row, "behind", _behind(row, best, best_credits, home))
+                    row.behind = _behind(row, best, best_credits, home)
 
 
 def _behind(row: Row, best: Row, best_credits: Floats | None, home: Home) -> Behind:

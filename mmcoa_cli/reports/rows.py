@@ -20,9 +20,10 @@ class Behind:
     p: float | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """One result. `value`, `ci95`, `paper` and `attack_success_rate` are fractions in [0, 1].
+    """One result; what is known only beside others, as the paper's number, is written into it (`reading`, `comparing`).
+    `value`, `ci95`, `paper` and `attack_success_rate` are fractions in [0, 1].
 
     What an attack does not have is None: `norm` to `stop_when_fooled` belong to the image attack, `mlm` to
     `distinct_prompts` to the text attack, and a multimodal attack has both.
