@@ -8,37 +8,55 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from . import earlier_images
-from .example_packing import pack, unpack
+from .example_packing import Pixels, pack, unpack
 from .hdf5 import new_array
 from .keys import canonical_json
 
+T = TypeVar("T")
 Array = npt.NDArray[Any]
 LAYOUT = 3  # of the images, and of the checksum; a set of the first says none
 BATCH, AT_ONCE = 64, 2**20  # rows hashed at a time, or bytes, where a row has few
 CHUNK = 2**18  # bytes of packed images
+THREADS, LARGE = 4, 96 * 96 * 3  # that pack a block at once, where its images are of so many values
 PACKED, ENDS = "images/bytes", "images/ends"  # one image after another, and where each ends
 TEXTS, ARRAYS = "texts/", "arrays/"
 
 
-def write_images(file: Any, clean: npt.NDArray[np.uint8], adversarial: Array) -> None:
-    """Images (b, 3, H, W), packed by their clean ones (b, H, W, 3)."""
+def packed_images(clean: npt.NDArray[np.uint8], adversarial: Array) -> dict[str, Array]:
+    """Images (b, 3, H, W) as the arrays that a file has of them: packed by their clean ones (b, H, W, 3)."""
     if adversarial.dtype != np.float32 or clean.dtype != np.uint8:
         raise ValueError(f"images are uint8 and float32, not {clean.dtype} and {adversarial.dtype}")
     if adversarial.shape != clean.transpose(0, 3, 1, 2).shape:
         raise ValueError("the images are not of the size of their clean ones")
-    packed = [pack(image, own) for image, own in zip(adversarial, clean, strict=True)]
-    _new_packed(file, np.frombuffer(b"".join(packed), np.uint8))
-    new_array(file, ENDS, np.cumsum([len(image) for image in packed], dtype=np.int64))
+
+    def pack_some(rows: range) -> list[bytes]:
+        pixels = Pixels(math.prod(clean.shape[1:]))
+        return [pack(adversarial[row], clean[row], pixels) for row in rows]
+
+    packed = [image for some in _in_threads(pack_some, clean) for image in some]
+    ends = np.cumsum([len(image) for image in packed], dtype=np.int64)
+    return {PACKED: np.frombuffer(b"".join(packed), np.uint8), ENDS: ends}
+
+
+def write_block(file: Any, *arrays: Mapping[str, Array]) -> str:
+    """Write the arrays of a block. Returns its checksum."""
+    written: dict[str, Array] = {}
+    for some in arrays:
+        for name, values in some.items():
+            _new_array(file, name, values)
+            written[name] = values
+    return _root((name, written[name], [_leaf(written[name])]) for name in sorted(written))
 
 
 def read_images(file: Any, start: int, stop: int, clean: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -53,13 +71,27 @@ def read_images(file: Any, start: int, stop: int, clean: npt.NDArray[np.uint8]) 
         raise ValueError("its images are not as many bytes as it says")
     places = [place - ends[0] for place in ends]
     images = np.empty((len(clean), 3, *clean.shape[1:3]), np.float32)
-    for image, own, (place, end) in zip(images, clean, pairwise(places), strict=True):
-        unpacked(packed[place:end], own, image)
+
+    def unpack_some(rows: range) -> None:
+        for row in rows:
+            unpacked(packed[places[row] : places[row + 1]], clean[row], images[row])
+
+    _in_threads(unpack_some, clean)
     return images
 
 
-def _new_packed(file: Any, values: npt.NDArray[np.uint8]) -> None:
-    new_array(file, PACKED, values, rows=min(CHUNK, max(1, len(values))))
+def _in_threads(work: Callable[[range], T], clean: npt.NDArray[np.uint8]) -> list[T]:
+    """What `work` gives of all rows, of some in each thread: large images are packed mostly without Python's lock."""
+    rows = range(len(clean))
+    if math.prod(clean.shape[1:]) < LARGE:
+        return [work(rows)]
+    some = -(-len(rows) // THREADS)
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(work, (rows[start : start + some] for start in range(0, len(rows), some))))
+
+
+def _new_array(file: Any, name: str, values: Array) -> Any:
+    return new_array(file, name, values, rows=min(CHUNK, max(1, len(values))) if name == PACKED else 0)
 
 
 @dataclass
@@ -78,20 +110,20 @@ class Joining:
             raise ValueError("its columns are not those of the blocks before it")
         before = len(self.file[PACKED]) if PACKED in self.file else 0
         read = {name: part[name][:] for name in names}
-        own = {name: [_leaf(values)] for name, values in read.items()}
+        own = {name: _leaf(values) for name, values in read.items()}
         for name, values in read.items():
             rows = values + before if name == ENDS else values
-            self.leaves.setdefault(name, []).append(_leaf(rows) if name == ENDS else own[name][0])
+            self.leaves.setdefault(name, []).append(_leaf(rows) if name == ENDS else own[name])
             if name == PACKED:
                 self._append_packed(rows)
             else:
                 self._column(name, rows)[start : start + len(rows)] = rows
-        return _root((part[name], own[name]) for name in names)
+        return _root((name, read[name], [own[name]]) for name in names)
 
     def checksum(self, *said: str) -> str:
         """That of the file, with what it says, and what was written into it beside the blocks."""
-        every = _arrays(self.file)
-        return _root(((self.file[n], self.leaves.get(n) or [_leaf(self.file[n][:])]) for n in every), *said)
+        arrays = ((name, self.file[name]) for name in _arrays(self.file))
+        return _root(((name, array, self.leaves.get(name) or [_leaf(array[:])]) for name, array in arrays), *said)
 
     def _column(self, name: str, rows: Array) -> Any:
         if name in self.file:
@@ -100,22 +132,23 @@ class Joining:
 
     def _append_packed(self, values: npt.NDArray[np.uint8]) -> None:
         if PACKED not in self.file:
-            _new_packed(self.file, values)
+            _new_array(self.file, PACKED, values)
             return
-        before = len(self.file[PACKED])
-        self.file[PACKED].resize(before + len(values), axis=0)
-        self.file[PACKED][before:] = values
+        packed = self.file[PACKED]
+        before = len(packed)
+        packed.resize(before + len(values), axis=0)
+        packed[before:] = values
 
 
 def checksum(file: Any, *said: str, block_size: int) -> str:
     """SHA-256 over what the file says (its specification, its notes), and every array: name, shape, dtype, content, of
     which each block has its own."""
-    return _root(((file[name], list(_leaves(file, name, block_size))) for name in _arrays(file)), *said)
+    arrays = ((name, file[name]) for name in _arrays(file))
+    return _root(((name, array, list(_leaves(file, name, array, block_size))) for name, array in arrays), *said)
 
 
-def _leaves(file: Any, name: str, block_size: int) -> Iterator[bytes]:
+def _leaves(file: Any, name: str, array: Any, block_size: int) -> Iterator[bytes]:
     """The checksums of an array's blocks; of one that has not a row a sample, that of its whole."""
-    array = file[name]
     size = max(1, len(array)) if name.startswith((TEXTS, ARRAYS)) else block_size
     together = AT_ONCE // max(1, size * _row(array))
     if name == PACKED:
@@ -141,10 +174,10 @@ def _leaf_of(array: Any, start: int, end: int) -> bytes:
     return digest.digest()
 
 
-def _root(arrays: Iterator[tuple[Any, Sequence[bytes]]], *said: str) -> str:
+def _root(arrays: Iterator[tuple[str, Any, Sequence[bytes]]], *said: str) -> str:
     digest = hashlib.sha256("".join(said).encode())
-    for array, leaves in arrays:
-        digest.update(canonical_json([array.name[1:], array.dtype.str, list(array.shape)]).encode())
+    for name, array, leaves in arrays:
+        digest.update(canonical_json([name, array.dtype.str, list(array.shape)]).encode())
         digest.update(b"".join(leaves))
     return digest.hexdigest()
 

@@ -23,27 +23,27 @@ Words = npt.NDArray[np.uint32]
 
 Ends = tuple[int, float, float]  # whether levels of the grid; how far the upper one and the lower one are
 
-WHITE = np.float32(255)
+WHITE, HALF = np.float32(255), np.float32(0.5)
 FINE = np.float32(4e-6)  # by how much less than the most a pixel moved that is at its end
 HEAD = struct.Struct("<BffIIIIII")  # whether on the grid, hi, lo, pixels between, those off the grid, bytes of 4 pieces
-WORD = np.dtype("<u4")
+WORD, PAIR = np.dtype("<u4"), np.dtype("<u2")
 MANY, SAMPLE = 8, 29  # where more than one in so many is between the ends, better ones are looked for by some pixels
 OFF = np.uint8(128)  # marks what is off the grid
 HIGH, WIDE = 2, 4  # a byte of a plane: neighbours are often alike
 
 
-def pack(image: Floats, clean: Bytes) -> bytes:
-    """`image`, float32 (3, H, W), by its clean one, uint8 (H, W, 3)."""
-    before = np.ascontiguousarray(clean.transpose(2, 0, 1)).ravel()
-    bits = np.ascontiguousarray(image).view(np.uint32).ravel()
+def pack(image: Floats, clean: Bytes, pixels: Pixels | None = None) -> bytes:
+    """`image`, float32 (3, H, W), by its clean one, uint8 (H, W, 3); in `pixels` that were used for others before."""
+    pixels, shape = pixels or Pixels(clean.size), clean.shape
     with np.errstate(all="ignore"):  # NaN and what is too large have some level as well
-        ends, up, between = _ends(bits, before)
+        pixels.load(np.ascontiguousarray(image).view(np.uint32).ravel(), clean.transpose(2, 0, 1))
+        ends, up, between = _ends(pixels)
         places = np.flatnonzero(between)
-        symbols, signs, steps = _between(bits[places], before[places])
+        symbols, signs, steps = _between(pixels.bits[places], pixels.before[places])
     up[places] = signs
     pieces = (
-        _smaller(_plane(up, clean.shape), zlib.Z_HUFFMAN_ONLY),
-        _smaller(_plane(between, clean.shape), zlib.Z_RLE) if len(places) else b"",
+        _smaller(_plane(up, shape), zlib.Z_HUFFMAN_ONLY),
+        _smaller(_plane(between, shape), zlib.Z_RLE) if len(places) else b"",
         _smaller(symbols, zlib.Z_RLE),
         _smaller(_planes(_unsigned(steps)), zlib.Z_RLE),
     )
@@ -77,40 +77,80 @@ def unpack(packed: bytes, clean: Bytes, image: Floats) -> None:
         bits[where] += signed(words(whole(steps, off * WORD.itemsize)))
 
 
-def _ends(bits: Words, before: Bytes) -> tuple[Ends, Bits, Bits]:
+class Pixels:
+    """`n` pixels of an image, and their clean ones `before`. Each image fills the same arrays: to find memory for new
+    ones can take the system longer than all the rest."""
+
+    def __init__(self, n: int) -> None:
+        self.before, self._level, self._moved, self._most = np.empty((4, n), np.uint8)
+        self._exact, self._up, self._between = np.empty((3, n), np.bool_)
+        self._floats = np.empty(n, np.float32)
+
+    def load(self, bits: Words, before: Bytes) -> None:
+        self.bits = bits
+        np.copyto(self.before.reshape(before.shape), before)
+        np.multiply(bits.view(np.float32), WHITE, out=self._floats)
+        self._floats += HALF
+        np.copyto(self._level, self._floats, casting="unsafe")
+        np.divide(self._level, WHITE, out=self._floats, dtype=np.float32)
+        np.equal(self._floats.view(np.uint32), bits, out=self._exact)
+
+    def sample(self) -> Pixels:
+        """Some of them."""
+        found = Pixels(-(-len(self.bits) // SAMPLE))
+        found.load(self.bits[::SAMPLE], self.before[::SAMPLE])
+        return found
+
+    def farthest(self) -> Ends:
+        """How far the pixels moved at the most, in levels."""
+        up, down = self._moved, self._most
+        np.maximum(self._level, self.before, out=up)
+        np.minimum(self._level, self.before, out=down)
+        np.subtract(up, self.before, out=up)
+        np.subtract(self.before, down, out=down)
+        return 1, float(up.max()), float(down.max())
+
+    def usual(self) -> Ends:
+        """How far most of them moved."""
+        moved = np.abs(self._level.astype(np.int16) - self.before)
+        levels = float(np.bincount(moved).argmax())
+        return 1, levels, levels
+
+    def offset(self) -> Ends:
+        """What was added to the clean pixels, where that is no level."""
+        image, clean = self.bits.view(np.float32), on_grid(self.before)
+        return 0, _offset(image, clean), _offset(-image, -clean)
+
+    def at(self, ends: Ends) -> tuple[Bits, Bits]:
+        """Which of them are at the upper end, and which at none."""
+        up, between = self._up, self._between
+        grid, hi, lo = ends
+        if grid:
+            np.equal(_raised(self.before, hi, self._moved, self._most), self._level, out=up)
+            np.equal(_lowered(self.before, lo, self._moved, self._most), self._level, out=between)
+            up &= self._exact
+            between &= self._exact
+        else:
+            np.equal(_upper(self.before, hi).view(np.uint32), self.bits, out=up)
+            np.equal(_lower(self.before, lo).view(np.uint32), self.bits, out=between)
+        between |= up
+        return up, np.logical_not(between, out=between)
+
+
+def _ends(pixels: Pixels) -> tuple[Ends, Bits, Bits]:
     """What the ends are, which pixels are at the upper one, and which are at none."""
-    moved = bits.view(np.float32) * WHITE
-    moved -= before
-    ends = (1, _levels(moved.max()), _levels(-moved.min()))
-    up, between = _at(ends, bits, before)
-    if np.count_nonzero(between) * MANY > len(bits):
-        better = _better(ends, bits[::SAMPLE], before[::SAMPLE])
-        up, between = (up, between) if better == ends else _at(better, bits, before)
-        ends = better
+    ends = pixels.farthest()
+    up, between = pixels.at(ends)
+    if np.count_nonzero(between) * MANY > len(between):
+        some = pixels.sample()
+        every = [ends, some.usual(), some.offset()]
+        ends = min(every, key=lambda one: np.count_nonzero(some.at(one)[1]))
+        up, between = pixels.at(ends)
     return ends, up, between
 
 
-def _better(ends: Ends, bits: Words, before: Bytes) -> Ends:
-    """Of some pixels: ends that fewer of them are between, if there are any."""
-    image, clean = bits.view(np.float32), on_grid(before)
-    usual = float(np.bincount(_nearest(np.abs(image * WHITE - before))).argmax())
-    every = [ends, (1, usual, usual), (0, _offset(image, clean), _offset(-image, -clean))]
-    return min(every, key=lambda one: np.count_nonzero(_at(one, bits, before)[1]))
-
-
-def _at(ends: Ends, bits: Words, before: Bytes) -> tuple[Bits, Bits]:
-    grid, hi, lo = ends
-    up = bits == _upper(grid, before, hi).view(np.uint32)
-    return up, ~(up | (bits == _lower(grid, before, lo).view(np.uint32)))
-
-
-def _levels(most: np.float32) -> float:
-    """A number of whole levels."""
-    return float(np.clip(np.rint(most), 0, 255)) if np.isfinite(most) else 0.0
-
-
 def _nearest(levels: Floats) -> Bytes:
-    return (np.clip(levels, 0, 255) + np.float32(0.5)).astype(np.uint8)
+    return (np.clip(levels, 0, 255) + HALF).astype(np.uint8)
 
 
 def _offset(image: Floats, before: Floats) -> float:
@@ -130,38 +170,46 @@ def on_grid(levels: npt.NDArray[Any]) -> Floats:
     return found
 
 
-def _upper(grid: int, before: Bytes, hi: float) -> Floats:
-    """The upper end of each pixel."""
-    if grid:
-        return on_grid(_raised(before, hi))
+def _upper(before: Bytes, hi: float) -> Floats:
+    """The upper end of each pixel, off the grid."""
     found: Floats = np.minimum(on_grid(before) + np.float32(hi), np.float32(1))
     return found
 
 
-def _lower(grid: int, before: Bytes, lo: float) -> Floats:
-    if grid:
-        return on_grid(_lowered(before, lo))
+def _lower(before: Bytes, lo: float) -> Floats:
     found: Floats = np.maximum(on_grid(before) - np.float32(lo), np.float32(0))
     return found
 
 
-def _raised(before: Bytes, levels: float) -> Bytes:
-    return np.minimum(before, np.uint8(255 - levels)) + np.uint8(levels)
+# NumPy takes ten times as long for a limit that is one number as for an array of it
+def _raised(before: Bytes, levels: float, out: Bytes, limit: Bytes) -> Bytes:
+    limit.fill(int(255 - levels))
+    np.minimum(before, limit, out=out)
+    out += np.uint8(levels)
+    return out
 
 
-def _lowered(before: Bytes, levels: float) -> Bytes:
-    return np.maximum(before, np.uint8(levels)) - np.uint8(levels)
+def _lowered(before: Bytes, levels: float, out: Bytes, limit: Bytes) -> Bytes:
+    limit.fill(int(levels))
+    np.maximum(before, limit, out=out)
+    out -= np.uint8(levels)
+    return out
 
 
 def _at_ends(ends: Ends, before: Bytes, up: Bits, image: Floats) -> None:
     """Put each pixel at one of its ends."""
     grid, hi, lo = ends
     if grid:
-        lower = _lowered(before, lo)
-        lower += up * (_raised(before, hi) - lower)
+        upper, lower, limit = np.empty((3, len(before)), np.uint8)
+        _raised(before, hi, upper, limit)
+        _lowered(before, lo, lower, limit)
+        upper -= lower
+        upper *= up
+        lower += upper
         np.divide(lower, WHITE, out=image, dtype=np.float32)
     else:
-        image[:] = np.where(up, _upper(0, before, hi), _lower(0, before, lo))
+        upper_bits, lower_bits = _upper(before, hi).view(np.uint32), _lower(before, lo).view(np.uint32)
+        image.view(np.uint32)[:] = lower_bits ^ (upper_bits ^ lower_bits) * up
 
 
 def _between(bits: Words, before: Bytes) -> tuple[Bytes, Bits, Words]:
@@ -184,18 +232,27 @@ def _plane_bytes(shape: tuple[int, ...]) -> int:
 
 def _plane(bits: Bits, shape: tuple[int, ...]) -> Bytes:
     """Bits (3 * H * W) as bytes of two rows of four."""
-    rows = bits.reshape(3, *shape[:2])
-    if shape[0] % HIGH or shape[1] % WIDE:
-        rows = np.pad(rows, ((0, 0), (0, -shape[0] % HIGH), (0, -shape[1] % WIDE)))
-    fours = rows.view(np.uint32).reshape(-1, HIGH, rows.shape[2] // WIDE)
-    return np.packbits(np.ascontiguousarray(fours.transpose(0, 2, 1)).view(np.uint8))
+    height, width = shape[:2]
+    # all at once where rows are whole bytes
+    eights = np.packbits(bits) if width % 8 == 0 else np.packbits(bits.reshape(-1, width), axis=1)
+    rows = np.zeros((3, height + height % HIGH, -(-width // 8)), PAIR)
+    rows[:, :height] = eights.reshape(3, height, -1)
+    above, below = rows[:, ::2], rows[:, 1::2]
+    fours = above & 0xF0 | below >> 4 | above << 12 | (below & 0x0F) << 8
+    return fours.view(np.uint8)[..., : -(-width // WIDE)].ravel()
 
 
 def _bits_of(plane: bytes, shape: tuple[int, ...]) -> Bits:
-    width = -(-shape[1] // WIDE)
-    fours = np.unpackbits(np.frombuffer(plane, np.uint8)).view(np.uint32).reshape(-1, width, HIGH)
-    rows = np.ascontiguousarray(fours.transpose(0, 2, 1)).view(np.bool_).reshape(3, -1, width * WIDE)
-    return np.ascontiguousarray(rows[:, : shape[0], : shape[1]]).ravel()
+    height, width = shape[:2]
+    fours = np.zeros((3, -(-height // HIGH), -(-width // 8)), PAIR)
+    filled = fours.view(np.uint8)[..., : -(-width // WIDE)]
+    filled[:] = np.frombuffer(plane, np.uint8).reshape(filled.shape)
+    rows = np.empty((3, HIGH * fours.shape[1], fours.shape[2]), np.uint8)
+    rows[:, ::2] = fours & 0xF0 | fours >> 12
+    rows[:, 1::2] = fours << 4 & 0xF0 | fours >> 8 & 0x0F
+    eights = rows[:, :height]
+    bits = np.unpackbits(eights) if width % 8 == 0 else np.unpackbits(eights, axis=2, count=width)
+    return bits.ravel().view(np.bool_)
 
 
 def _planes(values: npt.NDArray[Any]) -> Bytes:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UserError
-from .example_content import ARRAYS, LAYOUT, TEXTS, Joining, checksum, read_images, write_images
+from .example_content import ARRAYS, LAYOUT, TEXTS, Joining, checksum, packed_images, read_images, write_block
 from .example_reading import lines_of, open_part, reading, require_content, said_of
 from .files import lock, replacing
 from .hdf5 import finish, new_array, writing
@@ -111,13 +111,10 @@ class ExampleSet:
         with lock(part, what="a block of examples"):
             if part.exists() or self.complete:  # another process may have finished the set while this one waited
                 return
+            packed = packed_images(*images) if images else {}
             with replacing(part) as partial, writing(partial) as file:
-                for name, values in columns.items():
-                    new_array(file, name, values)
-                if images is not None:
-                    write_images(file, *images)
-                rows_of = {"key": self.key, "start": self.blocks()[number].start, "rows": rows}
-                finish(file, **rows_of, checksum=checksum(file, block_size=rows))
+                found = write_block(file, columns, packed)
+                finish(file, key=self.key, start=self.blocks()[number].start, rows=rows, checksum=found)
 
     def block_columns(self, number: int) -> dict[str, Array]:
         """The columns of a block that is made, of a set that is not finished. Raises UserError as `finish` does."""

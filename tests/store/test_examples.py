@@ -146,6 +146,36 @@ def test_images_of_the_second_layout_are_read(tmp_path: Path) -> None:
     ]
 
 
+def of_third_layout() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Clean images, and attacked ones: at the ends, between them, with ends off the grid, of any floats."""
+    rng = np.random.default_rng(3)
+    clean = rng.integers(0, 256, (7, 13, 11, 3), dtype=np.uint8)
+    adversarial = grid(np.clip(clean.astype(int) + rng.choice([-2, 2], clean.shape), 0, 255))
+    adversarial[1] = rng.random(adversarial[1].shape, dtype=np.float32)
+    adversarial[2] = grid(np.clip(clean.astype(int) + rng.integers(-2, 3, clean.shape), 0, 255))[2]
+    adversarial[3, 0, 2, 5], adversarial[4, 1, 1, 1] = -0.0, np.nan
+    before, delta = grid(clean), np.float32(2.55 / 255)
+    adversarial[5] = np.clip(before + delta * rng.choice([-1, 1], before.shape).astype(np.float32), 0, 1)[5]
+    return clean, adversarial
+
+
+def test_images_of_the_third_layout_are_read_as_it_was_first_written(tmp_path: Path) -> None:
+    clean, adversarial = of_third_layout()
+    examples = ExampleSet(tmp_path, {"layout": 3, "eps": "2/255"}, n=7, block_size=99)
+    examples.path.write_bytes(gzip.decompress((Path(__file__).parent / "examples_0003.h5.gz").read_bytes()))
+    assert examples.complete and damage(examples.path) is None and examples.block_size == 3
+    assert np.array_equal(bits(examples.images(0, 7, clean)), bits(adversarial))
+
+
+@pytest.mark.parametrize("n", [1, 3, 9])
+def test_large_images_are_packed_in_threads_and_come_back_in_order(tmp_path: Path, n: int) -> None:
+    clean = images(n, size=96)
+    adversarial = grid(np.clip(clean.astype(int) + np.random.default_rng(1).integers(-2, 3, clean.shape), 0, 255))
+    examples = stored(tmp_path, clean, adversarial, block_size=n)
+    assert np.array_equal(bits(examples.images(0, n, clean)), bits(adversarial))
+    assert np.array_equal(bits(examples.images(n - 1, n, clean[-1:])), bits(adversarial[-1:]))
+
+
 def test_another_specification_is_another_set(tmp_path: Path) -> None:
     stored(tmp_path, images(4), grid(images(4)))
     assert not ExampleSet(tmp_path, {**SPEC, "eps": "2/255"}, n=4, block_size=4).complete
