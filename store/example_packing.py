@@ -122,18 +122,18 @@ class Pixels:
         return 0, _offset(image, clean), _offset(-image, -clean)
 
     def at(self, ends: Ends) -> tuple[Bits, Bits]:
-        """Which of them are at the upper end, and which at none."""
+        """Which of them are at none of the ends, and of all others which are at the upper one."""
         up, between = self._up, self._between
         grid, hi, lo = ends
         if grid:
             np.equal(_raised(self.before, hi, self._moved, self._most), self._level, out=up)
             np.equal(_lowered(self.before, lo, self._moved, self._most), self._level, out=between)
-            up &= self._exact
+            between |= up
             between &= self._exact
         else:
             np.equal(_upper(self.before, hi).view(np.uint32), self.bits, out=up)
             np.equal(_lower(self.before, lo).view(np.uint32), self.bits, out=between)
-        between |= up
+            between |= up
         return up, np.logical_not(between, out=between)
 
 

@@ -22,10 +22,12 @@ QUICK_ROUNDS = 1
 
 @dataclass(frozen=True)
 class Part:
-    """`module` has `races`, which gives one race after another."""
+    """`module` has `races`, which gives one race after another. `shared`: by threads of all cores, and the disk; so the
+    clock is told beside CPU time."""
 
     title: str
     module: str
+    shared: bool = False
 
     def races(self, bench: Bench) -> Iterator[Race]:
         give: Callable[[Bench], Iterator[Race]] = import_module(f".{self.module}", __package__).races
@@ -36,8 +38,8 @@ PARTS = {
     "image": Part("the image attack", "image"),
     "train": Part("training", "training"),
     "text": Part("the text attack", "text"),
-    "data": Part("reading data", "data"),
-    "store": Part("the store's examples", "examples"),
+    "data": Part("reading data", "data", shared=True),
+    "store": Part("the store's examples", "examples", shared=True),
     "start": Part("starting the program", "start"),
 }
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from store.printable import visible
 
 from ..terminal.durations import closely
+from .asked import PARTS
 from .race import OURS, Absent, Row
 from .report import MACHINE, Change, Comparison, Report, share_of_nominal
 
@@ -88,7 +89,17 @@ def _block(
         cells += _changed(changes.get((row.part, row.work, row.who))) if compares else []
         grid.add_row(*(Text(visible(cell), style="bold" if row.who == OURS else "") for cell in cells))
     others = [Text(visible(f"  {one.who}: {one.why}"), style="dim") for one in absent]
-    return Group(Text(visible(work), style="bold cyan"), *([grid] if rows else []), *others)
+    return Group(
+        Text(visible(work), style="bold cyan"), *([grid] if rows else []), *_by_the_clock(report, rows), *others
+    )
+
+
+def _by_the_clock(report: Report, rows: Sequence[Row]) -> Iterator[Text]:
+    """What CPU time does not tell of work that the cores share."""
+    for row in rows:
+        shared = row.who == OURS and row.part in PARTS and PARTS[row.part].shared
+        if shared and row.wall and report.setting["clock"] == "cpu":
+            yield Text(f"  by the clock, with all cores: {_short(1 / row.wall)} a second", style="dim")
 
 
 def _foot(report: Report, comparison: Comparison | None) -> Iterator[Text]:

@@ -115,6 +115,16 @@ def test_rates_and_shares() -> None:
     assert peaks([row(FLOOR, 0.02, None, 1.0, part="machine", work="matrix product")]) == {"matrix product": 5e10}
 
 
+@pytest.mark.parametrize(
+    ("part", "clock", "told"), [("store", "cpu", True), ("store", "wall", False), ("image", "cpu", False)]
+)
+def test_what_the_cores_share_is_told_by_the_clock(part: str, clock: str, told: bool) -> None:
+    console = Console(width=80, record=True)
+    rows = [row(OURS, 0.2, 1.0, 1.1, part=part, wall=0.125)]
+    console.print(table(replace(NOW, setting={**SETTING, "clock": clock}, rows=rows)))
+    assert ("  by the clock, with all cores: 8 a second" in console.export_text()) is told
+
+
 def test_the_table_says_who_took_how_long() -> None:
     console = Console(width=80, record=True)
     console.print(table(NOW, compared(NOW, THEN)))
