@@ -30,7 +30,7 @@ class DatasetWriter:
     def __init__(self, path: Path, **said: Any) -> None:
         """`said` are fields of `DatasetInfo`; what is counted is filled in at the end. Without classes each image has
         captions."""
-        self._path, self._info = path, DatasetInfo(**said)
+        self._path, self.info = path, DatasetInfo(**said)
         self._splits: dict[str, _SplitWriter] = {}
 
     def __enter__(self) -> Self:
@@ -46,13 +46,13 @@ class DatasetWriter:
 
         Raises ValueError where it does not fit.
         """
-        if self._info.class_names and not 0 <= label < len(self._info.class_names):
-            raise ValueError(f"label {label} is not one of {len(self._info.class_names)} classes")
-        if bool(captions) == bool(self._info.class_names):
+        if self.info.class_names and not 0 <= label < len(self.info.class_names):
+            raise ValueError(f"label {label} is not one of {len(self.info.class_names)} classes")
+        if bool(captions) == bool(self.info.class_names):
             raise ValueError(f"{len(captions)} captions of an image {'with' if captions else 'without'} a class")
         if split not in self._splits:
             group = self._file.create_group(split)
-            self._splits[split] = _SplitWriter(group, self._info.image_size)
+            self._splits[split] = _SplitWriter(group, self.info.image_size)
         if self._splits[split].add(image, label, captions):
             self._file.check()
 
@@ -67,8 +67,8 @@ class DatasetWriter:
 
     def note(self, *, changes: Mapping[str, int], left_out: Mapping[str, Sequence[str]]) -> None:
         """What decoding changes in how many images, and which files were left out, by the reason."""
-        self._info = replace(
-            self._info,
+        self.info = replace(
+            self.info,
             changes=dict(changes),
             left_out={reason: list(files[:LISTED]) for reason, files in left_out.items() if files},
             left_out_counts={reason: len(files) for reason, files in left_out.items() if files},
@@ -86,15 +86,15 @@ class DatasetWriter:
     def _finish(self) -> None:
         digests = {split: writer.finish() for split, writer in sorted(self._splits.items())}
         seen = set().union(*(writer.classes for writer in self._splits.values()))
-        info = {
-            **asdict(self._info),
-            "splits": {split: writer.count for split, writer in self._splits.items()},
-            "present": {split: len(writer.classes) for split, writer in self._splits.items()},
-            "captions": max((writer.most_captions for writer in self._splits.values()), default=0),
-            "checksum": content_checksum(self._info, digests),
-            "partial": len(seen) < len(self._info.class_names),
-        }
-        finish(self._file, info=json.dumps(info))
+        self.info = replace(
+            self.info,
+            splits={split: writer.count for split, writer in self._splits.items()},
+            present={split: len(writer.classes) for split, writer in self._splits.items()},
+            captions=max((writer.most_captions for writer in self._splits.values()), default=0),
+            checksum=content_checksum(self.info, digests),
+            partial=len(seen) < len(self.info.class_names),
+        )
+        finish(self._file, info=json.dumps(asdict(self.info)))
 
 
 class _SplitWriter:

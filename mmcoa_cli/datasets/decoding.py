@@ -13,8 +13,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +29,10 @@ from ..catalog import DatasetRow
 _alone = threading.Lock()
 Pixels = npt.NDArray[np.uint8]
 
-Image.init()
-# nothing that starts another program, as EPS does
+# nothing that starts another program, as EPS does; `Image.init` imports five times as many
+for _plugin in ("Jpeg", "Png", "Bmp", "Gif", "Ppm", "Tiff", "WebP", "Avif"):
+    with suppress(ImportError):  # AVIF is newer
+        import_module(f"PIL.{_plugin}ImagePlugin")
 FORMATS = tuple(f for f in ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF") if f in Image.OPEN)
 MAX_IMAGE = 64 << 20  # bytes of one image file
 MAX_PIXELS = 89_478_485  # of one image; from here on Pillow warns of a bomb
@@ -158,7 +161,9 @@ def _opened(data: bytes, path: str) -> Image.Image:
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
         raise UserError(f"{path} is a JPEG of more than {MAX_SCANS} scans", hint="save it anew")
     try:
-        image = Image.open(_Reader(data), formats=FORMATS)
+        # of a JPEG Pillow reads no byte twice, and its header in dozens of parts
+        few = len(data) < MAX_READS and data.startswith(b"\xff\xd8")
+        image = Image.open(io.BytesIO(data) if few else _Reader(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{path} is far too large for an image", hint="scale it down") from error
     except Exception as error:  # whatever odd bytes lead Pillow's plugins to

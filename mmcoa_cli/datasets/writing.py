@@ -75,7 +75,7 @@ def write_dataset(
         out.note(changes=changes, left_out=left_out)
     if broken.count:
         say(f"left out, as they cannot be used: {broken}")
-    if parts := Dataset.info_of(target).parts:
+    if parts := out.info.parts:
         say(f"{row.name} is not the whole dataset, and every result over it will say so ({in_words(parts)})")
     return left_out
 
