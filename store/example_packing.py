@@ -239,7 +239,7 @@ def _plane(bits: Bits, shape: tuple[int, ...]) -> Bytes:
     rows[:, :height] = eights.reshape(3, height, -1)
     above, below = rows[:, ::2], rows[:, 1::2]
     fours = above & 0xF0 | below >> 4 | above << 12 | (below & 0x0F) << 8
-    return fours.view(np.uint8)[..., : -(-width // WIDE)].ravel()
+    return fours.astype(PAIR).view(np.uint8)[..., : -(-width // WIDE)].ravel()
 
 
 def _bits_of(plane: bytes, shape: tuple[int, ...]) -> Bits:

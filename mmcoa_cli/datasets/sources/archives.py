@@ -204,6 +204,7 @@ def _tar_files(file: IO[bytes], title: str, scratch: Path, allowance: _Allowance
     allowance.require(sum(sizes.values()), allowance.cap)
 
     def open_member(name: str) -> IO[bytes]:
+        """The member at its place: `tarfile` would look through all before it."""
         member = tarfile.TarInfo(name)
         member.offset_data, member.size = members[name]
         if member.size <= SMALL:

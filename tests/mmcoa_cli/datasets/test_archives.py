@@ -48,6 +48,23 @@ def test_a_zip(tmp_path: Path) -> None:
     assert read_all(tmp_path / "x") == {"a/1.txt": b"one", "b/2.txt": b"two"}
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_of_any_size_and_compression(tmp_path: Path, compression: int) -> None:
+    """Small ones are read without `zipfile`, where they are stored or deflated."""
+    contents = {"large": os.urandom(archives.SMALL + 1), "none": b"", "small": os.urandom(99), "ä/猫.txt": b"one" * 9}
+    (tmp_path / "x").write_bytes(zip_of(contents, compression))
+    with open_files(tmp_path / "x", scratch=tmp_path) as found:
+        assert {name: found.read(name, at_most=2 * archives.SMALL) for name in found.sizes} == contents
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"onetwo", b"onetwO"), (b"a/1.txtonetwo", b"a/2.txtonetwo")])
+def test_a_small_member_that_was_altered_is_refused(tmp_path: Path, old: bytes, new: bytes) -> None:
+    """Its content, or the name that stands before it."""
+    (tmp_path / "x").write_bytes(zip_of({"a/1.txt": b"onetwo"}, zipfile.ZIP_STORED).replace(old, new))
+    with pytest.raises(UserError, match="x is damaged"):
+        read_all(tmp_path / "x")
+
+
 def test_a_folder_with_links_of_its_owner(tmp_path: Path) -> None:
     for name, content in CONTENTS.items():
         (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
