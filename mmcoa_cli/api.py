@@ -90,6 +90,8 @@ def attack(
     trial = trial_in_memory(spec, images.detach().float(), labels, info, indices=numbers, quiet=not progress)
     mlm = load_mlm(spec.mlm, home()) if spec.takes_words else None
     with evaluating(model, tokenizer, precision=spec.precision) as victim:
+        if mlm:
+            mlm.model.to(victim.device)
         return attacked(trial, victim, mlm)
 
 

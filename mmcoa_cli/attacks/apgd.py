@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.finite import require_finite
-from .pgd import l2
+from ..models.finite import Watched
+from .pgd import GRADIENTS, l2
 from .radii import radius
 from .starts import drawn
 
@@ -71,18 +71,27 @@ class State:
 
 
 def apgd(standing: Standing, objective: Objective, *, draw: int) -> tuple[Tensor, Tensor]:
-    """Images like these, those that are misclassified moved inside the ball, (b, 3, S, S); and which they are, (b,)."""
+    """Images like these, those that are misclassified moved inside the ball, (b, 3, S, S); and which they are, (b,).
+
+    Raises UserError for gradients that were not finite.
+    """
     settings, images = standing.settings, standing.images
     ball, eps = BALLS[settings.norm], radius(settings.eps)
     unit = drawn(settings.norm, images, indices=standing.indices, seed=standing.seed, draw=draw)
     x = (images + eps * unit / (ball.length(unit) + TINY)).clamp(0, 1)  # from the surface
     found, fooled = images.clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    seen = Watched(GRADIENTS)
 
     def look(state: State) -> State:
         """The state with value and gradient at x, without the images that are misclassified there."""
         value, gradient, fools = _look(standing, objective, state.x, state.rows)
-        found[state.rows[fools]], fooled[state.rows[fools]] = state.x[fools], True
-        return replace(state, value=value, last_value=state.value, gradient=gradient).of(~fools)
+        seen.saw(gradient)
+        state = replace(state, value=value, last_value=state.value, gradient=gradient)
+        if not fools.any():  # the only time in a step that a GPU is waited for
+            return state
+        left, kept = (which.nonzero()[:, 0] for which in (fools, ~fools))
+        found[state.rows[left]], fooled[state.rows[left]] = state.x[left], True
+        return state.of(kept)
 
     state = look(_begun(images, x, eps))
     state = replace(
@@ -96,6 +105,7 @@ def apgd(standing: Standing, objective: Objective, *, draw: int) -> tuple[Tensor
         state = _remembered(look(replace(state, x=moved, before=state.x)))
         state = _halved(state, window) if window else state
         standing.on_step()
+    seen.require()
     return found, fooled
 
 
@@ -111,7 +121,6 @@ def _look(standing: Standing, objective: Objective, x: Tensor, rows: Tensor) -> 
     logits = standing.classify(x)
     value = objective(logits, rows)
     (gradient,) = torch.autograd.grad(value.sum(), x)
-    require_finite(gradient, "the gradients of the attack")
     own = logits.gather(1, labels[:, None])[:, 0]
     return value.detach(), gradient, (own < logits.amax(dim=1)).detach()
 

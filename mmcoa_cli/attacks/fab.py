@@ -51,7 +51,7 @@ def _fab(standing: Standing, targets: Tensor) -> Tensor:
         nearer = fools[:, None, None, None] & (far < distance[rows])
         nearest[rows], distance[rows] = torch.where(nearer, x, nearest[rows]), torch.where(nearer, far, distance[rows])
         x = torch.where(fools[:, None, None, None], x0 + BETA * (x - x0), x)
-        out = distance[rows, 0, 0, 0] > eps
+        out = (distance[rows, 0, 0, 0] > eps).nonzero()[:, 0]
         x, rows = x[out], rows[out]
         standing.on_step()
         if len(rows) == 0:

@@ -125,8 +125,9 @@ def iterates(goal: Goal, images: Tensor, *, settings: AscentSettings, start: Ten
     for _ in range(settings.steps):
         delta, holds = stepped(goal, x, delta, settings=settings, seen=seen)
         if holds is not None:
-            left = holds.nonzero()[:, 0] if left is None else left[holds]
-            x, delta, goal = x[holds], delta[holds], goal.of(holds)
+            kept = holds.nonzero()[:, 0]
+            left = kept if left is None else left[kept]
+            x, delta, goal = x[kept], delta[kept], goal.of(kept)
         every = delta if left is None else every.index_copy(0, left, delta)
         yield (images + every).clamp(0, 1)
         if len(x) == 0:

@@ -55,7 +55,7 @@ def evaluate(
     victim = victim.use_precision(specs[0].precision)
     for trial in trials:
         trial.task.require(victim, trial.drawn)
-    mlms = {spec.mlm: stored_mlm(spec.mlm, home) for spec in specs if spec.takes_words}
+    mlms = {spec.mlm: stored_mlm(spec.mlm, home, accelerator.device) for spec in specs if spec.takes_words}
     if first and not subject.epoch:
         seen_with(subject.run, subject.weights, home, index)
     ids = []

@@ -57,7 +57,7 @@ def train(
         return zero_shot_run(spec.model, home, index, method=row.name, **wrapped)
     if resumed and (found := _decided(_finished(resumed, spec, home, index, keep))):  # whatever its model is by now
         return _told(found, accelerator)
-    plan = make_plan(spec, home)
+    plan = make_plan(spec, home, accelerator.device)
     if resumed:
         require_continuable(resumed, plan.run, plan.identity, home)
     if accelerator.is_main_process:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from store.datasets import Dataset
 from store.errors import UserError
@@ -76,8 +77,9 @@ class Plan:
         }
 
 
-def make_plan(spec: TrainSpec, home: Home) -> Plan:
-    """Load what `spec` names, draw its images, and give the run its id. Raises UserError for what is not there."""
+def make_plan(spec: TrainSpec, home: Home, device: torch.device | None = None) -> Plan:
+    """Load what `spec` names, draw its images, and give the run its id; a masked LM is asked on `device`. Raises
+    UserError for what is not there."""
     row = catalog.lookup(catalog.methods(), spec.method, "method")
     dataset = open_classes(spec.dataset, home)
     template = spec.template or template_of_base(spec.model, home)
@@ -86,7 +88,8 @@ def make_plan(spec: TrainSpec, home: Home) -> Plan:
     prompts = class_prompts(info.class_names, info.template)
     weights, victim = base.digest(), _trained(spec, base, prompts)
     require_distinct_prompts(victim, prompts, info.class_names)
-    mlm = stored_mlm(spec.mlm, home) if any(attacks.lookup(name).masked_lm for name in row.attacks) else None
+    words = any(attacks.lookup(name).masked_lm for name in row.attacks)
+    mlm = stored_mlm(spec.mlm, home, device) if words else None
     digest = mlm.digest() if mlm else ""
     document = of_training(spec, info, indices=indices.tolist(), weights=weights, mlm=digest)
     target = None

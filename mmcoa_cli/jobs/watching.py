@@ -41,7 +41,8 @@ class Watch:
         found: dict[str, float] = {}
         with self._own_home() as own:
             subject = Subject(run_row(self.plan), f"after epoch {epoch}", words_of(self.spec, self.home))
-            mlm = stored_mlm(self.spec.mlm, self.home) if self.spec.takes_words else None
+            words, device = self.spec.takes_words, self.accelerator.device
+            mlm = stored_mlm(self.spec.mlm, self.home, device) if words else None
             for trial in trials_of(self.spec, subject, self.home):
                 maker = Maker(replace(trial, home=own), self.accelerator, self._victim(epoch), mlm, quiet=True)
                 maker.all(self.spec.attacks)

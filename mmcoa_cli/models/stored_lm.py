@@ -19,15 +19,17 @@ from store.keys import key_of
 from .digests import model_digest
 
 if TYPE_CHECKING:
+    import torch
+
     from ..settings import Home
     from .masked_lm import MaskedLM
 
 
 class StoredLM:
-    """The masked LM `name`, which lies in `folder`: there is remembered what it says."""
+    """The masked LM `name`, which lies in `folder`: there is remembered what it says. It is loaded to `device`."""
 
-    def __init__(self, name: str, home: Home, folder: Path) -> None:
-        self.name, self._home, self.memory = name, home, folder
+    def __init__(self, name: str, home: Home, folder: Path, device: torch.device | None = None) -> None:
+        self.name, self._home, self.memory, self._device = name, home, folder, device
 
     def digest(self) -> str:
         """That of `MaskedLM.digest`."""
@@ -38,17 +40,19 @@ class StoredLM:
         """Raises UserError for one that is not what was fetched."""
         from .load import load_mlm
 
-        return load_mlm(self.name, self._home)
+        mlm = load_mlm(self.name, self._home)
+        mlm.model.to(self._device)
+        return mlm
 
 
 AnyMaskedLM: TypeAlias = "StoredLM | MaskedLM"  # one that can be loaded, or is
 
 
-def stored_mlm(name: str, home: Home) -> StoredLM:
+def stored_mlm(name: str, home: Home, device: torch.device | None = None) -> StoredLM:
     """The masked LM `name`, fetched (or trained, if it is embedded) when it is not in the store yet."""
     from .library import ensure_mlm
 
-    return StoredLM(name, home, ensure_mlm(name, home))
+    return StoredLM(name, home, ensure_mlm(name, home), device)
 
 
 WORDS = ".words"
