@@ -20,13 +20,11 @@ from ..catalog import Cell, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.training_spec import TrainSpec, options_of, stored_spec
 from ..models.epochs import epochs_of
-from ..models.interpolation import Way, steps_over
 from ..models.runs import INTERPOLATED
 from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..reports.standing import is_named, shots_of
-from .cells import in_run
-from .request import Settings
+from .cells import Settings, in_run
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -152,8 +150,12 @@ class Collection:
     def ways(self) -> Iterator[tuple[Run, int]]:
         """The runs that the table needs models on the way to which are not there, and the steps of the way."""
         weights = {w for w in self.table.axis("w") if w is not None}
+        if not weights:
+            return
+        from ..models.interpolation import Way, steps_over  # few tables are about models between two
+
         alone = self.table.narrowed(w=(None,))
-        for run in self.runs if weights else ():
+        for run in self.runs:
             if (run.kind, run.status) == ("train", "complete") and replace(self, table=alone)._stands(run):
                 ways = [parsed(other.spec)["interpolated"] for other in self.runs if other.kind == INTERPOLATED]
                 if weights - {way["w"] for way in ways if (way["b"]["run"], way["towers"]) == (run.id, Way.towers)}:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from statistics import mean, stdev
+from typing import NamedTuple
 
 from .layout import BY_RUN
 from .lines import grouped
@@ -20,8 +21,7 @@ LEAST = 0.001  # smaller p-values are not told apart
 MEAN = object()  # the place of the average, which no column is called as
 
 
-@dataclass(frozen=True)
-class Printed:
+class Printed(NamedTuple):
     """One printed line: its `kind` is "value" (of a run) or "detail" (what stands below it); `best` are the numbers of
     the cells that no other line of their column beats."""
 
@@ -102,8 +102,7 @@ class Grid:
         ]
 
 
-@dataclass(frozen=True)
-class Detail:
+class Detail(NamedTuple):
     """A kind of line below the values: what it tells of a cell, and which rows call for it."""
 
     label: str

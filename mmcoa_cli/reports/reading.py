@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from store.errors import UserError
 from store.row_checks import parsed
@@ -41,8 +40,7 @@ Fields = Mapping[str, Any]
 Made = TypeVar("Made")
 
 
-@dataclass(frozen=True)
-class Evaluated:
+class Evaluated(NamedTuple):
     """One evaluation: its run, its main result, and the others by the name of their metric."""
 
     run: Run

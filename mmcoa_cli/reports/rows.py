@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..attacks.base import every_option
 from .metrics import measure_of
 from .threats import Threat
 
 
-@dataclass(frozen=True)
-class Behind:
+class Behind(NamedTuple):
     """By how much a result is behind the best one on the same samples, and the p-value of that; None where samples are
     not told apart. The best is behind by 0."""
 

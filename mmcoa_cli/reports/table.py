@@ -104,8 +104,7 @@ def _panels(sheet: Sheet, width: int) -> list[Sheet]:
 def _only(sheet: Sheet, numbers: Sequence[int]) -> Sheet:
     """The sheet with the columns of these numbers."""
     lines = [
-        replace(
-            line,
+        line._replace(
             cells=[line.cells[number] for number in numbers],
             best=frozenset(new for new, number in enumerate(numbers) if number in line.best),
         )
