@@ -80,6 +80,12 @@ class Index:
         query = f"SELECT DISTINCT {names} FROM results ORDER BY {names}"
         return [Link(*row) for row in self._rows(Result, query, names=Link._fields)]
 
+    def tests(self) -> list[tuple[str, str, int]]:
+        """Of each run on each dataset it was tested on how many evaluations there are; no row is read for that."""
+        names = ("run_id", "dataset", "n")
+        query = "SELECT run_id, dataset, count(DISTINCT evaluation) FROM results GROUP BY run_id, dataset"
+        return [(run, dataset, n) for run, dataset, n in self._rows(Result, query, names=names)]
+
     def run(self, run_id: str) -> Run | None:
         return next(iter(self._runs([run_id])), None)
 
