@@ -138,6 +138,17 @@ class Link(NamedTuple):
     created_at: str
 
 
+class Value(NamedTuple):
+    """One metric of an evaluation without what it shares with the others of that; the fields are those of a result."""
+
+    evaluation: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
 Record = Run | Result | Epoch | Measure
 TABLES: dict[type[Any], str] = {Run: "runs", Result: "results", Epoch: "epochs", Measure: "measures"}
 KEYS: dict[type[Any], tuple[str, ...]] = {

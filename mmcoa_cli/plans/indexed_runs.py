@@ -47,7 +47,7 @@ class Tested:
     axes: Mapping[str, tuple[Any, ...]]  # the part of a table's grid that it is
     usual: Callable[[str], Mapping[str, Any]]  # gives the settings of a test under an attack without results
     rows: Sequence[Row] = ()
-    told: dict[Any, Any] = field(default_factory=dict)  # what results of one threat model and setting were made with
+    told: dict[Any, tuple[Any, ...]] = field(default_factory=dict)  # the options of results that were measured alike
 
     @property
     def checkpoint(self) -> str:
@@ -57,15 +57,15 @@ class Tested:
         method = catalog.methods().get(self.found.method)
         return self.found.id if self.found.source or (method and method.wrapper) else self.model
 
-    def alike(self, attack: str, *, without: Container[str]) -> list[list[Row]]:
+    def alike(self, attack: str, *, without: Mapping[str, Any]) -> list[list[Row]]:
         """Its results under an attack, those of the same settings together; `without` options that a grid has. Where
         there are none, one group of none."""
 
         def options(row: Row) -> tuple[Any, ...]:
-            shared = _measured_so(row)
+            shared = (*_measured_so(row), *without)
             if shared not in self.told:
-                self.told[shared] = settings_of([row], limit=False)
-            return tuple(_but(self.told[shared], without).items())
+                self.told[shared] = tuple(_but(settings_of([row], limit=False), without).items())
+            return self.told[shared]
 
         return grouped([row for row in self.rows if row.attack == attack], options) or [[]]
 
@@ -108,7 +108,7 @@ class Collection:
         part of --compat were made to explain others, and are no beginning of more."""
         whole = [row for row in self.rows if row.compat in ("", *WHOLE)]
         on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(whole, lambda r: (r.run,))}
-        kind, told = INTERPOLATED if self.table.between else "train", dict[Any, Any]()
+        kind, told = INTERPOLATED if self.table.between else "train", dict[Any, tuple[Any, ...]]()
 
         def alike(row: Row) -> tuple[Any, ...]:
             return (row.dataset if on_source else "", row.compat, row.precision, row.seed)

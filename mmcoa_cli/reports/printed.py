@@ -113,7 +113,7 @@ class Detail(NamedTuple):
 
 def printed_lines(grid: Grid) -> list[Printed]:
     """All lines of a panel; the paper's numbers after full training stand below the last line of each method."""
-    methods = [line.first.method for line in grid.panel.lines]
+    last = {line.first.method: place for place, line in enumerate(grid.panel.lines)}
     found = _test_sets(grid) if grid.over_datasets else []
     for place, (line, cells) in enumerate(zip(grid.panel.lines, grid.lines, strict=True)):
         several = any(cell.several for cell in cells.values())
@@ -124,8 +124,8 @@ def printed_lines(grid: Grid) -> list[Printed]:
             for kind in DETAILS
             if (kind.of_averages or not grid.panel.datasets) and any(map(kind.wanted, line.rows))
         ]
-        if methods[place] not in methods[place + 1 :]:
-            found += _reference(grid, methods[place])
+        if last[line.first.method] == place:
+            found += _reference(grid, line.first.method)
     return found
 
 

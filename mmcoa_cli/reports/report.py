@@ -87,6 +87,7 @@ def check_output(table: TableRow, *, format: str | None, output: Path | None) ->
     require_folder(output)
 
 
+@uncollected()
 def write(report: Report, *, format: str | None, output: Path | None, as_json: bool) -> None:
     """Put the report where it was asked for: a file, standard output, or both.
 

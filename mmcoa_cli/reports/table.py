@@ -145,7 +145,8 @@ def _table(sheet: Sheet, width: int) -> Iterator[Styled]:
             yield BLANK
         first, *more = folded(text, label)
         named = ((0, label),) if line.kind == "value" else ()
-        wider = len(first) - cell_len(first)
+        taken = cell_len(first)
+        wider = len(first) - taken
         best = [(ends[number] + wider, ends[number + 1] + wider) for number in sorted(line.best)]
-        yield first + " " * (label - cell_len(first)) + cells, STYLES[line.kind], (*named, *best)
+        yield first + " " * (label - taken) + cells, STYLES[line.kind], (*named, *best)
         yield from ((part, STYLES[line.kind], named) for part in more)
