@@ -160,7 +160,7 @@ DEFAULTS: dict[str, Any] = {
     **{found.name: found.default for found in fields(Row) if found.default is not MISSING},
     **{"paper": None, "paper_note": "", "paper_full": None},
 }
-HIDDEN = ("threat", "setting", "spec", "epochs", "task", "examples", "own_success", "behind")
+HIDDEN = {"threat", "setting", "spec", "epochs", "task", "examples", "own_success", "behind"}
 COLUMNS = tuple(found.name for found in fields(Row) if found.name not in HIDDEN)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name
 UNLISTED = ("seed", "version", "mlm_name", "random_start", "max_candidates", "min_score")
