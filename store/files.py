@@ -4,7 +4,6 @@ machines that see a disk."""
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import shutil
 import stat
@@ -20,7 +19,6 @@ if TYPE_CHECKING:  # it imports asyncio, which what only reads has no use for
     from filelock import BaseFileLock
 
 GONE = ".gone"  # ends the name of what is being removed
-log = logging.getLogger(__name__)
 # `flock`, which the locks are: what of the mount says that it holds on one machine alone, or not at all
 ALONE = {
     "nfs": ("nolock", "local_lock=flock", "local_lock=all"),
@@ -68,6 +66,8 @@ def lock(
     Whoever holds it may take it again. When another process holds it, `on_wait` is called once, or a
     warning says that it is waited for `what`.
     """
+    import logging
+
     from filelock import FileLock, Timeout
 
     file_lock = FileLock(path.with_name(f"{path.name}.lock"), is_singleton=True)  # a singleton can be taken again
@@ -75,7 +75,7 @@ def lock(
         _acquire(file_lock, path.parent, timeout=0)
     except Timeout:
         if on_wait is None:
-            log.warning("waiting for another process that writes %s", what)
+            logging.getLogger(__name__).warning("waiting for another process that writes %s", what)
         else:
             on_wait()
         _acquire(file_lock, path.parent, timeout=-1, poll_seconds=poll_seconds)

@@ -13,7 +13,7 @@ from . import sqlite_file
 from .errors import UserError
 from .near import near
 from .row_checks import check_all, record_of, row_of
-from .schema import COLUMNS, TABLES, Epoch, Link, Record, Result, Run
+from .schema import COLUMNS, TABLES, Epoch, Link, Record, Result, Run, Value
 from .sqlite_file import AT_ONCE, Rows
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ class Index:
         query = f"SELECT DISTINCT {names} FROM results ORDER BY {names}"
         return [Link(*row) for row in self._rows(Result, query, names=Link._fields)]
 
+    def tests(self) -> list[tuple[str, str, int]]:
+        """Of each run on each dataset it was tested on how many evaluations there are; no row is read for that."""
+        names = ("run_id", "dataset", "n")
+        query = "SELECT run_id, dataset, count(DISTINCT evaluation) FROM results GROUP BY run_id, dataset"
+        return [(run, dataset, n) for run, dataset, n in self._rows(Result, query, names=names)]
+
     def run(self, run_id: str) -> Run | None:
         return next(iter(self._runs([run_id])), None)
 
@@ -143,29 +149,42 @@ class Index:
         datasets: Iterable[str] | None = None,
         examples: Iterable[str] | None = None,
         own: bool = False,
+        besides: Collection[str] = (),
     ) -> list[tuple[Run, Result]]:
         """The results of all these with their runs, the oldest first; None stands for any.
 
-        `own` results are on what the run was trained on, or of a run that was trained on nothing.
+        `own` results are on what the run was trained on, or of a run that was trained on nothing. The metrics `besides`
+        are left out.
         """
         chosen = {
             "evaluation": evaluations, "run_id": runs, "task": tasks, "attack": attacks, "dataset": datasets,
             "examples": examples,
         }  # fmt: skip
-        where, values = _where({name: list(of) for name, of in chosen.items() if of is not None})
+        where, values = _where(chosen, besides)
         found = self._records(Result, "", values, query=_every(where, own=own))
+        found.sort(key=attrgetter("created_at", "evaluation", "metric"))
         by_id = self._runs_of({result.run_id for result in found})  # read last, so that they are all there
-        of_runs = [(by_id[result.run_id], result) for result in found if result.run_id in by_id]
-        return sorted(of_runs, key=lambda one: (one[1].created_at, one[1].evaluation, one[1].metric))
+        return [(by_id[result.run_id], result) for result in found if result.run_id in by_id]
+
+    def values(
+        self,
+        metrics: Iterable[str],
+        *,
+        tasks: Iterable[str] | None = None,
+        attacks: Iterable[str] | None = None,
+        own: bool = False,
+    ) -> list[Value]:
+        """Of the same results what these metrics are, and no more: there may be several for each result of a table."""
+        where, values = _where({"metric": metrics, "task": tasks, "attack": attacks})
+        query = _every(where, own=own, names=", ".join(Value._fields))
+        return [Value(*row) for row in self._rows(Result, query, values, names=Value._fields)]
 
     def newest(self, *, datasets: Collection[str] = (), besides: Collection[str] = ()) -> list[Result]:
         """The newest result of each run on each of the `datasets` under each attack by each metric, the oldest first;
         without any dataset named, the `own` ones. The metrics `besides` are left out."""
-        where, values = _where({"dataset": list(datasets)} if datasets else {})
-        others, left_out = _where({"metric": list(besides)}, word="NOT IN") if besides else ([], {})
-        every = _every([*where, *others], own=not datasets)
-        query = NEWEST.format(names=_names(Result), every=every)
-        results = self._records(Result, "", {**values, **left_out}, query=query)
+        where, values = _where({"dataset": datasets or None}, besides)
+        query = NEWEST.format(names=_names(Result), every=_every(where, own=not datasets))
+        results = self._records(Result, "", values, query=query)
         return sorted(results, key=attrgetter("created_at", "evaluation", "metric"))
 
     def counts(self) -> tuple[int, int]:
@@ -184,7 +203,7 @@ class Index:
 
     def _runs(self, ids: Collection[str] | None = None) -> list[Run]:
         """Those of these ids, None for all, the oldest first."""
-        where, values = _where({"id": list(ids)} if ids is not None else {})
+        where, values = _where({"id": ids})
         return self._records(Run, f"{_and(where)} ORDER BY created_at, id", values)
 
     def _runs_of(self, ids: set[str]) -> dict[str, Run]:
@@ -259,19 +278,27 @@ def _names(kind: type[Any]) -> str:
     return ", ".join(column.name for column in COLUMNS[kind])
 
 
-def _where(chosen: Mapping[str, Sequence[str]], *, word: str = "IN") -> tuple[list[str], dict[str, str]]:
-    """For each column a condition that its value is one of these, and the values by the names that stand for them."""
-    values = {f"{name}_{place}": value for name, of in chosen.items() for place, value in enumerate(of)}
-    marks = {name: ", ".join(f":{name}_{place}" for place in range(len(of))) for name, of in chosen.items()}
-    return [f"{name} {word} ({marks[name]})" if marks[name] else "1 = 0" for name in chosen], values
+def _where(
+    chosen: Mapping[str, Iterable[str] | None], besides: Collection[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """For each column a condition that its value is one of these (None: any), and one that the metric is none of those
+    `besides`; with the values by the names that stand for them."""
+    every = [(name, "IN", [*of]) for name, of in chosen.items() if of is not None]
+    every += [("metric", "NOT IN", [*besides])] if besides else []
+    conditions, values = [], dict[str, str]()
+    for name, word, of in every:
+        marked = {f"{name}_{len(values) + place}": value for place, value in enumerate(of)}
+        conditions.append(f"{name} {word} ({', '.join(f':{mark}' for mark in marked)})" if marked else "1 = 0")
+        values |= marked
+    return conditions, values
 
 
 def _and(conditions: Sequence[str]) -> str:
     return f"WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _every(conditions: Sequence[str], *, own: bool) -> str:
+def _every(conditions: Sequence[str], *, own: bool, names: str = "") -> str:
     """All results that fulfil these; the `own` ones are on what the run was trained on, or of a run that was trained
     on nothing."""
     parts = [[*conditions, part] for part in OWN] if own else [conditions]
-    return " UNION ALL ".join(f"SELECT {_names(Result)} FROM results {_and(part)}" for part in parts)
+    return " UNION ALL ".join(f"SELECT {names or _names(Result)} FROM results {_and(part)}" for part in parts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple
 
 
 class Kind(NamedTuple):
@@ -138,6 +138,17 @@ class Link(NamedTuple):
     created_at: str
 
 
+class Value(NamedTuple):
+    """One metric of an evaluation without what it shares with the others of that; the fields are those of a result."""
+
+    evaluation: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
 Record = Run | Result | Epoch | Measure
 TABLES: dict[type[Any], str] = {Run: "runs", Result: "results", Epoch: "epochs", Measure: "measures"}
 KEYS: dict[type[Any], tuple[str, ...]] = {
@@ -153,12 +164,11 @@ class Column(NamedTuple):
     nullable: bool
 
 
-def _column(name: str, kind: Any) -> Column:
-    plain = next((one for one in get_args(kind) if hasattr(one, "__metadata__")), kind)
-    return Column(name, plain.__metadata__[0], type(None) in get_args(kind))
+def _column(name: str, annotation: str) -> Column:
+    kind, _, none = annotation.partition(" | ")
+    return Column(name, globals()[kind].__metadata__[0], bool(none))
 
 
 COLUMNS = {  # of each record's table, in their order
-    record: tuple(_column(name, kind) for name, kind in get_type_hints(record, include_extras=True).items())
-    for record in TABLES
+    record: tuple(_column(name, annotation) for name, annotation in record.__annotations__.items()) for record in TABLES
 }

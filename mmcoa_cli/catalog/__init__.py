@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,7 +95,8 @@ def paper_settings() -> PaperSettings:
 def paper() -> tuple[PaperNumber, ...]:
     """Every number of the paper (arXiv 2404.19287), with accuracies and recalls as fractions."""
     with (_FOLDER / "paper.csv").open(newline="", encoding="utf8") as file:
-        return tuple(_paper_number(row) for row in csv.DictReader(file))
+        names, *rows = csv.reader(file)
+    return tuple(_paper_number(dict(zip(names, row, strict=True))) for row in rows)
 
 
 @cache
@@ -145,7 +145,7 @@ def _whole(rows: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def _row(kind: type[Any], name: str, values: dict[str, Any]) -> Any:
-    unknown = set(values) - {f.name for f in fields(kind)}
+    unknown = set(values) - {*kind.__annotations__}
     if unknown:
         raise ValueError(f"{name}: the catalog knows no {', '.join(sorted(unknown))}")
     return kind(name=name, **{key: _frozen(key, value) for key, value in values.items()})

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import rows_in
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """A part of a run: its share of the steps; the side of the images that the encoder takes, as a share of the usual
     one; and the steps of the attack, at most (None: all)."""
 

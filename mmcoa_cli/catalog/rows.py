@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..terminal.literals import Schedule
 
@@ -23,8 +23,7 @@ class Kind(StrEnum):
     mlm = "mlm"
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """One file to download, with a pinned checksum (SHA-256 or MD5); `bytes` is 0 where its exact size is not known."""
 
     url: str
@@ -33,8 +32,7 @@ class Archive:
     bytes: int = 0
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """One way to get a dataset: archives that together hold it, or a repository of the Hugging Face hub.
 
     `splits` says which of the repository's splits becomes which of ours; those it leaves out are not read. `note` is
@@ -44,12 +42,11 @@ class Source:
     archives: tuple[Archive, ...] = ()
     repository: str = ""
     revision: str = ""  # a commit; empty where none is pinned: then the newest is taken, and recorded
-    splits: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, str] = {}
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Torchvision:
+class Torchvision(NamedTuple):
     """How torchvision reads a dataset: its class, the `folder` it expects below its root, a file (`marker`) by which
     that folder is known wherever it lies, and which of its splits becomes which of ours.
 
@@ -59,8 +56,8 @@ class Torchvision:
     name: str
     folder: str
     marker: str
-    splits: Mapping[str, str] = field(default_factory=dict)
-    lists: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, str] = {}
+    lists: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,7 @@ class DatasetRow:
         return next((source.splits for source in self.sources if source.splits), {})
 
 
-@dataclass(frozen=True)
-class ModelRow:
+class ModelRow(NamedTuple):
     """A CLIP model: an open_clip architecture with a pretrained tag, or an embedded stand-in trained on the spot."""
 
     name: str
@@ -114,8 +110,7 @@ class ModelRow:
     stand_in: bool = False
 
 
-@dataclass(frozen=True)
-class MlmRow:
+class MlmRow(NamedTuple):
     """A masked language model: a Hugging Face name with a pinned revision, or an embedded stand-in."""
 
     name: str
@@ -193,8 +188,7 @@ class MethodRow:
         return bool(self.loss) and not self.wrapper
 
 
-@dataclass(frozen=True)
-class PaperNumber:
+class PaperNumber(NamedTuple):
     """One number the paper prints; `value` is a fraction in [0, 1] for accuracies and recalls, else as printed."""
 
     table: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import catalog
 
@@ -23,8 +23,7 @@ USUAL: Mapping[str, tuple[Any, ...]] = {
 Pairs = tuple[tuple[str, Any], ...]  # options with their values
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One result of a grid: a method trained on `source` with the options `training`, tested after an `epoch` (None:
     the last) under an attack with its `options`. A model that nothing was trained on has no `source` and 0 `shots`.
 
@@ -47,8 +46,7 @@ class Cell:
         return Cell(self.method, self.source, self.shots, self.training)
 
 
-@dataclass(frozen=True)
-class PaperSettings:
+class PaperSettings(NamedTuple):
     """What the paper's numbers were measured with: its models under any of their names, and the settings of attacks."""
 
     models: tuple[str, ...]
@@ -156,7 +154,7 @@ class TableRow:
         `uses` names the options that each attack has, where it has not all of them.
         """
         found = (
-            replace(cell, attack=attack, options=options)
+            cell._replace(attack=attack, options=options)
             for cell in self._tests()
             for attack in self.attacks
             for options in self._settings(None if uses is None else uses[attack])

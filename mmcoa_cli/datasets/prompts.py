@@ -7,7 +7,6 @@ example sets and the reader have the text that the model sees, and names that it
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -34,9 +33,11 @@ def _mended(text: str) -> str:
     """Plain characters as they are: most names have no other, and ftfy takes long to load."""
     if text.isascii() and text.isprintable() and "&" not in text:
         return text
+    from html import unescape
+
     from ftfy import fix_text
 
-    return html.unescape(html.unescape(fix_text(text)))
+    return unescape(unescape(fix_text(text)))
 
 
 def class_prompts(class_names: Sequence[str], template: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from typing import Any
 
 from store.dataset_info import DatasetInfo
@@ -52,7 +52,7 @@ def of_training(
         "seed": spec.seed,
         "precision": spec.precision,
         **({"fast": True} if spec.fast else {}),
-        **({"stages": [astuple(stage) for stage in recipes()[spec.recipe].stages]} if spec.recipe else {}),
+        **({"stages": [*recipes()[spec.recipe].stages]} if spec.recipe else {}),
         **_of_loss(spec),
         **({"offline": lookup(spec.row.offline).version} if spec.row.offline else {}),
         **_of_wrapper(spec),

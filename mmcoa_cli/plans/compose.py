@@ -14,8 +14,7 @@ from ..jobs.training_spec import TrainSpec, in_words
 from ..models.interpolation import steps_over
 from ..models.runs import zero_shot_id
 from . import disk
-from .cells import cells_of, in_run, tests_of
-from .request import Settings
+from .cells import Settings, cells_of, in_run, tests_of
 from .resources import UNKNOWN, Resources
 from .selection import Data
 from .steps import Between, Step

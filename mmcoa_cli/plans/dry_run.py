@@ -23,7 +23,8 @@ from ..settings import Home, home
 from ..space import free_space, size
 from ..terminal.console import out, print_json, say
 from . import disk
-from .request import Settings, Work
+from .cells import Settings
+from .request import Work
 from .resources import Resources, remember, total
 from .selection import look_up
 from .steps import Step

@@ -29,10 +29,9 @@ from ..reports.reading import rows_of, together
 from ..reports.rows import Row
 from ..settings import Home
 from ..tasks.intervals import of_difference, of_pairs, wilson
-from .cells import cells_of, in_run
+from .cells import Settings, cells_of, in_run
 from .compose import Composer
 from .missing import made_by
-from .request import Settings
 from .selection import Data
 from .steps import Step
 
@@ -115,7 +114,7 @@ class Explaining:
 
     def _test(self, settings: Settings, cell: Cell) -> EvaluationSpec:
         """The test of a checkpoint without a name, at the dataset's own size where that is what it says."""
-        key = (id(settings), replace(cell, method="", source="", shots="", training=(), dataset=""))
+        key = (id(settings), cell._replace(method="", source="", shots="", training=(), dataset=""))
         if key not in self._tests:
             self._tests[key] = settings.test_of("", cell)
         found, data = self._tests[key].on(cell.dataset), self.data.get(cell.dataset)

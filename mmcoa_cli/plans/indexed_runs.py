@@ -20,13 +20,11 @@ from ..catalog import Cell, TableRow
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.training_spec import TrainSpec, options_of, stored_spec
 from ..models.epochs import epochs_of
-from ..models.interpolation import Way, steps_over
 from ..models.runs import INTERPOLATED
 from ..reports.lines import grouped
 from ..reports.rows import Row
 from ..reports.standing import is_named, shots_of
-from .cells import in_run
-from .request import Settings
+from .cells import Settings, in_run
 
 if TYPE_CHECKING:
     from store.schema import Run
@@ -49,7 +47,7 @@ class Tested:
     axes: Mapping[str, tuple[Any, ...]]  # the part of a table's grid that it is
     usual: Callable[[str], Mapping[str, Any]]  # gives the settings of a test under an attack without results
     rows: Sequence[Row] = ()
-    told: dict[Any, Any] = field(default_factory=dict)  # what results of one threat model and setting were made with
+    told: dict[Any, tuple[Any, ...]] = field(default_factory=dict)  # the options of results that were measured alike
 
     @property
     def checkpoint(self) -> str:
@@ -59,15 +57,15 @@ class Tested:
         method = catalog.methods().get(self.found.method)
         return self.found.id if self.found.source or (method and method.wrapper) else self.model
 
-    def alike(self, attack: str, *, without: Container[str]) -> list[list[Row]]:
+    def alike(self, attack: str, *, without: Mapping[str, Any]) -> list[list[Row]]:
         """Its results under an attack, those of the same settings together; `without` options that a grid has. Where
         there are none, one group of none."""
 
         def options(row: Row) -> tuple[Any, ...]:
-            shared = _measured_so(row)
+            shared = (*_measured_so(row), *without)
             if shared not in self.told:
-                self.told[shared] = settings_of([row], limit=False)
-            return tuple(_but(self.told[shared], without).items())
+                self.told[shared] = tuple(_but(settings_of([row], limit=False), without).items())
+            return self.told[shared]
 
         return grouped([row for row in self.rows if row.attack == attack], options) or [[]]
 
@@ -110,7 +108,7 @@ class Collection:
         part of --compat were made to explain others, and are no beginning of more."""
         whole = [row for row in self.rows if row.compat in ("", *WHOLE)]
         on_source, of_run = self.table.on_source, {same[0].run: same for same in grouped(whole, lambda r: (r.run,))}
-        kind, told = INTERPOLATED if self.table.between else "train", dict[Any, Any]()
+        kind, told = INTERPOLATED if self.table.between else "train", dict[Any, tuple[Any, ...]]()
 
         def alike(row: Row) -> tuple[Any, ...]:
             return (row.dataset if on_source else "", row.compat, row.precision, row.seed)
@@ -152,8 +150,12 @@ class Collection:
     def ways(self) -> Iterator[tuple[Run, int]]:
         """The runs that the table needs models on the way to which are not there, and the steps of the way."""
         weights = {w for w in self.table.axis("w") if w is not None}
+        if not weights:
+            return
+        from ..models.interpolation import Way, steps_over  # few tables are about models between two
+
         alone = self.table.narrowed(w=(None,))
-        for run in self.runs if weights else ():
+        for run in self.runs:
             if (run.kind, run.status) == ("train", "complete") and replace(self, table=alone)._stands(run):
                 ways = [parsed(other.spec)["interpolated"] for other in self.runs if other.kind == INTERPOLATED]
                 if weights - {way["w"] for way in ways if (way["b"]["run"], way["towers"]) == (run.id, Way.towers)}:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.job import Job
-from .steps import Step
+
+if TYPE_CHECKING:
+    from .steps import Step
 
 
 def together(steps: Iterable[Step], *, typed: bool = False) -> Iterator[list[Step]]:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..catalog.tables import AXES, MEAN, TableRow
-from .figure import Figure, figure, no_average
 from .layout import Layout
 from .measured import as_row, in_line
 from .pivot import Panel, comparable, panels
 from .rows import Row, as_dicts
 from .sheet import Sheet, sheet_of
 from .titles import title_of
+
+if TYPE_CHECKING:  # most reports are tables
+    from .figure import Figure
 
 MOST = 100  # lines of a table that somebody reads
 SEEDS = ("seed", "train_seed")
@@ -48,6 +50,8 @@ class Report:
         """The picture, of a table that is drawn."""
         if not self.table.picture:
             return None
+        from .figure import figure
+
         found = panels(self.results, table=self.table, seeds=self.seeds)
         return figure(found, self.table, every=len(self.results))
 
@@ -123,5 +127,7 @@ def report_of(
     mean and a standard deviation. Raises UserError where nothing of them can be shown."""
     report = Report(table, list(rows), seeds, missing, made_by)
     if table.cell == MEAN and not report.panels:
+        from .figure import no_average
+
         raise no_average(table)
     return report

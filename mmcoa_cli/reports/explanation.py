@@ -109,9 +109,9 @@ class Explained(Report):
     def _apart(self, cell: Cell) -> Cell:
         """What all cells of one sheet have in common."""
         options = tuple(pair for pair in cell.options if pair[0] != self.table.columns)
-        names = {self.table.columns, *(["dataset"] if self.table.cell == MEAN else [])} & {*vars(cell)}
+        names = {self.table.columns, *(["dataset"] if self.table.cell == MEAN else [])} & {*cell._fields}
         blank: dict[str, Any] = {name: None if name == "epoch" else "" for name in names}
-        return replace(cell, **{"options": options, **blank})
+        return cell._replace(**{"options": options, **blank})
 
 
 def averaged(effects: Sequence[Effect]) -> Effect:

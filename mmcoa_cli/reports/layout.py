@@ -54,7 +54,7 @@ class Layout:
         """What lines are sorted by: their own fields, then all in which runs differ but for the seed, the newest
         first."""
         return (
-            *(part for name in self._of_line for part in self.place(name, row.get(name))),
+            *[self.place(name, row.get(name)) for name in self._of_line],
             0 if self.table.columns == "epoch" else row.before_the_last or 0,
             row.train_compat,
             row.way if self.table.columns == "w" else row.training,
@@ -80,6 +80,6 @@ class Layout:
 def natural(text: str) -> Key:
     """Numbers and fractions by their size, then words; so is a name like 1e99999999, of which no number is made."""
     try:
-        return (0, Fraction(text), "") if NUMBER.fullmatch(text) else (1, Fraction(0), text)
+        return (0, Fraction(text), "") if NUMBER.fullmatch(text) else (1, 0, text)
     except (ValueError, ZeroDivisionError):
-        return (1, Fraction(0), text)
+        return (1, 0, text)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from .lines import Line, grouped
 from .paper import NOTES, marks, note
@@ -19,8 +19,7 @@ from .rows import Row
 AVERAGE = "average"  # what the paper calls this column
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """A value and the ends of its 95% interval. `by_seed` has the value of each seed that has it; `rows` are what it
     is made of, and `paper` is None unless the paper has a number beside every one of them."""
 

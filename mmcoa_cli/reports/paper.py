@@ -29,7 +29,7 @@ NOTES = {
 def numbers(row: Row, *, task: str) -> tuple[float | None, float | None]:
     """The paper's values of a row's metric, fractions, for its method, data and attack: after training on as many
     images, and on all where these are fewer; None where it has none to compare."""
-    own, full = _number(row, task, row.shots), _number(row, task, "full") if row.shots != "full" else None
+    own, full = _numbers_of(task, row.source, row.shots, row.method, row.training, row.dataset, row.attack, row.measure)
     if own is full is None or row.before_the_last or row.way or row.partial or row.part or not _whole(row):
         return None, None
     return (own, full) if _same_attack(row.threat, task) else (None, None)
@@ -40,7 +40,7 @@ def marks(row: Row) -> str:
     called = (
         row.model not in PAPER.models or row.origin != "published" or row.mlm not in (None, PAPER.mlm),
         row.mlm is not None and PAPER.compat not in row.compat.split(","),
-        bool(row.training) and not any(_words(told) == _trained(row) for told in PAPER.variants.values()),
+        bool(row.training) and not any(_words(told) == _trained(row.training) for told in PAPER.variants.values()),
         bool(row.train_part),
     )
     return "".join(sign for sign, wanted in zip(NOTES, called, strict=True) if wanted)
@@ -51,20 +51,28 @@ def note(signs: str) -> str:
     return "; ".join(NOTES[sign] for sign in signs)
 
 
-def _number(row: Row, task: str, shots: str) -> float | None:
-    keys = ((task, row.source, shots, method, row.dataset, row.attack, row.measure) for method in _names(row))
-    return next((_numbers()[key] for key in keys if key in _numbers()), None)
+@lru_cache(maxsize=4096)  # many runs and seeds have the same
+def _numbers_of(
+    task: str, source: str, shots: str, method: str, training: str, *tested: str
+) -> tuple[float | None, float | None]:
+    """After training on as many images, and on all where these are fewer."""
+
+    def of(shots: str) -> float | None:
+        keys = ((task, source, shots, name, *tested) for name in _names(method, training))
+        return next((_numbers()[key] for key in keys if key in _numbers()), None)
+
+    return of(shots), of("full") if shots != "full" else None
 
 
-def _names(row: Row) -> list[str]:
-    """What the paper's numbers call the row's method: trained with options of its own first, as it is last."""
-    variants = PAPER.variants.items() if row.training else ()
-    own = [name for name, told in variants if told["method"] == row.method and _words(told) <= _trained(row)]
-    return [*own, row.method]
+def _names(method: str, training: str) -> list[str]:
+    """What the paper's numbers call a method: trained with options of its own first, as it is last."""
+    variants = PAPER.variants.items() if training else ()
+    own = [name for name, told in variants if told["method"] == method and _words(told) <= _trained(training)]
+    return [*own, method]
 
 
-def _trained(row: Row) -> set[str]:
-    return {*row.training.split(", ")}
+def _trained(training: str) -> set[str]:
+    return {*training.split(", ")}
 
 
 def _words(told: Mapping[str, Any]) -> set[str]:

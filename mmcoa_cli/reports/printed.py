@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from statistics import mean, stdev
+from typing import NamedTuple
 
 from .layout import BY_RUN
 from .lines import grouped
@@ -20,8 +21,7 @@ LEAST = 0.001  # smaller p-values are not told apart
 MEAN = object()  # the place of the average, which no column is called as
 
 
-@dataclass(frozen=True)
-class Printed:
+class Printed(NamedTuple):
     """One printed line: its `kind` is "value" (of a run) or "detail" (what stands below it); `best` are the numbers of
     the cells that no other line of their column beats."""
 
@@ -102,8 +102,7 @@ class Grid:
         ]
 
 
-@dataclass(frozen=True)
-class Detail:
+class Detail(NamedTuple):
     """A kind of line below the values: what it tells of a cell, and which rows call for it."""
 
     label: str
@@ -114,7 +113,7 @@ class Detail:
 
 def printed_lines(grid: Grid) -> list[Printed]:
     """All lines of a panel; the paper's numbers after full training stand below the last line of each method."""
-    methods = [line.first.method for line in grid.panel.lines]
+    last = {line.first.method: place for place, line in enumerate(grid.panel.lines)}
     found = _test_sets(grid) if grid.over_datasets else []
     for place, (line, cells) in enumerate(zip(grid.panel.lines, grid.lines, strict=True)):
         several = any(cell.several for cell in cells.values())
@@ -125,8 +124,8 @@ def printed_lines(grid: Grid) -> list[Printed]:
             for kind in DETAILS
             if (kind.of_averages or not grid.panel.datasets) and any(map(kind.wanted, line.rows))
         ]
-        if methods[place] not in methods[place + 1 :]:
-            found += _reference(grid, methods[place])
+        if last[line.first.method] == place:
+            found += _reference(grid, line.first.method)
     return found
 
 

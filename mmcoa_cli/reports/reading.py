@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from store.errors import UserError
 from store.row_checks import parsed
@@ -27,7 +27,7 @@ from .trained import in_words
 
 if TYPE_CHECKING:  # the index brings SQLAlchemy along, which `mmcoa report --help` does without
     from store.index import Index
-    from store.schema import Result, Run
+    from store.schema import Result, Run, Value
 
 OF_THREAT = (  # fields of a row that are options of attacks
     "norm", "eps", "alpha", "steps", "stop_when_fooled", "mlm_origin", "max_words_changed", "no_collisions",
@@ -37,30 +37,32 @@ OF_RESULT = (
     "dataset", "attack", "metric", "value", "n", "seed", "evaluation", "task", "examples", "created_at", "seconds",
     "device", "version",
 )  # fmt: skip
+_of_main = attrgetter(*OF_RESULT)
 Fields = Mapping[str, Any]
 Made = TypeVar("Made")
 
 
-@dataclass(frozen=True)
-class Evaluated:
+class Evaluated(NamedTuple):
     """One evaluation: its run, its main result, and the others by the name of their metric."""
 
     run: Run
     main: Result
-    details: Mapping[str, Result]
+    details: Mapping[str, Result | Value]
 
 
-def together(results: Iterable[tuple[Run, Result]]) -> list[Evaluated]:
-    """Results that were measured at once, in the order in which they come."""
-    found: dict[str, tuple[Run, list[Result]]] = {}
+def together(results: Iterable[tuple[Run, Result]], details: Iterable[Value] = ()) -> list[Evaluated]:
+    """Results that were measured at once, in the order in which they come; with the `details` that are not in them."""
+    found: dict[str, tuple[Run, list[Result], dict[str, Result | Value]]] = {}
     for run, result in results:
-        found.setdefault(result.evaluation, (run, []))[1].append(result)
-    return [
-        Evaluated(run, result, {detail.metric: detail for detail in of if detail.metric in DETAILS})
-        for run, of in found.values()
-        for result in of
-        if result.metric not in DETAILS
-    ]
+        _, mains, beside = found.setdefault(result.evaluation, (run, [], {}))
+        if result.metric in DETAILS:
+            beside[result.metric] = result
+        else:
+            mains.append(result)
+    for detail in details:
+        if detail.evaluation in found:
+            found[detail.evaluation][2][detail.metric] = detail
+    return [Evaluated(run, main, beside) for run, mains, beside in found.values() for main in mains]
 
 
 def rows(
@@ -78,7 +80,8 @@ def rows(
     Raises UserError when there is none, and for an attack that the task does not have.
     """
     attacks = attacks_of(task, attacks)
-    chosen = together(index.results(tasks=task.axis("task"), attacks=attacks or None, own=task.on_source))
+    which: dict[str, Any] = {"tasks": task.axis("task"), "attacks": attacks or None, "own": task.on_source}
+    chosen = together(index.results(**which, besides=DETAILS), index.values(DETAILS, **which))
     if not chosen:
         raise _nothing(task, attacks)
     found = rows_of(chosen, numbers=task.numbers if paper else "", present=present)
@@ -194,12 +197,12 @@ def _of_setting(setting: Mapping[str, Any]) -> Fields:
     }
 
 
-def _of_result(main: Result, details: Mapping[str, Result]) -> Fields:
+def _of_result(main: Result, details: Mapping[str, Result | Value]) -> Fields:
     """The fields of this one evaluation."""
     own, prompts = details.get(f"attack_success_rate_{main.metric}"), details.get("collisions")
     success = own or details.get("attack_success_rate")
     return {
-        **{name: getattr(main, name) for name in OF_RESULT},
+        **dict(zip(OF_RESULT, _of_main(main), strict=True)),
         "ci95": (main.value if main.low is None else main.low, main.value if main.high is None else main.high),
         "weights": main.weights or "",
         "attack_success_rate": success.value if success else None,
@@ -210,7 +213,7 @@ def _of_result(main: Result, details: Mapping[str, Result]) -> Fields:
     }
 
 
-def _counted(detail: Result | None) -> int | None:
+def _counted(detail: Result | Value | None) -> int | None:
     """How many a share of a small number was."""
     return round(detail.value * detail.n) if detail else None
 

@@ -30,7 +30,6 @@ from .reading import attacks_of, rows
 from .rows import Row
 from .table import print_table, text_table
 from .templates import filled
-from .times import time_report
 from .wording import BOLD
 
 ENDINGS = {  # what a file is written as
@@ -65,7 +64,11 @@ def make_report(
         report = report_of(found, table, seeds=seeds, missing=lacking, made_by=made_by)
         if table.cell == BEST:
             compare(report, home)
-        return time_report(report, index) if table.cell == TIME else report
+        if table.cell == TIME:
+            from .times import time_report
+
+            return time_report(report, index)
+        return report
 
 
 def check_output(table: TableRow, *, format: str | None, output: Path | None) -> None:
@@ -84,6 +87,7 @@ def check_output(table: TableRow, *, format: str | None, output: Path | None) ->
     require_folder(output)
 
 
+@uncollected()
 def write(report: Report, *, format: str | None, output: Path | None, as_json: bool) -> None:
     """Put the report where it was asked for: a file, standard output, or both.
 

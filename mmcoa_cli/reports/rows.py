@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..attacks.base import every_option
 from .metrics import measure_of
 from .threats import Threat
 
 
-@dataclass(frozen=True)
-class Behind:
+class Behind(NamedTuple):
     """By how much a result is behind the best one on the same samples, and the p-value of that; None where samples are
     not told apart. The best is behind by 0."""
 
@@ -161,7 +160,7 @@ DEFAULTS: dict[str, Any] = {
     **{found.name: found.default for found in fields(Row) if found.default is not MISSING},
     **{"paper": None, "paper_note": "", "paper_full": None},
 }
-HIDDEN = ("threat", "setting", "spec", "epochs", "task", "examples", "own_success", "behind")
+HIDDEN = {"threat", "setting", "spec", "epochs", "task", "examples", "own_success", "behind"}
 COLUMNS = tuple(found.name for found in fields(Row) if found.name not in HIDDEN)  # of CSV and JSON
 # what no report has ever shown of a threat model, or shows under another name
 UNLISTED = ("seed", "version", "mlm_name", "random_start", "max_candidates", "min_score")

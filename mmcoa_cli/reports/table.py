@@ -104,8 +104,7 @@ def _panels(sheet: Sheet, width: int) -> list[Sheet]:
 def _only(sheet: Sheet, numbers: Sequence[int]) -> Sheet:
     """The sheet with the columns of these numbers."""
     lines = [
-        replace(
-            line,
+        line._replace(
             cells=[line.cells[number] for number in numbers],
             best=frozenset(new for new, number in enumerate(numbers) if number in line.best),
         )
@@ -146,7 +145,8 @@ def _table(sheet: Sheet, width: int) -> Iterator[Styled]:
             yield BLANK
         first, *more = folded(text, label)
         named = ((0, label),) if line.kind == "value" else ()
-        wider = len(first) - cell_len(first)
+        taken = cell_len(first)
+        wider = len(first) - taken
         best = [(ends[number] + wider, ends[number + 1] + wider) for number in sorted(line.best)]
-        yield first + " " * (label - cell_len(first)) + cells, STYLES[line.kind], (*named, *best)
+        yield first + " " * (label - taken) + cells, STYLES[line.kind], (*named, *best)
         yield from ((part, STYLES[line.kind], named) for part in more)

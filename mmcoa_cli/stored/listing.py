@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from store.errors import UserError
+from store.row_checks import parsed
 from store.verification import FOLDER as MEMORY
 
 from ..names import meant, store_name
@@ -69,6 +70,28 @@ class Inventory:
         return self.index.links() if self.index else []
 
     @cached_property
+    def tests(self) -> list[tuple[str, str, int]]:
+        """Of each run on each dataset how many there are."""
+        return self.index.tests() if self.index else []
+
+    @cached_property
+    def _of_examples(self) -> Mapping[str, list[Link]]:
+        """The evaluations of each example set."""
+        found: dict[str, list[Link]] = {}
+        for link in self.links:
+            found.setdefault(link.examples, []).append(link)
+        return found
+
+    @cached_property
+    def _users(self) -> Mapping[str, list[str]]:
+        """By what runs started from, or lie between, their ids."""
+        found: dict[str, list[str]] = {}
+        for run in self.runs:
+            for name in {run.model, *_ends(run)}:
+                found.setdefault(name, []).append(run.id)
+        return found
+
+    @cached_property
     def entries(self) -> list[Entry]:
         """All that is stored."""
         things = [self._entry(item) for item in items(self.home) if item.kind in (DATASET, MODEL, MLM, EXAMPLES)]
@@ -103,22 +126,23 @@ class Inventory:
 
     def _uses(self, item: Item) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if item.kind == EXAMPLES:
-            links = [link for link in self.links if link.examples == item.name]
+            links = self._of_examples.get(item.name, [])
             return _once(f"{link.attack} on {link.dataset}" for link in links), _once(link.run_id for link in links)
         trained = [run for run in self.runs if item.name in map(_stored_name, _needed(run, item.kind))]
-        tests = len({link.evaluation for link in self.links if link.dataset == item.name and item.kind == DATASET})
+        tests = sum(n for _, dataset, n in self.tests if dataset == item.name and item.kind == DATASET)
         return (), (*(run.id for run in trained), *([counted(tests, EVALUATION)] if tests else []))
 
     def _run_entries(self) -> Iterator[Entry]:
         folders = [path.name for path in sorted(self.home.checkpoints.glob("[!.]*")) if path.is_dir()]
-        tests = Counter(link.run_id for link in self.links)
+        tests: Counter[str] = Counter()
+        for run_id, _, n in self.tests:
+            tests[run_id] += n
         known = {run.id: run for run in self.runs}
         for name in dict.fromkeys([*known, *folders]):
             run, paths = known.get(name), self.paths_of_run(name)
             since = run.created_at if run else min(map(_since, paths), default="")
             uses = _once(filter(None, (run.source, run.model))) if run else ("not in the index",)
-            others = _once(other.id for other in self.runs if name in (other.model, *_ends(other)))
-            used_by = (*others, *([counted(tests[name], EVALUATION)] if tests[name] else []))
+            used_by = (*self._users.get(name, ()), *([counted(tests[name], EVALUATION)] if tests[name] else []))
             yield Entry(RUN, name, sum(map(size_of, paths)), since, uses, used_by, paths)
 
 
@@ -215,12 +239,12 @@ def _more(inventory: Inventory, entry: Entry) -> dict[str, Any]:
 def _needed(run: Run, kind: str) -> tuple[str, ...]:
     if kind == DATASET:
         return (run.source,)
-    return (run.model,) if kind == MODEL else (str(json.loads(run.spec).get("mlm", "")),)
+    return (run.model,) if kind == MODEL else (str(parsed(run.spec).get("mlm", "")),)
 
 
 def _ends(run: Run) -> list[str]:
     """The runs that an interpolated one lies between."""
-    ends = json.loads(run.spec).get("interpolated") or {}
+    ends = parsed(run.spec).get("interpolated") or {}
     return [str(end.get("run", "")) for end in ends.values() if isinstance(end, dict)] if isinstance(ends, dict) else []
 
 

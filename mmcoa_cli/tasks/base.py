@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from store.errors import UserError
 
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 Logits = Callable[["Tensor"], "Tensor"]  # pixels (B, 3, S, S) -> logits (B, K)
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """A share of `n`, or a mean over them, with the ends of its 95% interval where it has one."""
 
     name: str

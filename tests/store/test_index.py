@@ -19,6 +19,7 @@ from sqlalchemy import text
 from store.databases import REPLACE
 from store.errors import UserError
 from store.index import Index
+from store.schema import Value
 from store.sqlite_file import VERSION_TABLE
 
 Start = Callable[[str], Any]
@@ -64,6 +65,11 @@ def test_rows_come_back_as_they_were(url: str) -> None:
     assert again.evaluation(RESULT.evaluation) == [DETAIL, RESULT]
     assert again.results() == [(RUN, DETAIL), (RUN, RESULT)]
     assert again.counts() == (1, 1)
+    assert again.tests() == [(RUN.id, RESULT.dataset, 1)]
+    assert again.results(besides=[DETAIL.metric]) == [(RUN, RESULT)]
+    value = Value(*(getattr(DETAIL, name) for name in Value._fields))
+    assert again.values([DETAIL.metric], tasks=[DETAIL.task]) == [value]
+    assert again.values([DETAIL.metric], attacks=["none"]) == again.values([]) == []
     assert again.run("none") is None
     assert again.evaluation("none") == []
     again.verify()

@@ -135,8 +135,7 @@ from mmcoa_cli.datasets.fetching import fetch_row
 from mmcoa_cli.settings import Home
 row = json.loads(sys.argv[1])
 row["sources"] = tuple(
-    Source(**source | {"archives": tuple(Archive(**archive) for archive in source["archives"])})
-    for source in row["sources"]
+    Source(tuple(Archive(*archive) for archive in archives), *others) for archives, *others in row["sources"]
 )
 row["class_names"] = tuple(row["class_names"])
 source = Path(sys.argv[3]) if len(sys.argv) > 3 else None
