@@ -11,7 +11,7 @@ is the block and the beginning of its first token.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -48,15 +48,17 @@ def as_they_come(yes: bool = True) -> Iterator[None]:
         AS_THEY_COME.reset(token)
 
 
-def tokens_of(text: str, tokenizer: Any, *, short: bool) -> Row:
-    """The tokens of a text, up to its end where they are `short`; a training run meets the same texts at every step."""
+def tokens_of(texts: Sequence[str], tokenizer: Any, *, short: bool) -> list[Row]:
+    """The tokens of each text, up to its end where they are `short`; a training run meets the same texts at every
+    step."""
     known = _known.setdefault(tokenizer, {})
-    if (text, short) not in known:
-        if len(known) >= REMEMBERED:
-            known.clear()
-        (row,) = tokenizer([text]).numpy().astype(np.int32)
-        known[text, short] = row[: int(row.argmax()) + 1].copy() if short else row
-    return known[text, short]
+    if len(known) >= REMEMBERED:
+        known.clear()
+    new = [text for text in dict.fromkeys(texts) if (text, short) not in known]
+    if new:
+        for text, row in zip(new, tokenizer(new).numpy().astype(np.int32), strict=True):
+            known[text, short] = row[: int(row.argmax()) + 1 if short else None].copy()
+    return [known[text, short] for text in texts]
 
 
 def distinct(tokens: Tensor, ends: Tensor) -> tuple[Ints, Ints]:

@@ -175,9 +175,11 @@ def test_a_text_is_tokenized_once():
 
     def tokenizer(texts: list[str]) -> Tensor:
         read.extend(texts)
-        return torch.tensor([[1, len(texts[0]), 9, 0]])
+        return torch.tensor([[1, len(text), 9, 0] for text in texts])
 
-    for text in ("cat", "horse", "cat"):
-        assert tokens_of(text, tokenizer, short=True).tolist() == [1, len(text), 9]
-        assert tokens_of(text, tokenizer, short=False).tolist() == [1, len(text), 9, 0]
-    assert read == ["cat", "cat", "horse", "horse"]
+    for texts in (["cat"], ["horse", "cat", "horse", "a dog"], [], ["cat"]):
+        found = tokens_of(texts, tokenizer, short=True)
+        assert [row.tolist() for row in found] == [[1, len(text), 9] for text in texts]
+        found = tokens_of(texts, tokenizer, short=False)
+        assert [row.tolist() for row in found] == [[1, len(text), 9, 0] for text in texts]
+    assert read == ["cat", "cat", "horse", "a dog", "horse", "a dog"]
