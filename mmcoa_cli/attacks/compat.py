@@ -7,6 +7,7 @@ it counts a tie is no part of them: it makes no other example, and is asked for 
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 
 from store.errors import UserError
 
@@ -27,14 +28,15 @@ CHOICES = (*BUNDLES, *PARTS)
 LONGEST = 20  # letters that the index has for that of a run
 
 
-def parts(compat: str) -> set[str]:
+@lru_cache
+def parts(compat: str) -> frozenset[str]:
     """What is done as the release does it. Raises UserError for an unknown word."""
     found: set[str] = set()
     for name in filter(None, (word.strip() for word in compat.split(","))):
         if name not in CHOICES:
             raise UserError(f"--compat {name} is unknown", hint=f"--compat takes {', '.join(CHOICES)}")
         found |= {*BUNDLES.get(name, (name,))}
-    return found
+    return frozenset(found)
 
 
 def written(found: Collection[str], **bundles: Collection[str]) -> str:

@@ -8,6 +8,7 @@ The stop words are BERT-Attack's: the list that the paper's released code filter
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 _WORDS = r"""
 ! " % & ( ) * + , - . / : ; < = > ? @ ^ a about above across after afterwards again against ain all almost alone
@@ -31,6 +32,7 @@ you've your yours yourself yourselves | · ～
 STOP_WORDS = frozenset([*_WORDS.split(), "a the"])
 
 
+@lru_cache(maxsize=2**14)
 def parted(word: str, *, whole: bool = False) -> tuple[str, str, str]:
     """The punctuation before a word, the word, and what is behind: "(cat)." is "(", "cat", ")."; of "..." only the
     first is not empty. With `whole` it all counts as the word."""

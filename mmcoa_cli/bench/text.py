@@ -106,14 +106,14 @@ def _flops(bench: Bench, number: int) -> float:
 
 @torch.no_grad()
 def _of_masked_lm(bench: Bench, prompts: list[str]) -> float:
-    """Its body reads every token; words are asked for where one may change."""
-    tokenizer, model = bench.mlm.tokenizer, bench.mlm.model
+    """It reads every token; words are asked for where one may change."""
+    tokenizer, text, taken = bench.mlm.tokenizer, prompts[0], list[int]()
     rows = tokenizer(prompts)["input_ids"]
     asked = sum(len(tokenizer.tokenize(word)) for text in prompts for word in text.split(" ") if may_change(word))
-    inputs, taken = torch.tensor([rows[0]], device=bench.device), list[float]()
-    for part in (model.base_model, model):
+    for places in ([1], [1, 2]):
         with FlopCounterMode(display=False) as counter:
-            part(inputs)
-        taken.append(counter.get_total_flops() / len(rows[0]))
-    body, whole = taken
-    return body * sum(map(len, rows)) + (whole - body) * asked
+            bench.mlm.predict([text], max_tokens=None, k=1, at=[places])
+        taken.append(counter.get_total_flops())
+    of_one, of_two = taken
+    an_answer = of_two - of_one
+    return (of_one - an_answer) / len(rows[0]) * sum(map(len, rows)) + an_answer * asked

@@ -137,8 +137,7 @@ class Clip(Victim):
         return [tuple(row.tolist()) for row in self._tokens(texts)]
 
     def _tokens(self, texts: Sequence[str]) -> list[Row]:
-        short = takes_short_texts(self.model)
-        return [tokens_of(text, self.tokenizer, short=short) for text in texts]
+        return tokens_of(texts, self.tokenizer, short=takes_short_texts(self.model))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")

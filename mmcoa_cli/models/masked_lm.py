@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -28,7 +29,7 @@ from .origins import Origin, read_record
 PIECES, BEST_PER_PIECE, COMBINATIONS = 12, 4, 24  # a word of several word-pieces, as in BERT-Attack's own code
 PROBE = "a photo of a cat"
 BERT_LIKE = "the text attack takes BERT-like models, such as bert-base-uncased or distilbert-base-uncased"
-BATCH = 32  # texts
+BATCH = 64  # texts
 forbid_foreign_code()
 
 
@@ -120,12 +121,10 @@ class MaskedLM:
 
     @torch.no_grad()
     def _logits(self, ids: Tensor, *, at: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """(B, L, V), or at some rows and columns (n, V), where the head is not asked for more if it can be told."""
-        device, hook = self.model.device, None
-        if at is not None and self.model.base_model is not self.model:
-            hook = self.model.base_model.register_forward_hook(partial(_keep_only, at))
+        """(B, L, V), or at some rows and columns (n, V)."""
+        ids = ids.to(self.model.device)
+        hook = None if at is None else _ask_for(at, self.model)
         try:
-            ids = ids.to(device)
             logits: Tensor = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         finally:
             if hook is not None:
@@ -135,8 +134,20 @@ class MaskedLM:
         return logits[0] if logits.shape[:2] == (1, len(at[0])) else logits[at]
 
 
+def _ask_for(at: tuple[Tensor, Tensor], model: PreTrainedModel) -> RemovableHandle | None:
+    """Have a model compute no more than some rows and columns (1, n, H) of (B, L, H) where no token sees others any
+    more: in BERT from the attention of its last layer on, in others that can be told so in the head."""
+    if model.base_model is model:
+        return None
+    body: Any = model.base_model
+    layers: Any = body.encoder.layer if model.config.model_type == "bert" else ()
+    if len(layers):
+        mixed: nn.Module = layers[-1].attention.output
+        return mixed.register_forward_pre_hook(lambda _, args: tuple(part[at][None] for part in args))
+    return model.base_model.register_forward_hook(partial(_keep_only, at))
+
+
 def _keep_only(at: tuple[Tensor, Tensor], _: nn.Module, __: Any, output: Any) -> Any:
-    """An encoder's output (B, L, H) at some rows and columns: (1, n, H)."""
     if getattr(output, "last_hidden_state", None) is not None:
         output.last_hidden_state = output.last_hidden_state[at][None]
     return output

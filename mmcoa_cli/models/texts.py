@@ -3,13 +3,15 @@ has it, without in less work.
 
 What texts have in common up to some token is computed once, in trees of tokens, where the encoder is causal: a token
 sees none behind it, so its keys and values are the same in all texts that begin alike: candidates of one word, and
-"This is a photo of a" in every class prompt. Rows of tokens, sorted, are cut into trees of at most NODES tokens, and
-each tree is one sequence in which a token sees its own beginning and nothing of the other branches.
+"This is a photo of a" in every class prompt. Rows of tokens, sorted, are cut into trees of at most NODES tokens. Each
+tree is one sequence in which a token sees its own beginning and nothing of the other branches; what a BLOCK of it sees
+is the block and the beginning of its first token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ import numpy.typing as npt
 import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import ResidualAttentionBlock, TextTransformer
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock, TextTransformer
 from torch import Tensor, nn
 
 Ints = npt.NDArray[np.int64]
@@ -46,15 +48,17 @@ def as_they_come(yes: bool = True) -> Iterator[None]:
         AS_THEY_COME.reset(token)
 
 
-def tokens_of(text: str, tokenizer: Any, *, short: bool) -> Row:
-    """The tokens of a text, up to its end where they are `short`; a training run meets the same texts at every step."""
+def tokens_of(texts: Sequence[str], tokenizer: Any, *, short: bool) -> list[Row]:
+    """The tokens of each text, up to its end where they are `short`; a training run meets the same texts at every
+    step."""
     known = _known.setdefault(tokenizer, {})
-    if (text, short) not in known:
-        if len(known) >= REMEMBERED:
-            known.clear()
-        (row,) = tokenizer([text]).numpy().astype(np.int32)
-        known[text, short] = row[: int(row.argmax()) + 1].copy() if short else row
-    return known[text, short]
+    if len(known) >= REMEMBERED:
+        known.clear()
+    new = [text for text in dict.fromkeys(texts) if (text, short) not in known]
+    if new:
+        for text, row in zip(new, tokenizer(new).numpy().astype(np.int32), strict=True):
+            known[text, short] = row[: int(row.argmax()) + 1 if short else None].copy()
+    return [known[text, short] for text in texts]
 
 
 def distinct(tokens: Tensor, ends: Tensor) -> tuple[Ints, Ints]:
@@ -129,8 +133,8 @@ def _cut(tokens: Tensor) -> Tensor:
     return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
 
 
-NODES = 256  # the work of attention grows with its square, what trees share shrinks with its inverse
-AT_ONCE = {"cpu": 4, "cuda": 64}  # trees: products of matrices as large as are fast
+NODES = {"cpu": 1024, "cuda": 16384}  # of a tree: products of matrices as large as are fast
+BLOCK = 64  # nodes: the work of attention grows with it, what is copied for attention shrinks
 
 
 def tower_of(model: Any) -> Any:
@@ -155,10 +159,8 @@ def tower_of(model: Any) -> Any:
 
 def encode(tower: Any, rows: Ints) -> Tensor:
     """What `encode_text` gives for rows as `distinct` gives them, (n, L) -> (n, D). Without gradients."""
-    every = list(_trees(rows))
-    at_once = AT_ONCE.get(tower.positional_embedding.device.type, AT_ONCE["cpu"])
-    some = [_encoded(tower, every[start : start + at_once]) for start in range(0, len(every), at_once)]
-    x: Tensor = tower.ln_final(torch.cat(some))
+    most = NODES.get(tower.positional_embedding.device.type, NODES["cpu"])
+    x: Tensor = tower.ln_final(torch.cat([_encoded(tower, tree) for tree in _trees(rows, most)]))
     if isinstance(tower.text_projection, nn.Linear):
         x = tower.text_projection(x)
     elif tower.text_projection is not None:
@@ -168,23 +170,25 @@ def encode(tower: Any, rows: Ints) -> Tensor:
 
 @dataclass(frozen=True)
 class Tree:
-    """Rows (r, L) whose common beginnings are one. A node (of N) is the token at `depths` of the row at `owners`; it
-    sees the nodes that `sees` (N, N) says. The rows' ends are the nodes `ends` (r,)."""
+    """Rows (r, L) whose common beginnings are one. Of its N nodes, (N,) each, one is the token at `depths` of the row
+    at `owners`; behind it come the nodes that go on from it, up to the one before its `stops`, and nobody else sees it.
+    `path` (r, L) has the node of each token of each row, `ends` (r,) that of its last."""
 
     rows: Ints
     owners: Ints
     depths: Ints
-    sees: npt.NDArray[np.bool_]
+    stops: Ints
+    path: Ints
     ends: Ints
 
 
-def _trees(rows: Ints) -> Iterator[Tree]:
-    """One after another, each of as many rows as NODES has room for, and of at least one."""
+def _trees(rows: Ints, most: int) -> Iterator[Tree]:
+    """One after another, each of as many rows as `most` nodes have room for, and of at least one."""
     begins, ends = _begins(rows), lengths(rows)
     first = nodes = 0
     for row in range(len(rows)):
         nodes += int(ends[row] - begins[row])
-        if nodes > NODES and row > first:
+        if nodes > most and row > first:
             yield _tree(rows[first:row])
             first, nodes = row, int(ends[row])
     yield _tree(rows[first:])
@@ -197,61 +201,92 @@ def _begins(rows: Ints) -> Ints:
 
 
 def _tree(rows: Ints) -> Tree:
-    places, ends = np.arange(rows.shape[1]), lengths(rows) - 1
-    new = (places >= _begins(rows)[:, None]) & (places <= ends[:, None])
+    places, sizes = np.arange(rows.shape[1]), lengths(rows)
+    inside = places < sizes[:, None]
+    new = (places >= _begins(rows)[:, None]) & inside
     owners, depths = new.nonzero()
     numbers = (new.cumsum() - 1).reshape(rows.shape)  # of the nodes, where they are new
     sharing = np.maximum.accumulate(np.where(new, np.arange(len(rows))[:, None], 0), axis=0)
-    path = numbers[sharing, places]  # (r, L): the node of each token of each row
-    own, ancestors = (places <= depths[:, None]).nonzero()
-    sees = np.zeros((len(owners), len(owners)), np.bool_)
-    sees[own, path[owners[own], ancestors]] = True
-    return Tree(rows, owners, depths, sees, path[np.arange(len(rows)), ends])
+    path = numbers[sharing, places]
+    ends, stops = path[np.arange(len(rows)), sizes - 1], np.zeros(len(owners), np.int64)
+    np.maximum.at(stops, path[inside], np.repeat(ends + 1, sizes))
+    return Tree(rows, owners, depths, stops, path, ends)
 
 
-def _encoded(tower: Any, trees: list[Tree]) -> Tensor:
-    """The last layer's output at the ends of the rows of some trees, side by side as a batch: (rows, width)."""
-    device, size = tower.positional_embedding.device, max(len(tree.owners) for tree in trees)
-    x = torch.stack([F.pad(_embedded(tower, tree), (0, 0, 0, size - len(tree.owners))) for tree in trees])
-    sees = np.stack([_padded(tree.sees, size) for tree in trees])
-    mask = torch.zeros(sees.shape, dtype=x.dtype).masked_fill(~torch.from_numpy(sees), -torch.inf).to(device)
-    most = max(len(tree.ends) for tree in trees)
-    ends = torch.from_numpy(np.stack([np.pad(tree.ends, (0, most - len(tree.ends))) for tree in trees])).to(device)
-    *blocks, last = tower.transformer.resblocks
-    for block in blocks:
-        x = _block(block, x, mask)
-    own = ends[..., None]
-    at_ends, seen = x.gather(1, own.expand(-1, -1, x.shape[-1])), mask.gather(1, own.expand(-1, -1, size))
-    x = _block(last, at_ends, seen, among=x)
-    return torch.cat([x[number, : len(tree.ends)] for number, tree in enumerate(trees)])
+@dataclass(frozen=True)
+class Blocks:
+    """A tree's nodes in b blocks of q, one after another. `asking` (b, q) are the nodes, and `seen` (b, k) those that
+    any of a block sees: what leads to its first, and the block; each sees what `mask` (b, 1, q, k) adds 0 for."""
+
+    asking: Tensor
+    seen: Tensor
+    mask: Tensor
+
+
+def _blocks(tree: Tree, like: Tensor) -> Blocks:
+    nodes = len(tree.owners)
+    number = math.ceil(nodes / BLOCK)
+    asking = np.arange(number * math.ceil(nodes / number)).reshape(number, -1)
+    first = asking[:, 0]
+    places, nobody = np.arange(tree.depths[first].max()), asking.size
+    leading = tree.path[tree.owners[first]][:, : len(places)]
+    seen = np.concatenate([np.where(places < tree.depths[first, None], leading, nobody), asking], axis=1)
+    stops = np.concatenate([tree.stops, np.arange(nodes, nobody + 1) + 1])  # what fills the last block sees itself
+    sees = (seen[:, None] <= asking[..., None]) & (asking[..., None] < stops[seen][:, None])
+    mask = torch.zeros(sees.shape, dtype=like.dtype).masked_fill(~torch.from_numpy(sees), -torch.inf)[:, None]
+    asking, seen = asking.clip(max=nodes - 1), seen.clip(max=nodes - 1)
+    return Blocks(*(some.to(like.device) for some in (torch.from_numpy(asking), torch.from_numpy(seen), mask)))
+
+
+def _encoded(tower: Any, tree: Tree) -> Tensor:
+    """The last layer's output at the ends of the rows of a tree: (r, width)."""
+    x = _embedded(tower, tree)
+    among, ends = _blocks(tree, x), torch.from_numpy(tree.ends).to(x.device)
+    *layers, last = tower.transformer.resblocks
+    for layer in layers:
+        x = _layer(layer, x, among)
+    return _layer(last, x, among, at=ends)
 
 
 def _embedded(tower: Any, tree: Tree) -> Tensor:
-    """Token and position of each node. Rows are embedded whole, because learned context vectors are put in there."""
+    """Token and position of each node, (N, width). Rows are embedded whole, because learned context vectors are put in
+    there."""
     tokens = padded(tree.rows).to(tower.positional_embedding.device)
     embedded: Tensor = tower.token_embedding(tokens) + tower.positional_embedding[: tokens.shape[1]]
     return embedded[torch.from_numpy(tree.owners), torch.from_numpy(tree.depths)]
 
 
-def _padded(sees: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
-    """With nodes that see nothing but themselves."""
-    padded = np.eye(size, dtype=np.bool_)
-    padded[: len(sees), : len(sees)] = sees
-    return padded
-
-
-def _block(block: Any, x: Tensor, mask: Tensor, *, among: Tensor | None = None) -> Tensor:
-    """open_clip's ResidualAttentionBlock for tokens x (T, Q, D), which see the tokens `among` (T, N, D), x itself where
-    there are none, by `mask` (T, Q, N)."""
-    attention, width = block.attn, x.shape[-1]
-    queries = block.ln_1(x)
-    keys = queries if among is None else block.ln_1(among)
-    weights, biases = attention.in_proj_weight.split(width), attention.in_proj_bias.split(width)
-    q, k, v = (
-        F.linear(tokens, weight, bias).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-        for tokens, weight, bias in zip((queries, keys, keys), weights, biases, strict=True)
-    )
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None]).transpose(1, 2).flatten(2)
-    x = x + block.ls_1(attention.out_proj(mixed))
-    after: Tensor = x + block.ls_2(block.mlp(block.ln_2(x)))
+def _layer(layer: Any, x: Tensor, among: Blocks, *, at: Tensor | None = None) -> Tensor:
+    """open_clip's ResidualAttentionBlock for the nodes x (N, width) of a tree: all, or those `at` (r,) alone."""
+    attention, width = layer.attn, x.shape[-1]
+    weights, biases = (part.split((width, 2 * width)) for part in (attention.in_proj_weight, attention.in_proj_bias))
+    tokens = layer.ln_1(x)
+    q = F.linear(tokens if at is None else tokens[at], weights[0], biases[0])
+    if at is not None:
+        q = torch.zeros_like(x).index_copy_(0, at, q)
+    mixed = _mixed(q, F.linear(tokens, weights[1], biases[1]), among, heads=attention.num_heads)
+    if at is not None:
+        x, mixed = x[at], mixed[at]
+    x = x + layer.ls_1(attention.out_proj(mixed))
+    after: Tensor = x + layer.ls_2(_mlp(layer.mlp, layer.ln_2(x)))
     return after
+
+
+def _mlp(mlp: Any, x: Tensor) -> Tensor:
+    """QuickGELU, h sigmoid(a h), is silu(a h) / a: both factors cost nothing in a product of matrices, and of what lies
+    between, four times as wide as x, no copy is made."""
+    if type(mlp.gelu) is not QuickGELU:
+        found: Tensor = mlp(x)
+        return found
+    wide, narrow, a = mlp.c_fc, mlp.c_proj, 1.702
+    h = torch.addmm(a * wide.bias, x, wide.weight.T, alpha=a)
+    return torch.addmm(narrow.bias, F.silu(h, inplace=True), narrow.weight.T, alpha=1 / a)
+
+
+def _mixed(q: Tensor, keys: Tensor, among: Blocks, *, heads: int) -> Tensor:
+    """Attention of queries (N, width) to keys and values (N, 2 width), block by block: (N, width)."""
+    # an embedding is what `keys[among.seen]` is, several times as fast on a CPU
+    parts = (F.embedding(among.asking, q), *F.embedding(among.seen, keys).chunk(2, dim=-1))
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts)
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=among.mask)
+    return mixed.transpose(1, 2).flatten(2).flatten(0, 1)[: len(keys)]

@@ -188,11 +188,13 @@ def test_the_head_at_some_places_says_what_it_says_of_all(home: Home, kind: str)
     model = getattr(transformers, f"{name}ForMaskedLM")(config)
     mlm = MaskedLM(model, tokenizer, name=kind, origin=Origin(STAND_IN))
     asked: list[int] = []
-    model.get_output_embeddings().register_forward_pre_hook(lambda _, args: asked.append(args[0].shape[:-1].numel()))
+    heads = [model.get_output_embeddings(), *([model.bert.encoder.layer[-1].intermediate] if kind == "bert" else [])]
+    for head in heads:
+        head.register_forward_pre_hook(lambda _, args: asked.append(args[0].shape[:-1].numel()))
     texts = ["a cat", "this is a photo of a dog", "a", "the horse"]
     at = [[2], [4, 7], [], [1, 2]]
     some = mlm.predict(texts, max_tokens=None, k=5, at=at)
-    assert sum(asked) == (0 if kind in DIRECTLY else 5)
+    assert sum(asked) == (0 if kind in DIRECTLY else 5 * len(heads))
     for text, places, found in zip(texts, at, some, strict=True):
         inputs = tokenizer([text], return_tensors="pt")
         with torch.no_grad():

@@ -49,11 +49,13 @@ def one_by_one(clip: Clip, texts: list[str]) -> Tensor:
     return torch.cat([clip.model.encode_text(clip.tokenizer([text]), normalize=True) for text in texts])
 
 
-@pytest.fixture(params=[256, 40, 7])
+@pytest.fixture(params=[(512, 64), (512, 5), (40, 64), (40, 1), (7, 3)])
 def nodes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """So many tokens has a tree: more than all texts have, some of them, less than one of them."""
-    monkeypatch.setattr(of_texts, "NODES", request.param)
-    return int(request.param)
+    """So many tokens has a tree: more than all texts have, some of them, less than one of them; and so many a block."""
+    nodes, block = request.param
+    monkeypatch.setattr(of_texts, "NODES", {"cpu": nodes})
+    monkeypatch.setattr(of_texts, "BLOCK", block)
+    return int(nodes)
 
 
 @pytest.mark.parametrize("tower", TOWERS)
@@ -132,18 +134,17 @@ SIZES = {100: [11], 6: [6, 3, 4], 3: [4, 4, 3, 4]}
 
 
 @pytest.mark.parametrize("most", SIZES)
-def test_a_tree_has_each_beginning_once(most: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(of_texts, "NODES", most)
+def test_a_tree_has_each_beginning_once(most: int):
     tokens = torch.zeros(len(ROWS), 8, dtype=torch.int64)
     for k, row in enumerate(ROWS):
         tokens[k, : len(row)] = torch.tensor(row)
     rows, which = distinct(tokens, tokens.argmax(dim=1))
     assert which.tolist() == [0, 1, 2, 0, 3]
-    trees = list(of_texts._trees(rows))
+    trees = list(of_texts._trees(rows, most))
     assert [len(tree.owners) for tree in trees] == SIZES[most]
     for tree in trees:
         for row, end in zip(tree.rows, tree.ends, strict=True):
-            (seen,) = tree.sees[end].nonzero()
+            seen = [node for node in range(end + 1) if end < tree.stops[node]]
             read = [int(tree.rows[tree.owners[node], tree.depths[node]]) for node in seen]
             assert read == [token for token in row if token != BEHIND]
 
@@ -174,9 +175,11 @@ def test_a_text_is_tokenized_once():
 
     def tokenizer(texts: list[str]) -> Tensor:
         read.extend(texts)
-        return torch.tensor([[1, len(texts[0]), 9, 0]])
+        return torch.tensor([[1, len(text), 9, 0] for text in texts])
 
-    for text in ("cat", "horse", "cat"):
-        assert tokens_of(text, tokenizer, short=True).tolist() == [1, len(text), 9]
-        assert tokens_of(text, tokenizer, short=False).tolist() == [1, len(text), 9, 0]
-    assert read == ["cat", "cat", "horse", "horse"]
+    for texts in (["cat"], ["horse", "cat", "horse", "a dog"], [], ["cat"]):
+        found = tokens_of(texts, tokenizer, short=True)
+        assert [row.tolist() for row in found] == [[1, len(text), 9] for text in texts]
+        found = tokens_of(texts, tokenizer, short=False)
+        assert [row.tolist() for row in found] == [[1, len(text), 9, 0] for text in texts]
+    assert read == ["cat", "cat", "horse", "a dog", "horse", "a dog"]
