@@ -211,8 +211,7 @@ class Fork:
         self.pid = os.fork()
         if self.pid == 0:
             if pass_fds:  # or it would hold the other ends of what it is given
-                own = {0, 1, 2, *pass_fds}
-                for file in {int(name) for name in os.listdir("/proc/self/fd")} - own:
+                for file in {int(path.name) for path in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *pass_fds}:
                     with contextlib.suppress(OSError):
                         os.close(file)
             os._exit(_code_of(words, env))
