@@ -162,7 +162,7 @@ def _start(words: list[str], processes: int, port: int) -> list[int]:
 def _accelerate(words: list[str]) -> list[int]:
     """Run `accelerate launch`. Its temporary files are removed with their folder. It hears no Ctrl-C: ended by one, it
     would explain itself at length."""
-    with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder, ended() as started:
+    with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder, ended(by_us=False) as started:
         started.append(psutil.Popen(words, env={**_environment(), "TMPDIR": folder}, start_new_session=True))
         return _codes(started)
 
@@ -177,9 +177,9 @@ def _codes(started: list[Any]) -> list[int]:
 
 
 @contextmanager
-def ended() -> Iterator[list[Any]]:
-    """End the processes (of psutil) that the block starts, and those that they start, when the block ends. Raises
-    UserError as `patience` does."""
+def ended(*, by_us: bool = True) -> Iterator[list[Any]]:
+    """End the processes (of psutil) that the block starts, and those that they start, when the block ends; at once one
+    that is not ours, and only starts others. Raises UserError as `patience` does."""
     started: list[Any] = []
     grace = min(GRACE, patience())
     try:
@@ -188,8 +188,9 @@ def ended() -> Iterator[list[Any]]:
         every = [*started]
         for process in started:
             with suppress(psutil.NoSuchProcess):
-                every += process.children(recursive=True)
-                if len(every) > len(started):  # Accelerate's launcher
+                children = process.children(recursive=True)
+                every += children
+                if children and not by_us:  # Accelerate's launcher
                     process.kill()
         for process in every:
             with suppress(psutil.NoSuchProcess):

@@ -28,6 +28,7 @@ _one = threading.Lock()  # bars are told of by several threads
 
 
 def main() -> None:
+    """Do what comes until a signal, or the end of the other process."""
     end_without_search()
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
     send = partial(_send, connection)

@@ -256,7 +256,7 @@ def side_by_side() -> Iterator[None]:
     if not err.live:
         yield
         return
-    with _bars() as bars:
+    with _bars(sized=True) as bars:
         _beside.append(bars)
         try:
             yield
@@ -265,16 +265,16 @@ def side_by_side() -> Iterator[None]:
 
 
 @contextmanager
-def _alone() -> Iterator[Any]:
+def _alone(unit: str) -> Iterator[Any]:
     _drawn.append("a bar")
     try:
-        with _bars() as bars:
+        with _bars(sized=unit == "bytes") as bars:
             yield bars
     finally:
         _drawn.pop()
 
 
-def _bars() -> Any:
+def _bars(*, sized: bool) -> Any:
     from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
@@ -294,7 +294,7 @@ def _bars() -> Any:
         TextColumn("{task.description}", markup=False, table_column=one_line),
         BarColumn(bar_width=12),
         TextColumn("{task.percentage:>3.0f}%", table_column=one_line),
-        Size(table_column=one_line),
+        *([Size(table_column=one_line)] if sized else []),
         Speed(table_column=one_line),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=note),
@@ -304,7 +304,7 @@ def _bars() -> Any:
 
 @contextmanager
 def _bar(description: str, *, total: int | None, unit: str, done: int) -> Iterator[Task]:
-    with nullcontext(_beside[-1]) if _beside else _alone() as bars:
+    with nullcontext(_beside[-1]) if _beside else _alone(unit) as bars:
         task = bars.add_task(description, total=total, completed=done, note="", unit=unit)
         row = bars.tasks[-1]
 
