@@ -50,6 +50,9 @@ class Worker:
     connection: Connection[Any, Any]
     group: Group | None = None
 
+    def is_idle(self) -> bool:
+        return self.group is None and self.process.poll() is None
+
 
 @dataclass
 class _Plan:
@@ -73,8 +76,7 @@ class _Plan:
             self.waiting.remove(group)
             if left := self._left(group):
                 tell(left, group.done, of=self.of)
-                idle = next((worker for worker in self.workers if not worker.group), None)
-                worker = idle or self._start()
+                worker = next(filter(Worker.is_idle, self.workers), None) or self._start()
                 worker.group = replace(group, steps=tuple(left))
                 worker.connection.send((self.whole.start, [self.whole.named(step) for step in left]))
 

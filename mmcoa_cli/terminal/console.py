@@ -256,7 +256,9 @@ def side_by_side() -> Iterator[None]:
     if not err.live:
         yield
         return
-    with _bars(sized=True) as bars:
+    from .bars import bars_on
+
+    with bars_on(err, sized=True) as bars:
         _beside.append(bars)
         try:
             yield
@@ -266,40 +268,14 @@ def side_by_side() -> Iterator[None]:
 
 @contextmanager
 def _alone(unit: str) -> Iterator[Any]:
+    from .bars import bars_on
+
     _drawn.append("a bar")
     try:
-        with _bars(sized=unit == "bytes") as bars:
+        with bars_on(err, sized=unit == "bytes") as bars:
             yield bars
     finally:
         _drawn.pop()
-
-
-def _bars(*, sized: bool) -> Any:
-    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.table import Column
-
-    from .plain_progress import per_second
-
-    class Speed(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else per_second(speed, task.fields["unit"]), style="cyan")
-
-    class Size(DownloadColumn):
-        def render(self, task: Any) -> Text:
-            return super().render(task) if task.fields["unit"] == "bytes" else Text("")
-
-    one_line, note = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    columns = (
-        TextColumn("{task.description}", markup=False, table_column=one_line),
-        BarColumn(bar_width=12),
-        TextColumn("{task.percentage:>3.0f}%", table_column=one_line),
-        *([Size(table_column=one_line)] if sized else []),
-        Speed(table_column=one_line),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=note),
-    )
-    return Progress(*columns, console=err, expand=False)
 
 
 @contextmanager
