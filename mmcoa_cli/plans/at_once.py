@@ -149,7 +149,7 @@ def carry_out(execution: Execution, steps: Sequence[Step]) -> None:
         plan = _Plan(execution, len(todo), groups, started)
         while plan.waiting or plan.busy():
             plan.begin()
-            told = wait([worker.connection for worker in plan.busy()])
+            told = wait([worker.connection for worker in plan.busy()]) if plan.busy() else []
             for worker in [worker for worker in plan.busy() if worker.connection in told]:
                 plan.heard(worker, shown)
     for _, part in sorted(plan.parts.items()):

@@ -84,6 +84,8 @@ def carry_out(jobs: Sequence[Job], start: Start, *, at_once: int = 1) -> Done:
     written = written_by(jobs, home())
     tell_disk(written, home())
     several = at_once > 1 and sum(bool(some) for some in written.values()) > 1
+    if several:
+        home().models.mkdir(parents=True, exist_ok=True)  # where nothing can be written, that is said once
     resolved = {job: resolve(job, home(), fetch=not several) for job in jobs}
     execution = Execution(home(), start, {} if several else resolved, at_once=at_once if several else 1)
     left = [sum(written.get(job, {}).values()) for job in jobs]

@@ -14,6 +14,11 @@ import pytest
 from ready import Server, Started, variables
 from rich.text import Text
 
+from mmcoa_cli.catalog import Kind
+from mmcoa_cli.jobs.evaluation_spec import evaluation_spec
+from mmcoa_cli.jobs.job import Job
+from mmcoa_cli.plans.execution import Execution
+from mmcoa_cli.plans.steps import Step, fetching
 from mmcoa_cli.settings import Home
 from mmcoa_cli.terminal import console
 from mmcoa_cli.terminal.several import Several
@@ -123,6 +128,12 @@ def test_they_end_with_the_process_that_waits_for_them(home: Home, do: Callable[
     workers = psutil.Process(process.pid).children()
     process.kill()
     assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=60)[1]
+
+
+def test_where_all_need_what_failed_it_ends(home: Home) -> None:
+    of_it = Step(Job(evaluate=evaluation_spec("nowhere", ("digits",))), "test nowhere on digits")
+    failures = Execution(home, at_once=2).what_can_be([fetching("nowhere", Kind.clip), of_it, of_it])
+    assert [failure.error.startswith("not begun") for failure in failures] == [False, True, True]
 
 
 @pytest.mark.parametrize("live", [True, False])
