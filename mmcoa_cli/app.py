@@ -42,7 +42,7 @@ VERBS = {  # in the order of `mmcoa --help`, each with the first line of its own
     "bench": "Measure the speed of this machine: attacks, training, data, store and start, against what it could do, "
     "against the paper's released code, and against other libraries where they are installed.",
     "doctor": "Check this machine and this store, or with --checkpoint a model for gradient masking; say what to do.",
-    "demo": "Fetch, train four methods, attack and report on embedded digits: a few minutes on two cores, no network.",
+    "demo": "Fetch, train four methods, attack and report on embedded digits: two minutes on two cores, no network.",
 }
 
 

@@ -11,6 +11,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def that_fit(each: float) -> int:
+    """How many processes may compute at once that leave most of a core idle, and take so many bytes of memory each."""
+    import psutil  # type: ignore[import-untyped]
+
+    return max(1, min(cores(), int(psutil.virtual_memory().available // each)))
+
+
 def imports() -> dict[str, str]:
     """The variables with which another process imports this very package, not a `store` in the current folder."""
     package = str(Path(__file__).resolve().parents[1])

@@ -10,7 +10,7 @@ EXAMPLES = {
 
 
 def command(json: o.Json = False) -> None:
-    """Fetch, train four methods, attack and report on embedded digits: a few minutes on two cores, no network."""
+    """Fetch, train four methods, attack and report on embedded digits: two minutes on two cores, no network."""
     from .. import demo
 
     demo.show(as_json=json)

@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from ..processes import cores, imports
 from ..settings import home
 from ..terminal.checks import within
 from ..terminal.console import say
-from ..terminal.ending import naming
+from ..terminal.ending import GO_ON, naming
 from ..terminal.signals import NUMBERS, stop
 from .job import Job, Outcome, Start
 from .known import Known
@@ -37,6 +37,7 @@ from .preflight import Resolved, resolve, warn
 from .subject import Subject
 from .worker import LAUNCHER, OUTCOME, patience, perform
 
+DIED = "a worker process died; what was finished is kept"
 HOST = "127.0.0.1"
 LOOK = 0.05  # seconds between two looks at the workers
 SOME = 16  # processes that any machine is given
@@ -72,17 +73,19 @@ def _in_processes(job: Job, subject: Subject | None, start: Start) -> Outcome:
     by_us = start.accelerate_config is None
     codes = _start(words, start.processes, memory.port) if by_us else _accelerate(words)
     if not memory.check([OUTCOME]):
-        for number in NUMBERS:  # of a signal to all processes of a job, which the workers heard first
-            if {-number, 128 + number} & set(codes):
-                stop(number)
-        raise UserError(
-            "a worker process died; what was finished is kept",
-            hint="type the same command again to go on, or with --processes 1 to see the error in full",
-        )
+        stop_as(codes)
+        raise UserError(DIED, hint=f"{GO_ON}, or with --processes 1 to see the error in full")
     outcome = json.loads(memory.get(OUTCOME))
     if "error" in outcome:
         raise UserError(outcome["error"], hint=outcome["hint"])
     return Outcome(**outcome)
+
+
+def stop_as(codes: Iterable[int]) -> None:
+    """End as workers did that a signal to all processes of a job reached first, by their exit codes."""
+    for number in NUMBERS:
+        if {-number, 128 + number} & {*codes}:
+            stop(number)
 
 
 def resolved_start(start: Start) -> Start:
@@ -150,7 +153,7 @@ def _start(words: list[str], processes: int, port: int) -> list[int]:
     """Start the workers with their ranks, as `torchrun --standalone` does; one that fails ends the others. Returns the
     exit codes."""
     together = {**_environment(), **_together(processes, str(port))}
-    with _ended() as started:
+    with ended() as started:
         for rank in map(str, range(processes)):
             started.append(psutil.Popen(words, env={**together, "RANK": rank, "LOCAL_RANK": rank}))
         return _codes(started)
@@ -159,7 +162,7 @@ def _start(words: list[str], processes: int, port: int) -> list[int]:
 def _accelerate(words: list[str]) -> list[int]:
     """Run `accelerate launch`. Its temporary files are removed with their folder. It hears no Ctrl-C: ended by one, it
     would explain itself at length."""
-    with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder, _ended() as started:
+    with tempfile.TemporaryDirectory(prefix="mmcoa-") as folder, ended(by_us=False) as started:
         started.append(psutil.Popen(words, env={**_environment(), "TMPDIR": folder}, start_new_session=True))
         return _codes(started)
 
@@ -174,9 +177,9 @@ def _codes(started: list[Any]) -> list[int]:
 
 
 @contextmanager
-def _ended() -> Iterator[list[Any]]:
-    """End the processes that the block starts, and those that they start, when the block ends. Raises UserError as
-    `patience` does."""
+def ended(*, by_us: bool = True) -> Iterator[list[Any]]:
+    """End the processes (of psutil) that the block starts, and those that they start, when the block ends; at once one
+    that is not ours, and only starts others. Raises UserError as `patience` does."""
     started: list[Any] = []
     grace = min(GRACE, patience())
     try:
@@ -185,8 +188,9 @@ def _ended() -> Iterator[list[Any]]:
         every = [*started]
         for process in started:
             with suppress(psutil.NoSuchProcess):
-                every += process.children(recursive=True)
-                if len(every) > len(started):  # Accelerate's launcher
+                children = process.children(recursive=True)
+                every += children
+                if children and not by_us:  # Accelerate's launcher
                     process.kill()
         for process in every:
             with suppress(psutil.NoSuchProcess):

@@ -20,7 +20,7 @@ from ..terminal.console import print_error, say
 from ..terminal.durations import duration
 from ..terminal.errors import explained
 from .merging import job_of, together
-from .resources import Resources, took_and_planned, total, used_by
+from .resources import Resources, together_at_once, took_and_planned, total, used_by
 from .steps import Between, Fetch, Step
 
 Made = tuple[str, str | TrainSpec]  # by the kind of step that makes it
@@ -38,7 +38,8 @@ class Failure:
 
 @dataclass
 class Execution:
-    """Does what is left of a plan. What is finished is kept: interrupted, the same plan goes on where it was."""
+    """Does what is left of a plan, one step after the other, or `at_once` so many that need not wait for one another.
+    What is finished is kept: interrupted, the same plan goes on where it was."""
 
     home: Home
     start: Start = field(default_factory=Start)
@@ -47,6 +48,8 @@ class Execution:
     failures: list[Failure] = field(default_factory=list)
     lost: dict[Made, str] = field(default_factory=dict)  # what is not to be had, and the step that failed
     done: list[tuple[Resources, Resources]] = field(default_factory=list)  # what each job took, and what was planned
+    at_once: int = 1
+    seconds: float | None = None  # that all of it took, where several were done at once
 
     def all_of(self, steps: Sequence[Step]) -> list[Outcome]:
         """What comes of each job. The first error ends the plan."""
@@ -55,12 +58,16 @@ class Execution:
 
     def what_can_be(self, steps: Sequence[Step]) -> list[Failure]:
         """The steps that failed, after all others: what fails takes only those with it that need it."""
+        if self.at_once > 1:
+            from .at_once import carry_out
+
+            carry_out(self, steps)
+            return self.failures
         for group in self._told(steps):
-            if lost := self.missed(group[0]):
-                for step in group:
-                    self._fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
+            if self.missed(group[0]):
+                self.miss(group)
             else:
-                self._attempt(group)
+                self.attempt(group)
         return self.failures
 
     def told(self) -> dict[str, Any]:
@@ -69,11 +76,13 @@ class Execution:
         if not self.done:
             return {}
         took, planned = (total(every) for every in zip(*self.done, strict=True))
+        if self.seconds is not None:
+            took = together_at_once([one for one, _ in self.done], self.at_once, seconds=self.seconds)
         if len(self.done) > 1:
             say(f"all of it {took_and_planned(took, planned)}", style="dim")
         return {"took": took.document(), "planned": planned.document()}
 
-    def _attempt(self, group: list[Step]) -> None:
+    def attempt(self, group: list[Step]) -> None:
         """Do the steps of a group at once; where that fails, each by itself: what is done is there, and what fails is
         told of the step that it belongs to."""
         try:
@@ -84,14 +93,12 @@ class Execution:
             if len(group) > 1 and not (trains and Known(self.home).run(trains) is None):
                 say("one of them failed: each is done by itself now, what is there is kept", style="dim")
                 for step in group:
-                    self._attempt([self._named(step)])
+                    self.attempt([self.named(step)])
                 return
             reason = explained(error)
             print_error(reason)
-            self._fail(group[0], Failure(group[0].title, str(reason), reason.hint), group[0].title)
-            for step in group[1:]:
-                lost = self.missed(step)
-                self._fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
+            self.fail(group[0], Failure(group[0].title, str(reason), reason.hint), group[0].title)
+            self.miss(group[1:])
 
     def _told(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
         """The steps of each job, with the names that others gave to what they need, after the lines that say what
@@ -99,17 +106,16 @@ class Execution:
         todo = [step for step in steps if not step.cached]
         done = 0
         for planned in together(todo):
-            rest = [self._named(step) for step in planned]
+            rest = [self.named(step) for step in planned]
             while rest:
                 lost = [step for step in rest if self.missed(step)]
                 group = lost[:1] or rest
-                for numbers, title, command in _lines(group, done) if len(todo) > 1 and not lost else ():
-                    say(title, head=f"{numbers}/{len(todo)}")
-                    say(command, style="dim")
+                if len(todo) > 1 and not lost:
+                    tell(group, done, of=len(todo))
                 yield group
                 done, rest = done + len(group), [step for step in rest if step not in group]
 
-    def _named(self, step: Step) -> Step:
+    def named(self, step: Step) -> Step:
         """The step about the run, or the model on the way to it, that another step made."""
         job, known = step.work, Known(self.home)
         run = known.run(step.of) if step.of else None
@@ -139,16 +145,21 @@ class Execution:
             say(took_and_planned(took, planned), style="dim")
         return outcome
 
+    def miss(self, steps: Sequence[Step]) -> None:
+        """These need what failed."""
+        for step in steps:
+            lost = self.missed(step)
+            self.fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
+
     def missed(self, step: Step) -> str:
         """The step that failed and that this one needs, empty where there is none."""
         return next((self.lost[part] for part in needed(step) if part in self.lost), "")
 
-    def _fail(self, step: Step, failure: Failure, cause: str) -> None:
+    def fail(self, step: Step, failure: Failure, cause: str) -> None:
         """What the step would have made is not to be had."""
         self.failures.append(failure)
-        made = step.work.name if isinstance(step.work, Fetch) else step.run if step.kind != "evaluate" else None
-        if made:
-            self.lost[step.kind, made] = cause
+        if thing := made(step):
+            self.lost[thing] = cause
 
 
 def verdict(failures: Sequence[Failure], steps: Sequence[Step]) -> UserError | None:
@@ -165,6 +176,12 @@ def verdict(failures: Sequence[Failure], steps: Sequence[Step]) -> UserError | N
     )
 
 
+def made(step: Step) -> Made | None:
+    """The dataset, model or run that others may need of a step."""
+    thing = step.work.name if isinstance(step.work, Fetch) else step.run if step.kind != "evaluate" else None
+    return (step.kind, thing) if thing else None
+
+
 def needed(step: Step) -> list[Made]:
     """The datasets, models and runs without which a step cannot be done."""
     if isinstance(step.work, Fetch):
@@ -177,6 +194,13 @@ def needed(step: Step) -> list[Made]:
     names = [*([train.model, train.mlm, train.dataset] if train else ())]
     names += [test.checkpoint, test.mlm, *test.datasets] if test else []
     return [*runs, *between, *(("fetch", name) for name in names)]
+
+
+def tell(group: Sequence[Step], done: int, *, of: int) -> None:
+    """Say what begins, when `done` steps are before it."""
+    for numbers, title, command in _lines(group, done):
+        say(title, head=f"{numbers}/{of}")
+        say(command, style="dim")
 
 
 def _lines(group: Sequence[Step], done: int) -> Iterator[tuple[str, str, str]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,12 @@ def total(every: Iterable[Resources]) -> Resources:
         return None if None in found else together([0.0, *found])
 
     return Resources(of("seconds", sum), of("memory", max), of("bytes", sum))
+
+
+def together_at_once(parts: Sequence[Resources], at_once: int, *, seconds: float) -> Resources:
+    """Of work that is done `at_once` so many by so many, in so many seconds: memory at most that of the largest."""
+    memory = sorted(part.memory or 0.0 for part in parts)
+    return replace(total(parts), seconds=seconds, memory=sum(memory[-at_once:]) or None)
 
 
 def took_and_planned(took: Resources, planned: Resources) -> str:

@@ -8,16 +8,18 @@ from typing import Any
 
 from store.errors import UserError
 
+from ..catalog import Kind
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.job import Conduct, Job, Outcome, Start
-from ..jobs.preflight import resolve
+from ..jobs.preflight import mlms_of, models_of, resolve
 from ..jobs.training_spec import TrainSpec, in_words
+from ..models.library import clip_path, mlm_path
 from ..reports import results
 from ..settings import home
 from .disk import tell_disk, written_by
 from .execution import Execution, verdict
 from .resources import recalled
-from .steps import Step
+from .steps import Step, fetching
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,31 @@ def steps_of(jobs: Sequence[Job], start: Start) -> list[Step]:
     return [Step(job, title, start=start) for job, title in zip(jobs, _titles(jobs), strict=True)]
 
 
-def carry_out(jobs: Sequence[Job], start: Start) -> Done:
-    """Do these jobs; what keeps any from being done is told before the first, where it can be known. Where one of
-    several fails later, the others are done all the same."""
+def carry_out(jobs: Sequence[Job], start: Start, *, at_once: int = 1) -> Done:
+    """Do these jobs, `at_once` so many; what keeps any from being done is told before the first, where it can be known.
+    Where one of several fails later, the others are done all the same."""
     written = written_by(jobs, home())
     tell_disk(written, home())
-    execution = Execution(home(), start, {job: resolve(job, home()) for job in jobs})
+    several = at_once > 1 and sum(bool(some) for some in written.values()) > 1
+    if several:
+        home().models.mkdir(parents=True, exist_ok=True)  # where nothing can be written, that is said once
+    resolved = {job: resolve(job, home(), fetch=not several) for job in jobs}
+    execution = Execution(home(), start, {} if several else resolved, at_once=at_once if several else 1)
     left = [sum(written.get(job, {}).values()) for job in jobs]
     steps = [_estimated(step, some) for step, some in zip(steps_of(jobs, start), left, strict=True)]
     if len(steps) == 1:
         return Done(execution.all_of(steps), execution.told())
+    steps = [*(_models(jobs) if several else ()), *steps]
     failures = execution.what_can_be(steps)
     return Done(execution.outcomes, execution.told(), verdict(failures, steps))
+
+
+def _models(jobs: Sequence[Job]) -> Iterator[Step]:
+    """To bring the models of these jobs into the store."""
+    for name in dict.fromkeys(name for job in jobs for name in models_of(job, home())):
+        yield fetching(name, Kind.clip, here=clip_path(name, home()).exists())
+    for name in dict.fromkeys(name for job in jobs for name in mlms_of(job)):
+        yield fetching(name, Kind.mlm, here=mlm_path(name, home()).exists())
 
 
 def _estimated(step: Step, left: float) -> Step:

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, is_dataclass
 from itertools import groupby
 from typing import Any
@@ -109,6 +109,11 @@ def say(message: str, *, head: str = "", style: str = "") -> None:
     _print(err, _line(message, head=head, style=style))
 
 
+def say_line(line: Text) -> None:
+    """Print a line that another process said."""
+    _print(err, line)
+
+
 def print_error(error: UserError) -> None:
     """Print the two lines that a failed command ends with."""
     _print(err, _line(_one_line(str(error)), head="error:", head_style="bold red"))
@@ -119,6 +124,9 @@ def print_error(error: UserError) -> None:
 def _print(console: Terminal, line: Text, *, whole: bool = False) -> None:
     """A line is broken between its words, and only where a terminal is narrower; not at all where it is copied from:
     what is typed is no longer that with a line break in it, and a terminal breaks it for the eye alone."""
+    if _sent and console is err:
+        _sent[-1]("line", line)
+        return
     copied = whole or not console.is_terminal or TYPED.search(line.plain)
     for part in [line] if copied else line.divide(_breaks(line.plain, console.width)):
         part.rstrip()
@@ -175,7 +183,7 @@ def progress(description: str, *, total: int | None, unit: str, done: int = 0, q
     if quiet or _drawn:  # of two bars at once only the outer one can be drawn
         yield Task(lambda reached, note: None, done)
         return
-    show = _bar if err.live else _lines
+    show = _messages if _sent else _bar if err.live else _lines
     with show(visible(description), total=total, unit=unit, done=done) as task:
         yield task
 
@@ -191,7 +199,7 @@ def waiting(description: str) -> Iterator[None]:
 def loading(what: str) -> Iterator[None]:
     """Say in a terminal, until it is done, that `what` is loaded: to import torch takes seconds in which nothing can be
     drawn over and over."""
-    if not err.live:
+    if _sent or not err.live:
         yield
         return
     err.file.write(f"loading {what} ...")
@@ -220,46 +228,71 @@ def _lines(description: str, *, total: int | None, unit: str, done: int) -> Iter
 
 
 _drawn: list[str] = []
+_beside: list[Any] = []  # the bars that others are drawn with
+_sent: list[Callable[..., None]] = []  # to the process that shows what this one does
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    _drawn.append("a bar")
+def shown_elsewhere(send: Callable[..., None]) -> Iterator[None]:
+    """Show nothing of the block, but send it (`several.py`)."""
+    _sent.append(send)
     try:
         yield
+    finally:
+        _sent.pop()
+
+
+@contextmanager
+def _messages(description: str, *, total: int | None, unit: str, done: int) -> Iterator[Task]:
+    from .several import sent
+
+    with sent(_sent[-1], description, total, unit, done) as reach:
+        yield Task(reach, done)
+
+
+@contextmanager
+def side_by_side() -> Iterator[None]:
+    """Draw all bars of the block that are under way, one below the other, and below what is printed."""
+    if not err.live:
+        yield
+        return
+    from .bars import bars_on
+
+    with bars_on(err, sized=True) as bars:
+        _beside.append(bars)
+        try:
+            yield
+        finally:
+            _beside.pop()
+
+
+@contextmanager
+def _alone(unit: str) -> Iterator[Any]:
+    from .bars import bars_on
+
+    _drawn.append("a bar")
+    try:
+        with bars_on(err, sized=unit == "bytes") as bars:
+            yield bars
     finally:
         _drawn.pop()
 
 
 @contextmanager
 def _bar(description: str, *, total: int | None, unit: str, done: int) -> Iterator[Task]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.table import Column
-
-    from .plain_progress import per_second
-
-    class Speed(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else per_second(speed, unit), style="cyan")
-
-    one_line, note = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    columns = (
-        TextColumn("{task.description}", markup=False, table_column=one_line),
-        BarColumn(bar_width=12),
-        TextColumn("{task.percentage:>3.0f}%", table_column=one_line),
-        *([DownloadColumn(table_column=one_line)] if unit == "bytes" else []),
-        Speed(table_column=one_line),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=note),
-    )
-    with _alone(), Progress(*columns, console=err, expand=False) as bar:
-        task = bar.add_task(description, total=total, completed=done, note="")
+    with nullcontext(_beside[-1]) if _beside else _alone(unit) as bars:
+        task = bars.add_task(description, total=total, completed=done, note="", unit=unit)
+        row = bars.tasks[-1]
 
         def show(reached: int, note: str) -> None:
             fields: dict[str, Any] = {"note": note} if note else {}
-            bar.update(task, completed=reached, **fields)
+            bars.update(task, completed=reached, **fields)
 
-        yield Task(show, done)
-        whole = bar.tasks[0].completed or 1  # where fewer came than were expected; of nothing too, all is done
-        bar.update(task, total=whole, completed=whole)
+        try:
+            yield Task(show, done)
+            whole = row.completed or 1  # where fewer came than were expected; of nothing too, all is done
+            bars.update(task, total=whole, completed=whole)
+        finally:
+            if bars in _beside:  # it stays as a line above those that go on
+                bars.remove_task(task)
+                err.print(bars.make_tasks_table([row]))

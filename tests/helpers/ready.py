@@ -38,7 +38,7 @@ LIBRARIES = (
     "typer.completion", "typer._adapters", "pydantic.types", "sqlite3", "scipy.special", "scipy.optimize",
 )  # fmt: skip
 LONGEST = 2**18  # bytes of a message: arguments and variables
-WORKER = "mmcoa_cli.jobs.worker"
+WORKERS = ("mmcoa_cli.jobs.worker", "mmcoa_cli.plans.worker")
 _popen: Any = subprocess.Popen
 ENDS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
@@ -204,12 +204,16 @@ class Fork:
     """A process that runs `python -m MODULE WORDS` as a fork of this one, as much of `subprocess.Popen` as a launcher
     uses. This package is loaded anew in it, with its plugins; signals do what they do in a program that begins."""
 
-    def __init__(self, words: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, words: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[int] = ()) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
+            if pass_fds:  # or it would hold the other ends of what it is given
+                for file in {int(path.name) for path in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *pass_fds}:
+                    with contextlib.suppress(OSError):
+                        os.close(file)
             os._exit(_code_of(words, env))
 
     def poll(self) -> int | None:
@@ -255,8 +259,8 @@ def _is_anew(file: str) -> bool:
 
 def _started_warm(args: Any, **options: Any) -> Any:
     """In place of `subprocess.Popen`: a worker of this package is a fork, whatever else is started a program."""
-    if options.keys() == {"env"} and list(args[:3]) == [sys.executable, "-m", WORKER]:
-        return Fork(args[2:], options["env"])
+    if options.keys() <= {"env", "pass_fds"} and list(args[:2]) == [sys.executable, "-m"] and args[2] in WORKERS:
+        return Fork(args[2:], **options)
     return _popen(args, **options)
 
 
