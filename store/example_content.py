@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,12 +22,10 @@ from .example_packing import Pixels, pack, unpack
 from .hdf5 import new_array
 from .keys import canonical_json
 
-T = TypeVar("T")
 Array = npt.NDArray[Any]
 LAYOUT = 3  # of the images, and of the checksum; a set of the first says none
 BATCH, AT_ONCE = 64, 2**20  # rows hashed at a time, or bytes, where a row has few
 CHUNK = 2**18  # bytes of packed images
-THREADS, LARGE = 4, 96 * 96 * 3  # that pack a block at once, where its images are of so many values
 PACKED, ENDS = "images/bytes", "images/ends"  # one image after another, and where each ends
 TEXTS, ARRAYS = "texts/", "arrays/"
 
@@ -39,12 +36,8 @@ def packed_images(clean: npt.NDArray[np.uint8], adversarial: Array) -> dict[str,
         raise ValueError(f"images are uint8 and float32, not {clean.dtype} and {adversarial.dtype}")
     if adversarial.shape != clean.transpose(0, 3, 1, 2).shape:
         raise ValueError("the images are not of the size of their clean ones")
-
-    def pack_some(rows: range) -> list[bytes]:
-        pixels = Pixels(math.prod(clean.shape[1:]))
-        return [pack(adversarial[row], clean[row], pixels) for row in rows]
-
-    packed = [image for some in _in_threads(pack_some, clean) for image in some]
+    pixels = Pixels(math.prod(clean.shape[1:]))
+    packed = [pack(image, own, pixels) for image, own in zip(adversarial, clean, strict=True)]
     ends = np.cumsum([len(image) for image in packed], dtype=np.int64)
     return {PACKED: np.frombuffer(b"".join(packed), np.uint8), ENDS: ends}
 
@@ -71,23 +64,9 @@ def read_images(file: Any, start: int, stop: int, clean: npt.NDArray[np.uint8]) 
         raise ValueError("its images are not as many bytes as it says")
     places = [place - ends[0] for place in ends]
     images = np.empty((len(clean), 3, *clean.shape[1:3]), np.float32)
-
-    def unpack_some(rows: range) -> None:
-        for row in rows:
-            unpacked(packed[places[row] : places[row + 1]], clean[row], images[row])
-
-    _in_threads(unpack_some, clean)
+    for image, own, (place, end) in zip(images, clean, pairwise(places), strict=True):
+        unpacked(packed[place:end], own, image)
     return images
-
-
-def _in_threads(work: Callable[[range], T], clean: npt.NDArray[np.uint8]) -> list[T]:
-    """What `work` gives of all rows, of some in each thread: large images are packed mostly without Python's lock."""
-    rows = range(len(clean))
-    if math.prod(clean.shape[1:]) < LARGE:
-        return [work(rows)]
-    some = -(-len(rows) // THREADS)
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(work, (rows[start : start + some] for start in range(0, len(rows), some))))
 
 
 def _new_array(file: Any, name: str, values: Array) -> Any:

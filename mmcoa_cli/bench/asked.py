@@ -22,8 +22,8 @@ QUICK_ROUNDS = 1
 
 @dataclass(frozen=True)
 class Part:
-    """`module` has `races`, which gives one race after another. `shared`: by threads of all cores, and the disk; so the
-    clock is told beside CPU time."""
+    """`module` has `races`, which gives one race after another. `shared`: by threads of all cores; so the clock is told
+    beside CPU time."""
 
     title: str
     module: str
@@ -39,7 +39,7 @@ PARTS = {
     "train": Part("training", "training"),
     "text": Part("the text attack", "text"),
     "data": Part("reading data", "data", shared=True),
-    "store": Part("the store's examples", "examples", shared=True),
+    "store": Part("the store's examples", "examples"),
     "start": Part("starting the program", "start"),
 }
 
