@@ -116,7 +116,7 @@ def test_rates_and_shares() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "clock", "told"), [("store", "cpu", True), ("store", "wall", False), ("image", "cpu", False)]
+    ("part", "clock", "told"), [("data", "cpu", True), ("data", "wall", False), ("image", "cpu", False)]
 )
 def test_what_the_cores_share_is_told_by_the_clock(part: str, clock: str, told: bool) -> None:
     console = Console(width=80, record=True)
