@@ -38,7 +38,7 @@ def bars_on(console: Console, *, sized: bool) -> Progress:
         TextColumn("{task.percentage:>3.0f}%", table_column=one_line),
         *([Size(table_column=one_line)] if sized else []),
         Speed(table_column=one_line),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=one_line),
         TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=note),
     )
     return Progress(*columns, console=console, expand=False)
