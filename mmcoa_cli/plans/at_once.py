@@ -23,10 +23,10 @@ from store.errors import UserError
 
 from ..jobs.launch import DIED, ended, stop_as
 from ..processes import imports
-from ..terminal.console import print_error, side_by_side
+from ..terminal.console import side_by_side
 from ..terminal.ending import GO_ON
 from ..terminal.several import Several
-from .execution import Execution, Failure, made, needed, tell
+from .execution import Execution, made, needed, tell
 from .merging import together
 from .steps import Step
 
@@ -126,11 +126,8 @@ class _Plan:
         assert worker.group
         self.workers.remove(worker)
         stop_as([worker.process.wait()])
-        print_error(DEAD)
-        part, (first, *others) = Execution(self.whole.home), worker.group.steps
-        part.fail(first, Failure(first.title, str(DEAD), DEAD.hint), first.title)
-        for step in others:
-            part.fail(step, Failure(step.title, str(DEAD), DEAD.hint), step.title)
+        part = Execution(self.whole.home)
+        part.fail(worker.group.steps, DEAD)
         return part
 
     def _keep(self, number: int, part: Execution) -> None:

@@ -95,9 +95,7 @@ class Execution:
                 for step in group:
                     self.attempt([self.named(step)])
                 return
-            reason = explained(error)
-            print_error(reason)
-            self.fail(group[0], Failure(group[0].title, str(reason), reason.hint), group[0].title)
+            self.fail(group[:1], explained(error))
             self.miss(group[1:])
 
     def _told(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
@@ -149,13 +147,19 @@ class Execution:
         """These need what failed."""
         for step in steps:
             lost = self.missed(step)
-            self.fail(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
+            self._lose(step, Failure(step.title, f"not begun: it needs what failed ({lost})", ""), lost)
 
     def missed(self, step: Step) -> str:
         """The step that failed and that this one needs, empty where there is none."""
         return next((self.lost[part] for part in needed(step) if part in self.lost), "")
 
-    def fail(self, step: Step, failure: Failure, cause: str) -> None:
+    def fail(self, steps: Sequence[Step], reason: UserError) -> None:
+        """These failed, for a reason that is said once."""
+        print_error(reason)
+        for step in steps:
+            self._lose(step, Failure(step.title, str(reason), reason.hint), step.title)
+
+    def _lose(self, step: Step, failure: Failure, cause: str) -> None:
         """What the step would have made is not to be had."""
         self.failures.append(failure)
         if thing := made(step):

@@ -24,7 +24,7 @@ from .explaining import Explaining
 from .request import LADDER, PAPER, Request, Scale, remembered
 from .resources import total
 from .selection import Data, Selection, missing, select
-from .steps import Step, fetching
+from .steps import Step, fetching, fetching_models
 
 if TYPE_CHECKING:
     from .speed import Speed
@@ -144,8 +144,7 @@ def differences(order: Request, scale: Scale, chosen: Sequence[Selection]) -> It
 
 
 def _fetches(order: Request, datasets: Iterable[Data], home: Home) -> Iterator[Step]:
-    yield fetching(order.model, Kind.clip, here=clip_path(order.model, home).exists())
-    yield fetching(order.mlm, Kind.mlm, here=mlm_path(order.mlm, home).exists())
+    yield from fetching_models([order.model], [order.mlm], home)
     for data in datasets:
         yield fetching(data.name, Kind.dataset, size=data.bytes, here=data.here)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .. import catalog
@@ -9,6 +10,8 @@ from ..catalog import Kind
 from ..jobs.job import Job, Start, command_of
 from ..jobs.training_spec import TrainSpec
 from ..models.interpolation import Way
+from ..models.library import clip_path, mlm_path
+from ..settings import Home
 from ..terminal.typed import typed
 from .resources import UNKNOWN, Resources
 
@@ -94,3 +97,11 @@ def fetching(name: str, kind: Kind, *, size: int = 0, here: bool = False) -> Ste
     row = {Kind.clip: catalog.models().get(name), Kind.mlm: catalog.mlms().get(name)}.get(kind)
     title = f"train the stand-in {name}" if row and row.embedded else f"fetch {name}"
     return Step(Fetch(name, kind), title, cached=here, resources=resources)
+
+
+def fetching_models(models: Iterable[str], mlms: Iterable[str], home: Home) -> Iterator[Step]:
+    """The same of models and masked LMs, each once."""
+    for name in dict.fromkeys(models):
+        yield fetching(name, Kind.clip, here=clip_path(name, home).exists())
+    for name in dict.fromkeys(mlms):
+        yield fetching(name, Kind.mlm, here=mlm_path(name, home).exists())

@@ -8,18 +8,16 @@ from typing import Any
 
 from store.errors import UserError
 
-from ..catalog import Kind
 from ..jobs.evaluation_spec import EvaluationSpec, evaluation_after
 from ..jobs.job import Conduct, Job, Outcome, Start
 from ..jobs.preflight import mlms_of, models_of, resolve
 from ..jobs.training_spec import TrainSpec, in_words
-from ..models.library import clip_path, mlm_path
 from ..reports import results
 from ..settings import home
 from .disk import tell_disk, written_by
 from .execution import Execution, verdict
 from .resources import recalled
-from .steps import Step, fetching
+from .steps import Step, fetching_models
 
 
 @dataclass(frozen=True)
@@ -99,10 +97,8 @@ def carry_out(jobs: Sequence[Job], start: Start, *, at_once: int = 1) -> Done:
 
 def _models(jobs: Sequence[Job]) -> Iterator[Step]:
     """To bring the models of these jobs into the store."""
-    for name in dict.fromkeys(name for job in jobs for name in models_of(job, home())):
-        yield fetching(name, Kind.clip, here=clip_path(name, home()).exists())
-    for name in dict.fromkeys(name for job in jobs for name in mlms_of(job)):
-        yield fetching(name, Kind.mlm, here=mlm_path(name, home()).exists())
+    models = (name for job in jobs for name in models_of(job, home()))
+    return fetching_models(models, (name for job in jobs for name in mlms_of(job)), home())
 
 
 def _estimated(step: Step, left: float) -> Step:

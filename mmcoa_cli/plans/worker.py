@@ -1,4 +1,4 @@
-"""`python -m mmcoa_cli.plans.worker FILE`: do the steps of a plan that come through a connection, and tell through it
+"""`python -m mmcoa_cli.plans.worker NUMBER`: do the steps of a plan that come through an open file, and tell through it
 what comes of them and how far they are.
 
 It ends with the process at the other end, killed perhaps: nobody waits for the result.
@@ -18,10 +18,10 @@ from .. import plugins
 from ..jobs.job import Start
 from ..loading import end_without_search
 from ..settings import home
-from ..terminal.console import print_error, shown_elsewhere
+from ..terminal.console import shown_elsewhere
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
-from .execution import Execution, Failure
+from .execution import Execution
 from .steps import Step
 
 _one = threading.Lock()  # bars are told of by several threads
@@ -50,10 +50,7 @@ def _done(start: Start, steps: list[Step]) -> Execution:
     try:
         execution.attempt(steps)
     except Exception as error:  # nothing that fails takes others with it
-        reason = explained(error)
-        print_error(reason)
-        for step in steps:
-            execution.fail(step, Failure(step.title, str(reason), reason.hint), step.title)
+        execution.fail(steps, explained(error))
     return execution
 
 

@@ -168,7 +168,7 @@ def test_images_of_the_third_layout_are_read_as_it_was_first_written(tmp_path: P
 
 
 @pytest.mark.parametrize("n", [1, 3, 9])
-def test_large_images_are_packed_in_threads_and_come_back_in_order(tmp_path: Path, n: int) -> None:
+def test_large_images_come_back_in_order(tmp_path: Path, n: int) -> None:
     clean = images(n, size=96)
     adversarial = grid(np.clip(clean.astype(int) + np.random.default_rng(1).integers(-2, 3, clean.shape), 0, 255))
     examples = stored(tmp_path, clean, adversarial, block_size=n)
