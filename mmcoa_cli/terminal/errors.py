@@ -18,6 +18,7 @@ MEMORY = re.compile(  # the last is oneDNN's, of a CPU
     r"|^could not create a primitive$",
     re.IGNORECASE,
 )
+OF_RUST = re.compile(r"\(os error (\d+)\)")  # an OSError in the words of safetensors and other libraries in Rust
 ACCELERATORS = "OutOfMemoryError"  # torch's, which is not imported for it
 SMALLER = "try again with a smaller --batch-size"
 
@@ -35,6 +36,9 @@ def explained(error: Exception) -> UserError:
         return UserError("there is not enough memory", hint=f"{SMALLER}, or with fewer --processes")
     if isinstance(error, OSError) and error.errno is not None:
         return _of_a_file(error)
+    if found := OF_RUST.search(str(error)):
+        number = int(found[1])
+        return _of_a_file(OSError(number, os.strerror(number)))
     if isinstance(error, RecursionError):
         return UserError("a file is nested too deeply to be read", hint="add --debug to see which")
     return UserError(

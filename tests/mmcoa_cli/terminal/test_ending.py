@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 from typer.testing import CliRunner
 
 import store
@@ -140,6 +141,7 @@ def test_a_signal_that_was_ignored_before_stays_ignored(shell: Callable[..., End
     ("error", "said"),
     [
         (OSError(28, "No space left on device", "/nowhere/x"), "the disk is full (/nowhere/x)"),
+        (SafetensorError("No space left (os error 28)"), "the disk is full (while writing to the store)"),
         (OSError(36, "File name too long", "/nowhere/x"), "cannot use /nowhere/x (File name too long)"),
         (OSError(24, "Too many open files"), "too many files are open"),
         (MemoryError(), "there is not enough memory"),
