@@ -57,6 +57,7 @@ class Asked:
     classes: tuple[int, ...] | None = None
     precision: str = "fp32"
     quick: bool = False
+    fast: bool = False
 
     def __post_init__(self) -> None:
         for option, value in (("--batch-size", self.batch_size), ("--steps", self.steps), ("--rounds", self.rounds)):

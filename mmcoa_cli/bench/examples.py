@@ -17,7 +17,7 @@ from ..attacks.base import settings_of
 from ..attacks.image import IMAGE
 from ..datasets.pixels import Pixels, to_unit
 from .bench import Bench
-from .image import classifier, ours
+from .image import ours
 from .race import FLOOR, OURS, Entrant, Race
 
 MANY, FEW = 64, 16  # images
@@ -58,7 +58,8 @@ def _attacked(bench: Bench, number: int) -> tuple[Pixels, Floats]:
     """Clean images and what PGD makes of them; a few different ones, again and again."""
     pixels = bench.pixels(ATTACKED)
     images, settings = to_unit(pixels, bench.device), settings_of(IMAGE, {"steps": STEPS})
-    found = ours(bench, images, bench.labels(ATTACKED), settings, classifier(bench), seed=0).detach().cpu().numpy()
+    attack = ours(bench.clip, bench.prompts(bench.few), images, bench.labels(ATTACKED), settings)
+    found = attack(0).detach().cpu().numpy()
     again = np.arange(number) % ATTACKED
     return pixels[again], found[again]
 

@@ -13,7 +13,7 @@ from statistics import median
 
 from ..terminal.errors import is_out_of_memory
 
-OURS, FLOOR, RELEASE = "mmcoa", "floor", "release"
+OURS, FLOOR, RELEASE, FAST = "mmcoa", "floor", "release", "mmcoa --fast"
 WARM_UP = -1  # the number of the round that is not counted
 MANY = 3  # rounds
 

@@ -59,6 +59,7 @@ Compare = Annotated[
     ),
 ]  # fmt: skip
 List = Annotated[bool, typer.Option("--list", help="List the benches in the index, and measure nothing.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Measure the image attack also as attacks with --fast compile it.")]
 Precision = Annotated[literals.Precision, typer.Option(help="Run the encoders in this precision.")]
 
 
@@ -76,6 +77,7 @@ def command(
     list_: List = False,
     mlm: o.Mlm = DEFAULT_MLM,
     precision: Precision = "fp32",
+    fast: Fast = False,
     json: o.Json = False,
 ) -> None:
     """Measure the speed of this machine: attacks, training, data, store and start, against what it could do, against
@@ -87,6 +89,6 @@ def command(
         return verb.show_list(as_json=json)
     asked = Asked(
         tuple(dict.fromkeys(parts or PARTS)), model, mlm, rounds=rounds, batch_size=batch_size, steps=steps,
-        classes=classes, precision=precision, quick=quick,
+        classes=classes, precision=precision, quick=quick, fast=fast,
     )  # fmt: skip
     verb.bench(asked, compare=compare, as_json=json)

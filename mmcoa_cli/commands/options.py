@@ -192,7 +192,12 @@ BatchSize = Annotated[
 Precision = Annotated[
     literals.Precision, machine(help="Run the encoders in this precision; what an attack made is judged in fp32.")
 ]
-Fast = Annotated[bool, machine("--fast", help="Take kernels that may give other bits every time; another key.")]
+Fast = Annotated[
+    bool,
+    machine(
+        "--fast", help="Take kernels that may give other bits every time, compiled ones where that pays; another key."
+    ),
+]
 Processes = Annotated[
     int,
     machine(

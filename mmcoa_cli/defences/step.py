@@ -218,7 +218,7 @@ class Step(Asked):
 
     def _on_slice(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def on_slice(images: Tensor) -> Tensor:
-            with self.batch.on_slice():
+            with self.batch.on_slice(), self.victim.clip.pixels_alone():
                 return function(images)
 
         return on_slice

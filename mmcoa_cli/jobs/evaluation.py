@@ -53,6 +53,8 @@ def evaluate(
     ]
     victim = load_subject(subject.run, home, epoch=subject.epoch).to(accelerator.device)
     victim = victim.use_precision(specs[0].precision)
+    if specs[0].fast:
+        victim.clip.compile_where_it_pays(quiet=not first)
     for trial in trials:
         trial.task.require(victim, trial.drawn)
     mlms = {spec.mlm: stored_mlm(spec.mlm, home, accelerator.device) for spec in specs if spec.takes_words}
@@ -63,7 +65,8 @@ def evaluate(
         asked = trial.spec.attacks
         maker = Maker(trial, accelerator, victim, mlms.get(trial.spec.mlm), micro_batch)
         try:
-            maker.all(asked)
+            with victim.clip.pixels_alone():  # nothing is trained
+                maker.all(asked)
         finally:  # what an attack that failed does not need is kept
             for attack in asked if first else ():
                 _save(trial, attack, index, seconds=maker.seconds.get(attack, 0.0), device=str(victim.device))

@@ -125,6 +125,8 @@ def _begun(
         _tell_what_is_lost(plan.run, folder, done)
         left = spec.epochs - done
         _require_space(plan, home, _trained(victim), epochs=min(left, keep + 1) if keep else left)
+    if spec.fast:
+        victim.clip.compile_where_it_pays(quiet=not accelerator.is_main_process)
     if recomputes(plan, conduct, accelerator):
         victim.clip.model.set_grad_checkpointing(True)
     encoders = InPieces(victim, conduct.micro_batch)

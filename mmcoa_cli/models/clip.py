@@ -6,7 +6,9 @@ to the encoder's input and the normalisation belong to the model, so that gradie
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from store.errors import UserError
 
 from .architectures import NO_MODEL, first_line, shapes_of
+from .compiled import CompiledWhereItPays, compiled_twin
 from .digests import (
     CLIP_CONFIG,
     WEIGHTS,
@@ -43,6 +46,8 @@ from .weights.files import open_weights
 from .weights.fitting import fit, misfit
 
 forbid_foreign_code()
+
+PLAIN = (open_clip.CLIP, open_clip.CustomTextCLIP)  # models that encode an image by `visual` alone
 
 
 class Clip(Victim):
@@ -72,6 +77,7 @@ class Clip(Victim):
         self.name, self.config, self.origin = name, config, origin
         self.tokenizer_files, self._digests = dict(tokenizer_files or {}), dict(digests or {})
         self.runs_in = "fp32"
+        self._encode_image = self.model.encode_image
         self._resizes: dict[tuple[int, int], Tensor] = {}
         preprocess = open_clip.get_model_preprocess_cfg(model)
         self.image_size = self.side = _side(preprocess["size"], name)  # the side is what images are resized to for now
@@ -95,8 +101,24 @@ class Clip(Victim):
     def input_features(self, inputs: Tensor) -> Tensor:
         """What the image encoder takes -> features (B, D)."""
         with self._autocast():
-            features: Tensor = self.model.encode_image(inputs)
+            features: Tensor = self._encode_image(inputs)
         return features.float()
+
+    def compile_where_it_pays(self, *, quiet: bool = False) -> None:
+        """In a long attack encode images as `torch.compile` has it, if that is quicker: the same up to rounding."""
+        if type(self.model) in PLAIN:
+            self._encode_image = CompiledWhereItPays(self.model.visual, quiet=quiet)
+
+    def compiled(self) -> Clip:
+        """The same with its image encoder compiled for gradients of pixels alone."""
+        twin = copy.copy(self)
+        twin._encode_image = compiled_twin(self.model.visual)
+        return twin
+
+    def pixels_alone(self) -> AbstractContextManager[None]:
+        """Inside, of what depends on pixels and weights nothing but the pixels' gradient is asked for."""
+        quick = self._encode_image
+        return quick.pixels_alone() if isinstance(quick, CompiledWhereItPays) else nullcontext()
 
     def _resize_matrix(self, side: int) -> Tensor:
         sizes = (self.side, side)

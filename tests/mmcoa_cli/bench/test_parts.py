@@ -8,7 +8,7 @@ import pytest
 
 from mmcoa_cli.bench.asked import PARTS
 from mmcoa_cli.bench.bench import Bench
-from mmcoa_cli.bench.race import FLOOR, OURS, RELEASE, Row, Running
+from mmcoa_cli.bench.race import FAST, FLOOR, OURS, RELEASE, Row, Running
 from mmcoa_cli.bench.text import KNOWN, prompts_of
 
 UNITS = {"image": "image", "train": "image", "text": "class", "data": "image", "store": "image", "start": "start"}
@@ -44,6 +44,15 @@ def test_a_part_that_is_asked_for_by_sizes(bench: Callable[..., Bench]) -> None:
     ((own, *_),) = rows_of(one, "image")
     assert own.work == "a step of PGD, 3 images of 8 pixels, 4 classes"
     assert one.told() == {"weights": "of the store", "mlm_weights": None}
+
+
+def test_the_image_attack_is_measured_compiled_too_where_that_is_asked_for(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compilations = list[object]()
+    monkeypatch.setattr("mmcoa_cli.models.clip.compiled_twin", lambda encoder: compilations.append(encoder) or encoder)
+    (rows,) = rows_of(bench("image", fast=True, rounds=2), "image")
+    assert [row.who for row in rows][:2] == [OURS, FAST] and len(compilations) == 1
 
 
 def test_a_text_attack_that_would_take_minutes_is_left_out_unless_it_is_asked_for(

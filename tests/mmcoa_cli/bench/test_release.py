@@ -18,7 +18,7 @@ from mmcoa_cli.attacks.radii import radius
 from mmcoa_cli.attacks.settings import BertAttackSettings
 from mmcoa_cli.bench import release, training
 from mmcoa_cli.bench.bench import Bench
-from mmcoa_cli.bench.image import classifier, ours
+from mmcoa_cli.bench.image import ours
 from mmcoa_cli.bench.peers import PEERS, Module
 from mmcoa_cli.datasets.pixels import to_unit
 from mmcoa_cli.datasets.prompts import class_prompts
@@ -43,7 +43,7 @@ def test_the_image_attack_ends_on_the_same_images(
     one = bench("image", model=model)
     settings = settings_of(IMAGE, {"steps": number, "eps": eps, "alpha": "1/255", "random_start": False})
     images, labels = to_unit(one.pixels(6), one.device), one.labels(6)
-    own = ours(one, images, labels, settings, classifier(one), seed=0)
+    own = ours(one.clip, one.prompts(one.few), images, labels, settings)(0)
     theirs = release.attack_pgd(
         one.release, images, labels, one.release.tokens(one.prompts(one.few)), alpha=settings.step_size,
         steps=number, eps=radius(eps), delta=torch.zeros_like(images),
@@ -62,7 +62,7 @@ def test_the_other_libraries_end_on_the_same_images(bench: Callable[..., Bench],
     images, labels = to_unit(one.pixels(6), one.device), one.labels(6)
     module = Module(one.release, one.prompts(one.few)).eval()
     theirs = PEERS[name].ready(module, images, labels, settings)()
-    own = ours(one, images, labels, settings, classifier(one), seed=0)
+    own = ours(one.clip, one.prompts(one.few), images, labels, settings)(0)
     assert (own - images).abs().max() * 255 == pytest.approx(3, abs=0.01)
     assert same_pixels(own, theirs) > 0.999
 
