@@ -86,7 +86,8 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
 
 def choose_kernels(torch: Any, *, fast: bool = False) -> None:
     """On a GPU take the kernels that give the same bits every time, or the `fast` ones; either way full float32, which
-    a victim gives up where its precision says so."""
+    a victim gives up where its precision says so. What has no such kernel raises a RuntimeError: if that were only a
+    warning, attention would take others, too."""
     if not torch.cuda.is_available():
         return
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
@@ -95,7 +96,7 @@ def choose_kernels(torch: Any, *, fast: bool = False) -> None:
         torch.backends.cudnn.benchmark = True
     else:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = False
 

@@ -19,6 +19,7 @@ MEMORY = re.compile(  # the last is oneDNN's, of a CPU
     re.IGNORECASE,
 )
 OF_RUST = re.compile(r"\(os error (\d+)\)")  # an OSError in the words of safetensors and other libraries in Rust
+OF_CHANCE = re.compile(r"^(\S+) does not have a deterministic implementation")  # torch's words
 ACCELERATORS = "OutOfMemoryError"  # torch's, which is not imported for it
 SMALLER = "try again with a smaller --batch-size"
 
@@ -39,6 +40,11 @@ def explained(error: Exception) -> UserError:
     if found := OF_RUST.search(str(error)):
         number = int(found[1])
         return _of_a_file(OSError(number, os.strerror(number)))
+    if found := OF_CHANCE.search(str(error)):
+        return UserError(
+            f"{found[1]}, which the model or the attack needs, gives other bits every time on this device",
+            hint="add --fast: the numbers are as true, and tables name it",
+        )
     if isinstance(error, RecursionError):
         return UserError("a file is nested too deeply to be read", hint="add --debug to see which")
     return UserError(

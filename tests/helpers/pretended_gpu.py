@@ -1,12 +1,14 @@
 """A GPU that is pretended: the CPU holds and computes its tensors, which say that they lie on "cuda".
 
-What a GPU would refuse is refused: an operation on tensors of both devices. What a program would wait for is told:
+What a GPU would refuse is refused: an operation on tensors of both devices, or one without a kernel that gives the same
+bits every time. What a program would wait for is told:
 numbers that it asks a tensor for, indices that depend on values, and copies between the devices. So it is tested
 without a GPU that everything lies where it should, and comes out as on the CPU; not how quick anything is.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -30,6 +32,11 @@ DRIVER: dict[str, Callable[..., Any]] = {
 }
 ASKED = ("aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero")
 INDEXED = ("aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_")  # indices may lie on the CPU
+CHANCE = re.compile(  # as torch.use_deterministic_algorithms lists them
+    r"aten::_?(adaptive_(avg|max)_pool\dd_backward|avg_pool3d_backward|fractional_max_pool|max_unpool|put_$|histc"
+    r"|upsample_(linear|bilinear|bicubic|trilinear)\w*_backward|reflection_pad\dd_backward|nll_loss2d|ctc_loss"
+    r"|median\.dim|grid_sampler_\dd_backward)"
+)
 told: list[Callable[[str], None]] = []
 
 
@@ -140,7 +147,9 @@ def _is_gpu(asked: Any) -> bool:
 
 
 def _check(name: str, tensors: list[Tensor]) -> None:
-    """Tell of an operation that is waited for. Raises RuntimeError for one on tensors of both devices."""
+    """Tell of an operation that is waited for. Raises RuntimeError for one on tensors of both devices, or of chance."""
+    if CHANCE.match(name):
+        raise RuntimeError(f"{name} gives other bits every time on a GPU")
     others = [tensor for tensor in tensors if not isinstance(tensor, OnGpu) and tensor.dim()]
     if name in INDEXED and isinstance(tensors[0], OnGpu):
         if others or any(tensor.dtype == torch.bool for tensor in tensors[1:]):

@@ -24,6 +24,7 @@ from mmcoa_cli.jobs.subject import find_subject
 from mmcoa_cli.jobs.training import train
 from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.jobs.trials import trials_of
+from mmcoa_cli.jobs.worker import choose_kernels
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
@@ -85,6 +86,22 @@ def test_training_is_that_of_the_cpu(on_each: Callable[[Work], tuple[Any, Any]],
     on_cpu, on_gpu = on_each(work)
     assert on_cpu.keys() == on_gpu.keys()
     assert all(torch.allclose(on_cpu[name], on_gpu[name], rtol=1e-4, atol=1e-6) for name in on_cpu)
+
+
+def test_kernels_give_the_same_bits_every_time_unless_it_is_to_be_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    before = torch.backends.cudnn.benchmark
+    try:
+        choose_kernels(torch)
+        assert torch.are_deterministic_algorithms_enabled()
+        # else torch lets attention take kernels that add in any order
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+        choose_kernels(torch, fast=True)
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = before
 
 
 def test_pgd_does_not_wait_for_the_device_at_its_steps(clip: Clip) -> None:

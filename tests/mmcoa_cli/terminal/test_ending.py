@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import SafetensorError
 from typer.testing import CliRunner
 
@@ -153,6 +154,18 @@ def test_a_signal_that_was_ignored_before_stays_ignored(shell: Callable[..., End
 def test_errors_that_nobody_foresaw(error: Exception, said: str) -> None:
     found = explained(error)
     assert str(found) == said and found.hint
+
+
+def test_an_operation_of_chance_is_named_with_the_option_that_allows_it() -> None:
+    pooled, places = torch.ones(1, 1, 2), torch.arange(2)[None, None]
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(RuntimeError) as error:
+            torch.nn.functional.max_unpool1d(pooled, places, 2)  # which has no other kernel on a CPU, either
+    finally:
+        torch.use_deterministic_algorithms(False)
+    found = explained(error.value)
+    assert "gives other bits every time" in str(found) and found.hint.startswith("add --fast")
 
 
 def test_a_full_disk_names_the_variable_that_moves_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
