@@ -29,8 +29,9 @@ from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
+from store.index import Index
 
-from .conftest import SMALL_ATTACK, SMALL_RUN, evaluated
+from .conftest import SMALL_ATTACK, SMALL_RUN, evaluated, write_pairs
 
 ATTACKS = ("clean", "image", "text", "multimodal", "autoattack", "co-attack")
 MAKE_IMAGES = ("image", "autoattack", "co-attack")
@@ -75,6 +76,35 @@ def test_examples_and_results_are_those_of_the_cpu(
     on_cpu, on_gpu = on_each(work)
     np.testing.assert_allclose(on_cpu.pop("images"), on_gpu.pop("images"), atol=1e-5)
     assert on_cpu == on_gpu
+
+
+def test_every_member_of_autoattack_gives_what_it_gives_on_the_cpu(on_each: Callable[[Work], tuple[Any, Any]]) -> None:
+    def work(home: Home, accelerator: Accelerator) -> list[int]:
+        options = {**SMALL_ATTACK, "limit": 5, "targets": 2, "queries": 20, "members": "apgd-ce,apgd-t,fab-t,square"}
+        spec = evaluation_spec("vit", ("digits",), ("clean", "autoattack", "embedding"), **options)
+        evaluated(spec, home, accelerator)
+        (trial,) = trials_of(spec, find_subject(spec, home), home)
+        found: list[int] = trial.examples("autoattack").columns("prediction").tolist()
+        return found
+
+    on_cpu, on_gpu = on_each(work)
+    assert on_cpu == on_gpu
+
+
+def test_retrieval_is_that_of_the_cpu(on_each: Callable[[Work], tuple[Any, Any]]) -> None:
+    asked = ("clean", "image", "text", "co-attack-set", "sga")
+
+    def work(home: Home, accelerator: Accelerator) -> dict[tuple[str, str], float]:
+        write_pairs(home, number=6)
+        spec = evaluation_spec(
+            "vit", ("pairs",), asked, task="retrieval", mlm="mlm", eps="16/255", steps=2, batch_size=10
+        )
+        evaluated(spec, home, accelerator)
+        return {(row.attack, row.metric): row.value for _, row in Index(home.database_url).results()}
+
+    on_cpu, on_gpu = on_each(work)
+    assert on_cpu == pytest.approx(on_gpu, abs=1e-6)
+    assert {attack for attack, _ in on_cpu} == set(asked)
 
 
 @pytest.mark.parametrize("method", ["ft-standard", "tecoa", "mmcoa", "vp", "advpt"])

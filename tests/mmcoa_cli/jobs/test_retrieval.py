@@ -12,7 +12,6 @@ from accelerate import Accelerator
 
 from mmcoa_cli.attacks import lookup
 from mmcoa_cli.attacks.bert_attack import divergence
-from mmcoa_cli.datasets.library import open_dataset
 from mmcoa_cli.datasets.pixels import load_pixels, to_unit
 from mmcoa_cli.jobs.evaluation import evaluate
 from mmcoa_cli.jobs.evaluation_spec import EvaluationSpec, evaluation_spec, from_document
@@ -24,8 +23,9 @@ from store.dataset_writing import DatasetWriter
 from store.errors import UserError
 from store.index import Index
 
+from .conftest import write_pairs
+
 SUCCESS = "attack_success_rate_"
-WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 SPEC = evaluation_spec(
     "vit", ("pairs",), ("clean", "image", "text", "multimodal"), task="retrieval", mlm="mlm", eps="16/255", steps=3,
     batch_size=10,
@@ -35,17 +35,7 @@ SPEC = evaluation_spec(
 @pytest.fixture
 def pairs(home: Home) -> Home:
     """A store with 24 of the digits, each with one to three captions, some of them the same."""
-    with (
-        open_dataset("digits", home) as digits,
-        DatasetWriter(
-            home.datasets / "pairs.h5", name="pairs", class_names=(), pixel_size=8, resize=None,
-            template="", source="test", image_size=8,
-        ) as out,
-    ):  # fmt: skip
-        for i in range(24):
-            word = WORDS[int(digits.labels("test")[20 * i])]
-            lines = [f"This is a photo of a {word}.", f"A photo of the {word}, number {i}", f"The {word}!"]
-            out.add("test", digits.images("test", [20 * i])[0], captions=lines[: 1 + i % 3])
+    write_pairs(home)
     return home
 
 
