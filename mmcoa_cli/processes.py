@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .memory import available
+
 
 def cores() -> int:
     """The cores that this process may use."""
@@ -13,9 +15,7 @@ def cores() -> int:
 
 def that_fit(each: float) -> int:
     """How many processes may compute at once that leave most of a core idle, and take so many bytes of memory each."""
-    import psutil  # type: ignore[import-untyped]
-
-    return max(1, min(cores(), int(psutil.virtual_memory().available // each)))
+    return max(1, min(cores(), int(available() // each)))
 
 
 def imports() -> dict[str, str]:
