@@ -60,8 +60,9 @@ def _number(file: Path) -> int | None:
 
 def _cache(folder: Path) -> int:
     try:
-        found = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf8").splitlines())
+        lines = (folder / "memory.stat").read_text(encoding="utf8").splitlines()
+        found = {name: int(count) for name, count in map(str.split, lines)}
     except (OSError, ValueError):
         return 0
     # version 1 counts the groups within apart
-    return sum(int(found.get(f"total_{name}") or found.get(name, 0)) for name in CACHE)
+    return sum(found.get(f"total_{name}", found.get(name, 0)) for name in CACHE)
