@@ -24,6 +24,7 @@ from store.files import disk_of, existing
 from store.printable import visible
 
 from . import __version__
+from .memory import available, installed
 from .settings import Home
 from .stored.items import size_of
 from .stored.listing import counted
@@ -144,11 +145,9 @@ def _machine(home: Home) -> Iterator[Check]:
 
 
 def _memory() -> Check:
-    import psutil  # type: ignore[import-untyped]
-
-    memory = psutil.virtual_memory()
-    found = f"{memory.available / GB:.1f} GB of {memory.total / GB:.1f} GB free"
-    if memory.available < 4 * GB:
+    free = available()
+    found = f"{free / GB:.1f} GB of {installed() / GB:.1f} GB free"
+    if free < 4 * GB:
         return Check("machine", "memory", WARN, found, "close other programs, or use a smaller --batch-size")
     return Check("machine", "memory", OK, found)
 

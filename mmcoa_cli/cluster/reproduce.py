@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from store.errors import UserError
+
 from ..plans.execution import Execution, verdict
 from ..plans.plan import make_plan
 from ..plans.reproduce import told_plan
@@ -17,10 +19,15 @@ from .submission import Allocation, executor_of, submit
 def hand_in(order: Request, allocation: Allocation, *, dry_run: bool, as_json: bool) -> None:
     """Print the plan; unless `dry_run`, fetch here what is missing, where there is a network, and hand the rest in.
 
-    Raises UserError where there is no such cluster, before the plan is made, and where something could not be fetched;
-    what needs none of it is handed in first.
+    Raises UserError for --jobs on a cluster, and where there is none, before the plan is made; and where something
+    could not be fetched: what needs none of it is handed in first.
     """
     store = home()
+    if order.jobs > 1 and allocation.on == "slurm":
+        raise UserError(
+            f"--jobs {order.jobs} is of one machine; Slurm begins a job as soon as it has --gpus for it",
+            hint="leave out --jobs",
+        )
     if not dry_run:
         executor_of(allocation.on, store)  # says now that there is no Slurm, and not when the plan was measured
     waiting = records.active(records.read(_jobs(order, store)))  # before it is looked at what is left
@@ -31,7 +38,8 @@ def hand_in(order: Request, allocation: Allocation, *, dry_run: bool, as_json: b
     execution = Execution(store, order.start)
     failures = execution.what_can_be([step for step in plan.steps if step.kind == "fetch"])
     rest = [step for step in plan.steps if step.kind != "fetch" and not execution.missed(step)]
-    found = submit(rest, allocation, order.start, store, file=_jobs(order, store), seen=waiting)
+    jobs, file = order.jobs, _jobs(order, store)
+    found = submit(rest, allocation, order.start, store, jobs=jobs, file=file, seen=waiting)
     if as_json:
         print_json({**plan.document(), "failures": failures, "jobs": found})
     elif found:

@@ -15,7 +15,7 @@ from store.files import disk_of, lock
 from ..jobs.job import Start
 from ..models.runs import now
 from ..plans.steps import Step
-from ..processes import imports
+from ..processes import devices, imports
 from ..settings import Home
 from ..terminal.console import say
 from . import records
@@ -65,11 +65,12 @@ def submit(
     start: Start,
     home: Home,
     *,
+    jobs: int = 1,
     file: Path,
     seen: Sequence[Record] = (),
 ) -> list[Record]:
     """Hand in what is left of a plan and is in no job yet; all jobs of the plan, as `file` records them. `seen` are the
-    jobs that waited or ran when it was looked at what is left.
+    jobs that waited or ran when it was looked at what is left. On this machine `jobs` steps are done at once.
 
     Raises UserError where there is no such cluster, or where it refuses a job.
     """
@@ -80,7 +81,8 @@ def submit(
         left = [step for step in steps if command_of(step) not in waiting]
         ids: list[str] = []
         for errand in _fitting(errands(left), allocation.on):
-            ids.append(_submitted(errand, [ids[number] for number in errand.after], allocation, start, home))
+            work = Work(errand.steps, str(home.root), start, jobs, tuple(devices() if allocation.on == "local" else ()))
+            ids.append(_submitted(errand, work, [ids[number] for number in errand.after], allocation, home))
             record = Record(ids[-1], errand.title, allocation.on, tuple(errand.commands), now())
             every = [*every, record]
             records.write(every, file)
@@ -89,15 +91,14 @@ def submit(
 
 
 def _fitting(found: list[Errand], on: str) -> list[Errand]:
-    """On this machine alone all is one job: nothing would be gained by two at once."""
+    """On this machine alone all is one job, which does its steps at once where that is asked for."""
     every = tuple(step for errand in found for step in errand.steps)
     return found if on == "slurm" or not every else [Errand(every)]
 
 
-def _submitted(errand: Errand, after: Sequence[str], allocation: Allocation, start: Start, home: Home) -> str:
+def _submitted(errand: Errand, work: Work, after: Sequence[str], allocation: Allocation, home: Home) -> str:
     """The number that the cluster gave the job."""
     executor = executor_of(allocation.on, home)
-    work = Work(errand.steps, str(home.root), start)
     try:
         executor.update_parameters(**allocation.parameters(errand, after))
         job = executor.submit(work)

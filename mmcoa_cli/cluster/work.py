@@ -16,6 +16,7 @@ from typing import Any
 
 from ..jobs.job import Start
 from ..plans.steps import Step
+from ..processes import VISIBLE
 
 GRACE = 90.0  # seconds in which the state of an epoch may be written, after SIGUSR2 (`submission.WARNED`)
 CANCELLED = {"CANCELLED", "COMPLETING"}  # what Slurm calls a job whose end a person asked for
@@ -23,15 +24,20 @@ CANCELLED = {"CANCELLED", "COMPLETING"}  # what Slurm calls a job whose end a pe
 
 @dataclass(frozen=True)
 class Work:
-    """Steps of a plan, done in the store at `home` on another machine. Called there by submitit."""
+    """Steps of a plan, done in the store at `home`, on another machine perhaps, `jobs` at once. Called there by
+    submitit, which hides all GPUs in the background of this machine: it is to see these."""
 
     steps: tuple[Step, ...]
     home: str
     start: Start
+    jobs: int = 1
+    gpus: tuple[str, ...] = ()
 
     def __call__(self) -> list[str]:
         """The runs that were trained. Raises UserError, after all steps, where any failed."""
         os.environ["MMCOA_HOME"] = self.home
+        if self.gpus:
+            os.environ[VISIBLE] = ",".join(self.gpus)
         from .. import plugins
         from ..terminal.signals import Stopped, raised
 
@@ -59,7 +65,7 @@ class Work:
         from ..plans.execution import Execution, verdict
         from ..settings import home
 
-        execution = Execution(home(), self.start)
+        execution = Execution(home(), self.start, at_once=self.jobs)
         if error := verdict(execution.what_can_be(self.steps), self.steps):
             raise error
         return [outcome.run for outcome in execution.outcomes if outcome.run]

@@ -20,6 +20,8 @@ from ..catalog import MethodRow
 from ..jobs import job
 from ..jobs.evaluation_spec import EvaluationSpec
 from ..jobs.training_spec import DEFAULT_MLM, TrainSpec, kinds_of, options_of, train_spec, unused
+from ..processes import require_fit
+from ..terminal.checks import positive
 from ..terminal.console import say
 from ..terminal.given import given, refuse_unused, typed_as
 from ..terminal.options_file import read_from
@@ -144,7 +146,26 @@ class Start:
     accelerate_config: o.AccelerateConfig = None
 
     def chosen(self) -> job.Start:
-        return job.Start(**vars(self))
+        return job.Start(self.processes, self.accelerate_config)
+
+
+@dataclass(frozen=True)
+class StartOfSeveral(Start):
+    """The same of a verb that does several steps."""
+
+    jobs: o.Jobs = 1
+
+    def at_once(self) -> int:
+        """How many steps are done at once. Raises UserError for what cannot be."""
+        positive("--jobs", self.jobs)
+        require_fit("--jobs", self.jobs)
+        if self.jobs > 1 and self.chosen() != job.Start():
+            other = "--processes" if self.accelerate_config is None else "--accelerate-config"
+            raise UserError(
+                f"--jobs does each of several steps in one process, and {other} shares each among several",
+                hint=f"--jobs {self.jobs} for many small steps, {other} for a large one",
+            )
+        return self.jobs
 
 
 def _run(

@@ -205,6 +205,13 @@ Processes = Annotated[
         show_default="1, or what the file of --accelerate-config says",
     ),
 ]  # fmt: skip
+Jobs = Annotated[
+    int,
+    machine(
+        metavar=N, help="Do N steps that do not need each other at once, each on a GPU of its own where there are"
+        " several. Results are the same.",
+    ),
+]  # fmt: skip
 AccelerateConfig = Annotated[
     Path | None, machine(metavar="FILE", help="Start the processes as this file says, which `accelerate config` makes.")
 ]

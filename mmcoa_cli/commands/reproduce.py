@@ -18,6 +18,7 @@ from .output import panel
 EXAMPLES = {
     "mmcoa reproduce table1 --dry-run": "Print the plan: what is there, what is left, how long it takes here",
     "mmcoa reproduce table2 --preset quick --hours 2": "Do what this machine can in two hours",
+    "mmcoa reproduce table2 --jobs 4": "Do four steps at once, each on a GPU of its own",
     "mmcoa reproduce table1 --explain": "Take the difference to the paper's numbers apart",
     "mmcoa reproduce table2 --on slurm --partition gpu --gpus 1": "Hand the work to Slurm, a job a model",
     "mmcoa reproduce table2 --status": "Show these jobs",
@@ -110,7 +111,7 @@ def command(
     seed: o.Seed = 0,
     compat: o.Compat = "none",
     precision: o.Precision = "fp32",
-    start: groups.Start,
+    start: groups.StartOfSeveral,
     on: On = None,
     partition: Partition = None,
     gpus: Gpus = 1,
@@ -127,7 +128,7 @@ def command(
     share = start.processes if start.processes > 1 or on != "slurm" else max(gpus, 1)
     order = Request(
         tuple(names), preset=preset, hours=hours, source=source, model=model, mlm=mlm, lr=lr, batch_size=batch_size,
-        seed=seed, compat=compat, precision=precision, explain=explain,
+        seed=seed, compat=compat, precision=precision, explain=explain, jobs=start.at_once(),
         start=replace(start.chosen(), processes=share),
     )  # fmt: skip
     if status:

@@ -15,6 +15,7 @@ EXAMPLES = {
     "mmcoa train --method mmcoa --shots 5": "Start from OpenAI's ViT-B-32, on CIFAR-100",
     "mmcoa train --method tecoa --dataset digits --model tiny-clip --mlm tiny-mlm": "Use no network",
     "mmcoa train --method tecoa,mmcoa --shots 1,5 --seed 0,1,2": "Train twelve runs, and print one table",
+    "mmcoa train --method tecoa,mmcoa --shots 1,5 --jobs 4": "Train four runs at once, each on a GPU of its own",
     "mmcoa train --config run.toml --lr 1e-5": "Take the other options from a file",
     "mmcoa train --resume RUN --epochs 20": "Go on after the last whole epoch, up to 20",
     "mmcoa train --shots 50 --test-limit 1000 --test-steps 20": "Make the test at the end a small one",
@@ -22,13 +23,13 @@ EXAMPLES = {
 }
 OF_TEST = {"test_limit", "test_steps", "evaluate_every"}
 WITH_RESUME = {"config", "resume", "epochs", "processes", "accelerate_config", "no_evaluate", "keep", "json", "dry_run"}
-WITH_RESUME |= {*OF_TEST, "track", "micro_batch", "recompute", "workers"}
+WITH_RESUME |= {*OF_TEST, "track", "micro_batch", "recompute", "workers", "jobs"}
 
 
 def command(
     context: typer.Context,
     training: groups.Training,
-    start: groups.Start,
+    start: groups.StartOfSeveral,
     *,
     config: grid.Config = None,
     resume: Annotated[
@@ -46,7 +47,7 @@ def command(
     json: o.Json = False,
 ) -> None:  # fmt: skip
     """Train a defence on a dataset; then test it clean and under the image, text and multimodal attack."""
-    run = ""
+    run, at_once = "", start.at_once()
     if no_evaluate:
         refuse_unused(context, OF_TEST, by="--no-evaluate tests nothing")
     if resume:
@@ -62,4 +63,4 @@ def command(
 
     size = None if no_evaluate else test.size()
     jobs = typed_jobs.training_jobs(runs, test=size, resume=run, keep=kept(keep), conduct=conduct.chosen())
-    typed_jobs.command(jobs, start.chosen(), dry_run=dry_run, as_json=json)
+    typed_jobs.command(jobs, start.chosen(), at_once=at_once, dry_run=dry_run, as_json=json)

@@ -25,7 +25,7 @@ import psutil  # type: ignore[import-untyped]
 
 from store.errors import UserError
 
-from ..processes import cores, imports
+from ..processes import imports, require_fit
 from ..settings import home
 from ..terminal.checks import within
 from ..terminal.console import say
@@ -40,7 +40,6 @@ from .worker import LAUNCHER, OUTCOME, patience, perform
 DIED = "a worker process died; what was finished is kept"
 HOST = "127.0.0.1"
 LOOK = 0.05  # seconds between two looks at the workers
-SOME = 16  # processes that any machine is given
 GRACE = 60.0  # seconds, if they wait for each other so long, in which workers may save the state of an epoch
 
 
@@ -101,9 +100,8 @@ def resolved_start(start: Start) -> Start:
     if processes < 1:
         raise UserError(f"--processes {processes} starts nothing", hint="--processes 1")
     within("--processes", processes)
-    if file is None and processes > max(SOME, cores()):  # each takes half a gigabyte before it begins
-        what = f"--processes {processes} is too many for this machine, which has {cores()} cores"
-        raise UserError(what, hint="give it one a GPU, or leave it out; --accelerate-config starts them on several")
+    if file is None:
+        require_fit("--processes", processes, otherwise="; --accelerate-config starts them on several")
     return replace(start, processes=processes)
 
 

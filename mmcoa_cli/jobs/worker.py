@@ -48,12 +48,14 @@ def perform(job: Job, subject: Subject | None = None, *, processes: int = 1) -> 
         from accelerate import Accelerator, InitProcessGroupKwargs
 
         from ..models.load import load_mlm
+        from ..terminal.logged import say_what_is_logged
         from . import fsdp
         from .clock import forget_peak, peak_memory
         from .evaluation import evaluate
         from .subject import subject_of
         from .training import train
 
+    say_what_is_logged()
     choose_kernels(torch, fast=any(spec.fast for spec in (job.train, *job.tests) if spec))
     conduct = replace(job.conduct, divided=fsdp.taken_over())
     # without `cpu`, Accelerate makes a single process of each of several on a machine that has no accelerator

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import psutil  # type: ignore[import-untyped]
+from ..memory import available
 
 if TYPE_CHECKING:
     import torch
@@ -83,4 +83,4 @@ def free_memory(device: torch.device) -> float:
         import torch
 
         return float(torch.cuda.mem_get_info(device)[0])
-    return float(psutil.virtual_memory().available)
+    return float(available())

@@ -7,11 +7,11 @@ from copy import deepcopy
 from typing import Any
 
 import open_clip
-import psutil  # type: ignore[import-untyped]
 import torch
 
 from store.errors import UserError
 
+from ..memory import installed
 from .architectures import NO_MODEL, build, shapes_of
 from .clip import Clip, clips_tokenizer
 from .origins import STAND_IN, Origin
@@ -70,7 +70,7 @@ def _require_buildable(config: dict[str, Any]) -> None:
     except UserError as error:
         raise UserError(f"this is no open_clip architecture: {error}", hint=NEEDS) from error
     count = sum(math.prod(shape) for shape in shapes.values())
-    needed, there = 16 * count, psutil.virtual_memory().total  # weights, gradients and two moments, of 4 bytes each
+    needed, there = 16 * count, installed()  # weights, gradients and two moments, of 4 bytes each
     if needed > there:
         raise UserError(
             f"an architecture of {count:,} weights takes {needed / 2**30:,.0f} GiB to train, and there are "

@@ -1,8 +1,9 @@
-"""Steps of a plan that need not wait for one another, several at once: what small models gain by, which leave most of a
-machine idle.
+"""Steps of a plan that need not wait for one another, several at once: for machines of several GPUs, and small models,
+which leave most of a machine idle.
 
-A process (`worker.py`) does one group of steps after the other, so that it loads the libraries once. It computes with
-as many threads as this one would, because another number rounds sums differently. It shows nothing itself.
+A process (`worker.py`) does one group of steps after the other, so that it loads the libraries once. It has a GPU of
+its own, where there are enough. It computes with as many threads as this one would, because another number rounds sums
+differently. It shows nothing itself.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import count
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from operator import itemgetter
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -22,7 +25,7 @@ import psutil  # type: ignore[import-untyped]
 from store.errors import UserError
 
 from ..jobs.launch import DIED, ended, stop_as
-from ..processes import imports
+from ..processes import imports, own_device
 from ..terminal.console import side_by_side
 from ..terminal.ending import GO_ON
 from ..terminal.several import Several
@@ -44,10 +47,11 @@ class Group:
 
 @dataclass(eq=False)
 class Worker:
-    """A process, and what it does."""
+    """A process, and what it does; `number` decides its device."""
 
     process: Any
     connection: Connection[Any, Any]
+    number: int
     group: Group | None = None
 
     def is_idle(self) -> bool:
@@ -56,14 +60,15 @@ class Worker:
 
 @dataclass
 class _Plan:
-    """The groups that wait, and what came of others, by how many steps are before them."""
+    """The groups that wait, and what came of others (or of some steps of one), each with how many steps are before
+    it."""
 
     whole: Execution
     of: int
     waiting: list[Group]
     started: list[Any]
     workers: list[Worker] = field(default_factory=list)
-    parts: dict[int, Execution] = field(default_factory=dict)
+    parts: list[tuple[int, Execution]] = field(default_factory=list)
 
     def busy(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.group]
@@ -90,19 +95,26 @@ class _Plan:
 
     def _left(self, group: Group) -> list[Step]:
         """The steps of a group that can be done; what failed is needed by the others."""
-        left, part = [*group.steps], Execution(self.whole.home, lost=dict(self.whole.lost))
+        left, part = [*group.steps], self._part(group)
         while lost := next((step for step in left if part.missed(step)), None):
             part.miss([lost])
             left.remove(lost)
-        self._keep(group.done, part)
         return left
+
+    def _part(self, group: Group) -> Execution:
+        """What is to come of a group where no process does it; what is lost by that is lost to all."""
+        self.parts.append((group.done, Execution(self.whole.home, lost=self.whole.lost)))
+        return self.parts[-1][1]
 
     def _start(self) -> Worker:
         ours, theirs = Pipe()
-        words = [sys.executable, "-m", WORKER, str(theirs.fileno())]
+        words = [sys.executable, "-m", WORKER, str(theirs.fileno()), *({"--debug"} & {*sys.argv})]
+        taken = {worker.number for worker in self.workers if worker.process.poll() is None}
+        number = next(number for number in count() if number not in taken)
+        env = {**os.environ, **imports(), **own_device(number)}
         with theirs:
-            self.started.append(psutil.Popen(words, env={**os.environ, **imports()}, pass_fds=[theirs.fileno()]))
-        self.workers.append(Worker(self.started[-1], ours))
+            self.started.append(psutil.Popen(words, env=env, pass_fds=[theirs.fileno()]))
+        self.workers.append(Worker(self.started[-1], ours, number))
         return self.workers[-1]
 
     def heard(self, worker: Worker, shown: Several) -> None:
@@ -113,28 +125,17 @@ class _Plan:
             kind, *values = worker.connection.recv()
         except (EOFError, OSError):
             shown.stop(head)
-            values = [self._died(worker)]
-        else:
-            if kind != "done":
-                getattr(shown, kind)(head, *values)
-                return
-        self._keep(worker.group.done, *values)
-        worker.group = None
-
-    def _died(self, worker: Worker) -> Execution:
-        """What comes of a group whose process died, killed perhaps."""
-        assert worker.group
-        self.workers.remove(worker)
-        stop_as([worker.process.wait()])
-        part = Execution(self.whole.home)
-        part.fail(worker.group.steps, DEAD)
-        return part
-
-    def _keep(self, number: int, part: Execution) -> None:
+            self.workers.remove(worker)
+            stop_as([worker.process.wait()])
+            self._part(worker.group).fail(worker.group.steps, DEAD)
+            return
+        if kind != "done":
+            getattr(shown, kind)(head, *values)
+            return
+        (part,) = values
+        self.parts.append((worker.group.done, part))
         self.whole.lost.update(part.lost)
-        if number in self.parts:
-            part.failures[:0] = self.parts[number].failures
-        self.parts[number] = part
+        worker.group = None
 
 
 def carry_out(execution: Execution, steps: Sequence[Step]) -> None:
@@ -149,7 +150,7 @@ def carry_out(execution: Execution, steps: Sequence[Step]) -> None:
             told = wait([worker.connection for worker in plan.busy()]) if plan.busy() else []
             for worker in [worker for worker in plan.busy() if worker.connection in told]:
                 plan.heard(worker, shown)
-    for _, part in sorted(plan.parts.items()):
+    for _, part in sorted(plan.parts, key=itemgetter(0)):
         execution.outcomes += part.outcomes
         execution.failures += part.failures
         execution.done += part.done

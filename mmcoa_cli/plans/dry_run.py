@@ -25,7 +25,7 @@ from ..terminal.console import out, print_json, say
 from . import disk
 from .cells import Settings
 from .request import Work
-from .resources import Resources, remember, total
+from .resources import Resources, in_words, remember, total, total_at_once
 from .selection import look_up
 from .steps import Step
 from .typed_jobs import steps_of
@@ -58,8 +58,9 @@ class Estimate:
         return {**about, "cached": self.step.cached, **self.step.resources.document()}
 
 
-def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
-    """Print what the jobs would take, which is remembered until they are done. Nothing is fetched, trained or tested.
+def show(jobs: Sequence[Job], start: Start, *, at_once: int = 1, as_json: bool) -> None:
+    """Print what the jobs would take, `at_once` so many, which is remembered until they are done. Nothing is fetched,
+    trained or tested.
 
     Raises UserError, as the jobs would, for datasets, runs and options that cannot be.
     """
@@ -68,18 +69,17 @@ def show(jobs: Sequence[Job], start: Start, *, as_json: bool) -> None:
         resolve(job, store, fetch=False)
     found = list(_estimates(jobs, start, store))
     free_disk, speed = free_space(store), next((one.speed for one in found if one.speed), None)
-    free = speed.free if speed else None
+    whole = total_at_once((one.step.resources for one in found if not one.step.cached), at_once)
     for one in found:
         if one.step.seconds:
             remember(one.step.command, one.step.resources, store)
     if as_json:
-        whole = total(one.step.resources for one in found).document()
-        sums = {f"estimated_{name}": whole[name] for name in ("seconds", "bytes")}
-        document = {**sums, "free_bytes": free_disk, "free_memory": None if free is None else round(free)}
+        sums = {f"estimated_{name}": count for name, count in whole.document().items() if name != "memory"}
+        document = {**sums, "free_bytes": free_disk, "free_memory": round(speed.free) if speed else None}
         print_json({**document, "steps": [one.document() for one in found]})
         return
     starts = [f"it would start: {one.starts}" for one in found if one.starts]
-    for line in (*_lines(found, free_disk, free, speed.device if speed else ""), *starts):
+    for line in (*_lines(found, whole, _where(free_disk, speed, at_once)), *starts):
         out.print(line, soft_wrap=True)
 
 
@@ -179,7 +179,16 @@ def _resources(job: Job, speed: Speed, store: Home) -> Resources:
     return replace(total(parts), bytes=sum(disk.of_job(job, store).values()))
 
 
-def _lines(found: Sequence[Estimate], free_disk: int, free: float | None, device: str) -> Iterator[str]:
+def _where(free_disk: int, speed: Speed | None, at_once: int) -> str:
+    """What there is, and how it was estimated."""
+    if speed is None:
+        return ""
+    beside = in_words(at_once)
+    there = f"free here: {size(free_disk)} on disk, {size(speed.free)} of memory"
+    return f"{there}; estimated from a short measurement on this {speed.device}{f'; {beside}' if beside else ''}"
+
+
+def _lines(found: Sequence[Estimate], whole: Resources, where: str) -> Iterator[str]:
     for one in found:
         step = one.step
         about = "not measured" if step.seconds is None else f"about {step.resources.words()}"
@@ -190,6 +199,5 @@ def _lines(found: Sequence[Estimate], free_disk: int, free: float | None, device
     if not todo or any(step.seconds is None for step in todo):
         return
     if len(todo) > 1:
-        yield f"all: about {total(step.resources for step in todo).words()}"
-    there = f"{size(free_disk)} on disk" + (f", {size(free)} of memory" if free else "")
-    yield f"free here: {there}; estimated from a short measurement on this {device}"
+        yield f"all: about {whole.words()}"
+    yield where

@@ -20,7 +20,7 @@ from ..terminal.console import print_error, say
 from ..terminal.durations import duration
 from ..terminal.errors import explained
 from .merging import job_of, together
-from .resources import Resources, together_at_once, took_and_planned, total, used_by
+from .resources import Resources, took_and_planned, total, total_at_once, used_by
 from .steps import Between, Fetch, Step
 
 Made = tuple[str, str | TrainSpec]  # by the kind of step that makes it
@@ -75,9 +75,9 @@ class Execution:
         where they were several."""
         if not self.done:
             return {}
-        took, planned = (total(every) for every in zip(*self.done, strict=True))
+        took, planned = (total_at_once(every, self.at_once) for every in zip(*self.done, strict=True))
         if self.seconds is not None:
-            took = together_at_once([one for one, _ in self.done], self.at_once, seconds=self.seconds)
+            took = replace(took, seconds=self.seconds)
         if len(self.done) > 1:
             say(f"all of it {took_and_planned(took, planned)}", style="dim")
         return {"took": took.document(), "planned": planned.document()}

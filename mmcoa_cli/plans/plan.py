@@ -21,8 +21,9 @@ from ..terminal.console import say
 from .cells import cells_of
 from .compose import Composer
 from .explaining import Explaining
+from .merging import together
 from .request import LADDER, PAPER, Request, Scale, remembered
-from .resources import total
+from .resources import total, total_at_once
 from .selection import Data, Selection, missing, select
 from .steps import Step, fetching, fetching_models
 
@@ -57,7 +58,9 @@ class Plan:
     @property
     def seconds(self) -> float | None:
         """Of all that is left but downloads; None before a measurement."""
-        return total(step.resources for step in self.todo if step.kind != "fetch").seconds
+        groups = together(step for step in self.todo if step.kind != "fetch")
+        every = [total(step.resources for step in group) for group in groups]
+        return total_at_once(every, self.order.jobs).seconds
 
     @property
     def bytes(self) -> float:

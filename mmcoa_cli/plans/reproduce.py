@@ -36,7 +36,7 @@ def reproduce(order: Request, *, dry_run: bool, output: Path | None, as_json: bo
     plan = told_plan(order, store, dry_run=dry_run, as_json=as_json)
     if dry_run:
         return
-    execution = Execution(store, order.start)
+    execution = Execution(store, order.start, at_once=order.jobs)
     failures = execution.what_can_be(plan.steps)
     took = execution.told()
     trained = {"source": (order.source,)} if order.source else {}

@@ -104,6 +104,7 @@ class Request:
     precision: str = "fp32"
     explain: bool = False  # by what each switch of the catalog moves the numbers
     start: Start = field(default_factory=Start)
+    jobs: int = 1  # steps that are done at once
 
     def __post_init__(self) -> None:
         self.tables  # noqa: B018  (raises UserError for a name that is not in the catalog)
@@ -176,11 +177,11 @@ def file_of(order: Request, home: Home, *, ending: str = "json") -> Path:
 
 
 def _options(order: Request) -> dict[str, Any]:
-    """What decides the results: not in how many processes they are computed, nor whether a table or a figure shows
-    them, so that two which show the same runs share them."""
+    """What decides the results: not in how many processes they are computed, how many at once, nor whether a table or a
+    figure shows them, so that two which show the same runs share them."""
     grids = {key_of(_results_of(table)): _results_of(table) for table in order.tables}
     options = {**asdict(order), "names": [grids[key] for key in sorted(grids)], "start": None}
-    return {name: value for name, value in options.items() if name != "explain" or value}
+    return {name: value for name, value in options.items() if name != "jobs" and (name != "explain" or value)}
 
 
 def _results_of(table: TableRow) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from store.keys import key_of
 
 from ..attacks.base import with_needs
 from ..jobs.job import Job, Outcome
+from ..processes import of_their_own
 from ..settings import Home
 from ..space import size
 from ..terminal.durations import closely, duration
@@ -57,10 +59,28 @@ def total(every: Iterable[Resources]) -> Resources:
     return Resources(of("seconds", sum), of("memory", max), of("bytes", sum))
 
 
-def together_at_once(parts: Sequence[Resources], at_once: int, *, seconds: float) -> Resources:
-    """Of work that is done `at_once` so many by so many, in so many seconds: memory at most that of the largest."""
-    memory = sorted(part.memory or 0.0 for part in parts)
-    return replace(total(parts), seconds=seconds, memory=sum(memory[-at_once:]) or None)
+def total_at_once(every: Iterable[Resources], at_once: int) -> Resources:
+    """Of work of which so many parts are done `at_once`, in this order. Parts on devices of their own do not slow each
+    other; those that share one have their memory together, and are no quicker than one behind the other."""
+    parts = list(every)
+    whole, devices = total(parts), of_their_own(at_once)
+    if whole.seconds is not None:
+        busy = [0.0] * devices
+        for part in parts:
+            busy[busy.index(min(busy))] += part.seconds or 0.0
+        whole = replace(whole, seconds=max(busy))
+    if whole.memory is not None:
+        largest = sorted((part.memory or 0.0 for part in parts), reverse=True)
+        whole = replace(whole, memory=sum(largest[: math.ceil(at_once / devices)]))
+    return whole
+
+
+def in_words(at_once: int) -> str:
+    """How such a number of seconds was come by; empty where nothing is done at once."""
+    devices = of_their_own(at_once)
+    if devices > 1:
+        return f"{at_once} at once on {devices} devices"
+    return f"{at_once} at once share this machine, and are counted one behind the other" if at_once > 1 else ""
 
 
 def took_and_planned(took: Resources, planned: Resources) -> str:

@@ -14,6 +14,7 @@ from ..jobs.preflight import mlms_of, models_of, resolve
 from ..jobs.training_spec import TrainSpec, in_words
 from ..reports import results
 from ..settings import home
+from ..terminal.console import say
 from .disk import tell_disk, written_by
 from .execution import Execution, verdict
 from .resources import recalled
@@ -59,14 +60,18 @@ def evaluate(specs: Sequence[EvaluationSpec], start: Start) -> Done:
     return carry_out(test_jobs(specs), start)
 
 
-def command(jobs: Sequence[Job], start: Start, *, dry_run: bool, as_json: bool, files: bool = False) -> None:
-    """Do these jobs, and print their results, with `files` where the examples lie; with `dry_run` say what they would
-    take. Raises UserError at the end where one of several was not done."""
+def command(
+    jobs: Sequence[Job], start: Start, *, at_once: int = 1, dry_run: bool, as_json: bool, files: bool = False
+) -> None:
+    """Do these jobs, `at_once` so many, and print their results, with `files` where the examples lie; with `dry_run`
+    say what they would take. Raises UserError at the end where one of several was not done."""
     if dry_run:
         from .dry_run import show
 
-        return show(jobs, start, as_json=as_json)
-    done = carry_out(jobs, start)
+        return show(jobs, start, at_once=at_once, as_json=as_json)
+    if at_once > len(jobs) == 1:
+        say("--jobs has no use for a single step; --processes shares it among several GPUs", style="dim")
+    done = carry_out(jobs, start, at_once=at_once)
     results.show(done.outcomes, as_json=as_json, files=files, took=done.took)
     return done.end()
 

@@ -1,5 +1,5 @@
 """`python -m mmcoa_cli.plans.worker NUMBER`: do the steps of a plan that come through an open file, and tell through it
-what comes of them and how far they are.
+what comes of them and how far they are; with `--debug` the traceback of what fails.
 
 It ends with the process at the other end, killed perhaps: nobody waits for the result.
 """
@@ -12,13 +12,14 @@ import threading
 from functools import partial
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
+from traceback import format_exc
 from typing import Any
 
 from .. import plugins
 from ..jobs.job import Start
 from ..loading import end_without_search
 from ..settings import home
-from ..terminal.console import shown_elsewhere
+from ..terminal.console import say, shown_elsewhere
 from ..terminal.errors import explained
 from ..terminal.signals import Stopped, raised
 from .execution import Execution
@@ -50,6 +51,8 @@ def _done(start: Start, steps: list[Step]) -> Execution:
     try:
         execution.attempt(steps)
     except Exception as error:  # nothing that fails takes others with it
+        for line in format_exc().splitlines() if "--debug" in sys.argv else ():
+            say(line)
         execution.fail(steps, explained(error))
     return execution
 

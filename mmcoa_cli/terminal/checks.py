@@ -9,7 +9,7 @@ from store.errors import UserError
 
 MOST = {  # the largest value that anybody means
     "--epochs": 10**6, "--batch-size": 10**6, "--lr": 10**6, "--steps": 10**6, "--limit": 10**9, "--pixel-size": 1024,
-    "--hours": 10**5, "--processes": 1024, "--workers": 128,
+    "--hours": 10**5, "--processes": 1024, "--jobs": 1024, "--workers": 128,
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ready import Server, Started, variables
 from typer.testing import CliRunner
 
+from mmcoa_cli import processes
 from mmcoa_cli.app import app
 from mmcoa_cli.settings import Home
 from store.errors import UserError
@@ -119,14 +122,39 @@ def test_the_jobs_of_a_plan_of_which_none_was_handed_in(home: Home) -> None:
     assert "no job of this plan" in str(ended.exception)
 
 
+def test_on_slurm_as_many_jobs_run_at_once_as_it_has_room_for(home: Home) -> None:
+    ended = CliRunner().invoke(app, ["reproduce", *PLAN, *ON_SLURM, "--jobs", "2"])
+    assert isinstance(ended.exception, UserError)
+    assert "--jobs 2 is of one machine" in str(ended.exception)
+
+
+SEEN = """
+import os
+from pathlib import Path
+
+with Path(os.environ["SEEN"]).open("a") as seen:
+    print(os.environ["CUDA_VISIBLE_DEVICES"], file=seen)
+"""
+
+
 @pytest.mark.slow(seconds=60)
-def test_in_the_background_of_this_machine(home: Home) -> None:
-    (job,) = document("--on", "local")["jobs"]
+def test_in_the_background_of_this_machine(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """There submitit hides all GPUs: the job sees those that are seen here, and with --jobs each of its processes one.
+    That there are two is pretended."""
+    (tmp_path / "looks.py").write_text(SEEN)
+    monkeypatch.setattr(processes, "DRIVERS", (tmp_path,))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    monkeypatch.setenv("MMCOA_PLUGINS", "looks")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([variables()["PYTHONPATH"], str(tmp_path)]))
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    (job,) = document("--on", "local", "--jobs", "2")["jobs"]
     assert "and 1 more" in job["title"]
     assert states() <= {"running", "done"}
     until(lambda: any(home.runs.glob("cluster/*/*_result.pkl")))  # what a job tells at its end
     until(lambda: not states() - {"done", "ended"})
     assert states() == {"done"}, logs(home)
+    assert (tmp_path / "seen").read_text().split()[0] == "GPU-a,GPU-b"
 
 
 def nothing_waits() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from ready import Server, Started, variables
+from ready import Started, variables
 from rich.text import Text
 
 from mmcoa_cli.catalog import Kind
@@ -24,38 +25,29 @@ from mmcoa_cli.terminal import console
 from mmcoa_cli.terminal.several import Several
 from store.index import Index
 
-SCRIPT = """
-import sys
-from mmcoa_cli.terminal.ending import in_words
+from ..conftest import Typed
 
-with in_words():
-    from mmcoa_cli import plugins
-    from mmcoa_cli.jobs.job import Start
-    from mmcoa_cli.jobs.training_spec import train_spec
-    from mmcoa_cli.plans.typed_jobs import carry_out, training_jobs
-
-    plugins.load()
-    at_once, epochs, *rates = sys.argv[1:]
-    small = {"dataset": "digits", "model": "vit", "mlm": "mlm", "shots": "2", "steps": 2, "batch_size": 4}
-    specs = [train_spec("tecoa", **small, epochs=int(epochs), lr=float(rate)) for rate in rates]
-    done = carry_out(training_jobs(specs, test={"limit": 20, "steps": 2}), Start(), at_once=int(at_once))
-    print(*(outcome.run for outcome in done.outcomes))
-    done.end()
-"""
+SMALL = (
+    "--method", "tecoa", "--dataset", "digits", "--model", "vit", "--mlm", "mlm", "--shots", "2", "--steps", "2",
+    "--batch-size", "4", "--test-limit", "20", "--test-steps", "2", "--json",
+)  # fmt: skip
 MADE = ("checkpoints/*/epoch-*/model.safetensors", "examples/*.h5")
 
 
 @pytest.fixture
-def do(server: Callable[[], Server], tmp_path: Path) -> Callable[..., Started]:
+def do(typed: Callable[..., Typed]) -> Callable[..., Started]:
     """Trains and tests a run of each rate in a store, so many at once."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
 
     def start(home: Home, at_once: int, epochs: int, *rates: str, **more: str) -> Started:
-        env = variables(MMCOA_HOME=str(home.root), **more)
-        return Started(server(), [str(at_once), str(epochs), *rates], env, tmp_path, script=str(script))
+        options = ("--jobs", str(at_once), "--epochs", str(epochs), "--lr", ",".join(rates))
+        return typed(home, "train", *SMALL, *options, **more).process
 
     return start
+
+
+def runs(out: str) -> list[str]:
+    """Those that a command printed."""
+    return [*dict.fromkeys(row["run"] for row in json.loads(out)["rows"])]
 
 
 def files(home: Home) -> dict[str, bytes]:
@@ -73,7 +65,7 @@ def test_the_bits_and_the_order_are_those_of_one_behind_the_other(
     process = do(several, 2, 2, *rates)
     beside, err = process.communicate(300)
     assert process.returncode == 1
-    assert out == beside and len(out.split()) == 3, said + err
+    assert runs(out) == runs(beside) and len(runs(out)) == 3, said + err
     assert len(files(one)) > 3 * 3 and files(one) == files(several)
     lines = err.splitlines()
     assert [line[:3] for line in lines if " error: " in line] == ["2/4"] and "Traceback" not in err
@@ -113,7 +105,7 @@ def test_a_process_that_dies_takes_no_other_with_it(home: Home, do: Callable[...
         assert process.poll() is None
     psutil.Process(process.pid).children()[0].kill()
     out, err = process.communicate(300)
-    assert process.returncode == 1 and len(out.split()) == 1 and "Traceback" not in err
+    assert process.returncode == 1 and len(runs(out)) == 1 and "Traceback" not in err
     assert "1/2 tecoa on digits: stopped at " in err
     assert "error: a worker process died; what was finished is kept\n" in err
     assert "error: 1 of 2 steps failed; the first, train tecoa, 2-shot on digits, lr 0.001" in err
@@ -128,6 +120,33 @@ def test_they_end_with_the_process_that_waits_for_them(home: Home, do: Callable[
     workers = psutil.Process(process.pid).children()
     process.kill()
     assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=60)[1]
+
+
+PRETENDED = """
+import os
+from pathlib import Path
+
+import torch
+
+from mmcoa_cli import processes
+
+processes.DRIVERS = (Path("/"),)
+torch.cuda.device_count = lambda: 2
+with Path(os.environ["SEEN"]).open("a") as seen:
+    print(os.environ["CUDA_VISIBLE_DEVICES"], file=seen)
+"""
+
+
+@pytest.mark.slow
+def test_each_process_sees_one_gpu(home: Home, do: Callable[..., Started], tmp_path: Path) -> None:
+    """Of those that this one sees: a plugin tells what it finds in each."""
+    (tmp_path / "pretended.py").write_text(PRETENDED)
+    path = os.pathsep.join([variables()["PYTHONPATH"], str(tmp_path)])
+    plugin = {"PYTHONPATH": path, "MMCOA_PLUGINS": "pretended", "SEEN": str(tmp_path / "seen")}
+    process = do(home, 2, 1, "1e-3", "1e-4", CUDA_VISIBLE_DEVICES="GPU-a,MIG-b", **plugin)
+    _, err = process.communicate(300)
+    assert process.returncode == 0, err
+    assert sorted((tmp_path / "seen").read_text().split()) == ["GPU-a", "GPU-a,MIG-b", "MIG-b"]
 
 
 def test_where_all_need_what_failed_it_ends(home: Home) -> None:
