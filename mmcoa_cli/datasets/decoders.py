@@ -22,7 +22,7 @@ from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..processes import cores, imports
-from .decoding import LARGE, MAX_PIXELS, Encoded, Large, Prepared, prepared
+from .decoding import LARGE, MAX_PIXELS, Encoded, Large, Prepared, pixels_of, prepared
 from .samples import Sample
 
 ALONE = 30_000_000  # what this process decodes by itself (about a third of a second): as long takes it to start others
@@ -31,7 +31,9 @@ A_BATCH = 2_000_000  # what others are given at once
 # not -m, by which its results would name their classes as those of __main__
 DECODER = "from mmcoa_cli.datasets.decoders import main; main()"
 Done = Prepared | UserError
-Result = Done | None  # None for an image so large that only one is to be in memory
+# pixels as bytes (empty, where the store keeps the file), which take much less to send; what is done to them.
+# None for an image so large that only one is to be in memory
+Result = tuple[bytes, tuple[str, ...]] | UserError | None
 _Read = bytes | Done  # what has been read of an image: its file, or it has its result already
 
 
@@ -117,10 +119,11 @@ class _Others:
             found = next(results) if isinstance(read, bytes) else None
             if found is None or not isinstance(read, bytes):
                 yield sample, _finished(sample, read, self._row)
-            elif isinstance(found, Prepared) and not len(found.image):
-                yield sample, Prepared(read, found.changes)
-            else:
+            elif isinstance(found, UserError):
                 yield sample, found
+            else:
+                values, changes = found
+                yield sample, Prepared(read if self._row.resize is not None else pixels_of(values, self._row), changes)
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[tuple[Sample, _Read]]]:
@@ -168,12 +171,14 @@ def _cost(read: _Read) -> int:
 
 
 def _for_another(path: str, data: bytes, row: DatasetRow) -> Result:
-    """The result for the process that has the file: of bytes that the store keeps as they are, empty ones."""
+    """The result for the process that has the file."""
     try:
         done = _decoded(path, data, row, at_most=LARGE)
     except Large:
         return None
-    return Prepared(b"", done.changes) if isinstance(done, Prepared) and isinstance(done.image, bytes) else done
+    if isinstance(done, UserError):
+        return done
+    return b"" if isinstance(done.image, bytes) else done.image.tobytes(), done.changes
 
 
 def serve(tasks: BinaryIO, results: BinaryIO) -> None:

@@ -103,7 +103,7 @@ def prepared(image: Encoded, row: DatasetRow, *, at_most: int = MAX_PIXELS) -> P
     if plain is not None and row.resize is not None:
         return Prepared(data, ())
     if plain is not None and plain.size == (row.pixel_size, row.pixel_size):
-        return Prepared(np.asarray(plain.convert("RGB")), ())
+        return Prepared(pixels_of(_in_rgb(plain).tobytes(), row), ())
     _verify(data, path)
     with _opened(data, path) as opened:
         if opened.width * opened.height > at_most:
@@ -126,9 +126,14 @@ def prepared(image: Encoded, row: DatasetRow, *, at_most: int = MAX_PIXELS) -> P
 def decoded(data: bytes, path: str, *, oriented: bool) -> Image.Image:
     """An image file as 8-bit RGB, turned as its EXIF says where it is to be `oriented`. Raises UserError."""
     if (plain := _plain(data, at_most=LARGE)) is not None:
-        return plain.convert("RGB")
+        return _in_rgb(plain)
     with _opened(data, path) as image, _alone if image.width * image.height > LARGE else nullcontext():
         return _converted(image, data, path, oriented=oriented)[0]
+
+
+def pixels_of(values: bytes, row: DatasetRow) -> Pixels:
+    """The pixels of an image of the one size that the row's images have."""
+    return np.frombuffer(values, np.uint8).reshape(row.pixel_size, row.pixel_size, 3)
 
 
 def common_size(images: Iterable[Encoded]) -> int | None:
@@ -157,6 +162,10 @@ def _plain(data: bytes, *, at_most: int = MAX_PIXELS, small: bool = False) -> Im
         return jpegs.decoded(data, header, small=small)
     except Exception:  # Pillow says which
         return None
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _is_too_large(width: int, height: int, at_most: int) -> bool:

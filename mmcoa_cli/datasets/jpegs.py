@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from PIL import Image
@@ -18,6 +19,7 @@ TABLES = {0xC4, 0xDD, 0xFE}  # of Huffman, how often a scan restarts, and a comm
 NOTES = {0xE0: (b"JFIF", 7), 0xE2: (b"ICC_PROFILE\0", 14), 0xEE: (b"Adobe", 7)}
 SEGMENTS = {*FRAMES, *TABLES, QUANTISATION, SCAN, *range(0xE0, 0xF0)}
 MODES = {1: "L", 3: "RGB"}  # by the number of colours
+LONGEST, SCAN_HEAD = 1 << 17, 14  # bytes of a header that is looked at, and of what stands before three colours
 MOST = 500  # segments of a header; Pillow may go through more
 TABLE = 65  # bytes of a quantisation table of 8 bits
 
@@ -41,6 +43,12 @@ def size_of(data: bytes) -> tuple[int, int] | None:
 
 def plain(data: bytes) -> Plain | None:
     """What the header says; None where there is more in it, or something that Pillow refuses."""
+    scan = data.find(b"\xff\xda", 0, LONGEST)
+    return _header(data[: scan + SCAN_HEAD])
+
+
+@lru_cache(maxsize=16)  # those of many datasets are all the same
+def _header(data: bytes) -> Plain | None:
     frame = None
     for marker, start, end in _segments(data):
         if end > len(data):
