@@ -99,11 +99,8 @@ def prepared(image: Encoded, row: DatasetRow, *, at_most: int = MAX_PIXELS) -> P
     Raises UserError for one that cannot be decoded, or is of another size; Large for one of more than `at_most` pixels.
     """
     data, path = image.read(), image.path
-    plain = _plain(data, at_most=at_most, small=row.resize is not None)
-    if plain is not None and row.resize is not None:
-        return Prepared(data, ())
-    if plain is not None and plain.size == (row.pixel_size, row.pixel_size):
-        return Prepared(pixels_of(_in_rgb(plain).tobytes(), row), ())
+    if (plain := _plain(data, at_most=at_most, row=row)) is not None:
+        return Prepared(data if row.resize is not None else pixels_of(_in_rgb(plain).tobytes(), row), ())
     _verify(data, path)
     with _opened(data, path) as opened:
         if opened.width * opened.height > at_most:
@@ -152,15 +149,17 @@ def common_size(images: Iterable[Encoded]) -> int | None:
     return first
 
 
-def _plain(data: bytes, *, at_most: int = MAX_PIXELS, small: bool = False) -> Image.Image | None:
-    """A JPEG to whose pixels nothing is done, of at most so many; None for one that Pillow is to look at, with the same
-    result, or to refuse."""
-    header = jpegs.plain(data)
+def _plain(data: bytes, *, at_most: int, row: DatasetRow | None = None) -> Image.Image | None:
+    """A JPEG to whose pixels nothing is done, of at most so many; small, where the `row` has the file stored. None for
+    one that Pillow is to look at, with the same result, or that is to be refused."""
+    header, small = jpegs.plain(data), row is not None and row.resize is not None
     if header is None or _is_too_large(header.width, header.height, at_most):
+        return None
+    if row is not None and not small and (header.width, header.height) != (row.pixel_size, row.pixel_size):
         return None
     try:
         return jpegs.decoded(data, header, small=small)
-    except Exception:  # Pillow says which
+    except (ValueError, OSError, MemoryError):  # Pillow says what is wrong
         return None
 
 

@@ -69,7 +69,9 @@ def decoded(data: bytes, header: Plain, *, small: bool = False) -> Image.Image:
     not whole."""
     scale = next(n for n in (8, 4, 2, 1) if n <= min(header.width, header.height)) if small else 1
     size = -(-header.width // scale), -(-header.height // scale)
-    return Image.frombytes(header.mode, size, data, "jpeg", header.mode, "", scale, 0)
+    image = Image.new(header.mode, size, None)  # not black at first
+    image.frombytes(data, "jpeg", (header.mode, "", scale, 0))
+    return image
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
