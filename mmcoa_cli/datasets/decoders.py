@@ -1,8 +1,9 @@
 """Images decoded ahead on all cores, in the order in which they are read: what comes out is what one process gives.
 
-Threads would not do: of a small image most time goes into Pillow's Python. This process reads the files, others
-decode them, a batch at a time (`main`). A few batches are on their way, so memory does not grow with a dataset. Such a
-process ends when its standard input is closed, so it outlives nobody: not even one that was killed.
+This process reads the files, its threads have them decoded, a batch at a time: large ones by themselves, since of those
+most time goes into what Pillow leaves Python free for; small ones by other processes (`main`). A few batches are on
+their way, so memory does not grow with a dataset. Such a process ends when its standard input is closed, so it outlives
+nobody: not even one that was killed.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ from store.errors import UserError
 
 from ..catalog import DatasetRow
 from ..processes import cores, imports
-from .decoding import LARGE, MAX_PIXELS, Encoded, Large, Prepared, prepared
+from .decoding import LARGE, MAX_PIXELS, Encoded, Large, Prepared, pixels_of, prepared
 from .samples import Sample
 
 ALONE = 30_000_000  # what this process decodes by itself (about a third of a second): as long takes it to start others
 A_FILE = 15_000  # what an image file costs beside its bytes, in bytes
 A_BATCH = 2_000_000  # what others are given at once
+SMALL = 20_000  # bytes of an image, on average of a batch, up to which another process decodes it
 # not -m, by which its results would name their classes as those of __main__
 DECODER = "from mmcoa_cli.datasets.decoders import main; main()"
 Done = Prepared | UserError
-Result = Done | None  # None for an image so large that only one is to be in memory
+# pixels as bytes (empty, where the store keeps the file), which take much less to send; what is done to them.
+# None for an image so large that only one is to be in memory
+Result = tuple[bytes, tuple[str, ...]] | UserError | None
 _Read = bytes | Done  # what has been read of an image: its file, or it has its result already
 
 
@@ -54,7 +58,7 @@ def prepared_ahead(
 
 
 class _Others:
-    """The processes that decode; each has a thread here, which waits for it."""
+    """The threads that decode, or wait for the process that each of them starts for it."""
 
     def __init__(self, row: DatasetRow, processes: int) -> None:
         self._row, self._most = row, processes
@@ -69,38 +73,35 @@ class _Others:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for process in self._started:
+        for process in list(self._started):
             process.kill()  # it holds nothing; a thread that waits for it hears of its end
         self._threads.shutdown(cancel_futures=True)
         for process in self._started:
+            process.kill()  # also one that was started meanwhile
             process.communicate()
 
     def prepared(self, samples: Iterator[Sample]) -> Iterator[tuple[Sample, Done]]:
         """Each sample with what came of its image, in order."""
         waiting: deque[tuple[list[tuple[Sample, _Read]], Future[list[Result]]]] = deque()
         for batch in _batches(samples):
-            if len(self._started) < self._most:
-                self._start()
-            waiting.append((batch, self._threads.submit(self._ask, batch)))
+            waiting.append((batch, self._threads.submit(self._decode, batch)))
             if len(waiting) > 2 * self._most:
                 yield from self._results(*waiting.popleft())
         while waiting:
             yield from self._results(*waiting.popleft())
 
-    def _start(self) -> None:
-        process = subprocess.Popen(
-            [sys.executable, "-c", DECODER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, start_new_session=True,  # Ctrl-C is for this process, which ends the others
-            env={**os.environ, **imports()},
-        )  # fmt: skip
-        self._started.append(process)
-        self._idle.put(process)
-
-    def _ask(self, batch: list[tuple[Sample, _Read]]) -> list[Result]:
-        """The results of the batch's files, from a process that has nothing to do. None of one that died: then they
-        are decoded here."""
+    def _decode(self, batch: list[tuple[Sample, _Read]]) -> list[Result]:
         files = [(path_of(sample), read) for sample, read in batch if isinstance(read, bytes)]
-        process = self._idle.get()
+        if sum(len(data) for _, data in files) > SMALL * len(files):
+            return [_result(path, data, self._row) for path, data in files]
+        return self._ask(files) if files else []
+
+    def _ask(self, files: list[tuple[str, bytes]]) -> list[Result]:
+        """The results of a process that has nothing to do. None of one that died: then they are decoded here."""
+        try:
+            process = self._idle.get_nowait()
+        except queue.Empty:  # fewer are at work than there are threads
+            process = self._start()
         assert process.stdin and process.stdout
         try:
             pickle.dump((self._sent, files), process.stdin, pickle.HIGHEST_PROTOCOL)
@@ -111,16 +112,26 @@ class _Others:
         self._idle.put(process)
         return results
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", DECODER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, start_new_session=True,  # Ctrl-C is for this process, which ends the others
+            env={**os.environ, **imports()},
+        )  # fmt: skip
+        self._started.append(process)
+        return process
+
     def _results(self, batch: list[tuple[Sample, _Read]], asked: Future[list[Result]]) -> Iterator[tuple[Sample, Done]]:
         results = iter(asked.result())
         for sample, read in batch:
             found = next(results) if isinstance(read, bytes) else None
             if found is None or not isinstance(read, bytes):
                 yield sample, _finished(sample, read, self._row)
-            elif isinstance(found, Prepared) and not len(found.image):
-                yield sample, Prepared(read, found.changes)
-            else:
+            elif isinstance(found, UserError):
                 yield sample, found
+            else:
+                values, changes = found
+                yield sample, Prepared(read if self._row.resize is not None else pixels_of(values, self._row), changes)
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[tuple[Sample, _Read]]]:
@@ -167,13 +178,15 @@ def _cost(read: _Read) -> int:
     return A_FILE + len(read) if isinstance(read, bytes) else 0
 
 
-def _for_another(path: str, data: bytes, row: DatasetRow) -> Result:
-    """The result for the process that has the file: of bytes that the store keeps as they are, empty ones."""
+def _result(path: str, data: bytes, row: DatasetRow) -> Result:
+    """The result for whoever has the file."""
     try:
         done = _decoded(path, data, row, at_most=LARGE)
     except Large:
         return None
-    return Prepared(b"", done.changes) if isinstance(done, Prepared) and isinstance(done.image, bytes) else done
+    if isinstance(done, UserError):
+        return done
+    return b"" if isinstance(done.image, bytes) else done.image.tobytes(), done.changes
 
 
 def serve(tasks: BinaryIO, results: BinaryIO) -> None:
@@ -183,7 +196,7 @@ def serve(tasks: BinaryIO, results: BinaryIO) -> None:
             row, files = pickle.load(tasks)
         except EOFError:
             return
-        pickle.dump([_for_another(path, data, row) for path, data in files], results, pickle.HIGHEST_PROTOCOL)
+        pickle.dump([_result(path, data, row) for path, data in files], results, pickle.HIGHEST_PROTOCOL)
         results.flush()
 
 

@@ -8,7 +8,6 @@ dataset says so.
 from __future__ import annotations
 
 import io
-import struct
 import sys
 import threading
 import warnings
@@ -25,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from store.errors import UserError
 
 from ..catalog import DatasetRow
+from . import jpegs
 
 _alone = threading.Lock()
 Pixels = npt.NDArray[np.uint8]
@@ -57,8 +57,6 @@ _TURNS = {
 _ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262  # TIFF tags, of which EXIF has the first too
 _OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 MEND = "replace it by a whole one"
-FRAMES = {0xC0, 0xC1, 0xC2}  # markers of a JPEG that say its size: baseline, extended, progressive
-SEGMENTS = {*FRAMES, 0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}  # and those that may stand before: tables, notes
 # Pillow speaks of odd metadata on stderr; of bombs it is to stop
 warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -101,6 +99,8 @@ def prepared(image: Encoded, row: DatasetRow, *, at_most: int = MAX_PIXELS) -> P
     Raises UserError for one that cannot be decoded, or is of another size; Large for one of more than `at_most` pixels.
     """
     data, path = image.read(), image.path
+    if (plain := _plain(data, at_most=at_most, row=row)) is not None:
+        return Prepared(data if row.resize is not None else pixels_of(_in_rgb(plain).tobytes(), row), ())
     _verify(data, path)
     with _opened(data, path) as opened:
         if opened.width * opened.height > at_most:
@@ -122,8 +122,15 @@ def prepared(image: Encoded, row: DatasetRow, *, at_most: int = MAX_PIXELS) -> P
 
 def decoded(data: bytes, path: str, *, oriented: bool) -> Image.Image:
     """An image file as 8-bit RGB, turned as its EXIF says where it is to be `oriented`. Raises UserError."""
+    if (plain := _plain(data, at_most=LARGE)) is not None:
+        return _in_rgb(plain)
     with _opened(data, path) as image, _alone if image.width * image.height > LARGE else nullcontext():
         return _converted(image, data, path, oriented=oriented)[0]
+
+
+def pixels_of(values: bytes, row: DatasetRow) -> Pixels:
+    """The pixels of an image of the one size that the row's images have."""
+    return np.frombuffer(values, np.uint8).reshape(row.pixel_size, row.pixel_size, 3)
 
 
 def common_size(images: Iterable[Encoded]) -> int | None:
@@ -133,7 +140,7 @@ def common_size(images: Iterable[Encoded]) -> int | None:
     for image in images:
         try:
             data = image.read()
-            width, height = _size_of_jpeg(data) or _opened(data, image.path).size
+            width, height = jpegs.size_of(data) or _opened(data, image.path).size
         except UserError:  # named, with all others, when the images are read
             continue
         first = first or width
@@ -142,16 +149,26 @@ def common_size(images: Iterable[Encoded]) -> int | None:
     return first
 
 
-def _size_of_jpeg(data: bytes) -> tuple[int, int] | None:
-    """What the first frame of a JPEG says, without all that Pillow reads before it, for every image of a large dataset;
-    None where that takes more than a walk over its segments. Decoding looks again."""
-    place = 2 if data.startswith(b"\xff\xd8") else len(data)
-    while place + 9 <= len(data) and data[place] == 0xFF and data[place + 1] in SEGMENTS:
-        if data[place + 1] in FRAMES:
-            height, width = struct.unpack_from(">HH", data, place + 5)
-            return (width, height) if width and height else None
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return None
+def _plain(data: bytes, *, at_most: int, row: DatasetRow | None = None) -> Image.Image | None:
+    """A JPEG to whose pixels nothing is done, of at most so many; small, where the `row` has the file stored. None for
+    one that Pillow is to look at, with the same result, or that is to be refused."""
+    header, small = jpegs.plain(data), row is not None and row.resize is not None
+    if header is None or _is_too_large(header.width, header.height, at_most):
+        return None
+    if row is not None and not small and (header.width, header.height) != (row.pixel_size, row.pixel_size):
+        return None
+    try:
+        return jpegs.decoded(data, header, small=small)
+    except (ValueError, OSError, MemoryError):  # Pillow says what is wrong
+        return None
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _is_too_large(width: int, height: int, at_most: int) -> bool:
+    return width * height > at_most or max(width, height) > MAX_RATIO * min(width, height)
 
 
 def _opened(data: bytes, path: str) -> Image.Image:
@@ -171,7 +188,7 @@ def _opened(data: bytes, path: str) -> Image.Image:
         raise UserError(f"{path} is no image that can be read{reason}", hint=MEND) from error
     width, height = image.size
     most = MAX_PIXELS // 4 if _is_wide(image) else MAX_PIXELS
-    if width * height > most or max(width, height) > MAX_RATIO * min(width, height):
+    if _is_too_large(width, height, most):
         image.close()
         what = f"{path} is {width}x{height} pixels, far too large or too long"
         raise UserError(what, hint="crop it or scale it down")

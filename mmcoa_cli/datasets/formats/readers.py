@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ def _batch(files: Files, paths: Mapping[str, str], name: str) -> dict[Any, Any]:
 
 
 def _by_name(files: Files) -> dict[str, str]:
-    return {PurePosixPath(path).name: path for path in files.sizes}
+    return {path.rpartition("/")[2]: path for path in files.sizes}
 
 
 def _is_stl10(files: Files) -> bool:

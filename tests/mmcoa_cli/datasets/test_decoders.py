@@ -1,4 +1,4 @@
-"""Images that other processes decode: the same ones in the same order, and nobody stays behind."""
+"""Images that threads and other processes decode: the same ones in the same order, and nobody stays behind."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from store.errors import UserError
 
 ROW = DatasetRow("some", pixel_size=16)
 RESIZED = DatasetRow("some", resize=32, oriented=True)
+KINDS = (("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("PNG", "RGBA"))
 KILLED = """
 import os, sys
 from mmcoa_cli.catalog import DatasetRow
@@ -154,3 +155,14 @@ def test_killed_it_leaves_nobody_behind(tmp_path: Path) -> None:
     assert others
     _, alive = psutil.wait_procs(others, timeout=60)
     assert not alive
+
+
+def test_large_images_take_no_other_process(decoding: Callable[[], list[psutil.Process]]) -> None:
+    images = [encoded(kind, side=200, seed=n, mode=mode) for n in range(9) for kind, mode in KINDS]
+    images[7] = images[7][:-900]
+    samples = [Sample("t", Encoded(str(n), lambda d=one: d)) for n, one in enumerate(images)]  # type: ignore[misc]
+    assert min(map(len, images)) > decoders.SMALL
+    found = prepared_ahead(iter(samples), RESIZED, processes=3, alone=1)
+    lines = [next(found) for _ in range(9)]
+    assert not decoding()
+    assert told(iter([*lines, *found])) == told(prepared_ahead(iter(samples), RESIZED, processes=1))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mmcoa_cli.catalog import DatasetRow
-from mmcoa_cli.datasets import decoding
+from mmcoa_cli.datasets import decoding, jpegs
 from mmcoa_cli.datasets.decoding import Encoded, common_size, decoded, prepared
 from store.errors import UserError
 
@@ -269,3 +269,50 @@ def test_the_size_of_a_jpeg_is_that_which_pillow_finds(kind: str) -> None:
     assert size(images[0], other) is None
     for cut in range(2, images[0].index(b"\xff\xda"), 7):  # what ends before it says its size counts for nothing
         assert size(images[0][:cut], images[1]) == 33
+
+
+def given(data: bytes, row: DatasetRow) -> object:
+    """What comes of an image, or what it is refused with."""
+    try:
+        found = prepared(Encoded("x", lambda: data), row)
+        whole = decoded(data, "x", oriented=row.oriented)
+    except UserError as error:
+        return str(error), error.hint
+    return np.asarray(found.image).tobytes(), found.changes, whole.size, whole.tobytes()
+
+
+def broken(data: bytes, rng: np.random.Generator) -> bytes:
+    """`data` with bytes altered, left out, or put in: half of the time before its pixels."""
+    changed, places = bytearray(data), rng.integers(2, rng.choice([data.index(b"\xff\xda") + 9, len(data)]), 3)
+    for place, way in zip(sorted(places, reverse=True), rng.integers(4, size=3), strict=True):
+        if way == 0:
+            changed[place] = rng.integers(256)
+        elif way == 1:
+            del changed[place : place + rng.integers(9)]
+        elif way == 2:
+            changed[place:place] = rng.choice(ODD)
+    return bytes(changed)
+
+
+ODD = [b"\xff\xda", b"\xff\xd9", b"\xff", b"\xff\xe1\0\4ab", b"\xff\xe0\0\6JFIF", b"\xff\xe2\0\x0eICC_PROFILE\0"]
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+@pytest.mark.parametrize("row", [DatasetRow("own", pixel_size=16, oriented=True), DatasetRow("own", resize=8)])
+def test_a_jpeg_is_what_pillow_makes_of_it(kind: str, row: DatasetRow, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, options = np.random.default_rng(sum(kind.encode())), dict(JPEGS[kind])
+    pixels = Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8)).convert(options.pop("mode", "RGB"))
+    image = saved(pixels, "JPEG", **options)
+    images = [image, image[:-1], *(broken(image, rng) for _ in range(100))]
+    assert (jpegs.plain(image) is not None) == (kind not in ("progressive", "CMYK", "with EXIF"))
+    found = [given(data, row) for data in images]
+    monkeypatch.setattr(jpegs, "plain", lambda _: None)
+    assert found == [given(data, row) for data in images]
+
+
+@pytest.mark.parametrize("size", [(3, 90), (16, 5), (17, 7)])
+def test_a_narrow_jpeg_is_read_to_its_end(size: tuple[int, int]) -> None:
+    image = saved(Image.fromarray(RNG.integers(256, size=(*size, 3), dtype=np.uint8)), "JPEG")
+    assert prepared(Encoded("x", lambda: image), DatasetRow("own", resize=8)).image == image
+    with pytest.raises(UserError, match="damaged: image file is truncated"):
+        prepared(Encoded("x", lambda: image[:-9]), DatasetRow("own", resize=8))
