@@ -24,7 +24,7 @@ from .base import Texts
 from .candidates import MAX_TOKENS, Candidates, candidates_of, first_of
 from .compat import SINGLE, WORDS
 from .settings import BertAttackSettings
-from .words import bare, replaced
+from .words import bare, parted, replaced
 
 if TYPE_CHECKING:
     from ..models.stored_lm import AnyMaskedLM
@@ -170,7 +170,9 @@ def word_importance(encode: Encoder, target: TextTarget) -> tuple[Tensor, list[l
 
 def _options(target: TextTarget, k: int, position: int, *, words: list[str]) -> dict[str, str]:
     """What prompt k, now `words`, can become by each candidate for `position`."""
-    options = {word: " ".join(_replaced(target, words, position, word)) for word in target.candidates[k][position]}
+    before, _, behind = parted(words[position], whole=target.settings.does(WORDS))
+    first, last = " ".join([*words[:position], before]), " ".join([behind, *words[position + 1 :]])
+    options = {word: first + word + last for word in target.candidates[k][position]}  # as `_replaced` has it
     return {word: option for word, option in options.items() if _is_allowed(target, k, option)}
 
 
