@@ -24,7 +24,7 @@ from .base import Texts
 from .candidates import MAX_TOKENS, Candidates, candidates_of, first_of
 from .compat import SINGLE, WORDS
 from .settings import BertAttackSettings
-from .words import bare, replaced
+from .words import bare, parted, replaced
 
 if TYPE_CHECKING:
     from ..models.stored_lm import AnyMaskedLM
@@ -33,6 +33,7 @@ AT_ONCE = 1024  # texts: memory is bounded by what can become of these
 CLOSE = 1e-6  # a gain that may be rounding: two calls of the encoder give a text embeddings that are so equal
 Encoder = Callable[[list[str]], Tensor]  # strings -> unit embeddings (n, D)
 Gain = Callable[[Sequence[int], Tensor], Tensor]  # the numbers of prompts, embeddings (n, D) -> (n,)
+Gains = list[float]  # a tensor for each prompt would take longer to look into
 
 
 def _never(text: str) -> bool:
@@ -134,15 +135,14 @@ def _attacked(encode: Encoder, target: TextTarget, away_from: Tensor | None) -> 
         (k, queue.pop(0)) for k, queue in enumerate(queues) if queue and changes[k] < target.settings.max_words_changed
     ]:
         options = [_options(target, k, i, words=texts[k]) for k, i in turns]
-        written = [[" ".join(words) for words in some.values()] for some in options]
-        every = _gains(encode, target, gain, [k for k, _ in turns], written)
-        for (k, i), some, gains, new in zip(turns, options, every, written, strict=True):
-            if some and not single and abs(float(gains.max()) - reached[k]) < CLOSE:
+        every = _gains(encode, target, gain, [k for k, _ in turns], [[*some.values()] for some in options])
+        for (k, i), some, gains in zip(turns, options, every, strict=True):
+            if some and not single and abs(max(gains) - reached[k]) < CLOSE:
                 # equal tokens are equal to the bit only within a call of the encoder
-                (beside,) = _gains(encode, target, gain, [k], [[" ".join(texts[k]), *new]])
-                reached[k], gains = float(beside[0]), beside[1:]
-            if some and gains.max() > reached[k]:
-                texts[k], reached[k] = some[_best(target, k, i, [*some], gains)], float(gains.max())
+                ((reached[k], *gains),) = _gains(encode, target, gain, [k], [[" ".join(texts[k]), *some.values()]])
+            if some and max(gains) > reached[k]:
+                texts[k] = _replaced(target, texts[k], i, _best(target, k, i, [*some], gains))
+                reached[k] = max(gains)
                 changes[k] += 1
     return [" ".join(words) for words in texts]
 
@@ -157,20 +157,23 @@ def word_importance(encode: Encoder, target: TextTarget) -> tuple[Tensor, list[l
         [" ".join(_replaced(target, words, i, "[UNK]")) for i in own] if len(own) > 1 else []
         for words, own in zip(prompts, places, strict=True)
     ]
-    every, sizes = list(itertools.chain(*masked)), [len(group) for group in masked]
+    every = list(itertools.chain(*masked))
     calls = [target.prompts, every] if single and every else [[*target.prompts, *every]]
     found = torch.cat([_encoded(encode, target, texts) for texts in calls])
     originals, changed = found[: len(prompts)], found[len(prompts) :]
-    owners = [k for k, size in enumerate(sizes) for _ in range(size)]
-    importance = _divergences(originals, single, owners, changed).cpu().split(sizes)
-    orders = [torch.argsort(scores, descending=True, stable=True).tolist() for scores in importance]
+    owners = [k for k, group in enumerate(masked) for _ in group]
+    importance = iter(_divergences(originals, single, owners, changed).tolist())
+    scores = [[next(importance) for _ in group] for group in masked]
+    orders = [sorted(range(len(own)), key=own.__getitem__, reverse=True) for own in scores]  # of equals the first first
     return originals, [[own[i] for i in order] or own for own, order in zip(places, orders, strict=True)]
 
 
-def _options(target: TextTarget, k: int, position: int, *, words: list[str]) -> dict[str, list[str]]:
-    """What prompt k, now `words`, can become by each candidate for `position` (the release's may hold spaces)."""
-    options = {word: _replaced(target, words, position, word) for word in target.candidates[k][position]}
-    return {word: option for word, option in options.items() if _is_allowed(target, k, " ".join(option))}
+def _options(target: TextTarget, k: int, position: int, *, words: list[str]) -> dict[str, str]:
+    """What prompt k, now `words`, can become by each candidate for `position`."""
+    before, _, behind = parted(words[position], whole=target.settings.does(WORDS))
+    first, last = " ".join([*words[:position], before]), " ".join([behind, *words[position + 1 :]])
+    options = {word: first + word + last for word in target.candidates[k][position]}  # as `_replaced` has it
+    return {word: option for word, option in options.items() if _is_allowed(target, k, option)}
 
 
 def _is_allowed(target: TextTarget, k: int, text: str) -> bool:
@@ -178,9 +181,10 @@ def _is_allowed(target: TextTarget, k: int, text: str) -> bool:
     return not collides and not target.is_cut(text)
 
 
-def _best(target: TextTarget, k: int, position: int, candidates: Sequence[str], gains: Tensor) -> str:
+def _best(target: TextTarget, k: int, position: int, candidates: Sequence[str], gains: Gains) -> str:
     """The candidate that gains most; of several the masked LM's first."""
-    best = [word for word, gain in zip(candidates, gains.tolist(), strict=True) if gain == gains.max()]
+    most = max(gains)
+    best = [word for word, gain in zip(candidates, gains, strict=True) if gain == most]
     return best[0] if len(best) == 1 else target.first(target.prompts[k], position, best)
 
 
@@ -228,14 +232,13 @@ def _distances(away_from: Tensor, owners: Sequence[int], changed: Tensor) -> Ten
 
 def _gains(
     encode: Encoder, target: TextTarget, gain: Gain, owners: Sequence[int], groups: list[list[str]]
-) -> list[Tensor]:
+) -> list[Gains]:
     """What each text of a group gains on the prompt that owns it; one call of the encoder."""
-    sizes = [len(group) for group in groups]
-    numbers = [k for k, size in zip(owners, sizes, strict=True) for _ in range(size)]
+    numbers = [k for k, group in zip(owners, groups, strict=True) for _ in group]
     if not numbers:
-        return [torch.empty(0) for _ in groups]
-    changed = _encoded(encode, target, list(itertools.chain(*groups)))
-    return list(gain(numbers, changed).cpu().split(sizes))
+        return [[] for _ in groups]
+    gains = iter(gain(numbers, _encoded(encode, target, list(itertools.chain(*groups)))).tolist())
+    return [[next(gains) for _ in group] for group in groups]
 
 
 def _encoded(encode: Encoder, target: TextTarget, texts: Sequence[str]) -> Tensor:

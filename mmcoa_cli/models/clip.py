@@ -17,7 +17,6 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from store.errors import UserError
 
@@ -40,7 +39,7 @@ from .dtensors import full_tensor, is_dtensor
 from .fast_vit import patch_of, quicken, resize_matrix
 from .foreign_code import VOCABULARIES, check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
-from .texts import Row, features_once, takes_short_texts, text_features, tokens_of
+from .texts import Row, features_once, stacked, takes_short_texts, text_features, tokens_of
 from .victim import Victim, digest_of_tensors
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
@@ -151,8 +150,7 @@ class Clip(Victim):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Strings -> tokens (K, L), L the longest text's length: with a causal mask, padding changes nothing."""
-        rows = [torch.from_numpy(row) for row in self._tokens(texts)]
-        return pad_sequence(rows, batch_first=True).long().to(self.device)
+        return stacked(self._tokens(texts)).to(self.device)
 
     def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Each text as the model sees it: its tokens, where the first end of text is what is read up to there."""

@@ -38,13 +38,13 @@ def are_cut(clip: Victim, texts: Sequence[str]) -> list[bool]:
 
 def cut_by(clip: Victim) -> Callable[[str], bool]:
     """`are_cut` of one text, remembered: a training run meets the same texts at every step. One of fewer bytes than
-    the context has tokens is whole, and is not tokenized."""
+    the context has tokens is whole, and is not tokenized; and so is one that ends before the context does."""
     context = clip.tokenizer([""]).shape[1]
 
     @lru_cache(maxsize=REMEMBERED)
     def is_cut(text: str) -> bool:
         spells_a_mark = "<" in text or "&" in text  # as it is, or as an HTML entity
-        if len(text.encode()) + MARKS <= context and not spells_a_mark:
+        if not spells_a_mark and (len(text.encode()) + MARKS <= context or len(clip.token_rows([text])[0]) < context):
             return False
         return are_cut(clip, [text])[0]
 

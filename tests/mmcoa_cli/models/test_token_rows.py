@@ -15,7 +15,7 @@ from mmcoa_cli import catalog
 from mmcoa_cli.datasets.prompts import class_prompts
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.new_clip import new_clip
-from mmcoa_cli.models.token_rows import are_cut, require_distinct_prompts
+from mmcoa_cli.models.token_rows import are_cut, cut_by, require_distinct_prompts
 from store.errors import UserError
 
 from ..attacks.test_bert_attack import wordpiece_tokenizer
@@ -66,7 +66,8 @@ def test_a_text_is_cut_from_the_first_token_that_does_not_fit(kind: tuple[Clip, 
     clip, room = kind
     lengths = [1, 2, room - 1, room, room + 1, room + 2, room + 20, 400]
     for word in ("cat", "dog"):
-        assert are_cut(clip, [" ".join([word] * n) for n in lengths]) == [n > room for n in lengths]
+        texts = [" ".join([word] * n) for n in lengths]
+        assert are_cut(clip, texts) == [*map(cut_by(clip), texts)] == [n > room for n in lengths]
     assert are_cut(clip, [""]) == [False]
 
 
@@ -116,7 +117,7 @@ def test_words_that_a_tokenizer_does_not_know_are_one_class(tmp_path: Path, smal
 def test_a_prompt_that_ends_itself_is_cut_there(small_clips: dict[str, Clip]):
     """What stands behind the first end of text is not read: two such classes would be one."""
     clip, texts = small_clips["vit"], ["a <end_of_text> cat", "a <end_of_text> dog", "a cat <end_of_text>", "a cat"]
-    assert are_cut(clip, texts) == [True, True, True, False]
+    assert are_cut(clip, texts) == [*map(cut_by(clip), texts)] == [True, True, True, False]
     rows = clip.token_rows(texts)
     assert rows[0] == rows[1]
     assert clip.embed_texts(texts[:1]).allclose(clip.embed_texts(texts[1:2]), atol=1e-6)
