@@ -104,6 +104,10 @@ def test_a_model_that_is_not_here_is_not_fetched(home: Home) -> None:
 def test_what_cannot_be_is_told(home: Home) -> None:
     ended = mmcoa("train", "--dataset", "stl10", "--dry-run")
     assert isinstance(ended.exception, UserError) and "stl10 is not in the store" in str(ended.exception)
+    ended = mmcoa(
+        "train", "--method", "tecoa", "--dataset", "digits", "--model", "ViT-L-14", "--shots", "2", "--dry-run"
+    )
+    assert isinstance(ended.exception, UserError) and "no model called 'ViT-L-14'" in str(ended.exception)
 
 
 def test_what_is_held_for_the_gradients() -> None:
