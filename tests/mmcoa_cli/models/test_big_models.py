@@ -17,12 +17,16 @@ from tokenizers import Tokenizer
 from tokenizers.models import Unigram
 from tokenizers.pre_tokenizers import Metaspace
 from tokenizers.processors import TemplateProcessing
+from torch.nn.functional import cross_entropy
 
+from mmcoa_cli.api import attack
 from mmcoa_cli.models.architectures import build, shapes_of
 from mmcoa_cli.models.clip import load_clip
 from mmcoa_cli.models.digests import CLIP_CONFIG
 from mmcoa_cli.models.intake import CLIP_WEIGHTS
 from mmcoa_cli.models.texts import tower_of
+from mmcoa_cli.models.token_rows import are_cut, require_distinct_prompts
+from store.errors import UserError
 
 SIZES = {  # millions of parameters, as open_clip's table of models has them
     "ViT-B-32": 151.28, "ViT-L-14": 427.62, "ViT-H-14": 986.11, "ViT-B-16-SigLIP": 203.16,
@@ -113,6 +117,27 @@ def test_of_siglip_s_texts_padding_is_a_part(siglip: Path) -> None:
     assert clip.token_rows(["A photo, of: a DOG!"]) == clip.token_rows(["a photo of a dog"])
     cut = clip.model.encode_text(tokens[1:2, :4], normalize=True)
     assert not torch.allclose(cut, clip.embed_texts(TEXTS[1:2]), atol=1e-3)
+
+
+def test_siglip_s_prompts_are_whole_and_distinct(siglip: Path) -> None:
+    clip = load_clip(siglip, name="siglip")
+    assert are_cut(clip, ["photo " * 15, "photo " * 16, ""]) == [False, True, False]  # and the end of the text
+    require_distinct_prompts(clip, ["a photo of a cat", "a photo of a dog"], ["cat", "dog"])
+    with pytest.raises(UserError, match='the classes "dog" and "Dog!" are the same tokens'):
+        require_distinct_prompts(clip, ["a photo of a dog", "a photo of a Dog!"], ["dog", "Dog!"])
+
+
+def test_siglip_s_own_loss_grows_under_attack(siglip: Path) -> None:
+    model, tokenizer = (f(f"local-dir:{siglip}") for f in (open_clip.create_model, open_clip.get_tokenizer))
+    images = torch.randint(256, (4, 3, 160, 160), generator=torch.Generator().manual_seed(0)) / 255
+    labels = torch.tensor([0, 1, 0, 1])
+    found = attack(model, images, labels, ["cat", "dog"], "image", eps="8/255", steps=3, tokenizer=tokenizer)
+    assert 0 < (found.images - images).abs().max() <= 8 / 255 + 1e-6
+    tokens, losses = tokenizer([f"This is a photo of a {name}" for name in ("cat", "dog")]), []
+    for pixels in (images, found.images):
+        logits, _ = model.eval().get_logits((pixels - 0.5) / 0.5, tokens)
+        losses.append(cross_entropy(logits, labels, reduction="none"))
+    assert (losses[1] > losses[0]).all()
 
 
 def test_a_model_is_loaded_without_drawing_weights(siglip: Path) -> None:
