@@ -20,6 +20,7 @@ from .models.digests import read_json
 from .models.library import HUB, clip_path, fetch_clip, fetch_mlm, mlm_path, registered
 from .models.origins import PUBLISHED, STAND_IN, Record, read_record
 from .names import store_name
+from .other_kinds import is_architecture
 from .settings import Home
 from .space import tell_needs
 from .stored.items import size_of
@@ -170,7 +171,7 @@ def kind_of(name: str, home: Home, source: Path | None) -> Kind:
         return Kind.clip
     if source is not None:
         return _kind_of_path(source)
-    if clip_path(name, home).exists():
+    if clip_path(name, home).exists() or is_architecture(name):
         return Kind.clip
     return Kind.mlm if "/" in name or mlm_path(name, home).exists() else Kind.dataset
 

@@ -55,12 +55,12 @@ def resolve(job: Job, home: Home, *, fetch: bool = True) -> Resolved:
         _require_test_images(name, home, after_training=train is not None)
     if tests and not train:
         require_known(tests[0].checkpoint, home)
-    if not fetch:
-        return Resolved()
     for name in models_of(job, home):
         require_clip_name(name, home)
     for name in mlms_of(job):
         require_mlm_name(name, home)
+    if not fetch:
+        return Resolved()
     try:
         for name in models_of(job, home):
             ensure_clip(name, home)

@@ -40,6 +40,7 @@ from .fast_vit import patch_of, quicken, resize_matrix
 from .foreign_code import VOCABULARIES, check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
 from .texts import Row, features_once, stacked, takes_short_texts, text_features, tokens_of
+from .undrawn import Undrawn
 from .victim import Victim, digest_of_tensors
 from .weights.files import open_weights
 from .weights.fitting import fit, misfit
@@ -203,7 +204,9 @@ def load_clip(folder: Path, *, name: str) -> Clip:
             )
     files, digests = _tokenizer_files(folder, config, name=name)
     try:
-        model, text = open_clip.create_model(f"local-dir:{folder}", precision="fp32"), config["model_cfg"]["text_cfg"]
+        with Undrawn():  # `shapes` are all in the file
+            model = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
+        text = config["model_cfg"]["text_cfg"]
         tokenizer = (
             open_clip.get_tokenizer(f"local-dir:{folder}", trust_remote_code=False)
             if files

@@ -39,13 +39,13 @@ def published(row: ModelRow) -> Published:
     config = architecture_config(row)
     if about.get("quick_gelu"):  # weights trained with it lose accuracy silently without it
         config["model_cfg"]["quick_gelu"] = True
-    preprocess = {key: about[key] for key in ("mean", "std", "interpolation", "resize_mode") if about.get(key)}
     repository = "/".join(about["hf_hub"].split("/")[:2])  # what follows names the file of weights
-    return Published({**config, "preprocess_cfg": preprocess}, repository)
+    return Published({**config, "preprocess_cfg": _preprocessing(about)}, repository)
 
 
 def architecture_config(row: ModelRow) -> dict[str, Any]:
-    """open_clip_config.json for weights whose architecture only the row or its name tells. Raises UserError."""
+    """open_clip_config.json for weights whose architecture only the row or its name tells, with the preprocessing that
+    all of its published weights have. Raises UserError."""
     architecture, _ = _parts(row)
     model = open_clip.get_model_config(architecture)
     if model is None:
@@ -53,7 +53,17 @@ def architecture_config(row: ModelRow) -> dict[str, Any]:
             f"the architecture of {row.name} is not known",
             hint="put open_clip_config.json beside the weights, or use open_clip's name of it: ViT-B-16:mine",
         )
-    return {"model_cfg": model, "preprocess_cfg": {}}
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    every = [_preprocessing(open_clip.get_pretrained_cfg(architecture, tag)) for tag in tags]
+    agreed = (
+        {key: value for key, value in every[0].items() if all(one.get(key) == value for one in every)} if every else {}
+    )
+    return {"model_cfg": model, "preprocess_cfg": agreed}
+
+
+def _preprocessing(about: Mapping[str, Any]) -> dict[str, Any]:
+    """`preprocess_cfg` of a published model: SigLIP's images are squashed, and of mean and deviation 1/2."""
+    return {key: about[key] for key in ("mean", "std", "interpolation", "resize_mode") if about.get(key)}
 
 
 def _parts(row: ModelRow) -> tuple[str, str]:

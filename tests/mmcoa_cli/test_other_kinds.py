@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmcoa_cli.datasets.library import absent
+from mmcoa_cli.inventory import fetch
 from mmcoa_cli.models.library import ensure_clip, ensure_mlm
 from mmcoa_cli.models.runs import find_run, require_known
 from mmcoa_cli.settings import Home
@@ -36,6 +37,20 @@ def hint_of(error: pytest.ExceptionInfo[UserError]) -> str:
         ("my-clp", "did you mean my-clip?"),
         ("My-Clip", "did you mean my-clip?"),
         ("vit-b-32", "did you mean ViT-B-32?"),
+        (
+            "ViT-H-14",
+            "ViT-H-14 is an architecture, and ViT-H-14:laion2b_s32b_b79k a model of it (or ViT-H-14:metaclip_fullcc, "
+            "ViT-H-14:metaclip_altogether, ViT-H-14:dfn5b): mmcoa fetch ViT-H-14:laion2b_s32b_b79k",
+        ),
+        (
+            "ViT-B-16-SigLIP",
+            "ViT-B-16-SigLIP is an architecture, and ViT-B-16-SigLIP:webli a model of it: "
+            "mmcoa fetch ViT-B-16-SigLIP:webli",
+        ),
+        (
+            "ViT-S-16",
+            "ViT-S-16 is an architecture without published weights: mmcoa fetch NAME --from FILE --arch ViT-S-16",
+        ),
     ],
 )
 def test_what_is_no_model(home: Home, name: str, hint: str) -> None:
@@ -65,6 +80,12 @@ def test_a_model_is_no_masked_lm(home: Home) -> None:
     with pytest.raises(UserError, match="there is no masked LM called 'my-clip'") as caught:
         ensure_mlm("my-clip", home)
     assert hint_of(caught) == "my-clip is a model: --checkpoint my-clip"
+
+
+def test_an_architecture_is_fetched_as_a_model(home: Home) -> None:
+    with pytest.raises(UserError, match="there is no model called 'ViT-L-14'") as caught:
+        fetch("ViT-L-14", home)
+    assert "mmcoa fetch ViT-L-14:openai" in hint_of(caught)
 
 
 def test_a_known_name_is_not_fetched_to_be_known(home: Home) -> None:

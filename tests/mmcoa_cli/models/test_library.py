@@ -266,6 +266,19 @@ def test_openai_weights_get_the_quickgelu_they_need() -> None:
     assert "quick_gelu" not in published(ModelRow("ViT-B-32:laion2b_s34b_b79k")).config["model_cfg"]
 
 
+def test_weights_of_an_architecture_alone_are_preprocessed_as_all_its_published_ones() -> None:
+    from mmcoa_cli.catalog import ModelRow
+    from mmcoa_cli.models.published import architecture_config, published
+
+    for name in ("ViT-B-16-SigLIP", "ViT-B-16-SigLIP:mine", "ViT-SO400M-14-SigLIP"):
+        known = architecture_config(ModelRow(name))["preprocess_cfg"]
+        assert known["mean"] == known["std"] == (0.5, 0.5, 0.5) and known["resize_mode"] == "squash"
+    tag = published(ModelRow("ViT-B-16-SigLIP:webli")).config["preprocess_cfg"]
+    assert architecture_config(ModelRow("ViT-B-16-SigLIP"))["preprocess_cfg"] == tag
+    assert "mean" not in architecture_config(ModelRow("ViT-L-14"))["preprocess_cfg"]  # of which there are two
+    assert architecture_config(ModelRow("ViT-S-16"))["preprocess_cfg"] == {}  # which has no published weights
+
+
 def test_every_tag_of_open_clip_has_a_repository() -> None:
     from mmcoa_cli.catalog import ModelRow
     from mmcoa_cli.models.published import published

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 from torch import nn
 from typer.testing import CliRunner, Result
 
+from mmcoa_cli import catalog
 from mmcoa_cli.app import app
+from mmcoa_cli.jobs.job import Start
 from mmcoa_cli.models.memory import counted
 from mmcoa_cli.plans import measuring
+from mmcoa_cli.plans.cells import Settings
+from mmcoa_cli.plans.dry_run import _too_large
+from mmcoa_cli.plans.request import Work
 from mmcoa_cli.settings import Home
 from store.errors import UserError
 
@@ -104,6 +111,18 @@ def test_a_model_that_is_not_here_is_not_fetched(home: Home) -> None:
 def test_what_cannot_be_is_told(home: Home) -> None:
     ended = mmcoa("train", "--dataset", "stl10", "--dry-run")
     assert isinstance(ended.exception, UserError) and "stl10 is not in the store" in str(ended.exception)
+    ended = mmcoa(
+        "train", "--method", "tecoa", "--dataset", "digits", "--model", "ViT-L-14", "--shots", "2", "--dry-run"
+    )
+    assert isinstance(ended.exception, UserError) and "no model called 'ViT-L-14'" in str(ended.exception)
+
+
+def test_a_model_that_does_not_fit_is_not_measured(tmp_path: Path) -> None:
+    with (tmp_path / "open_clip_model.safetensors").open("wb") as file:
+        file.truncate(psutil.virtual_memory().available // 4)  # of which nothing is written
+    training = Work(Settings("large", {}, {}), (catalog.methods()["tecoa"],), (), Start())
+    assert re.match(r"measuring large takes .*B of memory, and .*B are free", _too_large(training, tmp_path))
+    assert not _too_large(replace(training, methods=(), attacks=("image",)), tmp_path)
 
 
 def test_what_is_held_for_the_gradients() -> None:
