@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ..datasets.prompts import clean_name
 from ..models.finite import require_finite
-from ..models.texts import REMEMBERED, as_they_come
+from ..models.texts import as_they_come
+from ..models.tokens import REMEMBERED
 from .base import Texts
 from .candidates import MAX_TOKENS, Candidates, candidates_of, first_of
 from .compat import SINGLE, WORDS

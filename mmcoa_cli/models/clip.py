@@ -39,7 +39,8 @@ from .dtensors import full_tensor, is_dtensor
 from .fast_vit import patch_of, quicken, resize_matrix
 from .foreign_code import VOCABULARIES, check_tokenizer, forbid_foreign_code
 from .origins import Origin, read_record
-from .texts import Row, features_once, stacked, takes_short_texts, text_features, tokens_of
+from .texts import features_once, takes_short_texts, text_features
+from .tokens import Row, stacked, tokens_of
 from .undrawn import Undrawn
 from .victim import Victim, digest_of_tensors
 from .weights.files import open_weights

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from store.errors import UserError
 
-from .texts import REMEMBERED
+from .tokens import REMEMBERED
 from .victim import Victim
 
 MORE = 8  # tokens that a longer context has

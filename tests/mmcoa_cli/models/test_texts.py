@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,7 +15,7 @@ from torch import Tensor
 from mmcoa_cli.models import texts as of_texts
 from mmcoa_cli.models.clip import Clip
 from mmcoa_cli.models.new_clip import new_clip
-from mmcoa_cli.models.texts import BEHIND, Ints, by_length, distinct, stacked, tokens_of
+from mmcoa_cli.models.texts import BEHIND, Ints, by_length, distinct
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 VIT = {
@@ -172,45 +170,6 @@ def test_batches_are_as_long_as_their_longest_and_come_back_in_order():
     assert seen == [(500, 4)]
 
 
-def test_a_text_is_tokenized_once():
-    read = []
-
-    def tokenizer(texts: list[str]) -> Tensor:
-        read.extend(texts)
-        return torch.tensor([[1, len(text), 9, 0] for text in texts])
-
-    for texts in (["cat"], ["horse", "cat", "horse", "a dog"], [], ["cat"]):
-        found = tokens_of(texts, tokenizer, short=True)
-        assert [row.tolist() for row in found] == [[1, len(text), 9] for text in texts]
-        found = tokens_of(texts, tokenizer, short=False)
-        assert [row.tolist() for row in found] == [[1, len(text), 9, 0] for text in texts]
-    assert read == ["cat", "cat", "horse", "a dog", "horse", "a dog"]
-
-
-ODD = [
-    "", " ", "a  cat ", "A Cat", "it's a t-shirt's", "cat.dog", "don't! (no)", "a_b", "x" * 99, "cat " * 99, "1234 5th",
-    "caf\u00e9", "a\u00a0cat", "a\tcat\n", "&amp; cats", "&lt;b&gt;", "a & b", "<end_of_text> cat",
-    "a <START_OF_TEXT>b", "\u2018curled\u2019", "\ufb01sh", "\x1b[31mred", "fi&#8217;sh", "sch\u00c3\u00b6n",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("length", "clean"), [(77, "lower"), (77, "canonicalize"), (16, "whitespace"), (4, "lower")])
-@pytest.mark.parametrize("short", [False, True])
-def test_words_read_by_themselves_are_what_the_text_is(length: int, clean: str, short: bool):
-    tokenizer = open_clip.SimpleTokenizer(context_length=length, clean=clean)
-    for row, expected in zip(tokens_of(ODD, tokenizer, short=short), tokenizer(ODD).tolist(), strict=True):
-        assert row.tolist() == (expected[: expected.index(tokenizer.eot_token_id) + 1] if short else expected)
-
-
-def test_a_tokenizer_that_reduces_texts_reads_them_whole():
-    tokenizer = open_clip.SimpleTokenizer(context_length=8, reduction_mask="simple")
-    texts = ["a photo of a very small cat beside a dog", "a cat"]
-    random.seed(0)  # it draws which words it keeps
-    expected = tokenizer(texts).tolist()
-    random.seed(0)
-    assert [row.tolist() for row in tokens_of(texts, tokenizer, short=False)] == expected
-
-
 def test_different_rows_are_in_order():
     """As numpy finds them column by column: token 0, those beyond two bytes, and ends of rows included."""
     rng = np.random.default_rng(0)
@@ -220,8 +179,3 @@ def test_different_rows_are_in_order():
     found, which = distinct(tokens, ends)
     assert found.tolist() == expected.tolist()
     assert which.tolist() == expected_which.reshape(-1).tolist()
-
-
-def test_rows_are_stacked_with_nothing_behind():
-    rows = [np.array(row, np.int32) for row in ([5], [7, 8, 9], [1, 0])]
-    assert stacked(rows).tolist() == [[5, 0, 0], [7, 8, 9], [1, 0, 0]]
