@@ -20,7 +20,7 @@ from store.errors import UserError
 
 ABOUT = {
     "id", "created_at", "version", "parts", "model", "mlm", "weights", "mlm_weights", "rounds", "batch_size", "steps",
-    "training_steps", "training_batch_size", "classes", "precision", "quick", "clock", "device", "threads", "cores",
+    "training_steps", "training_batch_size", "classes", "precision", "quick", "fast", "clock", "device", "threads", "cores",
     "torch", "python", "peers", "nominal", "load", "seconds", "facts", "peak", "rows", "absent",
 }  # fmt: skip
 
