@@ -20,8 +20,8 @@ from store.errors import UserError
 
 ABOUT = {
     "id", "created_at", "version", "parts", "model", "mlm", "weights", "mlm_weights", "rounds", "batch_size", "steps",
-    "training_steps", "training_batch_size", "classes", "precision", "quick", "fast", "clock", "device", "threads", "cores",
-    "torch", "python", "peers", "nominal", "load", "seconds", "facts", "peak", "rows", "absent",
+    "training_steps", "training_batch_size", "classes", "precision", "quick", "fast", "clock", "device", "threads",
+    "cores", "torch", "python", "peers", "nominal", "load", "seconds", "facts", "peak", "rows", "absent",
 }  # fmt: skip
 
 
