@@ -29,6 +29,7 @@ DRIVER: dict[str, Callable[..., Any]] = {
     "max_memory_allocated": lambda *device: 0,
     "mem_get_info": lambda *device: (2**40, 2**40),
     "get_device_name": lambda *device: "pretended",
+    "get_device_capability": lambda *device: (9, 0),
 }
 ASKED = ("aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero")
 INDEXED = ("aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_")  # indices may lie on the CPU

@@ -21,7 +21,7 @@ from mmcoa_cli.jobs.training_spec import train_spec
 from mmcoa_cli.jobs.trials import Trial, trials_of
 from mmcoa_cli.models.epochs import epochs_in
 from mmcoa_cli.models.load import load_base, load_mlm
-from mmcoa_cli.models.precision import SLOWLY, computing_in
+from mmcoa_cli.models.precision import SLOWLY, choose, computing_in
 from mmcoa_cli.settings import Home
 from store.checkpoints import load_tensors
 from store.errors import UserError
@@ -116,6 +116,24 @@ def test_tf32_is_a_format_of_gpus(home: Home) -> None:
     with pytest.raises(UserError, match="TF32 is a format of NVIDIA's GPUs") as raised:
         load_base("vit", home).use_precision("tf32")
     assert raised.value.hint == "--precision fp32"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_a_gpu_that_is_too_old_for_a_precision_says_so(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, flags = torch.device("cuda"), (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [flag.allow_tf32 for flag in flags]
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    try:
+        choose("fp32", gpu)
+        with pytest.raises(UserError, match=f"this GPU has no {precision} instructions") as error:
+            choose(precision, gpu)
+        assert error.value.hint == "--precision fp32"
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
+        choose(precision, gpu)
+    finally:
+        for flag, allowed in zip(flags, before, strict=True):
+            flag.allow_tf32 = allowed
 
 
 def test_a_run_that_is_fast_is_another_and_so_is_its_test(home: Home) -> None:
