@@ -9,7 +9,7 @@ import pytest
 from mmcoa_cli.bench.asked import PARTS
 from mmcoa_cli.bench.bench import Bench
 from mmcoa_cli.bench.race import FAST, FLOOR, OURS, RELEASE, Row, Running
-from mmcoa_cli.bench.text import KNOWN, prompts_of
+from mmcoa_cli.bench.text import KNOWN, prompts_of, sample
 
 UNITS = {"image": "image", "train": "image", "text": "class", "data": "image", "store": "image", "start": "start"}
 WORK = {"image": 1, "train": 3, "text": 1, "data": 2, "store": 2, "start": 2}
@@ -82,3 +82,9 @@ def test_known_words_are_asked_of_no_masked_lm(bench: Callable[..., Bench], monk
     again.before(0)
     monkeypatch.delattr(one.mlm, "model")
     assert again.run(0) == first
+
+
+def test_the_released_loop_is_asked_for_classes_from_all_over_the_list() -> None:
+    assert [*sample(10, 1, 5)] == [2] and [*sample(100, 4, 5)] == [80]
+    assert [*sample(1000, 1, 4)] == [25, 125, 225, 325, 425, 525, 625, 725, 825, 925]
+    assert all(max(sample(number, turn, 5)) < number for number in (2, 10, 99, 150, 1000) for turn in range(-1, 5))
