@@ -69,6 +69,7 @@ def ours(
     assert make is not None
 
     def attack(number: int) -> Tensor:
+        """The images of this round, (B, 3, S, S)."""
         return make(
             Batch(
                 victim=victim, images=images, labels=labels, indices=range(len(images)), settings=settings,

@@ -10,7 +10,7 @@ import copy
 import os
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -39,7 +39,8 @@ class CompiledWhereItPays:
     def __init__(self, encoder: nn.Module, *, quiet: bool = False) -> None:
         self._encoder, self._quiet = encoder, quiet
         self._pixels_alone = False
-        self._spent: defaultdict[torch.Size, list[float]] = defaultdict(list)  # seconds of each call of a shape
+        self._spent: defaultdict[torch.Size, float] = defaultdict(float)  # seconds of the calls of a shape
+        self._calls: Counter[torch.Size] = Counter()
         self._taken: dict[torch.Size, Encode] = {}
         self._last = (torch.Size(), 0.0)  # the shape of the call before, and when it came
 
@@ -58,8 +59,10 @@ class CompiledWhereItPays:
             return self._encoder(inputs)  # type: ignore[no-any-return]
         shape, (before, then), now = inputs.shape, self._last, time.monotonic()
         if shape not in self._taken:
-            self._spent[shape] += [now - then] if shape == before else []
-            if len(self._spent[shape]) >= CALLS and sum(self._spent[shape]) > AFTER:
+            if shape == before:
+                self._calls[shape] += 1
+                self._spent[shape] += now - then
+            if self._calls[shape] >= CALLS and self._spent[shape] > AFTER:
                 self._taken[shape] = self._quickest(inputs.detach())
         self._last = (shape, time.monotonic())
         return self._taken.get(shape, self._encoder)(inputs)

@@ -54,10 +54,8 @@ def architecture_config(row: ModelRow) -> dict[str, Any]:
             hint="put open_clip_config.json beside the weights, or use open_clip's name of it: ViT-B-16:mine",
         )
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    every = [_preprocessing(open_clip.get_pretrained_cfg(architecture, tag)) for tag in tags]
-    agreed = (
-        {key: value for key, value in every[0].items() if all(one.get(key) == value for one in every)} if every else {}
-    )
+    every = [_preprocessing(open_clip.get_pretrained_cfg(architecture, tag)) for tag in tags] or [{}]
+    agreed = {key: value for key, value in every[0].items() if all(one.get(key) == value for one in every)}
     return {"model_cfg": model, "preprocess_cfg": agreed}
 
 

@@ -25,7 +25,7 @@ from ..terminal.console import out, print_json, say
 from . import disk
 from .cells import Settings
 from .request import Work
-from .resources import Resources, in_words, remember, total, total_at_once
+from .resources import Resources, measured_on, remember, total, total_at_once
 from .selection import look_up
 from .steps import Step
 from .typed_jobs import steps_of
@@ -189,9 +189,8 @@ def _where(free_disk: int, speed: Speed | None, at_once: int) -> str:
     """What there is, and how it was estimated."""
     if speed is None:
         return ""
-    beside = in_words(at_once)
     there = f"free here: {size(free_disk)} on disk, {size(speed.free)} of memory"
-    return f"{there}; estimated from a short measurement on this {speed.device}{f'; {beside}' if beside else ''}"
+    return f"{there}; {measured_on(speed.device, at_once)}"
 
 
 def _lines(found: Sequence[Estimate], whole: Resources, where: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from ..space import size
 from ..terminal.durations import duration
 from .plan import Plan
-from .resources import in_words, total
+from .resources import measured_on, total
 from .steps import Fetch, Step
 
 KINDS = (  # of steps, one and several
@@ -105,8 +105,7 @@ def _sums(plan: Plan) -> list[RenderableType]:
         smallest = "" if plan.order.preset == "paper" else ", and the size chosen by it; this is the smallest"
         why = f"no time: it is measured when the models are here{smallest}"
         return [Text(f"{', '.join(counts)}; {why}", style="bold")]
-    beside = in_words(plan.order.jobs)
-    where = f"estimated from a short measurement on this {plan.speed.device}{f'; {beside}' if beside else ''}"
+    where = measured_on(plan.speed.device, plan.order.jobs)
     about = f"about {duration(plan.seconds)}, {size(plan.bytes)} on disk"
     return [Text(f"{', '.join(counts)}; {about}", style="bold"), Text(where, style="dim")]
 

@@ -75,12 +75,13 @@ def total_at_once(every: Iterable[Resources], at_once: int) -> Resources:
     return whole
 
 
-def in_words(at_once: int) -> str:
-    """How such a number of seconds was come by; empty where nothing is done at once."""
-    devices = of_their_own(at_once)
+def measured_on(device: str, at_once: int) -> str:
+    """How an estimate was come by, in words."""
+    found, devices = f"estimated from a short measurement on this {device}", of_their_own(at_once)
     if devices > 1:
-        return f"{at_once} at once on {devices} devices"
-    return f"{at_once} at once share this machine, and are counted one behind the other" if at_once > 1 else ""
+        return f"{found}; {at_once} at once on {devices} devices"
+    shared = f"; {at_once} at once share this machine, and are counted one behind the other"
+    return found + (shared if at_once > 1 else "")
 
 
 def took_and_planned(took: Resources, planned: Resources) -> str:

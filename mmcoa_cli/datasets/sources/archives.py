@@ -165,15 +165,10 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None:
         content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, info.file_size + 1)
     elif info.compress_type != zipfile.ZIP_STORED:
         return None
-    own_name = info.orig_filename.encode(_encoding(info), errors="replace")
+    plain = info.flag_bits & UTF8 or info.orig_filename.isascii()  # ASCII is the same in both, and utf8 quicker
+    own_name = info.orig_filename.encode("utf8" if plain else "cp437", errors="replace")
     right = signature == b"PK\3\4" and rest[:name] == own_name and len(content) == info.file_size
     return content if right and zlib.crc32(content) == info.CRC else None
-
-
-def _encoding(info: zipfile.ZipInfo) -> str:
-    if info.orig_filename.isascii():
-        return "ascii"  # the same in both, and quicker
-    return "utf8" if info.flag_bits & UTF8 else "cp437"
 
 
 def _copy_capped(
